@@ -1,0 +1,131 @@
+//! How bytes enter: capture files and mirror ports, as one stream of frames.
+//!
+//! A [`FrameSource`] is a file ([`PcapFile`]), several files in time order ([`MergedFiles`]) or mirror ports with their
+//! threads ([`Ring`]); a [`Filtered`] one passes on what a BPF filter lets through. What a frame holds is `decode`'s
+//! business: here it is bytes with a time, a link type and the number of its source.
+
+use std::time::Duration;
+
+use decode::Frame;
+
+mod error;
+mod file;
+mod filter;
+mod input;
+mod interfaces;
+mod merge;
+mod port;
+mod ring;
+#[cfg(test)]
+mod samples;
+
+pub use error::{Error, LooksLike};
+pub use file::{FRAME_BYTES_MAX, INTERFACES_MAX, PcapFile};
+pub use filter::{Filter, Filtered};
+pub use interfaces::{Interface, interfaces};
+pub use merge::MergedFiles;
+pub use port::{MirrorPort, PortOptions};
+pub use ring::{BATCH_BYTES_MAX, PortStatus, RING_BATCHES_MAX, Ring, Stopper};
+
+/// Frames, one after the other, borrowed from the source's own buffer.
+///
+/// Going to the next frame and looking at it are two calls, so that a filter or a merge can decide on a frame without
+/// copying it; [`FrameSource::next_frame`] is both in one.
+pub trait FrameSource {
+    /// Goes to the next frame; false when there is none and none will come. A live source waits for one.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read on, or a port is lost. Each such error is given once; calling again goes on with what
+    /// there is: the other files, the other ports, or the end.
+    fn advance(&mut self) -> Result<bool, Error>;
+
+    /// The frame that [`FrameSource::advance`] went to; `None` before the first, after the last and after an error.
+    fn frame(&self) -> Option<Frame<'_>>;
+
+    /// What was read and what was missed so far.
+    fn counters(&self) -> Counters;
+
+    /// As [`FrameSource::advance`], but a live source waits no longer than `patience`, so that its user can see to what is
+    /// due by the clock. A file never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`FrameSource::advance`].
+    fn advance_within(&mut self, patience: Duration) -> Result<Advance, Error> {
+        let _ = patience;
+        Ok(if self.advance()? { Advance::Frame } else { Advance::End })
+    }
+
+    /// The next frame; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`FrameSource::advance`].
+    fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Error> {
+        Ok(if self.advance()? { self.frame() } else { None })
+    }
+}
+
+impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
+    fn advance(&mut self) -> Result<bool, Error> {
+        (**self).advance()
+    }
+
+    fn frame(&self) -> Option<Frame<'_>> {
+        (**self).frame()
+    }
+
+    fn counters(&self) -> Counters {
+        (**self).counters()
+    }
+
+    fn advance_within(&mut self, patience: Duration) -> Result<Advance, Error> {
+        (**self).advance_within(patience)
+    }
+}
+
+/// What [`FrameSource::advance_within`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// There is a frame to look at.
+    Frame,
+    /// None came in time.
+    Idle,
+    /// None will come.
+    End,
+}
+
+/// What a source read and what it missed, since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames given.
+    pub frames: u64,
+    /// Captured bytes of these frames.
+    pub bytes: u64,
+    /// Frames of a file left out because they are larger than [`FRAME_BYTES_MAX`].
+    pub oversized: u64,
+    /// Blocks of a pcapng file left out: damaged inside, or packets of an interface that the file does not describe.
+    pub bad_blocks: u64,
+    /// Frames that the filter held back; of a live port the kernel does this and does not count.
+    pub filtered_out: u64,
+    /// Frames dropped by the kernel because its buffer was full.
+    pub dropped_kernel: u64,
+    /// Frames dropped by the network adapter or its driver.
+    pub dropped_interface: u64,
+    /// Frames dropped because the ring between the capture thread and its reader was full.
+    pub dropped_ring: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.frames = self.frames.saturating_add(other.frames);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.oversized = self.oversized.saturating_add(other.oversized);
+        self.bad_blocks = self.bad_blocks.saturating_add(other.bad_blocks);
+        self.filtered_out = self.filtered_out.saturating_add(other.filtered_out);
+        self.dropped_kernel = self.dropped_kernel.saturating_add(other.dropped_kernel);
+        self.dropped_interface = self.dropped_interface.saturating_add(other.dropped_interface);
+        self.dropped_ring = self.dropped_ring.saturating_add(other.dropped_ring);
+    }
+}

@@ -1,0 +1,483 @@
+//! Mirror ports at work: a thread per port empties the kernel's buffer into a bounded ring, which is a [`FrameSource`].
+//!
+//! Nothing downstream holds a capture thread up: when the ring is full, what comes is dropped and counted. Frames travel
+//! in batches, whose buffers go back to the threads when they are read, so that a running capture allocates nothing.
+//! A port that fails is opened again every [`REOPEN_EVERY`], and its reader is told once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use decode::{Frame, Timestamp};
+use pcap::BreakLoop;
+
+use crate::{Advance, Counters, Error, FrameSource, MirrorPort, PortOptions, port};
+
+/// Bytes of frames in one batch, from which on it is handed over; a batch is handed over at least every 20 ms.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Batches that may wait in a ring, whatever their size: more than a minute of a quiet port.
+pub const RING_BATCHES_MAX: usize = 4096;
+/// Empty batches kept for use again.
+const SPARE_BATCHES_MAX: usize = 64;
+/// Between two tries to open a lost port.
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
+/// Capture time between two questions to the kernel how much it dropped.
+const STATISTICS_EVERY_MS: u64 = 500;
+
+/// Frames of one port, one behind the other.
+struct Batch {
+    port: usize,
+    link: u16,
+    bytes: Vec<u8>,
+    frames: Vec<Record>,
+}
+
+struct Record {
+    at: Timestamp,
+    wire_len: u32,
+    /// End in the batch's bytes; it begins where the one before ends.
+    end: usize,
+}
+
+enum Message {
+    Batch(Batch),
+    Lost(Error),
+}
+
+/// What the threads and the reader share.
+struct Shared {
+    ports: Vec<Port>,
+    /// Bytes of frames in the channel.
+    queued: AtomicUsize,
+    ring_bytes: usize,
+    stop: AtomicBool,
+    /// Wake a thread that waits for frames; one per open port.
+    wakers: Mutex<Vec<Option<BreakLoop>>>,
+}
+
+/// One port's name and numbers.
+struct Port {
+    interface: String,
+    up: AtomicBool,
+    dropped_kernel: AtomicU64,
+    dropped_interface: AtomicU64,
+    dropped_ring: AtomicU64,
+    frames: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// How a port is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortStatus {
+    /// Its interface.
+    pub interface: String,
+    /// Open; false while it is lost.
+    pub up: bool,
+    /// Since the ring was started, over all times that the port was opened. `frames` and `bytes` count what came from
+    /// the kernel, read or dropped by the ring.
+    pub counters: Counters,
+}
+
+/// Running mirror ports, as one source of frames; a frame's `source` is its port's place in the list given.
+///
+/// Frames of one port come in the kernel's order, those of two ports up to a batch apart.
+pub struct Ring {
+    receiver: Option<Receiver<Message>>,
+    spare: Sender<Batch>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    batch: Option<Batch>,
+    /// In the batch: which frame comes next, and where it and the current one begin.
+    next: usize,
+    from: usize,
+    to: usize,
+    frames: u64,
+    bytes: u64,
+    stopper: Stopper,
+}
+
+/// Ends a [`Ring`] from another thread: what was captured is still given, then the ring is at its end.
+#[derive(Clone)]
+pub struct Stopper {
+    shared: Arc<Shared>,
+    /// Dropped to wake the threads that wait to open a lost port.
+    awake: Arc<Mutex<Option<Sender<()>>>>,
+}
+
+impl Stopper {
+    /// Stops all ports. May be called more than once.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.awake.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for waker in self.shared.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().flatten() {
+            waker.breakloop();
+        }
+    }
+}
+
+impl std::fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopper").field("stopped", &self.shared.stop).finish_non_exhaustive()
+    }
+}
+
+impl Ring {
+    /// Starts a capture thread for each port; at most `ring_bytes` of frames wait for the reader.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Port`] when the system gives no thread.
+    pub fn start(ports: Vec<MirrorPort>, ring_bytes: usize) -> Result<Ring, Error> {
+        let interfaces = ports.iter().map(|port| port.options.interface.as_str());
+        let (mut ring, sinks, asleep) = Ring::wired(interfaces, ring_bytes);
+        for (port, mut sink) in ports.into_iter().zip(sinks) {
+            let interface = port.options.interface.clone();
+            sink.link = port.link();
+            let worker = Worker { options: port.options.clone(), sink, asleep: asleep.clone() };
+            // Dropping the ring on this error stops the threads that run already.
+            let thread = std::thread::Builder::new()
+                .name(format!("capture {interface}"))
+                .spawn(move || worker.run(port))
+                .map_err(|error| Error::Port { interface, message: error.to_string() })?;
+            ring.threads.push(thread);
+        }
+        Ok(ring)
+    }
+
+    /// A ring without threads, and where these will put their frames.
+    fn wired<'a>(
+        interfaces: impl Iterator<Item = &'a str>,
+        ring_bytes: usize,
+    ) -> (Ring, Vec<Sink>, Receiver<()>) {
+        let (sender, receiver) = bounded(RING_BATCHES_MAX);
+        let (spare, spares) = bounded(SPARE_BATCHES_MAX);
+        let (awake, asleep) = bounded(0);
+        let ports: Vec<Port> = interfaces.map(Port::new).collect();
+        let shared = Arc::new(Shared {
+            wakers: Mutex::new(ports.iter().map(|_| None).collect()),
+            ports,
+            queued: AtomicUsize::new(0),
+            ring_bytes,
+            stop: AtomicBool::new(false),
+        });
+        let sinks = (0..shared.ports.len())
+            .map(|port| Sink {
+                port,
+                link: 0,
+                shared: shared.clone(),
+                sender: sender.clone(),
+                spares: spares.clone(),
+                batch: None,
+            })
+            .collect();
+        let stopper = Stopper { shared: shared.clone(), awake: Arc::new(Mutex::new(Some(awake))) };
+        let ring = Ring {
+            receiver: Some(receiver),
+            spare,
+            shared,
+            threads: Vec::new(),
+            batch: None,
+            next: 0,
+            from: 0,
+            to: 0,
+            frames: 0,
+            bytes: 0,
+            stopper,
+        };
+        (ring, sinks, asleep)
+    }
+
+    /// A handle to stop the ring with.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// How the ports are doing, in the order given.
+    #[must_use]
+    pub fn ports(&self) -> Vec<PortStatus> {
+        self.shared
+            .ports
+            .iter()
+            .map(|port| PortStatus {
+                interface: port.interface.clone(),
+                up: port.up.load(Ordering::Relaxed),
+                counters: port.counters(),
+            })
+            .collect()
+    }
+
+    /// Goes to the next frame of the batch in hand.
+    fn step(&mut self) -> bool {
+        let Some(record) = self.batch.as_ref().and_then(|batch| batch.frames.get(self.next)) else {
+            return false;
+        };
+        self.from = self.to;
+        self.to = record.end;
+        self.next += 1;
+        self.frames += 1;
+        self.bytes += (self.to - self.from) as u64;
+        true
+    }
+
+    /// Gives the batch in hand back to the threads.
+    fn give_back(&mut self) {
+        if let Some(mut batch) = self.batch.take() {
+            self.shared.queued.fetch_sub(batch.bytes.len(), Ordering::AcqRel);
+            batch.bytes.clear();
+            batch.frames.clear();
+            // When enough are spare, this one is freed.
+            let _ = self.spare.try_send(batch);
+        }
+        self.next = 0;
+        self.from = 0;
+        self.to = 0;
+    }
+
+    fn wait(&mut self, patience: Option<Duration>) -> Result<Advance, Error> {
+        loop {
+            if self.step() {
+                return Ok(Advance::Frame);
+            }
+            self.give_back();
+            let Some(receiver) = &self.receiver else { return Ok(Advance::End) };
+            let message = match patience {
+                Some(patience) => receiver.recv_timeout(patience),
+                None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match message {
+                Ok(Message::Batch(batch)) => self.batch = Some(batch),
+                Ok(Message::Lost(error)) => return Err(error),
+                Err(RecvTimeoutError::Timeout) => return Ok(Advance::Idle),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Advance::End),
+            }
+        }
+    }
+}
+
+impl FrameSource for Ring {
+    fn advance(&mut self) -> Result<bool, Error> {
+        Ok(self.wait(None)? == Advance::Frame)
+    }
+
+    fn advance_within(&mut self, patience: Duration) -> Result<Advance, Error> {
+        self.wait(Some(patience))
+    }
+
+    #[inline]
+    fn frame(&self) -> Option<Frame<'_>> {
+        let batch = self.batch.as_ref()?;
+        let record = batch.frames.get(self.next.checked_sub(1)?)?;
+        Some(Frame {
+            at: record.at,
+            link: batch.link,
+            source: u16::try_from(batch.port).unwrap_or(u16::MAX),
+            wire_len: record.wire_len,
+            data: batch.bytes.get(self.from..self.to)?,
+        })
+    }
+
+    fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for port in &self.shared.ports {
+            sum += port.counters();
+        }
+        Counters { frames: self.frames, bytes: self.bytes, ..sum }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        // A thread that hands over its last batch must not wait for a reader that is gone.
+        self.receiver = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring").field("ports", &self.ports()).finish_non_exhaustive()
+    }
+}
+
+impl Port {
+    fn new(interface: &str) -> Port {
+        Port {
+            interface: interface.to_owned(),
+            up: AtomicBool::new(true),
+            dropped_kernel: AtomicU64::new(0),
+            dropped_interface: AtomicU64::new(0),
+            dropped_ring: AtomicU64::new(0),
+            frames: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters {
+            frames: self.frames.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            dropped_kernel: self.dropped_kernel.load(Ordering::Relaxed),
+            dropped_interface: self.dropped_interface.load(Ordering::Relaxed),
+            dropped_ring: self.dropped_ring.load(Ordering::Relaxed),
+            ..Counters::default()
+        }
+    }
+}
+
+/// Where a capture thread puts its frames.
+struct Sink {
+    port: usize,
+    link: u16,
+    shared: Arc<Shared>,
+    sender: Sender<Message>,
+    spares: Receiver<Batch>,
+    batch: Option<Batch>,
+}
+
+impl Sink {
+    fn push(&mut self, at: Timestamp, wire_len: u32, data: &[u8]) {
+        let (port, link, spares) = (self.port, self.link, &self.spares);
+        let batch = self.batch.get_or_insert_with(|| {
+            let spare = spares.try_recv().ok();
+            let (bytes, frames) = spare.map(|batch| (batch.bytes, batch.frames)).unwrap_or_default();
+            Batch { port, link, bytes, frames }
+        });
+        if batch.frames.is_empty() {
+            // One that the ring refused is used again, and the port may have been opened anew since.
+            batch.link = link;
+        }
+        batch.bytes.extend_from_slice(data);
+        batch.frames.push(Record { at, wire_len, end: batch.bytes.len() });
+        if batch.bytes.len() >= BATCH_BYTES_MAX {
+            self.hand_over();
+        }
+    }
+
+    /// To the reader, or, when the ring is full, nowhere.
+    fn hand_over(&mut self) {
+        let Some(batch) = self.batch.take() else { return };
+        let Some(port) = self.shared.ports.get(self.port) else { return };
+        let (frames, bytes) = (batch.frames.len() as u64, batch.bytes.len());
+        port.frames.fetch_add(frames, Ordering::Relaxed);
+        port.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let queued = self.shared.queued.fetch_add(bytes, Ordering::AcqRel);
+        // An empty ring takes any batch, so that a ring smaller than one still passes frames.
+        let refused = if queued > 0 && queued.saturating_add(bytes) > self.shared.ring_bytes {
+            Some(batch)
+        } else {
+            match self.sender.try_send(Message::Batch(batch)) {
+                Ok(()) => None,
+                Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => match message {
+                    Message::Batch(batch) => Some(batch),
+                    Message::Lost(_) => None,
+                },
+            }
+        };
+        if let Some(mut batch) = refused {
+            self.shared.queued.fetch_sub(bytes, Ordering::AcqRel);
+            port.dropped_ring.fetch_add(frames, Ordering::Relaxed);
+            batch.bytes.clear();
+            batch.frames.clear();
+            self.batch = Some(batch);
+        }
+    }
+}
+
+/// A capture thread.
+struct Worker {
+    options: PortOptions,
+    sink: Sink,
+    /// Gives an error, and so wakes, when the ring is stopped.
+    asleep: Receiver<()>,
+}
+
+impl Worker {
+    fn run(mut self, port: MirrorPort) {
+        let mut open = Some(port);
+        while !self.stopped() {
+            let Some(port) = open.take() else {
+                // Nobody sends: this waits for the time to pass or the ring to stop.
+                let _ = self.asleep.recv_timeout(REOPEN_EVERY);
+                open = MirrorPort::open(self.options.clone()).ok();
+                continue;
+            };
+            self.sink.link = port.link();
+            self.up(true);
+            let failure = self.capture(port);
+            self.sink.hand_over();
+            if let Some(message) = failure {
+                self.up(false);
+                let interface = self.options.interface.clone();
+                tracing::warn!(interface, message, "capture stopped, trying to go on");
+                // A full ring drops this too; the port's status still tells it.
+                let _ = self.sink.sender.try_send(Message::Lost(Error::PortLost { interface, message }));
+            }
+        }
+    }
+
+    /// Empties one open port until the ring is stopped (`None`) or libpcap gives up (its message).
+    fn capture(&mut self, port: MirrorPort) -> Option<String> {
+        let mut capture = port.capture;
+        self.register(Some(capture.breakloop_handle()));
+        let (mut newest, mut asked) = (Timestamp::MIN, Timestamp::MIN);
+        // The kernel counts in 32 bits and from 0 at each opening.
+        let (mut kernel, mut interface) = (0_u32, 0_u32);
+        let failure = loop {
+            if self.stopped() {
+                break None;
+            }
+            let sink = &mut self.sink;
+            let result = capture.dispatch(None, |packet| {
+                let seconds = packet.header.ts.tv_sec;
+                newest = Timestamp::from_parts(seconds, packet.header.ts.tv_usec.saturating_mul(1000));
+                sink.push(newest, packet.header.len, packet.data);
+            });
+            self.sink.hand_over();
+            if newest.millis_since(asked) >= STATISTICS_EVERY_MS || result.is_err() {
+                asked = newest;
+                if let (Ok(seen), Some(port)) = (capture.stats(), self.sink.shared.ports.get(self.sink.port))
+                {
+                    let more = u64::from(seen.dropped.wrapping_sub(kernel));
+                    port.dropped_kernel.fetch_add(more, Ordering::Relaxed);
+                    let more = u64::from(seen.if_dropped.wrapping_sub(interface));
+                    port.dropped_interface.fetch_add(more, Ordering::Relaxed);
+                    (kernel, interface) = (seen.dropped, seen.if_dropped);
+                }
+            }
+            match result {
+                // What a broken loop gives too: the next round looks whether the ring was stopped.
+                Ok(_) | Err(pcap::Error::NoMorePackets | pcap::Error::TimeoutExpired) => {}
+                Err(_) if self.stopped() => break None,
+                Err(error) => break Some(port::message(&error)),
+            }
+        };
+        self.register(None);
+        failure
+    }
+
+    fn register(&self, waker: Option<BreakLoop>) {
+        let mut wakers = self.sink.shared.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = wakers.get_mut(self.sink.port) {
+            *place = waker;
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.sink.shared.stop.load(Ordering::SeqCst)
+    }
+
+    fn up(&self, up: bool) {
+        if let Some(port) = self.sink.shared.ports.get(self.sink.port) {
+            port.up.store(up, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

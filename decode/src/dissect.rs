@@ -1,0 +1,266 @@
+//! Frames to datagrams: link, tunnel and IP layers off, fragments joined, UDP and TCP headers read.
+//!
+//! A frame with one whole UDP datagram is borrowed through and costs no allocation; a completed fragment set is borrowed
+//! from a buffer kept here. Streams of TCP are put in order by [`crate::tcp`], not here. Checksums are not judged: network
+//! adapters fill them in after a local capture has seen the frame, and a receiver's verdict is not visible on a mirror port.
+
+use etherparse::{TcpSlice, UdpSlice};
+
+use crate::ip::{self, FragmentTable};
+use crate::link::{self, Step, ether_type};
+use crate::net::{Datagram, Flow, Frame, Transport};
+use crate::tunnel;
+
+pub use crate::ip::{FRAGMENT_BYTES_MAX, FRAGMENT_GAPS_MAX, FRAGMENT_SETS_MAX, FRAGMENT_TIMEOUT_MS};
+
+/// Layers taken off one frame, tags and tunnels together; a frame with more is given up.
+pub const LAYERS_MAX: usize = 32;
+
+/// What became of the frames. Each frame is counted in exactly one of the first nine fields after `frames`, so that these
+/// add up to it; the others are further facts about some of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames handled.
+    pub frames: u64,
+    /// Frames that gave, or completed, a UDP datagram.
+    pub udp: u64,
+    /// Frames that gave, or completed, a TCP segment.
+    pub tcp: u64,
+    /// Frames with IP that carries neither UDP nor TCP (ICMP, IGMP, ESP, SCTP).
+    pub other_transport: u64,
+    /// Frames that hold no IP (ARP, spanning tree, LLDP).
+    pub not_ip: u64,
+    /// Frames of a link type that has no reader here.
+    pub unknown_link: u64,
+    /// Fragments that did not complete a packet when they came.
+    pub fragments_held: u64,
+    /// Frames that contradict themselves or end inside a header.
+    pub malformed: u64,
+    /// Frames with more than [`LAYERS_MAX`] layers.
+    pub too_deep: u64,
+    /// Parts of fragments: cut by the capture, so that they can complete nothing.
+    pub fragments_cut: u64,
+
+    /// IP fragments seen, outermost level.
+    pub fragments: u64,
+    /// Fragment sets given up: too old, too many, overlapping or in contradiction.
+    pub fragment_sets_dropped: u64,
+    /// Datagrams given with `truncated`.
+    pub truncated: u64,
+    /// Frames in which a tunnel was taken off, other than fragments that were held.
+    pub tunnelled: u64,
+}
+
+/// Takes frames, gives datagrams. See the module's text.
+#[derive(Debug, Default)]
+pub struct Dissector {
+    counts: Counts,
+    fragments: FragmentTable,
+    /// The packet completed last, and the one completed last inside such a one.
+    joined: Vec<u8>,
+    joined_inside: Vec<u8>,
+}
+
+/// Where a walk through the layers ended.
+enum Outcome<'a> {
+    Datagram { flow: Flow, transport: Transport, payload: &'a [u8], truncated: bool },
+    Fragment(ip::Packet<'a>),
+    OtherTransport,
+    NotIp,
+    UnknownLink,
+    Malformed,
+    TooDeep,
+}
+
+/// What a walk remembers.
+#[derive(Default)]
+struct Walk {
+    layers: usize,
+    tunnelled: bool,
+}
+
+impl Dissector {
+    /// One with no frame seen.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What became of the frames so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts { fragment_sets_dropped: self.fragments.dropped, ..self.counts }
+    }
+
+    /// The datagram that this frame carries or completes; `None` when it does neither, and then [`Dissector::counts`]
+    /// says why.
+    pub fn handle_frame<'a>(&'a mut self, frame: &Frame<'a>) -> Option<Datagram<'a>> {
+        self.counts.frames += 1;
+        let mut walk = Walk::default();
+        let mut outcome = walk.run(link::first(frame.link, frame.data));
+        if let Outcome::Fragment(packet) = &outcome {
+            self.counts.fragments += 1;
+            if packet.cut {
+                self.counts.fragments_cut += 1;
+                return None;
+            }
+            let Some(whole) = self.fragments.add(packet, frame.at, &mut self.joined) else {
+                self.counts.fragments_held += 1;
+                return None;
+            };
+            outcome = walk.transport(ip::Packet {
+                protocol: whole.protocol,
+                payload: &self.joined,
+                fragment: None,
+                ..*packet
+            });
+            // A tunnel's packet may be in fragments and hold a fragment again: a VXLAN over a small MTU does this.
+            if let Outcome::Fragment(packet) = &outcome {
+                let Some(whole) = self.fragments.add(packet, frame.at, &mut self.joined_inside) else {
+                    self.counts.fragments_held += 1;
+                    return None;
+                };
+                outcome = walk.transport(ip::Packet {
+                    protocol: whole.protocol,
+                    payload: &self.joined_inside,
+                    fragment: None,
+                    ..*packet
+                });
+            }
+        }
+        self.counts.tunnelled += u64::from(walk.tunnelled);
+        let count = match &outcome {
+            Outcome::Datagram { transport: Transport::Udp, .. } => &mut self.counts.udp,
+            Outcome::Datagram { transport: Transport::Tcp { .. }, .. } => &mut self.counts.tcp,
+            Outcome::OtherTransport => &mut self.counts.other_transport,
+            Outcome::NotIp => &mut self.counts.not_ip,
+            Outcome::UnknownLink => &mut self.counts.unknown_link,
+            Outcome::Malformed => &mut self.counts.malformed,
+            // A fragment in a fragment in a fragment.
+            Outcome::TooDeep | Outcome::Fragment(_) => &mut self.counts.too_deep,
+        };
+        *count += 1;
+        let Outcome::Datagram { flow, transport, payload, truncated } = outcome else { return None };
+        self.counts.truncated += u64::from(truncated);
+        Some(Datagram { at: frame.at, flow, transport, payload, truncated })
+    }
+}
+
+impl Walk {
+    /// Takes layers off until there is a datagram or nothing more to do.
+    fn run<'a>(&mut self, mut step: Step<'a>) -> Outcome<'a> {
+        while self.layers < LAYERS_MAX {
+            self.layers += 1;
+            step = match step {
+                Step::Ethernet(bytes) => link::ethernet(bytes),
+                Step::EtherType(kind, bytes) => self.ether_type(kind, bytes),
+                Step::Ppp(bytes) => link::ppp(bytes),
+                Step::Ip(bytes) => match ip::parse(bytes) {
+                    Some(packet) => return self.transport(packet),
+                    None => return Outcome::Malformed,
+                },
+                Step::NotIp => return Outcome::NotIp,
+                Step::Malformed => return Outcome::Malformed,
+                Step::UnknownLink => return Outcome::UnknownLink,
+            };
+        }
+        Outcome::TooDeep
+    }
+
+    #[inline]
+    fn ether_type<'a>(&mut self, kind: u16, bytes: &'a [u8]) -> Step<'a> {
+        match kind {
+            ether_type::IPV4 | ether_type::IPV6 => Step::Ip(bytes),
+            ether_type::VLAN | ether_type::VLAN_SERVICE => link::vlan(bytes),
+            ether_type::MPLS | ether_type::MPLS_MULTICAST => {
+                self.tunnelled = true;
+                tunnel::mpls(bytes)
+            }
+            ether_type::PPPOE_SESSION => {
+                self.tunnelled = true;
+                tunnel::pppoe(bytes)
+            }
+            ether_type::TRANSPARENT_ETHERNET => Step::Ethernet(bytes),
+            ether_type::PPP => Step::Ppp(bytes),
+            kind if ether_type::VLAN_OLD.contains(&kind) => link::vlan(bytes),
+            kind if kind <= ether_type::LENGTH_MAX => {
+                link::llc(bytes.get(..usize::from(kind)).unwrap_or(bytes))
+            }
+            _ => Step::NotIp,
+        }
+    }
+
+    /// Reads the payload of a whole IP packet; walks on when that is a tunnel.
+    #[inline]
+    fn transport<'a>(&mut self, packet: ip::Packet<'a>) -> Outcome<'a> {
+        /// IANA protocol numbers.
+        const IP_IN_IP: u8 = 4;
+        const TCP: u8 = 6;
+        const UDP: u8 = 17;
+        const IPV6_IN_IP: u8 = 41;
+        const GRE: u8 = 47;
+        const ETHERNET_IN_IP: u8 = 97;
+        const MPLS_IN_IP: u8 = 137;
+
+        // A first fragment that the capture cut can complete nothing, but its head says what it was: it is given as a
+        // truncated datagram.
+        if packet.fragment.is_some_and(|fragment| !(packet.cut && fragment.is_first())) {
+            return Outcome::Fragment(packet);
+        }
+        let inside = match packet.protocol {
+            UDP => return self.udp(packet),
+            TCP => return tcp(packet),
+            IP_IN_IP | IPV6_IN_IP => Step::Ip(packet.payload),
+            GRE => tunnel::gre(packet.payload),
+            MPLS_IN_IP => tunnel::mpls(packet.payload),
+            // RFC 3378: two bytes, version 3.
+            ETHERNET_IN_IP => packet.payload.get(2..).map_or(Step::Malformed, Step::Ethernet),
+            _ => return Outcome::OtherTransport,
+        };
+        self.tunnelled = true;
+        self.run(inside)
+    }
+
+    #[inline]
+    fn udp<'a>(&mut self, packet: ip::Packet<'a>) -> Outcome<'a> {
+        let Ok(udp) = UdpSlice::from_slice_lax(packet.payload) else { return Outcome::Malformed };
+        let announced = usize::from(udp.length());
+        // 0 is allowed where the length does not fit in (RFC 2675, 4); a receiver refuses 1 to 7.
+        if (1..8).contains(&announced) {
+            return Outcome::Malformed;
+        }
+        let (source, destination) = (udp.source_port(), udp.destination_port());
+        let payload = udp.payload();
+        if let Some(inside) = tunnel::over_udp(source, destination, payload) {
+            self.tunnelled = true;
+            return self.run(inside);
+        }
+        Outcome::Datagram {
+            flow: Flow { src: packet.src.with_port(source), dst: packet.dst.with_port(destination) },
+            transport: Transport::Udp,
+            payload,
+            truncated: packet.fragment.is_some() || announced > packet.payload.len(),
+        }
+    }
+}
+
+fn tcp(packet: ip::Packet<'_>) -> Outcome<'_> {
+    let Ok(tcp) = TcpSlice::from_slice(packet.payload) else { return Outcome::Malformed };
+    Outcome::Datagram {
+        flow: Flow {
+            src: packet.src.with_port(tcp.source_port()),
+            dst: packet.dst.with_port(tcp.destination_port()),
+        },
+        transport: Transport::Tcp {
+            sequence: tcp.sequence_number(),
+            syn: tcp.syn(),
+            fin: tcp.fin(),
+            rst: tcp.rst(),
+        },
+        payload: tcp.payload(),
+        truncated: packet.cut,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What the network layers give: frames in, datagrams out.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::time::Timestamp;
+
+/// One captured frame, borrowed from the capture's own buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// When it was captured.
+    pub at: Timestamp,
+    /// How `data` begins: the capture format's link-layer type (LINKTYPE_ value of pcap and pcapng).
+    pub link: u16,
+    /// Which of the sources it came from, in the order given on the command line; frames of two mirror ports may be
+    /// copies of each other.
+    pub source: u16,
+    /// Length on the wire; more than `data.len()` when the capture cut the frame (snap length).
+    pub wire_len: u32,
+    /// The bytes captured.
+    pub data: &'a [u8],
+}
+
+/// An IP address and a port. IPv4 is kept in its IPv6-mapped form, so that both compare and hash as one integer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    address: u128,
+    /// UDP or TCP port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// From an address and a port.
+    #[must_use]
+    pub fn new(ip: IpAddr, port: u16) -> Self {
+        match ip {
+            IpAddr::V4(v4) => Endpoint::v4(v4.octets(), port),
+            IpAddr::V6(v6) => Endpoint::v6(v6.octets(), port),
+        }
+    }
+
+    /// From the four bytes of an IPv4 header.
+    #[must_use]
+    pub fn v4(octets: [u8; 4], port: u16) -> Self {
+        Endpoint { address: 0xffff_0000_0000 | u128::from(u32::from_be_bytes(octets)), port }
+    }
+
+    /// From the sixteen bytes of an IPv6 header.
+    #[must_use]
+    pub fn v6(octets: [u8; 16], port: u16) -> Self {
+        Endpoint { address: u128::from_be_bytes(octets), port }
+    }
+
+    /// The address, IPv4 where it is one.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        match Ipv6Addr::from(self.address).to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6(Ipv6Addr::from(self.address)),
+        }
+    }
+
+    /// The same address with another port.
+    #[must_use]
+    pub fn with_port(self, port: u16) -> Self {
+        Endpoint { port, ..self }
+    }
+
+    /// Is the address 0.0.0.0 or ::, which SDP once used to say "on hold" (RFC 3264, 8.4)?
+    #[must_use]
+    pub fn is_unspecified(&self) -> bool {
+        match self.ip() {
+            IpAddr::V4(v4) => v4 == Ipv4Addr::UNSPECIFIED,
+            IpAddr::V6(v6) => v6 == Ipv6Addr::UNSPECIFIED,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip() {
+            IpAddr::V4(v4) => write!(f, "{v4}:{}", self.port),
+            IpAddr::V6(v6) => write!(f, "[{v6}]:{}", self.port),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a datagram came from and went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
+    /// Sender.
+    pub src: Endpoint,
+    /// Receiver.
+    pub dst: Endpoint,
+}
+
+impl Flow {
+    /// The flow of the answers.
+    #[must_use]
+    pub fn reversed(self) -> Flow {
+        Flow { src: self.dst, dst: self.src }
+    }
+}
+
+/// What a frame carried, once link, tunnel and IP layers are off and fragments are joined.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// When the frame that completed it was captured.
+    pub at: Timestamp,
+    /// From where to where.
+    pub flow: Flow,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// The UDP payload, or this TCP segment's bytes.
+    pub payload: &'a [u8],
+    /// The capture cut it (snap length); `payload` is the part that was captured.
+    pub truncated: bool,
+}
+
+/// The transport of a [`Datagram`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// One TCP segment.
+    Tcp {
+        /// Sequence number of the first payload byte (of the SYN itself when `syn`).
+        sequence: u32,
+        /// SYN flag: `sequence` + 1 is the first byte of the stream.
+        syn: bool,
+        /// FIN flag.
+        fin: bool,
+        /// RST flag.
+        rst: bool,
+    },
+}

@@ -1,0 +1,299 @@
+//! What the tracker tells: facts of legs, audio, digits, hold, oddities.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::media::{AudioFrame, Format, Side};
+use crate::net::{Endpoint, Flow};
+use crate::rtp::dtmf::Digit;
+use crate::rtp::rtcp::SenderReport;
+use crate::time::Timestamp;
+
+/// One leg that the tracker follows: a slot that is used again, and a serial number that is not.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId {
+    pub(super) serial: u64,
+    pub(super) slot: u32,
+}
+
+impl LegId {
+    /// Counts up from 1 in the order in which legs were seen.
+    #[must_use]
+    pub fn serial(self) -> u64 {
+        self.serial
+    }
+}
+
+impl fmt::Display for LegId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.serial)
+    }
+}
+
+impl fmt::Debug for LegId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "leg {}", self.serial)
+    }
+}
+
+/// The logical call that legs and recordings belong to: start time and a hash of the first leg's dialog, so that two
+/// recorders, or the same capture read twice, give it the same name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallId(u128);
+
+impl CallId {
+    /// From the start of the call and what names its first dialog.
+    #[must_use]
+    pub fn new(started: Timestamp, dialog: &[&[u8]]) -> Self {
+        // FNV-1a, 64 bit: stable over versions and machines, which std's and rustc-hash's hashers do not promise.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for part in dialog {
+            for &byte in part.iter().chain(&[0xff]) {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        }
+        CallId(u128::from(started.as_millis().max(0) as u64 & 0xffff_ffff_ffff) << 64 | u128::from(hash))
+    }
+}
+
+/// Twelve hexadecimal digits of the start in milliseconds, a hyphen, sixteen of the hash.
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012x}-{:016x}", (self.0 >> 64) as u64, self.0 as u64)
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Who stands at one end of a leg, as the signalling says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// User part of the address: the number, in most systems. May be empty.
+    pub number: String,
+    /// Display name. May be empty.
+    pub name: String,
+    /// Host part of the address.
+    pub host: String,
+    /// Where its SIP messages come from and go to.
+    pub signalling: Endpoint,
+    /// This user was seen to register successfully: it is a device of the site.
+    pub registered: bool,
+    /// Devices register at this address: it is the PBX.
+    pub is_registrar: bool,
+}
+
+/// How a leg ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// It has not.
+    #[default]
+    Running,
+    /// BYE.
+    Bye {
+        /// Who hung up.
+        by: Side,
+    },
+    /// CANCEL before an answer.
+    Cancelled,
+    /// A final response of 300 or more.
+    Rejected {
+        /// Its status.
+        status: u16,
+        /// Its reason phrase.
+        reason: String,
+    },
+    /// Nothing was heard of it for too long.
+    TimedOut,
+    /// The capture ended first.
+    EndOfInput,
+}
+
+/// Everything known about a leg so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LegFacts {
+    /// The leg.
+    pub leg: LegId,
+    /// The logical call that it belongs to.
+    pub call: CallId,
+    /// Which leg of that call, from 1.
+    pub segment: u32,
+    /// Call-ID as text.
+    pub sip_call_id: String,
+    /// Caller and callee; index with [`Side::index`].
+    pub parties: [Identity; 2],
+    /// User part of the Request-URI of the first INVITE.
+    pub request_user: String,
+    /// The first INVITE.
+    pub started: Timestamp,
+    /// The first 180 or 183.
+    pub ringing: Option<Timestamp>,
+    /// The 2xx to the INVITE; when the capture missed it, the ACK, or the BYE that only an answered call has.
+    pub answered: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// How.
+    pub ending: Ending,
+    /// Some audio came before the answer.
+    pub early_media: bool,
+    /// The media is encrypted: SRTP was agreed on, or DTLS was seen on its ports.
+    pub encrypted: bool,
+    /// The call had begun before the capture: its INVITE was not seen.
+    pub joined_late: bool,
+    /// Mandatory header fields were missing.
+    pub malformed: bool,
+    /// A session description announced audio.
+    pub audio_announced: bool,
+    /// Audio packets kept, by the side that sent them.
+    pub audio_packets: [u64; 2],
+    /// When the first audio packet came.
+    pub first_audio: Option<Timestamp>,
+}
+
+impl LegFacts {
+    /// The party on that side.
+    #[must_use]
+    pub fn party(&self, side: Side) -> &Identity {
+        let [caller, callee] = &self.parties;
+        match side {
+            Side::Caller => caller,
+            Side::Callee => callee,
+        }
+    }
+}
+
+/// What one side sent during a leg.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackReport {
+    /// Who spoke.
+    pub side: Side,
+    /// Formats with their packet counts, most used first.
+    pub formats: Vec<(Format, u64)>,
+    /// Sources in order of appearance.
+    pub ssrcs: Vec<u32>,
+    /// Unique packets, telephone events included.
+    pub packets: u64,
+    /// Missing by sequence number, network's fault.
+    pub lost_network: u64,
+    /// Missing while the capture dropped frames.
+    pub lost_capture: u64,
+    /// Came after a later one.
+    pub reordered: u64,
+    /// Copies.
+    pub duplicates: u64,
+    /// Largest interarrival jitter of its sources, in milliseconds.
+    pub jitter_ms: f64,
+    /// Clock skew against the capture clock, parts per million.
+    pub skew_ppm: f64,
+    /// Audio time by RTP timestamps.
+    pub audio_ms: u64,
+    /// Where its first sample lies on the capture clock.
+    pub start: Option<Timestamp>,
+    /// Where its last sample ends.
+    pub end: Option<Timestamp>,
+}
+
+/// A finished leg.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LegEnd {
+    /// Its facts, final.
+    pub facts: LegFacts,
+    /// What each side sent; sides that sent nothing are left out.
+    pub tracks: Vec<TrackReport>,
+    /// Time on hold, both sides' holds merged: start and end on the capture clock.
+    pub holds: Vec<(Timestamp, Timestamp)>,
+}
+
+/// RTP that no signalling announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnannouncedRtp {
+    /// From where to where.
+    pub flow: Flow,
+    /// First packet.
+    pub started: Timestamp,
+    /// Last packet.
+    pub ended: Timestamp,
+    /// First source seen on it.
+    pub ssrc: u32,
+    /// Payload type of the first packet.
+    pub payload_type: u8,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// What the tracker tells, in the order in which it happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// An INVITE began a leg.
+    LegStarted(&'a LegFacts),
+    /// It rings.
+    Ringing(&'a LegFacts),
+    /// It was answered.
+    Answered(&'a LegFacts),
+    /// Its first audio packet follows.
+    AudioStarted(&'a LegFacts),
+    /// One audio packet.
+    Audio {
+        /// The leg.
+        leg: LegId,
+        /// Who speaks.
+        side: Side,
+        /// The packet.
+        frame: AudioFrame<'a>,
+    },
+    /// A digit was keyed.
+    Digit {
+        /// The leg.
+        leg: LegId,
+        /// Who keyed it.
+        side: Side,
+        /// Which, when, how long.
+        digit: Digit,
+    },
+    /// A side put the other on hold.
+    Hold {
+        /// The leg.
+        leg: LegId,
+        /// Who did.
+        by: Side,
+        /// When.
+        at: Timestamp,
+    },
+    /// A side took the call back.
+    Retrieve {
+        /// The leg.
+        leg: LegId,
+        /// Who did.
+        by: Side,
+        /// When.
+        at: Timestamp,
+    },
+    /// RTCP tied a stream's clock to its sender's wall clock.
+    SenderReport {
+        /// The leg.
+        leg: LegId,
+        /// Who sent it.
+        side: Side,
+        /// When it was captured.
+        at: Timestamp,
+        /// What it says.
+        report: SenderReport,
+    },
+    /// The leg is over; nothing more comes of it.
+    LegEnded(Box<LegEnd>),
+    /// An RTP flow that nobody announced is over.
+    UnannouncedRtp(Box<UnannouncedRtp>),
+    /// Traffic that broke a rule.
+    Oddity {
+        /// When.
+        at: Timestamp,
+        /// Where, when it can be told.
+        flow: Option<Flow>,
+        /// What, in a few words.
+        what: &'static str,
+    },
+}

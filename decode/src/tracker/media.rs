@@ -1,0 +1,708 @@
+//! Which RTP packet belongs to which side of which leg.
+//!
+//! A session description *claims* the places where its sender receives. A packet to a claimed place was spoken by the other
+//! side; a packet from a claimed place by that side itself (most phones send from where they receive). The first packet
+//! of a flow is judged; what was found is kept for the flow, so that every further packet costs one look-up. A new claim
+//! on a place lets its flows be judged again.
+
+use rustc_hash::FxHashMap;
+
+use super::event::{LegId, UnannouncedRtp};
+use super::leg::{Leg, Legs};
+use super::outbox::{FormatId, LegNews, Outbox, Queued};
+use crate::codec;
+use crate::media::{Codec, Format, Side};
+use crate::net::{Endpoint, Flow};
+use crate::rtp::dtmf::Detector;
+use crate::rtp::stream::{Arrival, Stream};
+use crate::rtp::{self, Packet, rtcp};
+use crate::sdp;
+use crate::time::{NS_PER_MS, Timestamp};
+
+/// Legs that may claim one place at the same time (a B2BUA that leaves the media to the phones claims it twice).
+const OWNERS_MAX: usize = 8;
+/// Legs that one packet may belong to.
+const BOUND_MAX: usize = 2;
+/// Flows that are remembered; beyond, unannounced ones make room.
+const FLOWS_MAX: usize = 400_000;
+/// Unannounced RTP flows that are watched.
+const LOOSE_MAX: usize = 8192;
+/// Bytes kept of an unannounced flow, should its announcement come late: about 0.9 s of G.711.
+const LOOSE_BYTES_MAX: usize = 8 * 1024;
+/// Packets in sequence that make an unannounced flow count as RTP.
+const LOOSE_PACKETS_MIN: u64 = 5;
+/// An unannounced flow without packets for this long is over.
+const LOOSE_IDLE_MS: i64 = 30_000;
+/// A stream is live for this long after a packet: until then another sender to its place is foreign.
+const LIVE_MS: i64 = 2_000;
+/// A foreign flow is judged again after this long.
+const FOREIGN_AGAIN_MS: i64 = 1_000;
+/// Sources per side; a side that changes its SSRC more often keeps the packets but not the statistics of each.
+const SOURCES_MAX: usize = 64;
+/// Loss within this time after the capture dropped frames is the capture's.
+const DROP_SHADOW_MS: i64 = 1_000;
+
+/// What a claimed place is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Audio,
+    Rtcp,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner {
+    leg: LegId,
+    side: Side,
+    purpose: Use,
+}
+
+#[derive(Default)]
+struct Claim {
+    owners: Vec<Owner>,
+    flows: Vec<Flow>,
+}
+
+/// What is known of a flow.
+#[derive(Clone, Copy)]
+enum Binding {
+    /// Audio of these sources.
+    Audio([Option<u32>; BOUND_MAX]),
+    /// RTCP of a leg's side.
+    Rtcp(LegId, Side),
+    /// Video and other media of a call.
+    Other,
+    /// To a call's place, but not from the party: kept out.
+    Foreign(Timestamp),
+    /// Nobody announced it.
+    Loose,
+}
+
+/// One synchronization source of one side of a leg.
+struct Source {
+    leg: LegId,
+    side: Side,
+    ssrc: u32,
+    flow: Flow,
+    last_at: Timestamp,
+    receive: Stream,
+    lost_capture: u64,
+    clock_rate: u32,
+    dtmf: Detector,
+    /// Payload types met, with packets of each.
+    formats: Vec<Known>,
+    /// Timestamp and sequence of the latest packet, to learn the length of a packet.
+    latest: (u32, u16),
+    ticks_per_packet: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    payload_type: u8,
+    format: FormatId,
+    kind: Payload,
+    packets: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Payload {
+    Speech,
+    Noise,
+    Event,
+}
+
+struct Loose {
+    report: UnannouncedRtp,
+    next_sequence: u16,
+    in_order: u64,
+    pending: Vec<(Timestamp, usize)>,
+    bytes: Vec<u8>,
+}
+
+/// The table of claims, flows and sources.
+#[derive(Default)]
+pub(super) struct Media {
+    claims: FxHashMap<Endpoint, Claim>,
+    flows: FxHashMap<Flow, Binding>,
+    sources: Vec<Option<Source>>,
+    free: Vec<u32>,
+    loose: FxHashMap<Flow, Box<Loose>>,
+    loose_at: FxHashMap<Endpoint, Vec<Flow>>,
+    dropped_at: Option<Timestamp>,
+    pub(super) rtp_packets: u64,
+    pub(super) unannounced: u64,
+}
+
+impl Media {
+    /// The capture lost frames just now.
+    pub(super) fn note_drops(&mut self, at: Timestamp) {
+        self.dropped_at = Some(at);
+    }
+
+    /// A datagram that is no SIP.
+    pub(super) fn handle(
+        &mut self,
+        flow: Flow,
+        at: Timestamp,
+        bytes: &[u8],
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        match self.flows.get(&flow) {
+            Some(&Binding::Audio(sources)) => self.bound_audio(sources, flow, at, bytes, legs, out),
+            Some(&Binding::Rtcp(leg, side)) => reports(leg, side, at, bytes, out),
+            Some(Binding::Other) => {}
+            Some(&Binding::Foreign(since)) => {
+                if at.nanos_since(since) > FOREIGN_AGAIN_MS * NS_PER_MS {
+                    self.judge(flow, at, bytes, legs, out);
+                }
+            }
+            Some(Binding::Loose) => self.loose_packet(flow, at, bytes),
+            None => self.judge(flow, at, bytes, legs, out),
+        }
+    }
+
+    /// Audio, or RTCP on the same port, of a flow that is known.
+    fn bound_audio(
+        &mut self,
+        sources: [Option<u32>; BOUND_MAX],
+        flow: Flow,
+        at: Timestamp,
+        bytes: &[u8],
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        let packet = match rtp::parse(bytes) {
+            Ok(packet) => packet,
+            Err(_) => {
+                if rtp::is_rtcp(bytes)
+                    && let Some(source) = sources[0].and_then(|index| self.source(index))
+                {
+                    reports(source.leg, source.side, at, bytes, out);
+                }
+                return;
+            }
+        };
+        self.rtp_packets += 1;
+        let same =
+            sources.iter().flatten().all(|&index| self.source(index).is_some_and(|s| s.ssrc == packet.ssrc));
+        if !same {
+            // A new SSRC on a known flow: the flow is judged anew, its legs stay.
+            self.rtp_packets -= 1;
+            return self.judge(flow, at, bytes, legs, out);
+        }
+        for index in sources.into_iter().flatten() {
+            self.audio_packet(index, flow, at, &packet, legs, out);
+        }
+    }
+
+    fn source(&self, index: u32) -> Option<&Source> {
+        self.sources.get(index as usize)?.as_ref()
+    }
+
+    /// One packet of one source: counted, timed, handed on.
+    fn audio_packet(
+        &mut self,
+        index: u32,
+        flow: Flow,
+        at: Timestamp,
+        packet: &Packet<'_>,
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        let drops =
+            self.dropped_at.is_some_and(|dropped| at.nanos_since(dropped) < DROP_SHADOW_MS * NS_PER_MS);
+        let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        let Some(leg) = legs.leg_mut(source.leg) else { return };
+        match source.receive.push(packet.sequence, packet.timestamp, source.clock_rate, at) {
+            Arrival::Duplicate => return,
+            Arrival::New { missing, .. } if drops => source.lost_capture += u64::from(missing),
+            Arrival::New { .. } => {}
+        }
+        source.last_at = at;
+        source.flow = flow;
+        leg.last_activity = at;
+        let side = source.side;
+        let known = known_format(source, leg, packet.payload_type, &mut out.formats);
+        if leg.facts.encrypted {
+            return;
+        }
+        let format = out.formats.by_id(known.format);
+        match known.kind {
+            Payload::Event => {
+                if let Some(digit) = source.dtmf.push(packet.payload, packet.timestamp, format.clock_rate, at)
+                {
+                    out.push(Queued::Digit { leg: source.leg, side, digit });
+                }
+            }
+            kind => {
+                let step = packet.sequence.wrapping_sub(source.latest.1);
+                let advance = packet.timestamp.wrapping_sub(source.latest.0);
+                if step == 1 && advance > 0 && advance < format.clock_rate {
+                    source.ticks_per_packet = advance;
+                }
+                source.latest = (packet.timestamp, packet.sequence);
+                let ticks = match kind {
+                    Payload::Noise => 0,
+                    _ => codec::packet_ticks(format, packet.payload.len()).unwrap_or(source.ticks_per_packet),
+                };
+                let rate = format.clock_rate;
+                leg.side_mut(side).clock.push(at, packet.ssrc, packet.timestamp, rate, ticks);
+            }
+        }
+        if leg.facts.first_audio.is_none() {
+            leg.facts.first_audio = Some(at);
+            leg.facts.early_media = leg.facts.answered.is_none();
+            out.push(Queued::Leg(LegNews::AudioStarted, source.leg));
+        }
+        if let Some(count) = leg.facts.audio_packets.get_mut(side.index()) {
+            *count += 1;
+        }
+        out.audio(source.leg, side, at, known.format, packet);
+    }
+
+    /// Decides whose a flow is.
+    fn judge(&mut self, flow: Flow, at: Timestamp, bytes: &[u8], legs: &mut Legs, out: &mut Outbox) {
+        let candidates = self.candidates(flow, legs);
+        let Some(best) = candidates.first().copied() else {
+            if rtp::looks_like_rtp(bytes) {
+                self.loose_packet(flow, at, bytes);
+            }
+            return;
+        };
+        let is_rtcp = rtp::is_rtcp(bytes);
+        if best.owner.purpose == Use::Other {
+            return self.bind(flow, Binding::Other);
+        }
+        if is_rtcp {
+            if best.owner.purpose == Use::Rtcp {
+                self.bind(flow, Binding::Rtcp(best.owner.leg, best.speaker));
+            }
+            return reports(best.owner.leg, best.speaker, at, bytes, out);
+        }
+        if is_dtls(bytes) {
+            if let Some(leg) = legs.leg_mut(best.owner.leg) {
+                leg.facts.encrypted = true;
+            }
+            return;
+        }
+        let Ok(packet) = rtp::parse(bytes) else { return };
+        if self.is_foreign(&best, flow, at, packet.ssrc, legs) {
+            out.oddity(at, Some(flow), "RTP from a stranger to a call's port");
+            return self.bind(flow, Binding::Foreign(at));
+        }
+        self.rtp_packets += 1;
+        let mut sources = [None; BOUND_MAX];
+        for (place, candidate) in
+            sources.iter_mut().zip(candidates.iter().take_while(|c| c.rank == best.rank))
+        {
+            *place = self.source_for(candidate, flow, at, &packet, legs);
+        }
+        self.bind(flow, Binding::Audio(sources));
+        for index in sources.into_iter().flatten() {
+            self.audio_packet(index, flow, at, &packet, legs, out);
+        }
+    }
+
+    /// Legs that the flow may belong to, best first. Both ends claimed by the same leg outranks one end; of several legs with one
+    /// end, only the newest counts, since ports are used again.
+    fn candidates(&self, flow: Flow, legs: &Legs) -> Vec<Candidate> {
+        let owners = |endpoint| self.claims.get(&endpoint).map_or(&[][..], |claim| &claim.owners);
+        let to = owners(flow.dst);
+        let from = owners(flow.src);
+        let both =
+            to.iter().filter(|owner| from.iter().any(|f| f.leg == owner.leg && f.side == owner.side.other()));
+        let mut found: Vec<Candidate> =
+            both.map(|&owner| Candidate { owner, speaker: owner.side.other(), rank: 2 }).collect();
+        if found.is_empty() {
+            let newest = |list: &[Owner]| list.iter().copied().max_by_key(|o| o.leg.serial());
+            found.extend(newest(to).map(|owner| Candidate { owner, speaker: owner.side.other(), rank: 1 }));
+            if found.is_empty() {
+                found.extend(newest(from).map(|owner| Candidate { owner, speaker: owner.side, rank: 1 }));
+            }
+        }
+        found.retain(|c| legs.leg(c.owner.leg).is_some());
+        found.sort_by_key(|c| std::cmp::Reverse((c.rank, c.owner.leg.serial())));
+        found
+    }
+
+    /// A flow is foreign when somebody else is speaking on that side already and nothing ties the newcomer to it.
+    fn is_foreign(&self, candidate: &Candidate, flow: Flow, at: Timestamp, ssrc: u32, legs: &Legs) -> bool {
+        let Some(leg) = legs.leg(candidate.owner.leg) else { return false };
+        let side = leg.side(candidate.speaker);
+        if candidate.rank == 2 {
+            return false;
+        }
+        let announced = side.claims.iter().any(|claim| claim.ip() == flow.src.ip());
+        let live = side
+            .sources
+            .iter()
+            .filter_map(|&index| self.source(index))
+            .filter(|source| source.flow != flow && at.nanos_since(source.last_at) < LIVE_MS * NS_PER_MS);
+        let mut live = live.peekable();
+        live.peek().is_some() && !announced && !live.any(|source| source.ssrc == ssrc)
+    }
+
+    fn source_for(
+        &mut self,
+        candidate: &Candidate,
+        flow: Flow,
+        at: Timestamp,
+        packet: &Packet<'_>,
+        legs: &mut Legs,
+    ) -> Option<u32> {
+        let leg = legs.leg_mut(candidate.owner.leg)?;
+        let known = &leg.side(candidate.speaker).sources;
+        let same =
+            known.iter().copied().find(|&index| self.source(index).is_some_and(|s| s.ssrc == packet.ssrc));
+        if same.is_some() || known.len() >= SOURCES_MAX {
+            return same.or_else(|| known.last().copied());
+        }
+        let source = Source {
+            leg: candidate.owner.leg,
+            side: candidate.speaker,
+            ssrc: packet.ssrc,
+            flow,
+            last_at: at,
+            receive: Stream::new(packet.sequence),
+            lost_capture: 0,
+            clock_rate: 8000,
+            dtmf: Detector::default(),
+            formats: Vec::new(),
+            latest: (packet.timestamp, packet.sequence),
+            ticks_per_packet: 0,
+        };
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                self.sources.push(None);
+                (self.sources.len() - 1) as u32
+            }
+        };
+        if let Some(slot) = self.sources.get_mut(index as usize) {
+            *slot = Some(source);
+        }
+        leg.side_mut(candidate.speaker).sources.push(index);
+        Some(index)
+    }
+
+    fn bind(&mut self, flow: Flow, binding: Binding) {
+        if self.flows.len() >= FLOWS_MAX && !self.flows.contains_key(&flow) {
+            return;
+        }
+        self.flows.insert(flow, binding);
+        for endpoint in [flow.dst, flow.src] {
+            if let Some(claim) = self.claims.get_mut(&endpoint)
+                && !claim.flows.contains(&flow)
+            {
+                claim.flows.push(flow);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Candidate {
+    owner: Owner,
+    speaker: Side,
+    rank: u8,
+}
+
+/// DTLS records have content types 20 to 23, or 24 to 63 reserved (RFC 7983).
+fn is_dtls(bytes: &[u8]) -> bool {
+    matches!(bytes, [20..=23, 254, ..])
+}
+
+fn reports(leg: LegId, side: Side, at: Timestamp, bytes: &[u8], out: &mut Outbox) {
+    for report in rtcp::sender_reports(bytes) {
+        out.push(Queued::SenderReport { leg, side, at, report });
+    }
+}
+
+/// The format of a payload type for what `source` sends: as the receiver announced it, else as the sender itself did, else
+/// as RFC 3551 has it.
+fn known_format(
+    source: &mut Source,
+    leg: &Leg,
+    payload_type: u8,
+    formats: &mut super::outbox::Formats,
+) -> Known {
+    if let Some(known) = source.formats.iter_mut().find(|known| known.payload_type == payload_type) {
+        known.packets += 1;
+        return *known;
+    }
+    let announced = [leg.side(source.side.other()), leg.side(source.side)]
+        .into_iter()
+        .flat_map(|side| &side.formats)
+        .find(|format| format.payload_type == payload_type);
+    let format = announced.cloned().unwrap_or_else(|| sdp::static_format(payload_type));
+    let kind = match format.codec {
+        Codec::TelephoneEvent => Payload::Event,
+        Codec::ComfortNoise => Payload::Noise,
+        _ => Payload::Speech,
+    };
+    if kind == Payload::Speech {
+        source.clock_rate = format.clock_rate;
+        if source.ticks_per_packet == 0 {
+            let ptime_ms = leg.side(source.side.other()).ptime_ms.unwrap_or(20).min(200);
+            source.ticks_per_packet = format.clock_rate / 1000 * ptime_ms;
+        }
+    }
+    let known = Known { payload_type, format: formats.intern(format), kind, packets: 1 };
+    source.formats.push(known);
+    known
+}
+
+/// Claims: what session descriptions say.
+impl Media {
+    /// A side of a leg receives at the places of `session`. Places of earlier descriptions stay its own until another leg claims
+    /// them: packets on the way to them are still its audio, and an offer may be refused.
+    pub(super) fn apply(
+        &mut self,
+        leg: LegId,
+        side: Side,
+        session: &sdp::Session,
+        at: Timestamp,
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        for media in &session.media {
+            let purpose = if media.kind == sdp::Kind::Audio { Use::Audio } else { Use::Other };
+            let Some(place) = media.receives_at else { continue };
+            self.claim(place, Owner { leg, side, purpose }, legs);
+            let rtcp_place = media.rtcp_at.or_else(|| Some(place.with_port(place.port.checked_add(1)?)));
+            if let Some(rtcp_place) = rtcp_place.filter(|&p| !media.rtcp_mux && p != place) {
+                let purpose = if purpose == Use::Audio { Use::Rtcp } else { Use::Other };
+                self.claim(rtcp_place, Owner { leg, side, purpose }, legs);
+            }
+        }
+        // Payload types may mean something else now.
+        if let Some(leg) = legs.leg(leg) {
+            for index in leg.sides.iter().flat_map(|side| &side.sources) {
+                if let Some(source) = self.sources.get_mut(*index as usize).and_then(Option::as_mut) {
+                    forget_changed_formats(source, leg, &out.formats);
+                }
+            }
+        }
+        self.release_loose(session, at, legs, out);
+    }
+
+    fn claim(&mut self, place: Endpoint, owner: Owner, legs: &mut Legs) {
+        let claim = self.claims.entry(place).or_default();
+        if claim.owners.contains(&owner) {
+            return;
+        }
+        // A leg that is over keeps its places only until somebody else wants them.
+        claim.owners.retain(|o| o.leg == owner.leg || legs.leg(o.leg).is_some_and(|leg| !leg.is_over()));
+        claim.owners.retain(|o| !(o.leg == owner.leg && o.side == owner.side));
+        if claim.owners.len() >= OWNERS_MAX {
+            claim.owners.remove(0);
+        }
+        claim.owners.push(owner);
+        for flow in std::mem::take(&mut claim.flows) {
+            self.flows.remove(&flow);
+        }
+        if let Some(leg) = legs.leg_mut(owner.leg) {
+            let claims = &mut leg.side_mut(owner.side).claims;
+            if !claims.contains(&place) {
+                claims.push(place);
+            }
+        }
+    }
+
+    /// Everything a closed leg holds is given back. Gives its sources' numbers, by side, to be summed up.
+    pub(super) fn release(&mut self, leg: &mut Leg) -> [Vec<SourceReport>; 2] {
+        let id = leg.facts.leg;
+        let mut reports = [Vec::new(), Vec::new()];
+        for (side, reports) in leg.sides.iter_mut().zip(&mut reports) {
+            for place in side.claims.drain(..) {
+                let Some(claim) = self.claims.get_mut(&place) else { continue };
+                claim.owners.retain(|owner| owner.leg != id);
+                for flow in std::mem::take(&mut claim.flows) {
+                    self.flows.remove(&flow);
+                }
+                if claim.owners.is_empty() {
+                    self.claims.remove(&place);
+                }
+            }
+            for index in side.sources.drain(..) {
+                if let Some(source) = self.sources.get_mut(index as usize).and_then(Option::take) {
+                    self.free.push(index);
+                    self.flows.remove(&source.flow);
+                    reports.push(SourceReport::of(&source));
+                }
+            }
+        }
+        reports
+    }
+
+    /// Digits whose end never came; for the sources of one leg.
+    pub(super) fn open_digits(&mut self, leg: &Leg, now: Timestamp, out: &mut Outbox) {
+        for &index in leg.sides.iter().flat_map(|side| &side.sources) {
+            if let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut)
+                && let Some(digit) = source.dtmf.poll(source.clock_rate, now)
+            {
+                out.push(Queued::Digit { leg: source.leg, side: source.side, digit });
+            }
+        }
+    }
+}
+
+/// A payload type that the descriptions now explain otherwise is looked up again at its next packet.
+fn forget_changed_formats(source: &mut Source, leg: &Leg, formats: &super::outbox::Formats) {
+    let now = |payload_type: u8| -> Option<&Format> {
+        [leg.side(source.side.other()), leg.side(source.side)]
+            .into_iter()
+            .flat_map(|side| &side.formats)
+            .find(|format| format.payload_type == payload_type)
+    };
+    source
+        .formats
+        .retain(|known| now(known.payload_type).is_none_or(|format| format == formats.by_id(known.format)));
+}
+
+/// One source's numbers.
+pub(super) struct SourceReport {
+    pub(super) ssrc: u32,
+    pub(super) packets: u64,
+    pub(super) lost: u64,
+    pub(super) lost_capture: u64,
+    pub(super) reordered: u64,
+    pub(super) duplicates: u64,
+    pub(super) jitter_ms: f64,
+    pub(super) formats: Vec<(FormatId, u64)>,
+}
+
+impl SourceReport {
+    fn of(source: &Source) -> Self {
+        let lost = source.receive.lost();
+        SourceReport {
+            ssrc: source.ssrc,
+            packets: source.receive.received(),
+            lost,
+            lost_capture: source.lost_capture.min(lost),
+            reordered: source.receive.reordered(),
+            duplicates: source.receive.duplicates(),
+            jitter_ms: source.receive.jitter_ms(source.clock_rate),
+            formats: source.formats.iter().map(|known| (known.format, known.packets)).collect(),
+        }
+    }
+}
+
+/// RTP that no signalling has announced, yet.
+impl Media {
+    fn loose_packet(&mut self, flow: Flow, at: Timestamp, bytes: &[u8]) {
+        let Ok(packet) = rtp::parse(bytes) else { return };
+        if let Some(loose) = self.loose.get_mut(&flow) {
+            self.rtp_packets += 1;
+            return loose.push(at, &packet, bytes);
+        }
+        if self.loose.len() >= LOOSE_MAX {
+            return;
+        }
+        self.rtp_packets += 1;
+        let report = UnannouncedRtp {
+            flow,
+            started: at,
+            ended: at,
+            ssrc: packet.ssrc,
+            payload_type: packet.payload_type,
+            packets: 0,
+        };
+        let mut loose = Loose {
+            report,
+            next_sequence: packet.sequence,
+            in_order: 0,
+            pending: Vec::new(),
+            bytes: Vec::new(),
+        };
+        loose.push(at, &packet, bytes);
+        self.loose.insert(flow, Box::new(loose));
+        for endpoint in [flow.src, flow.dst] {
+            self.loose_at.entry(endpoint).or_default().push(flow);
+        }
+        self.bind(flow, Binding::Loose);
+    }
+
+    /// Flows that waited for this announcement are judged again, with what was kept of them.
+    fn release_loose(&mut self, session: &sdp::Session, at: Timestamp, legs: &mut Legs, out: &mut Outbox) {
+        for place in session.media.iter().filter_map(|media| media.receives_at) {
+            let flows = self.loose_at.get(&place).cloned().unwrap_or_default();
+            for flow in flows {
+                let Some(loose) = self.take_loose(flow) else { continue };
+                self.rtp_packets = self.rtp_packets.saturating_sub(loose.report.packets);
+                if at.nanos_since(loose.report.ended) > LIVE_MS * NS_PER_MS {
+                    self.report_loose(*loose, out);
+                    continue;
+                }
+                let mut start = 0;
+                for &(at, end) in &loose.pending {
+                    self.handle(flow, at, loose.bytes.get(start..end).unwrap_or_default(), legs, out);
+                    start = end;
+                }
+            }
+        }
+    }
+
+    fn take_loose(&mut self, flow: Flow) -> Option<Box<Loose>> {
+        let loose = self.loose.remove(&flow)?;
+        self.flows.remove(&flow);
+        for endpoint in [flow.src, flow.dst] {
+            if let Some(flows) = self.loose_at.get_mut(&endpoint) {
+                flows.retain(|&other| other != flow);
+                if flows.is_empty() {
+                    self.loose_at.remove(&endpoint);
+                }
+            }
+        }
+        Some(loose)
+    }
+
+    fn report_loose(&mut self, loose: Loose, out: &mut Outbox) {
+        if loose.in_order >= LOOSE_PACKETS_MIN {
+            self.unannounced += 1;
+            out.push(Queued::UnannouncedRtp(Box::new(loose.report)));
+        } else {
+            self.rtp_packets = self.rtp_packets.saturating_sub(loose.report.packets);
+        }
+    }
+
+    /// Ends unannounced flows that are idle at `now`, or all of them.
+    pub(super) fn expire_loose(&mut self, now: Option<Timestamp>, out: &mut Outbox) {
+        let mut over: Vec<Flow> = self
+            .loose
+            .values()
+            .filter(|loose| {
+                now.is_none_or(|now| now.nanos_since(loose.report.ended) > LOOSE_IDLE_MS * NS_PER_MS)
+            })
+            .map(|loose| loose.report.flow)
+            .collect();
+        over.sort_unstable();
+        for flow in over {
+            if let Some(loose) = self.take_loose(flow) {
+                self.report_loose(*loose, out);
+            }
+        }
+    }
+}
+
+impl Loose {
+    fn push(&mut self, at: Timestamp, packet: &Packet<'_>, bytes: &[u8]) {
+        self.report.packets += 1;
+        self.report.ended = at;
+        if packet.sequence == self.next_sequence && packet.ssrc == self.report.ssrc {
+            self.in_order += 1;
+        }
+        self.next_sequence = packet.sequence.wrapping_add(1);
+        self.report.ssrc = packet.ssrc;
+        // Only the latest stretch is kept; it starts anew when it is full.
+        if self.bytes.len() + bytes.len() > LOOSE_BYTES_MAX {
+            self.bytes.clear();
+            self.pending.clear();
+        }
+        if bytes.len() <= LOOSE_BYTES_MAX {
+            self.bytes.extend_from_slice(bytes);
+            self.pending.push((at, self.bytes.len()));
+        }
+    }
+}

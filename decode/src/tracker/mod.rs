@@ -1,0 +1,376 @@
+//! The call tracker: frames in, events out.
+//!
+//! A pure machine. [`Tracker::handle_frame`] takes a captured frame; then [`Tracker::poll_event`] is called until it gives
+//! `None`. Capture time comes with the frames: the tracker's clock is the latest time stamp it has seen. At the end of the
+//! input, [`Tracker::finish`] ends what still runs.
+//!
+//! Inside, the way of a frame is: [`crate::dissect`] (layers off) → SIP by its look on any port → `signalling` (legs) →
+//! `media` (claims, flows, sources) → `outbox` (events).
+
+mod event;
+mod leg;
+mod media;
+mod outbox;
+mod signalling;
+
+pub use event::{CallId, Ending, Event, Identity, LegEnd, LegFacts, LegId, TrackReport, UnannouncedRtp};
+pub use leg::LEGS_MAX;
+pub use signalling::LINGER_MS;
+
+use rustc_hash::FxHashMap;
+
+use crate::dissect::Dissector;
+use crate::media::{AudioFrame, Side};
+use crate::net::{Datagram, Flow, Frame, Transport};
+use crate::sip;
+use crate::tcp;
+use crate::time::{NS_PER_MS, Timestamp};
+use leg::{Leg, Legs};
+use media::{Media, SourceReport};
+use outbox::{LegNews, Outbox, Queued};
+use signalling::{Signalling, Tables};
+
+/// Stretches of hold kept per leg; later ones are heard, but not listed.
+pub(crate) const HOLDS_MAX: usize = 1_000;
+/// How often old legs, flows and digits are looked for.
+const HOUSEKEEPING_MS: i64 = 250;
+/// An unanswered call without any message for this long is over.
+const INVITE_IDLE_MS: i64 = 300_000;
+/// An answered call without audio and messages for this long is over: its BYE was missed.
+const MEDIA_IDLE_MS: i64 = 120_000;
+/// The same while it is on hold.
+const HOLD_IDLE_MS: i64 = 4 * 3_600_000;
+/// A TCP direction that began with so many bytes of something else is not looked at any more.
+const FOREIGN_BYTES_MAX: usize = 4096;
+/// A time stamp further behind the latest one than this is counted as odd.
+const BACKWARDS_MS: i64 = 100;
+
+/// What the tracker has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames handled.
+    pub frames: u64,
+    /// SIP messages read.
+    pub sip_messages: u64,
+    /// RTP packets of calls and of unannounced flows, copies included.
+    pub rtp_packets: u64,
+    /// Unannounced RTP flows that are over.
+    pub unannounced_rtp: u64,
+    /// Oddities told.
+    pub oddities: u64,
+}
+
+/// Frames to call events. See the module's text.
+#[derive(Default)]
+pub struct Tracker {
+    dissector: Dissector,
+    core: Core,
+}
+
+/// Everything behind the dissector, which lends its buffer while the rest works.
+#[derive(Default)]
+struct Core {
+    tcp: tcp::Reassembler,
+    /// Bytes of TCP directions that carried no SIP so far.
+    foreign_bytes: FxHashMap<Flow, usize>,
+    signalling: Signalling,
+    legs: Legs,
+    media: Media,
+    out: Outbox,
+    /// Time of the tracker: never goes back.
+    now: Option<Timestamp>,
+    /// What is added to capture time since it jumped back, in nanoseconds.
+    shift: i64,
+    next_housekeeping: Option<Timestamp>,
+    frames: u64,
+}
+
+impl Tracker {
+    /// One that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Tracker::default()
+    }
+
+    /// Takes the next frame, in capture order.
+    pub fn handle_frame(&mut self, frame: &Frame<'_>) {
+        self.core.begin(frame.at);
+        if let Some(datagram) = self.dissector.handle_frame(frame) {
+            let at = self.core.now.unwrap_or(datagram.at);
+            self.core.handle_datagram(&Datagram { at, ..datagram });
+        }
+    }
+
+    /// Time goes on without a frame: a live source is silent.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.core.pass(now);
+    }
+
+    /// The capture lost frames just before `at`: loss in the second that follows is charged to it, not to the network.
+    pub fn note_drops(&mut self, at: Timestamp) {
+        self.core.media.note_drops(at);
+    }
+
+    /// Ends every call and flow that still runs: the input is over.
+    pub fn finish(&mut self) {
+        let Some(now) = self.core.now else { return };
+        for id in self.core.legs.ids() {
+            self.core.close(id, now, &Ending::EndOfInput);
+        }
+        self.core.media.expire_loose(None, &mut self.core.out);
+    }
+
+    /// The next event. Call until it gives `None` after each [`handle_frame`](Self::handle_frame) and after
+    /// [`finish`](Self::finish).
+    pub fn poll_event(&mut self) -> Option<Event<'_>> {
+        self.core.poll_event()
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let core = &self.core;
+        Counts {
+            frames: core.frames,
+            sip_messages: core.signalling.messages,
+            rtp_packets: core.media.rtp_packets,
+            unannounced_rtp: core.media.unannounced,
+            oddities: core.out.oddities,
+        }
+    }
+
+    /// What the network layers counted.
+    #[must_use]
+    pub fn layers(&self) -> crate::dissect::Counts {
+        self.dissector.counts()
+    }
+}
+
+impl Core {
+    fn begin(&mut self, at: Timestamp) {
+        self.frames += 1;
+        self.pass(at);
+    }
+
+    /// Time goes on, never back.
+    fn pass(&mut self, at: Timestamp) {
+        self.out.begin();
+        let now = match self.now {
+            // As it is, wherever that is not behind: also after a jump, once capture time has caught up.
+            Some(now) if at < now => {
+                let shifted = at.plus_nanos(self.shift);
+                if now.nanos_since(shifted) > BACKWARDS_MS * NS_PER_MS {
+                    // The clock was set back, or files were put together: time goes on from here, so that lengths stay right.
+                    self.shift = now.nanos_since(at);
+                    self.out.oddity(now, None, "capture time runs backwards");
+                }
+                at.plus_nanos(self.shift).max(now)
+            }
+            _ => at,
+        };
+        if self.shift != 0 && now == at {
+            self.shift = 0;
+        }
+        self.now = Some(now);
+        if self.next_housekeeping.is_none_or(|due| now >= due) {
+            self.housekeeping(now);
+            self.next_housekeeping = Some(now.plus_millis(HOUSEKEEPING_MS));
+        }
+    }
+
+    fn handle_datagram(&mut self, datagram: &Datagram<'_>) {
+        let &Datagram { at, flow, payload, .. } = datagram;
+        match datagram.transport {
+            Transport::Udp => {
+                // RTP begins with a byte from 128 on, SIP with a letter.
+                let is_text = payload.first().is_some_and(|&byte| byte < 128);
+                if is_text && sip::looks_like_sip(payload) {
+                    let Core { signalling, legs, media, out, .. } = self;
+                    signalling.handle(flow, at, payload, &mut Tables { legs, media, out });
+                } else if payload.len() >= 2 {
+                    self.media.handle(flow, at, payload, &mut self.legs, &mut self.out);
+                }
+            }
+            Transport::Tcp { .. } => self.handle_segment(datagram),
+        }
+    }
+
+    /// One TCP segment: in order through the reassembler, cut into messages.
+    fn handle_segment(&mut self, segment: &Datagram<'_>) {
+        let Core { tcp, foreign_bytes, signalling, legs, media, out, .. } = self;
+        if let Some(stream) = tcp.handle_segment(segment) {
+            read_stream(stream, segment.at, foreign_bytes, signalling, &mut Tables { legs, media, out });
+        }
+    }
+
+    /// Closes what is over and what has been silent for too long.
+    fn housekeeping(&mut self, now: Timestamp) {
+        let mut over = Vec::new();
+        for leg in self.legs.iter() {
+            self.media.open_digits(leg, now, &mut self.out);
+            if leg.close_at.is_some_and(|due| now >= due) {
+                over.push((leg.facts.leg, leg.facts.ending.clone()));
+                continue;
+            }
+            let idle_max_ms = match leg.facts.answered {
+                _ if leg.close_at.is_some() => continue,
+                None => INVITE_IDLE_MS,
+                Some(_) if leg.hold_since.is_some() => HOLD_IDLE_MS,
+                Some(_) => MEDIA_IDLE_MS,
+            };
+            if now.nanos_since(leg.last_activity) > idle_max_ms * NS_PER_MS {
+                over.push((leg.facts.leg, Ending::TimedOut));
+            }
+        }
+        for (id, ending) in over {
+            self.close(id, now, &ending);
+        }
+        self.media.expire_loose(Some(now), &mut self.out);
+        let Core { tcp, foreign_bytes, signalling, legs, media, out, .. } = self;
+        while let Some(stream) = tcp.poll_overdue(now) {
+            read_stream(stream, now, foreign_bytes, signalling, &mut Tables { legs, media, out });
+        }
+    }
+
+    /// Ends a leg: its places are free, its numbers are summed up, its last event is queued.
+    fn close(&mut self, id: LegId, now: Timestamp, ending: &Ending) {
+        let Some(leg) = self.legs.leg_mut(id) else { return };
+        if leg.end.is_some() {
+            return;
+        }
+        if leg.facts.ended.is_none() {
+            leg.facts.ended = Some(if *ending == Ending::EndOfInput { now } else { leg.last_activity });
+            leg.facts.ending = ending.clone();
+        }
+        let ended = leg.facts.ended.unwrap_or(now);
+        if let Some(since) = leg.hold_since.take() {
+            leg.holds.push((since, ended.max(since)));
+        }
+        let reports = self.media.release(leg);
+        leg.end = Some(Box::new(LegEnd {
+            facts: leg.facts.clone(),
+            tracks: track_reports(leg, &reports, &self.out),
+            holds: std::mem::take(&mut leg.holds),
+        }));
+        let call = leg.facts.call;
+        self.signalling.forget(call);
+        self.legs.forget_dialog(id);
+        self.out.push(Queued::LegEnded(id));
+    }
+
+    fn poll_event(&mut self) -> Option<Event<'_>> {
+        let queued = self.out.pop()?;
+        Some(match queued {
+            Queued::LegEnded(id) => {
+                // Nothing refers to the leg any more: the slot is free for another.
+                let leg = self.legs.remove(id).expect("a leg stays until its end is polled, and ends once");
+                Event::LegEnded(leg.end.expect("close sets it before it queues the end"))
+            }
+            Queued::Leg(news, id) => {
+                let facts =
+                    &self.legs.leg(id).expect("a leg stays until its end is polled, which comes last").facts;
+                match news {
+                    LegNews::Started => Event::LegStarted(facts),
+                    LegNews::Ringing => Event::Ringing(facts),
+                    LegNews::Answered => Event::Answered(facts),
+                    LegNews::AudioStarted => Event::AudioStarted(facts),
+                }
+            }
+            Queued::Audio { leg, side, at, format, packet } => {
+                let frame = AudioFrame {
+                    at,
+                    ssrc: packet.ssrc,
+                    sequence: packet.sequence,
+                    timestamp: packet.timestamp,
+                    marker: packet.marker,
+                    format: self.out.formats.by_id(format),
+                    payload: self.out.payload(packet),
+                };
+                Event::Audio { leg, side, frame }
+            }
+            Queued::Digit { leg, side, digit } => Event::Digit { leg, side, digit },
+            Queued::Hold { leg, by, at } => Event::Hold { leg, by, at },
+            Queued::Retrieve { leg, by, at } => Event::Retrieve { leg, by, at },
+            Queued::SenderReport { leg, side, at, report } => Event::SenderReport { leg, side, at, report },
+            Queued::UnannouncedRtp(report) => Event::UnannouncedRtp(report),
+            Queued::Oddity { at, flow, what } => Event::Oddity { at, flow, what },
+        })
+    }
+}
+
+/// Reads the whole messages out of a TCP stream's unread bytes.
+fn read_stream(
+    mut stream: tcp::Stream<'_>,
+    at: Timestamp,
+    foreign_bytes: &mut FxHashMap<Flow, usize>,
+    signalling: &mut Signalling,
+    tables: &mut Tables<'_>,
+) {
+    let flow = stream.flow();
+    loop {
+        match sip::next_message(stream.bytes(), stream.ended()) {
+            sip::Framed::Message(range) => {
+                foreign_bytes.remove(&flow);
+                stream.mark_in_sync();
+                signalling.handle(flow, at, stream.bytes().get(range.clone()).unwrap_or_default(), tables);
+                stream.consume(range.end);
+            }
+            sip::Framed::Wait { skip } => {
+                stream.consume(skip);
+                if stream.ended() {
+                    foreign_bytes.remove(&flow);
+                } else if skip > 0 {
+                    let foreign = foreign_bytes.entry(flow).or_default();
+                    *foreign = foreign.saturating_add(skip);
+                    if *foreign > FOREIGN_BYTES_MAX {
+                        foreign_bytes.remove(&flow);
+                        stream.ignore();
+                    }
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// What each side sent, over its sources.
+fn track_reports(leg: &Leg, reports: &[Vec<SourceReport>; 2], out: &Outbox) -> Vec<TrackReport> {
+    [Side::Caller, Side::Callee]
+        .into_iter()
+        .zip(reports)
+        .filter(|(_, sources)| !sources.is_empty())
+        .map(|(side, sources)| {
+            let mut formats: Vec<(outbox::FormatId, u64)> = Vec::new();
+            for &(format, packets) in sources.iter().flat_map(|source| &source.formats) {
+                match formats.iter_mut().find(|(known, _)| *known == format) {
+                    Some((_, count)) => *count += packets,
+                    None => formats.push((format, packets)),
+                }
+            }
+            formats.sort_by_key(|&(_, packets)| std::cmp::Reverse(packets));
+            let sum = |of: fn(&SourceReport) -> u64| sources.iter().map(of).sum::<u64>();
+            let clock = &leg.side(side).clock;
+            TrackReport {
+                side,
+                formats: formats
+                    .into_iter()
+                    .map(|(id, packets)| (out.formats.by_id(id).clone(), packets))
+                    .collect(),
+                ssrcs: sources.iter().map(|source| source.ssrc).collect(),
+                packets: sum(|s| s.packets),
+                lost_network: sum(|s| s.lost - s.lost_capture),
+                lost_capture: sum(|s| s.lost_capture),
+                reordered: sum(|s| s.reordered),
+                duplicates: sum(|s| s.duplicates),
+                jitter_ms: sources.iter().map(|s| s.jitter_ms).fold(0.0, f64::max),
+                skew_ppm: clock.skew_ppm(),
+                audio_ms: clock.audio_ms(),
+                start: clock.start(),
+                end: clock.end(),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

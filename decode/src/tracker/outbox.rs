@@ -1,0 +1,139 @@
+//! Events on their way out, without an allocation per packet: payloads lie in one arena that lives until the next frame.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use super::event::{LegId, UnannouncedRtp};
+use crate::media::{Format, Side};
+use crate::net::Flow;
+use crate::rtp::Packet;
+use crate::rtp::dtmf::Digit;
+use crate::rtp::rtcp::SenderReport;
+use crate::time::Timestamp;
+
+/// Most different formats that are told apart by their parameters; beyond, a format is known by codec and clock alone.
+const FORMATS_MAX: usize = 4096;
+
+/// An interned [`Format`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FormatId(u32);
+
+/// Every format that calls have used, once each.
+#[derive(Default)]
+pub(super) struct Formats {
+    list: Vec<Format>,
+    ids: FxHashMap<Format, FormatId>,
+}
+
+impl Formats {
+    pub(super) fn intern(&mut self, format: Format) -> FormatId {
+        if let Some(&id) = self.ids.get(&format) {
+            return id;
+        }
+        if self.list.len() >= FORMATS_MAX && !format.fmtp.is_empty() {
+            return self.intern(Format { fmtp: String::new(), ..format });
+        }
+        if self.list.len() >= 2 * FORMATS_MAX {
+            return FormatId(0);
+        }
+        let id = FormatId(self.list.len() as u32);
+        self.list.push(format.clone());
+        self.ids.insert(format, id);
+        id
+    }
+
+    pub(super) fn by_id(&self, id: FormatId) -> &Format {
+        self.list.get(id.0 as usize).expect("ids are made by intern alone, and formats are never removed")
+    }
+}
+
+/// What a leg event is about; the facts are looked up when it is polled.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LegNews {
+    Started,
+    Ringing,
+    Answered,
+    AudioStarted,
+}
+
+/// An event that waits to be polled.
+pub(super) enum Queued {
+    Leg(LegNews, LegId),
+    Audio { leg: LegId, side: Side, at: Timestamp, format: FormatId, packet: StoredPacket },
+    Digit { leg: LegId, side: Side, digit: Digit },
+    Hold { leg: LegId, by: Side, at: Timestamp },
+    Retrieve { leg: LegId, by: Side, at: Timestamp },
+    SenderReport { leg: LegId, side: Side, at: Timestamp, report: SenderReport },
+    LegEnded(LegId),
+    UnannouncedRtp(Box<UnannouncedRtp>),
+    Oddity { at: Timestamp, flow: Option<Flow>, what: &'static str },
+}
+
+/// An RTP packet whose payload lies in the arena.
+#[derive(Clone, Copy)]
+pub(super) struct StoredPacket {
+    pub(super) ssrc: u32,
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
+    pub(super) marker: bool,
+    start: u32,
+    len: u32,
+}
+
+/// The queue and its arena.
+#[derive(Default)]
+pub(super) struct Outbox {
+    queue: VecDeque<Queued>,
+    arena: Vec<u8>,
+    pub(super) formats: Formats,
+    pub(super) oddities: u64,
+}
+
+impl Outbox {
+    /// A new frame comes: what was polled may go.
+    pub(super) fn begin(&mut self) {
+        if self.queue.is_empty() {
+            self.arena.clear();
+        }
+    }
+
+    pub(super) fn push(&mut self, event: Queued) {
+        self.queue.push_back(event);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn audio(
+        &mut self,
+        leg: LegId,
+        side: Side,
+        at: Timestamp,
+        format: FormatId,
+        packet: &Packet<'_>,
+    ) {
+        let start = self.arena.len() as u32;
+        self.arena.extend_from_slice(packet.payload);
+        let packet = StoredPacket {
+            ssrc: packet.ssrc,
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            start,
+            len: packet.payload.len() as u32,
+        };
+        self.queue.push_back(Queued::Audio { leg, side, at, format, packet });
+    }
+
+    pub(super) fn oddity(&mut self, at: Timestamp, flow: Option<Flow>, what: &'static str) {
+        self.oddities += 1;
+        self.queue.push_back(Queued::Oddity { at, flow, what });
+    }
+
+    pub(super) fn payload(&self, packet: StoredPacket) -> &[u8] {
+        let start = packet.start as usize;
+        self.arena.get(start..start + packet.len as usize).unwrap_or_default()
+    }
+}

@@ -1,0 +1,9 @@
+#!/bin/sh
+# baresip calls baresip, A-law: see README.md.
+WIRE=$(dirname "$0")/../../xtask/scripts/wire.sh
+. "$WIRE"
+baresip_host near "$A4" 2003 "Meeting Room" 440 PCMA/8000/1 manual
+baresip_host far "$B4" 01632960150 "R. Fielding" 620 PCMA/8000/1 auto
+start_capture
+baresip_call 7 "01632960150@$B4"
+finish_capture "$(dirname "$0")/capture.pcap"

@@ -1,0 +1,370 @@
+//! The one gate that all audio passes.
+//!
+//! A pure machine: [`Gate::handle_event`] takes what the tracker tells, [`Gate::poll_action`] says what the recorder is to
+//! do, and [`Gate::admit`] judges each packet. A [`Cleared`] frame can be made nowhere but here (its fields are private),
+//! and the archive's writer takes nothing else: what no rule has judged cannot be written.
+
+use std::collections::VecDeque;
+
+use decode::tracker::{CallId, Ending, Event, LegEnd, LegFacts, LegId};
+use decode::{AudioFrame, Party, Side, Timestamp};
+use rustc_hash::FxHashMap;
+
+use crate::outcome::{Direction, Outcome};
+use crate::rules::{Rules, Verdict};
+
+/// An audio frame that a rule has cleared to be kept, and whose voice it is in that recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Cleared<'a> {
+    party: Party,
+    frame: AudioFrame<'a>,
+}
+
+impl<'a> Cleared<'a> {
+    /// Whose voice it is.
+    #[must_use]
+    pub fn party(&self) -> Party {
+        self.party
+    }
+
+    /// The packet.
+    #[must_use]
+    pub fn frame(&self) -> &AudioFrame<'a> {
+        &self.frame
+    }
+
+    /// For tests of what stands behind the gate.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn for_test(party: Party, frame: AudioFrame<'a>) -> Self {
+        Cleared { party, frame }
+    }
+}
+
+/// A recording between its start and its end: counts up from 1 in the order of their starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordingKey(u64);
+
+/// What is known of a recording when it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordingPlan {
+    /// Names it until it ends.
+    pub recording: RecordingKey,
+    /// The leg that it is of.
+    pub leg: LegId,
+    /// The logical call.
+    pub call: CallId,
+    /// Which segment of the call, from 1.
+    pub segment: u32,
+    /// The side of the recorded extension.
+    pub near: Side,
+    /// The recorded extension.
+    pub extension: String,
+    /// Its display name; empty when it has none.
+    pub extension_name: String,
+    /// The other side's number, or its host when it has none.
+    pub other_party: String,
+    /// The other side's display name; empty when it has none.
+    pub other_party_name: String,
+    /// Which way the call goes.
+    pub direction: Direction,
+    /// The number that was dialled from outside, when it differs from the extension.
+    pub ddi: Option<String>,
+    /// The first packet's capture time.
+    pub started: Timestamp,
+    /// The rule that keeps it.
+    pub rule: String,
+}
+
+/// What the recorder is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Begin this recording.
+    Start(Box<RecordingPlan>),
+    /// Finish this recording in order.
+    Finish(RecordingKey),
+    /// Destroy this recording: a fact that came late says that it must not be kept.
+    Discard(RecordingKey, String),
+    /// Enter the call into the balance sheet.
+    Account {
+        /// What became of it.
+        outcome: Outcome,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// A leg that was judged.
+struct Judged {
+    verdict: Verdict,
+    recordings: Vec<(RecordingKey, Side)>,
+}
+
+/// The gate. See the module's text.
+pub struct Gate {
+    rules: Rules,
+    legs: FxHashMap<LegId, Judged>,
+    actions: VecDeque<Action>,
+    next_recording: u64,
+}
+
+impl Gate {
+    /// A gate that judges by `rules`.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Gate { rules, legs: FxHashMap::default(), actions: VecDeque::new(), next_recording: 0 }
+    }
+
+    /// Takes an event; then [`poll_action`](Self::poll_action) until it gives `None`.
+    pub fn handle_event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::AudioStarted(facts) => self.start(facts),
+            Event::LegEnded(end) => self.end(end),
+            Event::UnannouncedRtp(rtp) => self.actions.push_back(Action::Account {
+                outcome: Outcome::DeviceNotRecorded,
+                reason: format!("RTP without signalling, {} packets", rtp.packets),
+            }),
+            _ => {}
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Judges one packet: for each recording that it may go into, the packet cleared.
+    pub fn admit<'a>(
+        &self,
+        leg: LegId,
+        speaker: Side,
+        frame: AudioFrame<'a>,
+    ) -> impl Iterator<Item = (RecordingKey, Cleared<'a>)> {
+        self.recordings(leg)
+            .iter()
+            .map(move |&(recording, near)| (recording, Cleared { party: party(speaker, near), frame }))
+    }
+
+    /// The running recordings of a leg, each with the side of its extension.
+    #[must_use]
+    pub fn recordings(&self, leg: LegId) -> &[(RecordingKey, Side)] {
+        self.legs.get(&leg).map_or(&[], |judged| &judged.recordings)
+    }
+
+    fn start(&mut self, facts: &LegFacts) {
+        let roles = self.rules.site.roles(facts);
+        let mut verdict = Verdict::DeviceNotRecorded;
+        let mut recordings = Vec::new();
+        for &near in &roles.extensions {
+            let extension = self.rules.site.number(facts, near);
+            let judged = self.rules.judge(&extension, roles.direction);
+            if let Verdict::Record { rule } = &judged {
+                self.next_recording += 1;
+                let recording = RecordingKey(self.next_recording);
+                recordings.push((recording, near));
+                let segment = facts.segment + (recordings.len() - 1) as u32;
+                let plan =
+                    self.plan(recording, segment, near, extension, roles.direction, facts, rule.clone());
+                self.actions.push_back(Action::Start(Box::new(plan)));
+            }
+            verdict = verdict.or(judged);
+        }
+        self.legs.insert(facts.leg, Judged { verdict, recordings });
+    }
+
+    #[allow(clippy::too_many_arguments)] // each is one fact of the plan
+    fn plan(
+        &self,
+        recording: RecordingKey,
+        segment: u32,
+        near: Side,
+        extension: String,
+        direction: Direction,
+        facts: &LegFacts,
+        rule: String,
+    ) -> RecordingPlan {
+        let (own, other) = (facts.party(near), facts.party(near.other()));
+        let dialled = &facts.party(Side::Callee).number;
+        let ddi = (direction == Direction::Inbound && *dialled != extension && !dialled.is_empty())
+            .then(|| dialled.clone());
+        RecordingPlan {
+            recording,
+            leg: facts.leg,
+            call: facts.call,
+            segment,
+            near,
+            extension,
+            extension_name: own.name.clone(),
+            other_party: self.rules.site.number(facts, near.other()),
+            other_party_name: other.name.clone(),
+            direction,
+            ddi,
+            started: facts.first_audio.unwrap_or(facts.started),
+            rule,
+        }
+    }
+
+    fn end(&mut self, end: &LegEnd) {
+        let facts = &end.facts;
+        let judged = self.legs.remove(&facts.leg);
+        let recordings = judged.as_ref().map_or(&[][..], |judged| &judged.recordings);
+        let discard = facts.answered.is_none() && !self.rules.keep_unanswered;
+        for &(recording, _) in recordings {
+            self.actions.push_back(if discard {
+                Action::Discard(recording, "the call was not answered".into())
+            } else {
+                Action::Finish(recording)
+            });
+        }
+        let (outcome, reason) = outcome(facts, judged.as_ref().map(|judged| &judged.verdict), discard);
+        self.actions.push_back(Action::Account { outcome, reason });
+    }
+}
+
+fn party(speaker: Side, near: Side) -> Party {
+    if speaker == near { Party::Near } else { Party::Far }
+}
+
+/// The one column of the balance sheet that a call belongs to.
+fn outcome(facts: &LegFacts, verdict: Option<&Verdict>, discarded: bool) -> (Outcome, String) {
+    if let Some(verdict) = verdict {
+        return match verdict {
+            Verdict::Record { .. } if discarded => (Outcome::NotAnswered, "early audio is not kept".into()),
+            Verdict::Record { rule } => (Outcome::Recorded, rule.clone()),
+            Verdict::DeviceNotRecorded => {
+                (Outcome::DeviceNotRecorded, "no recorded device takes part".into())
+            }
+            Verdict::InternalExcluded => (Outcome::InternalExcluded, "internal calls are excluded".into()),
+        };
+    }
+    // Without a verdict no audio came that could be read.
+    if facts.encrypted && facts.answered.is_some() {
+        return (Outcome::Undecryptable, "the media is encrypted and no key is known".into());
+    }
+    if facts.answered.is_some() {
+        return match facts.audio_announced {
+            true => (Outcome::NoMedia, "answered, and no audio packet was seen".into()),
+            false => (Outcome::NoMedia, "answered, and no audio was announced".into()),
+        };
+    }
+    match &facts.ending {
+        Ending::Rejected { status, reason } => {
+            (Outcome::NotAnswered, format!("{status} {reason}").trim_end().into())
+        }
+        Ending::Cancelled => (Outcome::NotAnswered, "cancelled by the caller".into()),
+        Ending::Running | Ending::EndOfInput => {
+            (Outcome::Running, "the capture ended before an answer".into())
+        }
+        _ if facts.malformed => (Outcome::Malformed, "the signalling could not be followed".into()),
+        Ending::TimedOut => (Outcome::NotAnswered, "no answer was seen".into()),
+        Ending::Bye { .. } => (Outcome::NotAnswered, "hung up before an answer".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::facts;
+    use decode::{Codec, Format};
+
+    fn started(rules: Rules, caller: &str, callee: &str) -> (Gate, LegFacts, Vec<Action>) {
+        let mut gate = Gate::new(rules);
+        let facts = facts(caller, callee);
+        gate.handle_event(&Event::AudioStarted(&facts));
+        let actions = std::iter::from_fn(|| gate.poll_action()).collect();
+        (gate, facts, actions)
+    }
+
+    fn end(gate: &mut Gate, facts: LegFacts) -> Vec<Action> {
+        let end = LegEnd { facts, tracks: Vec::new(), holds: Vec::new() };
+        gate.handle_event(&Event::LegEnded(Box::new(end)));
+        std::iter::from_fn(|| gate.poll_action()).collect()
+    }
+
+    fn format() -> Format {
+        Format { payload_type: 0, codec: Codec::Pcmu, clock_rate: 8000, channels: 1, fmtp: String::new() }
+    }
+
+    fn frame(format: &Format) -> AudioFrame<'_> {
+        let at = Timestamp::from_millis(0);
+        AudioFrame { at, ssrc: 1, sequence: 1, timestamp: 1, marker: false, format, payload: &[0xff] }
+    }
+
+    #[test]
+    fn audio_of_a_leg_that_no_rule_has_judged_is_not_admitted() {
+        let gate = Gate::new(Rules::default());
+        let format = format();
+        assert_eq!(gate.admit(facts("2000", "01632960001").leg, Side::Caller, frame(&format)).count(), 0);
+    }
+
+    #[test]
+    fn the_extension_is_near_and_the_other_side_far() {
+        let (gate, facts, actions) = started(Rules::default(), "01632960001", "2000");
+        let [Action::Start(plan)] = &actions[..] else { panic!("{actions:?}") };
+        assert_eq!(
+            (plan.extension.as_str(), plan.near, plan.direction),
+            ("2000", Side::Callee, Direction::Inbound)
+        );
+        let format = format();
+        let parties: Vec<Party> = [Side::Caller, Side::Callee]
+            .into_iter()
+            .flat_map(|side| gate.admit(facts.leg, side, frame(&format)).map(|(_, cleared)| cleared.party()))
+            .collect();
+        assert_eq!(parties, [Party::Far, Party::Near]);
+    }
+
+    #[test]
+    fn a_device_that_is_not_recorded_is_accounted_for() {
+        let rules = Rules { devices: Some("3000-3999".parse().expect("pattern")), ..Rules::default() };
+        let (mut gate, facts, actions) = started(rules, "2000", "01632960001");
+        assert_eq!(actions, []);
+        let actions = end(&mut gate, facts);
+        assert!(
+            matches!(&actions[..], [Action::Account { outcome: Outcome::DeviceNotRecorded, .. }]),
+            "{actions:?}"
+        );
+    }
+
+    #[test]
+    fn an_internal_call_is_excluded_when_the_rules_say_so() {
+        let rules = Rules { exclude_internal: true, ..Rules::default() };
+        let (mut gate, facts, actions) = started(rules, "2000", "2001");
+        assert_eq!(actions, []);
+        let actions = end(&mut gate, facts);
+        assert!(
+            matches!(&actions[..], [Action::Account { outcome: Outcome::InternalExcluded, .. }]),
+            "{actions:?}"
+        );
+    }
+
+    #[test]
+    fn early_audio_of_an_unanswered_call_is_kept_or_destroyed_as_the_rules_say() {
+        let (mut gate, facts, _) = started(Rules::default(), "2000", "01632960001");
+        assert!(matches!(end(&mut gate, facts)[0], Action::Finish(_)));
+        let rules = Rules { keep_unanswered: false, ..Rules::default() };
+        let (mut gate, facts, _) = started(rules, "2000", "01632960001");
+        let actions = end(&mut gate, facts);
+        assert!(matches!(
+            actions[..],
+            [Action::Discard(..), Action::Account { outcome: Outcome::NotAnswered, .. }]
+        ));
+    }
+
+    #[test]
+    fn a_call_without_audio_has_the_outcome_of_its_ending() {
+        let of = |change: fn(&mut LegFacts)| {
+            let mut facts = facts("2000", "2001");
+            change(&mut facts);
+            match end(&mut Gate::new(Rules::default()), facts).pop() {
+                Some(Action::Account { outcome, reason }) => (outcome, reason),
+                other => panic!("{other:?}"),
+            }
+        };
+        let busy = of(|f| f.ending = Ending::Rejected { status: 486, reason: "Busy Here".into() });
+        assert_eq!(busy, (Outcome::NotAnswered, "486 Busy Here".into()));
+        assert_eq!(of(|f| f.ending = Ending::EndOfInput).0, Outcome::Running);
+        assert_eq!(of(|f| f.answered = Some(f.started)).0, Outcome::NoMedia);
+        let encrypted = of(|f| (f.answered, f.encrypted) = (Some(f.started), true));
+        assert_eq!(encrypted.0, Outcome::Undecryptable);
+    }
+}

@@ -1,0 +1,81 @@
+//! What became of a call: the columns of the balance sheet.
+//!
+//! Every INVITE dialog, and every RTP flow that nobody announced, ends in exactly one [`Outcome`]; their sum is the number
+//! of calls seen.
+
+use serde::{Deserialize, Serialize};
+
+/// Which way the call went, seen from the site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// From outside to an extension.
+    Inbound,
+    /// From an extension to the outside.
+    Outbound,
+    /// Between two extensions.
+    Internal,
+}
+
+/// How a call ended, for the balance sheet. Every call seen has exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// At least one recording was made.
+    Recorded,
+    /// An exclusion rule matched.
+    Excluded,
+    /// None of its devices is to be recorded.
+    DeviceNotRecorded,
+    /// Internal calls are excluded.
+    InternalExcluded,
+    /// No channel was free.
+    NoChannel,
+    /// Nobody answered and no audio came.
+    NotAnswered,
+    /// A pause covered all of it.
+    Paused,
+    /// Answered, but no audio was seen.
+    NoMedia,
+    /// The media or the signalling was encrypted and no key was known.
+    Undecryptable,
+    /// The signalling was too broken to follow.
+    Malformed,
+    /// Still running when this was written.
+    Running,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of the balance sheet.
+    pub const ALL: [Outcome; 11] = [
+        Outcome::Recorded,
+        Outcome::Excluded,
+        Outcome::DeviceNotRecorded,
+        Outcome::InternalExcluded,
+        Outcome::NoChannel,
+        Outcome::NotAnswered,
+        Outcome::Paused,
+        Outcome::NoMedia,
+        Outcome::Undecryptable,
+        Outcome::Malformed,
+        Outcome::Running,
+    ];
+
+    /// The key in `calls --summary --json`.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Outcome::Recorded => "recorded",
+            Outcome::Excluded => "excluded",
+            Outcome::DeviceNotRecorded => "device_not_recorded",
+            Outcome::InternalExcluded => "internal_excluded",
+            Outcome::NoChannel => "no_channel",
+            Outcome::NotAnswered => "not_answered",
+            Outcome::Paused => "paused",
+            Outcome::NoMedia => "no_media",
+            Outcome::Undecryptable => "undecryptable",
+            Outcome::Malformed => "malformed",
+            Outcome::Running => "running",
+        }
+    }
+}

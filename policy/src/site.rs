@@ -1,0 +1,170 @@
+//! Who at a leg is an extension of the site, and which way the call goes.
+//!
+//! Where the administrator has said which numbers are extensions, that decides. Otherwise the leg's own evidence does: a
+//! user who was seen to register is a device of the site; an address where devices register is the PBX, so the other end is
+//! the device; a short number is internal and a long one is not.
+
+use std::net::IpAddr;
+
+use decode::Side;
+use decode::tracker::{Identity, LegFacts};
+
+use crate::outcome::Direction;
+use crate::pattern::Pattern;
+
+/// Numbers of up to so many digits look internal.
+const INTERNAL_DIGITS_MAX: usize = 6;
+
+/// What the administrator has said about the site.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Site {
+    /// Numbers of its extensions; without it they are told by evidence.
+    pub extensions: Option<Pattern>,
+    /// Addresses of the PBX.
+    pub pbx: Vec<IpAddr>,
+}
+
+/// Who is who on a leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// The sides that are extensions of the site: none, one, or both on an internal call without a PBX between.
+    pub extensions: Vec<Side>,
+    /// Which way the call goes.
+    pub direction: Direction,
+}
+
+impl Site {
+    /// Decides who is who.
+    #[must_use]
+    pub fn roles(&self, facts: &LegFacts) -> Roles {
+        let sides = [Side::Caller, Side::Callee];
+        let extensions: Vec<Side> = if self.extensions.is_some() {
+            sides.into_iter().filter(|&side| self.is_listed(facts, side)).collect()
+        } else if sides.iter().all(|&side| facts.party(side).registered && !self.is_pbx(facts.party(side))) {
+            sides.to_vec()
+        } else {
+            let (caller, callee) = (self.evidence(facts, Side::Caller), self.evidence(facts, Side::Callee));
+            vec![if callee > caller { Side::Callee } else { Side::Caller }]
+        };
+        let direction = match extensions[..] {
+            [one] if !self.is_internal(facts, one.other()) => match one {
+                Side::Caller => Direction::Outbound,
+                Side::Callee => Direction::Inbound,
+            },
+            [] => Direction::Inbound,
+            _ => Direction::Internal,
+        };
+        Roles { extensions, direction }
+    }
+
+    /// The number by which the extension on that side is known.
+    #[must_use]
+    pub fn number(&self, facts: &LegFacts, side: Side) -> String {
+        let party = facts.party(side);
+        let by_request = &facts.request_user;
+        let number = match side {
+            Side::Caller => &party.number,
+            Side::Callee => match &self.extensions {
+                Some(pattern) if !pattern.matches(&party.number) && pattern.matches(by_request) => by_request,
+                Some(_) => &party.number,
+                // The PBX calls the device by the user part of its contact, while To may still name the number dialled.
+                None if !party.registered && !looks_internal(&party.number) && looks_internal(by_request) => {
+                    by_request
+                }
+                None => &party.number,
+            },
+        };
+        if number.is_empty() { party.host.clone() } else { number.clone() }
+    }
+
+    fn is_listed(&self, facts: &LegFacts, side: Side) -> bool {
+        let Some(pattern) = &self.extensions else { return false };
+        pattern.matches(&facts.party(side).number)
+            || (side == Side::Callee && pattern.matches(&facts.request_user))
+    }
+
+    fn is_pbx(&self, party: &Identity) -> bool {
+        party.is_registrar || self.pbx.contains(&party.signalling.ip())
+    }
+
+    /// How much speaks for a device of the site on that side.
+    fn evidence(&self, facts: &LegFacts, side: Side) -> i32 {
+        let (own, other) = (facts.party(side), facts.party(side.other()));
+        let mut points = 0;
+        if own.registered {
+            points += 4;
+        }
+        if self.is_pbx(other) {
+            points += 2;
+        }
+        if self.is_pbx(own) {
+            points -= 2;
+        }
+        if looks_internal(&self.number(facts, side)) && !looks_internal(&other.number) {
+            points += 1;
+        }
+        points
+    }
+
+    /// Is the party on that side one of the site's own, although it is not the recorded one?
+    fn is_internal(&self, facts: &LegFacts, side: Side) -> bool {
+        match &self.extensions {
+            Some(_) => self.is_listed(facts, side),
+            None => facts.party(side).registered || looks_internal(&self.number(facts, side)),
+        }
+    }
+}
+
+/// A short number, or a name.
+fn looks_internal(number: &str) -> bool {
+    let digits = number.trim_start_matches(['+', '*', '#']);
+    let is_number =
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b"-.()*#".contains(&b));
+    if is_number {
+        !number.starts_with('+') && digits.len() <= INTERNAL_DIGITS_MAX
+    } else {
+        !number.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::facts;
+
+    #[test]
+    fn the_short_number_is_the_extension() {
+        let roles = Site::default().roles(&facts("2000", "01632960001"));
+        assert_eq!((roles.extensions, roles.direction), (vec![Side::Caller], Direction::Outbound));
+        let roles = Site::default().roles(&facts("01632960001", "2000"));
+        assert_eq!((roles.extensions, roles.direction), (vec![Side::Callee], Direction::Inbound));
+        let roles = Site::default().roles(&facts("2000", "2001"));
+        assert_eq!((roles.extensions, roles.direction), (vec![Side::Caller], Direction::Internal));
+    }
+
+    #[test]
+    fn a_registered_user_is_an_extension_whatever_the_number() {
+        let mut facts = facts("2000", "4416329600");
+        facts.parties[1].registered = true;
+        facts.parties[0].is_registrar = true;
+        let roles = Site::default().roles(&facts);
+        assert_eq!((roles.extensions, roles.direction), (vec![Side::Callee], Direction::Internal));
+    }
+
+    #[test]
+    fn two_registered_users_without_a_pbx_between_are_two_extensions() {
+        let mut facts = facts("2000", "2001");
+        facts.parties.iter_mut().for_each(|party| party.registered = true);
+        assert_eq!(Site::default().roles(&facts).extensions, [Side::Caller, Side::Callee]);
+    }
+
+    #[test]
+    fn what_the_administrator_says_decides() {
+        let site = Site { extensions: Some("7000-7999".parse().expect("pattern")), pbx: Vec::new() };
+        assert_eq!(site.roles(&facts("2000", "01632960001")).extensions, []);
+        let mut by_request = facts("01632960001", "01632960500");
+        by_request.request_user = "7001".into();
+        assert_eq!(site.roles(&by_request).extensions, [Side::Callee]);
+        assert_eq!(site.number(&by_request, Side::Callee), "7001");
+    }
+}

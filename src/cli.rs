@@ -1,0 +1,296 @@
+//! The command line: its words, its help, its examples.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Records telephone calls from a mirror port or from capture files into an encrypted, signed archive.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    after_help = "First steps:\n  earwitness record -r capture.pcap      record the calls in a capture\n  \
+    earwitness archive list                see what was recorded\n  \
+    earwitness archive export ID -o a.wav  listen to one\n  earwitness archive verify              prove that nothing was changed"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Record the calls of capture files or network adapters into an archive
+    #[command(
+        after_help = "Examples:\n  earwitness record -r monday.pcapng tuesday.pcap.gz -a /srv/calls\n  \
+        tcpdump -i eth1 -w - | earwitness record -r -\n  earwitness record -i eth1 -a /srv/calls 'not port 22'\n\n\
+        Files may be pcap or pcapng, plain or gzip; several are read in time order. At the end the calls are finished and\n\
+        the balance sheet is printed: every call that was seen, and what became of it."
+    )]
+    Record(Record),
+    /// Print what the decoder sees in capture files: calls, media, events, oddities
+    #[command(after_help = "Example:\n  earwitness replay capture.pcap")]
+    Replay(Replay),
+    /// List the network adapters of this machine
+    #[command(after_help = "Example:\n  earwitness interfaces --json")]
+    Interfaces(Json),
+    /// Look at, export, verify and mend an archive
+    Archive(Archive),
+    /// List every call that was seen, recorded or not, and why
+    #[command(
+        after_help = "Examples:\n  earwitness calls --since today\n  earwitness calls --summary --json"
+    )]
+    Calls(Calls),
+    /// Check, show or write a configuration file
+    Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Json {
+    /// One JSON object per line instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the archive is.
+#[derive(Debug, Args)]
+pub(crate) struct ArchiveDir {
+    /// Folder of the archive [default: the configuration's, else ./earwitness-archive]
+    #[arg(short = 'a', long = "archive", value_name = "DIR", env = "EARWITNESS_ARCHIVE")]
+    pub(crate) archive: Option<PathBuf>,
+    /// Configuration file
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("input").required(true).args(["read", "interface"])))]
+pub(crate) struct Record {
+    /// Capture files to read; `-` is the standard input
+    #[arg(short = 'r', long = "read", value_name = "FILE", num_args = 1..)]
+    pub(crate) read: Vec<PathBuf>,
+    /// Network adapters to record from, until interrupted
+    #[arg(short = 'i', long = "interface", value_name = "IFACE", num_args = 1..)]
+    pub(crate) interface: Vec<String>,
+    #[command(flatten)]
+    pub(crate) archive: ArchiveDir,
+    #[command(flatten)]
+    pub(crate) json: Json,
+    /// BPF filter in tcpdump's language; behind another option or `--`, since words after -r are files
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Capture files to read; `-` is the standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Archive {
+    #[command(subcommand)]
+    pub(crate) command: ArchiveCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArchiveCommand {
+    /// List recordings, newest first
+    #[command(after_help = "Examples:\n  earwitness archive list --since -15m\n  \
+        earwitness archive list --filter 'extension=1000-1005,!1003,18%5' --json")]
+    List {
+        #[command(flatten)]
+        dir: ArchiveDir,
+        #[command(flatten)]
+        filters: Filters,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show everything about one recording
+    #[command(after_help = "Example:\n  earwitness archive show 01KB2Y   (the beginning of an id is enough)")]
+    Show {
+        /// The recording, or the beginning of its id
+        id: String,
+        #[command(flatten)]
+        dir: ArchiveDir,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Decrypt recordings into audio files
+    #[command(after_help = "Examples:\n  earwitness archive export 01KB2Y -o call.wav\n  \
+        earwitness archive export 01KB2Y -o - --channels near | aplay\n  \
+        earwitness archive export --extension 2001 --since today -o today.zip")]
+    Export(Export),
+    /// Prove that recordings are what was recorded, and that none is missing
+    #[command(after_help = "Example:\n  earwitness archive verify && echo nothing was changed\n\n\
+        Needs the archive's public keys only. Exit code 5: something is changed or missing, and was named.")]
+    Verify {
+        /// Recordings, or the beginnings of their ids; all when none is named
+        id: Vec<String>,
+        #[command(flatten)]
+        dir: ArchiveDir,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Look for what is wrong with the archive's own files
+    #[command(after_help = "Example:\n  earwitness archive check --repair")]
+    Check {
+        /// Mend what can be mended
+        #[arg(long)]
+        repair: bool,
+        #[command(flatten)]
+        dir: ArchiveDir,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Make the index anew from the recordings
+    #[command(after_help = "Example:\n  earwitness archive rebuild -a /srv/calls")]
+    Rebuild {
+        #[command(flatten)]
+        dir: ArchiveDir,
+    },
+    /// Count what is there
+    #[command(after_help = "Example:\n  earwitness archive stats --json")]
+    Stats {
+        #[command(flatten)]
+        dir: ArchiveDir,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Recordings, or the beginnings of their ids; filters choose when none is named
+    pub(crate) id: Vec<String>,
+    /// Where to write; `-` is the standard output. An existing file is replaced
+    #[arg(short = 'o', long = "output", value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    /// What to write: raw is the payload as received, zip holds WAV files with an index page
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: ExportFormat,
+    /// Which channels; gsm holds one channel and is mono unless a party is named
+    #[arg(long, value_enum)]
+    pub(crate) channels: Option<Channels>,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    #[default]
+    Wav,
+    Gsm,
+    Raw,
+    Zip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Channels {
+    Stereo,
+    Mono,
+    Near,
+    Far,
+}
+
+/// Which recordings or calls.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Filters")]
+pub(crate) struct Filters {
+    /// Started at or after: RFC 3339, a date, -15m, -2h, -7d, today, yesterday
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+    /// Started before
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) until: Option<String>,
+    /// Recorded extension: 1000-1005,!1003,18%5,2000+
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) extension: Option<String>,
+    /// Number of the other side, in the same grammar
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) number: Option<String>,
+    /// User
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) user: Option<String>,
+    /// inbound, outbound or internal
+    #[arg(long)]
+    pub(crate) direction: Option<String>,
+    /// complete or interrupted
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// The logical call, or a SIP Call-ID
+    #[arg(long, value_name = "ID")]
+    pub(crate) call: Option<String>,
+    /// FIELD=PATTERN for any other field, as often as needed
+    #[arg(long, value_name = "FIELD=PATTERN")]
+    pub(crate) filter: Vec<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Calls {
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
+    /// The sums alone: how many calls were seen and what became of them
+    #[arg(long)]
+    pub(crate) summary: bool,
+    /// Started at or after: RFC 3339, a date, -15m, -2h, -7d, today, yesterday
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+    /// Started before
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) until: Option<String>,
+    /// Calling or called number, in the grammar of `archive list`
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) number: Option<String>,
+    /// Only calls with this outcome, as `not_answered`
+    #[arg(long)]
+    pub(crate) outcome: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether a file is right, or which line is not
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the settings that a file results in, defaults included
+    Show {
+        /// The file; the defaults alone without it
+        file: Option<PathBuf>,
+    },
+    /// Write a commented file with every setting at its default
+    Init {
+        /// The file to write; it must not exist
+        file: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

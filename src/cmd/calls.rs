@@ -1,0 +1,74 @@
+//! `calls`: the balance sheet, line by line or summed up.
+
+use std::collections::BTreeMap;
+
+use policy::{Outcome, Pattern};
+use store::{CallRow, Counters};
+
+use super::{open_archive, print_json, print_line};
+use crate::cli;
+use crate::clock;
+use crate::config;
+use crate::failure::{Done, Failure};
+use crate::filters::time_option;
+use crate::tables;
+
+pub(crate) fn run(args: &cli::Calls) -> Result<Done, Failure> {
+    let settings = config::resolve(&args.dir)?;
+    let now = clock::now();
+    let since = time_option(args.since.as_deref(), now)?;
+    let until = time_option(args.until.as_deref(), now)?;
+    let number: Option<Pattern> = args
+        .number
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| Failure::usage(format!("--number: {error}")))?;
+    let outcome = args.outcome.as_deref().map(outcome_named).transpose()?;
+    let archive = open_archive(&settings.archive)?;
+    let mut rows = Vec::new();
+    for row in archive.calls()? {
+        let row: CallRow = row?;
+        let wanted = since.is_none_or(|since| row.started >= since)
+            && until.is_none_or(|until| row.started < until)
+            && number.as_ref().is_none_or(|number| number.matches(&row.from) || number.matches(&row.to))
+            && outcome.is_none_or(|outcome| row.outcome == outcome);
+        if wanted {
+            rows.push(row);
+        }
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.started));
+    if args.summary {
+        let mut outcomes: BTreeMap<Outcome, u64> = BTreeMap::new();
+        rows.iter().for_each(|row| *outcomes.entry(row.outcome).or_default() += 1);
+        let mut counters = Counters::default();
+        for run in archive.runs()? {
+            let run = run?;
+            if since.is_none_or(|since| run.ended >= since) && until.is_none_or(|until| run.started < until) {
+                counters.add(&run.counters);
+            }
+        }
+        if args.json.json {
+            print_json(&tables::balance_json(&outcomes, &counters))?;
+        } else {
+            print_line(&tables::balance_sheet(&outcomes, &counters))?;
+        }
+        return Ok(Done::All);
+    }
+    rows.truncate(args.limit.unwrap_or(usize::MAX));
+    if args.json.json {
+        rows.iter().try_for_each(print_json)?;
+    } else if rows.is_empty() {
+        print_line("no calls")?;
+    } else {
+        print_line(&tables::calls(&rows))?;
+    }
+    Ok(Done::All)
+}
+
+fn outcome_named(name: &str) -> Result<Outcome, Failure> {
+    Outcome::ALL.into_iter().find(|outcome| outcome.key() == name).ok_or_else(|| {
+        let known: Vec<&str> = Outcome::ALL.iter().map(|outcome| outcome.key()).collect();
+        Failure::usage(format!("--outcome: no outcome {name:?}; there are {}", known.join(", ")))
+    })
+}

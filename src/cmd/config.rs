@@ -1,0 +1,36 @@
+//! `config`: check, show, init.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use super::print_line;
+use crate::cli::ConfigCommand;
+use crate::config::{COMMENTED, ConfigFile};
+use crate::failure::{Done, Failure};
+
+pub(crate) fn run(command: ConfigCommand) -> Result<Done, Failure> {
+    match command {
+        ConfigCommand::Check { file } => {
+            ConfigFile::read(&file)?;
+            print_line(&format!("{} is right", file.display()))?;
+        }
+        ConfigCommand::Show { file } => {
+            let config = match file {
+                Some(file) => ConfigFile::read(&file)?,
+                None => ConfigFile::default(),
+            };
+            let text = toml::to_string(&config).map_err(Failure::new)?;
+            print_line(text.trim_end())?;
+        }
+        ConfigCommand::Init { file } => {
+            let mut new = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&file)
+                .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+            new.write_all(COMMENTED.as_bytes())?;
+            print_line(&format!("wrote {}", file.display()))?;
+        }
+    }
+    Ok(Done::All)
+}

@@ -1,0 +1,71 @@
+//! The commands. Each takes its words from [`crate::cli`] and says how it ended.
+
+mod archive;
+mod calls;
+mod config;
+mod export;
+mod interfaces;
+mod record;
+mod replay;
+mod show;
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::{Cli, Command};
+use crate::failure::{Done, Failure};
+
+/// Runs the command.
+pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
+    match cli.command {
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Interfaces(args) => interfaces::run(&args),
+        Command::Archive(args) => archive::run(args.command),
+        Command::Calls(args) => calls::run(&args),
+        Command::Config(args) => config::run(args.command),
+    }
+}
+
+/// One line of JSON on stdout.
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    out.write_all(b"\n")?;
+    Ok(())
+}
+
+/// A line of text on stdout; a reader that went away ends the command quietly.
+fn print_line(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(())
+}
+
+/// A note on stderr that the command goes on from.
+fn warn(text: &str) {
+    // Nobody listens on stderr: nothing can be done about it.
+    let _ = writeln!(std::io::stderr(), "earwitness: {text}");
+}
+
+/// Opens an archive that must be there, and says what had to be mended.
+fn open_archive(dir: &Path) -> Result<store::Archive, Failure> {
+    let archive = store::Archive::open(dir)?;
+    report_recovery(&archive);
+    Ok(archive)
+}
+
+fn report_recovery(archive: &store::Archive) {
+    let recovery = archive.recovered();
+    if !recovery.interrupted.is_empty() {
+        warn(&format!(
+            "the recorder was stopped in the middle: {} recordings were closed as interrupted and play up to that moment",
+            recovery.interrupted.len()
+        ));
+    }
+    if recovery.rebuilt_index {
+        warn("the index was missing or unusable and was made anew from the recordings");
+    }
+}

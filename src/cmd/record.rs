@@ -1,0 +1,152 @@
+//! `record`: capture files or network adapters into an archive.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use capture::{Advance, Filter, Filtered, FrameSource, MergedFiles, MirrorPort, PortOptions, Ring};
+use store::{Archive, Created};
+
+use super::{print_json, print_line, report_recovery, warn};
+use crate::cli;
+use crate::clock;
+use crate::config;
+use crate::failure::{Done, Failure};
+use crate::recorder::{Recorder, Report};
+use crate::tables;
+
+/// How long a live source is waited for before time is told to go on.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Bytes of frames that may wait between the capture threads and the recorder: 0.7 s of a full gigabit port.
+const RING_BYTES: usize = 64 * 1024 * 1024;
+/// Recordings listed at the end; more are told as a number.
+const LISTED_MAX: usize = 40;
+
+pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
+    let settings = config::resolve(&args.archive)?;
+    let mut source = open_source(args)?;
+    let stop = stop_flag()?;
+    let (archive, created) = Archive::open_or_create(&settings.archive)?;
+    match created {
+        Created::New { keys_dir } => warn(&format!(
+            "new archive {}: its keys are in {}; back them up, without them no recording can be opened",
+            settings.archive.display(),
+            keys_dir.display()
+        )),
+        Created::Existing => report_recovery(&archive),
+    }
+    let mut recorder = Recorder::new(&archive, settings.rules);
+    let troubles = walk(&mut *source, &mut recorder, &stop)?;
+    let report = recorder.finish(source.counters())?;
+    print_report(args, &archive, &report)?;
+    archive.close()?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Done::Interrupted);
+    }
+    if troubles.is_empty() {
+        return Ok(Done::All);
+    }
+    if report.counters.packets_seen == 0 && troubles.len() >= args.read.len() {
+        return Err(Failure::new(troubles.join("; ")));
+    }
+    troubles.iter().for_each(|trouble| warn(trouble));
+    Ok(Done::InPart)
+}
+
+/// The files or adapters that the words name, behind their filter.
+fn open_source(args: &cli::Record) -> Result<Box<dyn FrameSource>, Failure> {
+    let filter_text = args.filter.join(" ");
+    let filter =
+        if filter_text.is_empty() { None } else { Some(Filter::new(&filter_text).map_err(Failure::usage)?) };
+    if args.interface.is_empty() {
+        let files = open_files(&args.read)?;
+        return Ok(match filter {
+            Some(filter) => Box::new(Filtered::new(files, filter)),
+            None => Box::new(files),
+        });
+    }
+    open_ports(&args.interface, &filter_text)
+}
+
+fn open_files(paths: &[PathBuf]) -> Result<MergedFiles, Failure> {
+    MergedFiles::open(paths).map_err(Failure::new)
+}
+
+fn open_ports(names: &[String], filter: &str) -> Result<Box<dyn FrameSource>, Failure> {
+    let open = |name: &String| {
+        MirrorPort::open(PortOptions { filter: filter.to_owned(), ..PortOptions::new(name) })
+            .map_err(Failure::new)
+    };
+    let ports: Vec<MirrorPort> = names.iter().map(open).collect::<Result<_, _>>()?;
+    Ok(Box::new(Ring::start(ports, RING_BYTES).map_err(Failure::new)?))
+}
+
+/// Set by the first SIGINT or SIGTERM: recordings are closed first. The second one ends the process at once.
+fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// Frames until the end or a signal. Gives what could not be read.
+fn walk(
+    source: &mut dyn FrameSource,
+    recorder: &mut Recorder<'_>,
+    stop: &AtomicBool,
+) -> Result<Vec<String>, Failure> {
+    let mut troubles = Vec::new();
+    let mut dropped = 0;
+    while !stop.load(Ordering::Relaxed) {
+        match source.advance_within(PATIENCE) {
+            Ok(Advance::Frame) => {
+                if let Some(frame) = source.frame() {
+                    recorder.handle_frame(&frame)?;
+                }
+            }
+            Ok(Advance::Idle) => {
+                let counters = source.counters();
+                let now_dropped =
+                    counters.dropped_kernel + counters.dropped_interface + counters.dropped_ring;
+                if now_dropped > dropped {
+                    recorder.note_drops(now_dropped - dropped)?;
+                    dropped = now_dropped;
+                }
+                recorder.handle_timeout(clock::now())?;
+            }
+            Ok(Advance::End) => break,
+            Err(error) => troubles.push(error.to_string()),
+        }
+    }
+    Ok(troubles)
+}
+
+fn print_report(args: &cli::Record, archive: &Archive, report: &Report) -> Result<(), Failure> {
+    if args.json.json {
+        return print_json(&tables::balance_json(&report.outcomes, &report.counters));
+    }
+    let mut rows = Vec::new();
+    for &id in report.recordings.iter().take(LISTED_MAX) {
+        rows.push(archive.row(id)?);
+    }
+    if !rows.is_empty() {
+        print_line(&tables::recordings(&rows))?;
+        let more = report.recordings.len() - rows.len();
+        if more > 0 {
+            print_line(&format!("and {more} more: `earwitness archive list` shows them"))?;
+        }
+        print_line("")?;
+    }
+    print_line(&tables::balance_sheet(&report.outcomes, &report.counters))?;
+    for (what, count) in &report.oddities {
+        print_line(&format!("  oddity: {what} ({count})"))?;
+    }
+    if report.outcomes.is_empty() && std::io::stdout().is_terminal() {
+        print_line("No call was seen. `earwitness replay` shows what is in a capture.")?;
+    }
+    Ok(())
+}

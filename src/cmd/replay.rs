@@ -1,0 +1,177 @@
+//! `replay`: what the decoder sees in capture files, as stable text. This is also the golden text of the tests.
+
+use std::io::{BufWriter, Write};
+
+use capture::{FrameSource, MergedFiles};
+use decode::tracker::{Ending, Event, LegEnd, LegFacts, Tracker};
+use decode::{Side, Timestamp};
+use policy::{Rules, Site};
+
+use super::warn;
+use crate::cli;
+use crate::failure::{Done, Failure};
+use crate::tables::cell;
+
+pub(crate) fn run(args: &cli::Replay) -> Result<Done, Failure> {
+    let mut source = MergedFiles::open(&args.files).map_err(Failure::new)?;
+    let mut tracker = Tracker::new();
+    let mut text =
+        Text { out: BufWriter::new(std::io::stdout().lock()), start: None, site: Rules::default().site };
+    let mut troubles = 0;
+    loop {
+        match source.next_frame() {
+            Ok(Some(frame)) => {
+                text.start.get_or_insert(frame.at);
+                tracker.handle_frame(&frame);
+            }
+            Ok(None) => break,
+            Err(error) => {
+                warn(&error.to_string());
+                troubles += 1;
+                continue;
+            }
+        }
+        while let Some(event) = tracker.poll_event() {
+            text.event(&event)?;
+        }
+    }
+    tracker.finish();
+    while let Some(event) = tracker.poll_event() {
+        text.event(&event)?;
+    }
+    text.counts(&tracker)?;
+    text.out.flush()?;
+    Ok(if troubles == 0 { Done::All } else { Done::InPart })
+}
+
+/// Writes events as lines: seconds since the first frame, then what happened.
+struct Text<W> {
+    out: W,
+    start: Option<Timestamp>,
+    site: Site,
+}
+
+impl<W: Write> Text<W> {
+    fn line(&mut self, at: Timestamp, what: &str) -> Result<(), Failure> {
+        let nanos = at.nanos_since(self.start.unwrap_or(at));
+        let sign = if nanos < 0 { "-" } else { "" };
+        let micros = nanos.unsigned_abs() / 1000;
+        writeln!(self.out, "{sign}{:>4}.{:06} {what}", micros / 1_000_000, micros % 1_000_000)?;
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+        match event {
+            Event::LegStarted(facts) => {
+                let late = if facts.joined_late { " (already running)" } else { "" };
+                let [from, to] = [Side::Caller, Side::Callee].map(|side| party(facts, side));
+                let what = format!(
+                    "leg {} INVITE {from} -> {to} segment {} call {}{late}",
+                    facts.leg, facts.segment, facts.call
+                );
+                self.line(facts.started, &what)
+            }
+            Event::Ringing(facts) => {
+                self.line(facts.ringing.unwrap_or(facts.started), &format!("leg {} rings", facts.leg))
+            }
+            Event::Answered(facts) => {
+                self.line(facts.answered.unwrap_or(facts.started), &format!("leg {} answered", facts.leg))
+            }
+            Event::AudioStarted(facts) => {
+                let roles = self.site.roles(facts);
+                let extensions: Vec<String> =
+                    roles.extensions.iter().map(|&side| self.site.number(facts, side)).collect();
+                let early = if facts.early_media { " before the answer" } else { "" };
+                let direction = format!("{:?}", roles.direction).to_lowercase();
+                let what = format!(
+                    "leg {} audio{early}, extension {} {direction}",
+                    facts.leg,
+                    extensions.join(" and ")
+                );
+                self.line(facts.first_audio.unwrap_or(facts.started), &what)
+            }
+            Event::Audio { .. } => Ok(()),
+            // Captures hold made-up digits or the operator's own: replay shows what the wire shows.
+            Event::Digit { leg, side, digit } => self.line(
+                digit.at,
+                &format!("leg {leg} {} keyed {} for {} ms", word(*side), digit.digit, digit.duration_ms),
+            ),
+            Event::Hold { leg, by, at } => self.line(*at, &format!("leg {leg} held by the {}", word(*by))),
+            Event::Retrieve { leg, by, at } => {
+                self.line(*at, &format!("leg {leg} retrieved by the {}", word(*by)))
+            }
+            Event::SenderReport { leg, side, at, report } => self
+                .line(*at, &format!("leg {leg} {} sender report, {} packets", word(*side), report.packets)),
+            Event::LegEnded(end) => self.leg_end(end),
+            Event::UnannouncedRtp(rtp) => self.line(
+                rtp.ended,
+                &format!(
+                    "unannounced RTP {} -> {}: {} packets of type {}",
+                    rtp.flow.src, rtp.flow.dst, rtp.packets, rtp.payload_type
+                ),
+            ),
+            Event::Oddity { at, flow, what } => {
+                let place = flow.map_or_else(String::new, |flow| format!(" {} -> {}", flow.src, flow.dst));
+                self.line(*at, &format!("oddity: {what}{place}"))
+            }
+        }
+    }
+
+    fn leg_end(&mut self, end: &LegEnd) -> Result<(), Failure> {
+        let facts = &end.facts;
+        let how = match &facts.ending {
+            Ending::Running => "running".to_owned(),
+            Ending::Bye { by } => format!("BYE by the {}", word(*by)),
+            Ending::Cancelled => "cancelled".to_owned(),
+            Ending::Rejected { status, reason } => format!("{status} {}", cell(reason)).trim_end().to_owned(),
+            Ending::TimedOut => "timed out".to_owned(),
+            Ending::EndOfInput => "end of input".to_owned(),
+        };
+        let encrypted = if facts.encrypted { ", encrypted" } else { "" };
+        let at = facts.ended.unwrap_or(facts.started);
+        self.line(at, &format!("leg {} ended: {how}{encrypted}", facts.leg))?;
+        for track in &end.tracks {
+            let formats: Vec<String> = track
+                .formats
+                .iter()
+                .map(|(f, packets)| format!("{}/{} x{packets}", f.codec, f.clock_rate))
+                .collect();
+            writeln!(
+                self.out,
+                "            {} {}: {} packets, lost {}, late {}, copies {}, {} ms of audio",
+                word(track.side),
+                formats.join(" "),
+                track.packets,
+                track.lost_network + track.lost_capture,
+                track.reordered,
+                track.duplicates,
+                track.audio_ms
+            )?;
+        }
+        Ok(())
+    }
+
+    fn counts(&mut self, tracker: &Tracker) -> Result<(), Failure> {
+        let counts = tracker.counts();
+        writeln!(
+            self.out,
+            "{} frames, {} SIP messages, {} RTP packets, {} unannounced flows, {} oddities",
+            counts.frames, counts.sip_messages, counts.rtp_packets, counts.unannounced_rtp, counts.oddities
+        )?;
+        Ok(())
+    }
+}
+
+fn party(facts: &LegFacts, side: Side) -> String {
+    let party = facts.party(side);
+    let number = if party.number.is_empty() { &party.host } else { &party.number };
+    let name = if party.name.is_empty() { String::new() } else { format!(" \"{}\"", cell(&party.name)) };
+    format!("{}{name}", cell(number))
+}
+
+fn word(side: Side) -> &'static str {
+    match side {
+        Side::Caller => "caller",
+        Side::Callee => "callee",
+    }
+}

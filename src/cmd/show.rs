@@ -1,0 +1,188 @@
+//! `archive show`: everything about one recording.
+//!
+//! Facts stand in clear and are always shown. The completeness record and the gaps come from the sealed packets
+//! themselves: they need the private key, and say so when it is not there.
+
+use std::path::Path;
+
+use decode::Party;
+use decode::playout::Timeline;
+use serde_json::{Value, json};
+use store::{Archive, RecordingFacts, RecordingId, Row, Verdict};
+
+use super::{export, open_archive, print_json, print_line};
+use crate::failure::{Done, Failure};
+use crate::tables::{cell, length, named, size, state};
+
+/// Shorter gaps are not worth a line: the edges of two parties never fall on the same packet.
+const GAP_MS_MIN: u64 = 100;
+/// Gaps and imperfect seconds shown; the JSON has all of them.
+const LISTED_MAX: usize = 20;
+
+pub(crate) fn run(dir: &Path, id: &str, json: bool) -> Result<Done, Failure> {
+    let archive = open_archive(dir)?;
+    let id = archive.resolve(id)?;
+    let row = archive.row(id)?;
+    let signature = signature(&archive, id);
+    let survey = export::survey(&archive, id);
+    if json {
+        let mut object = serde_json::to_value(&row)?;
+        object["verified"] = json!(signature.1);
+        match &survey {
+            Ok(survey) => object["completeness"] = completeness_json(survey.timeline()),
+            Err(error) => object["completeness_missing"] = json!(error.to_string()),
+        }
+        print_json(&object)?;
+    } else {
+        print_facts(&row)?;
+        print_line(&format!("{:<14} {}", "signature", signature.0))?;
+        match &survey {
+            Ok(survey) => print_timeline(survey.timeline())?,
+            Err(error) => print_line(&format!("{:<14} not shown: {error}", "completeness"))?,
+        }
+    }
+    Ok(if signature.1 { Done::All } else { Done::IntegrityBroken })
+}
+
+/// Verified now, not read from the index.
+fn signature(archive: &Archive, id: RecordingId) -> (String, bool) {
+    let problem = archive.verify(Some(&[id])).find(store::Finding::is_problem);
+    match problem.map(|finding| finding.verdict) {
+        None => ("valid".to_owned(), true),
+        Some(Verdict::Changed { what }) => (format!("INVALID: {what}"), false),
+        Some(Verdict::Missing) => ("the file is gone".to_owned(), false),
+        Some(Verdict::Unlisted) => ("valid, but the ledger does not name this recording".to_owned(), false),
+        Some(Verdict::Unreadable { what }) => (format!("cannot be read: {what}"), false),
+        Some(Verdict::Intact { .. } | Verdict::Recording) => ("valid".to_owned(), true),
+    }
+}
+
+fn print_facts(row: &Row) -> Result<(), Failure> {
+    let facts = &row.facts;
+    let other = named(facts.other_party.as_deref().unwrap_or("?"), facts.other_party_name.as_deref());
+    let direction = serde_json::to_value(facts.direction)?;
+    let answered = facts.answered.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    let ended = facts.ended.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    for (name, value) in [
+        ("recording", facts.id.to_string()),
+        ("call", format!("{} segment {}", facts.call, facts.segment)),
+        ("extension", cell(&named(&facts.extension, facts.extension_name.as_deref()))),
+        ("other party", cell(&other)),
+        ("direction", direction.as_str().unwrap_or_default().to_owned()),
+        ("started", facts.started.to_string()),
+        ("answered", answered),
+        ("ended", ended),
+        ("length", length(facts.duration_ms)),
+        ("ring/talk/hold", [facts.ring_ms, facts.talk_ms, facts.hold_ms].map(length).join(" / ")),
+        ("state", state(facts.state).to_owned()),
+        ("kept because", cell(&facts.rule)),
+        ("SIP Call-ID", facts.sip_call_ids.iter().map(|id| cell(id)).collect::<Vec<_>>().join(" ")),
+        ("file", format!("{}, SHA-256 {}", size(row.bytes), row.sha256)),
+    ] {
+        print_line(&format!("{name:<14} {value}"))?;
+    }
+    if let Some(ddi) = &facts.ddi {
+        print_line(&format!("{:<14} {}", "DDI", cell(ddi)))?;
+    }
+    print_tracks(facts)?;
+    for hold in &facts.holds {
+        print_line(&format!("{:<14} {} to {}", "hold", length(hold.start_ms), length(hold.end_ms)))?;
+    }
+    if !facts.dtmf.is_empty() {
+        let at: Vec<String> = facts.dtmf.iter().take(LISTED_MAX).map(|key| length(key.at_ms)).collect();
+        print_line(&format!("{:<14} {} keyed, at {}", "digits", facts.dtmf.len(), at.join(" ")))?;
+    }
+    Ok(())
+}
+
+fn print_tracks(facts: &RecordingFacts) -> Result<(), Failure> {
+    for track in &facts.tracks {
+        let ssrcs: Vec<String> = track.ssrcs.iter().map(|ssrc| format!("{ssrc:08x}")).collect();
+        let mos = track.mos.map_or_else(String::new, |mos| format!(", MOS {mos:.2}"));
+        print_line(&format!(
+            "{:<14} {} {} Hz, {} of audio in {} packets; lost {} in the network, {} by the capture; {} late, {} copies; \
+             jitter {:.1} ms, clock {:+.1} ppm{mos}; SSRC {}",
+            name(track.party),
+            track.codec,
+            track.clock_rate,
+            length(track.audio_ms),
+            track.packets,
+            track.lost_network,
+            track.lost_capture,
+            track.reordered,
+            track.duplicates,
+            track.jitter_ms,
+            track.skew_ppm,
+            ssrcs.join(" ")
+        ))?;
+    }
+    Ok(())
+}
+
+fn name(party: Party) -> &'static str {
+    match party {
+        Party::Near => "near (left)",
+        Party::Far => "far (right)",
+    }
+}
+
+fn print_timeline(timeline: &Timeline) -> Result<(), Failure> {
+    let imperfect: Vec<String> = timeline
+        .tracks
+        .iter()
+        .flat_map(|track| {
+            track.seconds.iter().enumerate().filter(|(_, second)| second.received < second.expected).map(
+                |(at, second)| {
+                    let missing = second.expected - second.received;
+                    format!("{} second {at}: {missing} of {} missing", name(track.party), second.expected)
+                },
+            )
+        })
+        .collect();
+    let summary = if imperfect.is_empty() {
+        "every packet that was sent is here".to_owned()
+    } else {
+        format!("{} seconds with missing packets", imperfect.len())
+    };
+    print_line(&format!("{:<14} {summary}", "completeness"))?;
+    for line in imperfect.iter().take(LISTED_MAX) {
+        print_line(&format!("{:<14} {line}", ""))?;
+    }
+    let gaps: Vec<_> = timeline.gaps.iter().filter(|gap| gap.end_ms - gap.start_ms >= GAP_MS_MIN).collect();
+    for gap in gaps.iter().take(LISTED_MAX) {
+        let kind = serde_json::to_value(gap.kind)?;
+        print_line(&format!(
+            "{:<14} {} {} to {}: {}",
+            "gap",
+            name(gap.party),
+            length(gap.start_ms),
+            length(gap.end_ms),
+            kind.as_str().unwrap_or_default()
+        ))?;
+    }
+    let more = gaps.len().saturating_sub(LISTED_MAX) as u64 + timeline.gaps_left_out;
+    if more > 0 {
+        print_line(&format!("{:<14} and {more} more; --json lists them", ""))?;
+    }
+    Ok(())
+}
+
+fn completeness_json(timeline: &Timeline) -> Value {
+    let tracks: Vec<Value> = timeline
+        .tracks
+        .iter()
+        .filter(|track| track.received > 0)
+        .map(|track| {
+            json!({
+                "party": track.party, "expected": track.expected, "received": track.received, "lost": track.lost,
+                "duplicates": track.duplicates, "reordered": track.reordered, "undecodable": track.undecodable,
+                "strays": track.strays, "audio_ms": track.audio_ms, "skew_ppm": track.skew_ppm,
+                "residual_ms": track.residual_ms, "seconds": track.seconds,
+            })
+        })
+        .collect();
+    json!({
+        "duration_ms": timeline.duration_ms(), "seconds_start": timeline.seconds_start, "tracks": tracks,
+        "gaps": timeline.gaps, "gaps_left_out": timeline.gaps_left_out,
+    })
+}

@@ -1,0 +1,195 @@
+//! From what the tracker tells to what the archive keeps: the facts of a recording and the lines of the balance sheet.
+
+use decode::tracker::{Ending, LegEnd, TrackReport, UnannouncedRtp};
+use decode::{Codec, Party, Side, Timestamp};
+use policy::{Direction, Outcome, RecordingPlan};
+use store::{CallRow, DtmfFact, RecordingFacts, RecordingId, Source, Span, State, Track};
+
+/// Media that begins within this time of the answer, or ends within it before the hang-up, bounds the recording itself;
+/// a longer silence at either edge is a part of the call and becomes time.
+const EDGE_MS: i64 = 200;
+
+/// The facts of a recording at its start.
+pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFacts {
+    RecordingFacts {
+        id: RecordingId::new(plan.started),
+        call: plan.call.to_string(),
+        segment: plan.segment,
+        state: State::Recording,
+        source: Source::Mirror,
+        extension: plan.extension.clone(),
+        extension_name: some(&plan.extension_name),
+        outside_number: (plan.direction != Direction::Internal).then(|| plan.other_party.clone()),
+        other_party: some(&plan.other_party),
+        other_party_name: some(&plan.other_party_name),
+        direction: plan.direction,
+        started: plan.started,
+        answered: None,
+        ended: None,
+        duration_ms: 0,
+        ring_ms: 0,
+        hold_ms: 0,
+        talk_ms: 0,
+        tracks: Vec::new(),
+        pauses: Vec::new(),
+        holds: Vec::new(),
+        dtmf: Vec::new(),
+        user: None,
+        agent: None,
+        account_code: None,
+        hunt_group: None,
+        trunk: None,
+        ddi: plan.ddi.clone(),
+        tags: Vec::new(),
+        held: false,
+        sip_call_ids: vec![sip_call_id.to_owned()],
+        rule: plan.rule.clone(),
+    }
+}
+
+/// A keyed digit of a recording: when, who, how long.
+pub(crate) type Keyed = (Timestamp, Party, u32);
+
+/// The facts of a recording at its end.
+pub(crate) fn at_end(start: RecordingFacts, near: Side, end: &LegEnd, keyed: &[Keyed]) -> RecordingFacts {
+    let facts = &end.facts;
+    let (started, ended) = bounds(end, start.started);
+    let offset_ms = |at: Timestamp| at.millis_since(started).min(ended.millis_since(started));
+    let holds: Vec<Span> = end
+        .holds
+        .iter()
+        .map(|&(from, to)| Span { start_ms: offset_ms(from), end_ms: offset_ms(to) })
+        .collect();
+    let hold_ms = holds.iter().map(|span| span.end_ms - span.start_ms).sum();
+    let answered_ms = facts.answered.map_or(0, |answered| ended.millis_since(answered.max(started)));
+    let rang_until = facts.answered.or(facts.ended).unwrap_or(ended);
+    let track = |side: Side| end.tracks.iter().find(|track| track.side == side);
+    let party = |side: Side| if side == near { Party::Near } else { Party::Far };
+    RecordingFacts {
+        state: State::Complete,
+        started,
+        answered: facts.answered,
+        ended: Some(ended),
+        duration_ms: ended.millis_since(started),
+        ring_ms: if facts.joined_late { 0 } else { rang_until.millis_since(facts.started) },
+        hold_ms,
+        talk_ms: answered_ms.saturating_sub(hold_ms),
+        tracks: [near, near.other()]
+            .into_iter()
+            .filter_map(|side| Some(track_facts(track(side)?, party(side))))
+            .collect(),
+        holds,
+        dtmf: keyed
+            .iter()
+            .map(|&(at, party, duration_ms)| DtmfFact { at_ms: offset_ms(at), party, duration_ms })
+            .collect(),
+        ..start
+    }
+}
+
+/// Where the recording's timeline begins and ends: from the answer, or the first audio when that came before it, to the
+/// end of the call. The signalling's own delay at the edges (see [`EDGE_MS`]) is not time of the call.
+fn bounds(end: &LegEnd, first_packet: Timestamp) -> (Timestamp, Timestamp) {
+    let audio_start = end.tracks.iter().filter_map(|track| track.start).min().unwrap_or(first_packet);
+    let audio_end = end.tracks.iter().filter_map(|track| track.end).max().unwrap_or(audio_start);
+    let started = match end.facts.answered {
+        Some(answered) if !end.facts.joined_late && answered.plus_millis(EDGE_MS) < audio_start => answered,
+        _ => audio_start,
+    };
+    let hung_up = matches!(end.facts.ending, Ending::Bye { .. });
+    let ended = match end.facts.ended {
+        Some(ended) if hung_up && audio_end.plus_millis(EDGE_MS) < ended => ended,
+        _ => audio_end,
+    };
+    (started, ended.max(started))
+}
+
+fn track_facts(report: &TrackReport, party: Party) -> Track {
+    let is_speech = |codec: &Codec| !matches!(codec, Codec::ComfortNoise | Codec::TelephoneEvent);
+    let main = report.formats.iter().find(|(format, _)| is_speech(&format.codec)).or(report.formats.first());
+    let codec = main.map_or_else(|| Codec::from_name("unknown"), |(format, _)| format.codec.clone());
+    Track {
+        party,
+        mos: mos(&codec, report),
+        codec,
+        clock_rate: main.map_or(0, |(format, _)| format.clock_rate),
+        ssrcs: report.ssrcs.clone(),
+        packets: report.packets,
+        lost_network: report.lost_network,
+        lost_capture: report.lost_capture,
+        reordered: report.reordered,
+        duplicates: report.duplicates,
+        jitter_ms: rounded(report.jitter_ms),
+        skew_ppm: rounded(report.skew_ppm),
+        audio_ms: report.audio_ms,
+    }
+}
+
+/// Listening quality from loss alone by the E-model (ITU-T G.107, 7.5; equipment values of G.113 appendix I, with loss
+/// concealment): R = 93.2 - Ie_eff. Only for codecs whose values are published.
+fn mos(codec: &Codec, report: &TrackReport) -> Option<f64> {
+    let (impairment, robustness) = match codec {
+        Codec::Pcmu | Codec::Pcma => (0.0, 25.1),
+        Codec::Other(name) if &**name == "G729" => (11.0, 19.0),
+        Codec::Other(name) if &**name == "GSM" => (20.0, 10.0),
+        _ => return None,
+    };
+    let lost = (report.lost_network + report.lost_capture) as f64;
+    let loss_percent = 100.0 * lost / (lost + report.packets as f64).max(1.0);
+    let effective = impairment + (95.0 - impairment) * loss_percent / (loss_percent + robustness);
+    let r = (93.2 - effective).clamp(0.0, 100.0);
+    let mos = 1.0 + 0.035 * r + 7e-6 * r * (r - 60.0) * (100.0 - r);
+    Some(rounded(mos.clamp(1.0, 4.5)))
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+/// A leg's line of the balance sheet.
+pub(crate) fn call_row(
+    end: &LegEnd,
+    outcome: Outcome,
+    reason: String,
+    recordings: Vec<RecordingId>,
+) -> CallRow {
+    let facts = &end.facts;
+    let shown = |side: Side| {
+        let party = facts.party(side);
+        if party.number.is_empty() { party.host.clone() } else { party.number.clone() }
+    };
+    CallRow {
+        call: facts.call.to_string(),
+        sip_call_ids: vec![facts.sip_call_id.clone()],
+        from: shown(Side::Caller),
+        to: shown(Side::Callee),
+        started: facts.started,
+        answered: facts.answered,
+        ended: facts.ended,
+        outcome,
+        reason,
+        recordings,
+    }
+}
+
+/// The line of an RTP flow that nobody announced.
+pub(crate) fn unannounced_row(rtp: &UnannouncedRtp, outcome: Outcome, reason: String) -> CallRow {
+    let name = [rtp.flow.src.to_string(), rtp.flow.dst.to_string()];
+    let [from, to] = name;
+    CallRow {
+        call: decode::tracker::CallId::new(rtp.started, &[from.as_bytes(), to.as_bytes()]).to_string(),
+        sip_call_ids: Vec::new(),
+        from,
+        to,
+        started: rtp.started,
+        answered: None,
+        ended: Some(rtp.ended),
+        outcome,
+        reason,
+        recordings: Vec::new(),
+    }
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}

@@ -1,0 +1,102 @@
+//! How a command ends: exit codes of the command line's contract, and one line that says what, where and what to do.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// A command did what it could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// All of it.
+    All,
+    /// Some input could not be read, or some items failed; they were named on stderr.
+    InPart,
+    /// Something in the archive is changed or missing; it was named.
+    IntegrityBroken,
+    /// Ended by a signal; the recordings were closed first.
+    Interrupted,
+}
+
+impl From<Done> for ExitCode {
+    fn from(done: Done) -> ExitCode {
+        ExitCode::from(match done {
+            Done::All => 0,
+            Done::InPart => 3,
+            Done::IntegrityBroken => 5,
+            Done::Interrupted => 130,
+        })
+    }
+}
+
+/// A command that could not do it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// It failed: exit code 1.
+    pub(crate) fn new(message: impl fmt::Display) -> Failure {
+        Failure { code: 1, message: message.to_string() }
+    }
+
+    /// The call's words are off: exit code 2.
+    pub(crate) fn usage(message: impl fmt::Display) -> Failure {
+        Failure { code: 2, message: message.to_string() }
+    }
+
+    /// The configuration is bad: exit code 78.
+    pub(crate) fn config(message: impl fmt::Display) -> Failure {
+        Failure { code: 78, message: message.to_string() }
+    }
+
+    /// Says it on stderr, in one line.
+    pub(crate) fn report(self) -> ExitCode {
+        // A reader that has gone away (`| head`) is no failure of ours.
+        if !self.message.is_empty() {
+            let _ = writeln!(io::stderr(), "earwitness: {}", self.message.replace('\n', " "));
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Failure {
+        use store::Error as E;
+        let code = match &error {
+            E::Missing { .. } => 10,
+            E::Locked { .. } => 11,
+            E::KeyMissing { .. } | E::WrongKey { .. } => 12,
+            E::Tampered { .. } => 5,
+            _ => 1,
+        };
+        Failure { code, message: error.to_string() }
+    }
+}
+
+impl From<web::Error> for Failure {
+    fn from(error: web::Error) -> Failure {
+        match error {
+            web::Error::Store(error) => error.into(),
+            error @ (web::Error::Unsuited { .. } | web::Error::Rate { .. }) => Failure::usage(error),
+            web::Error::Output(error) => error.into(),
+            error => Failure::new(error),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Failure { code: 0, message: String::new() };
+        }
+        Failure::new(error)
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Failure {
+        Failure::from(io::Error::from(error))
+    }
+}

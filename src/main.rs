@@ -1,0 +1,26 @@
+//! `earwitness`: a call recorder. What it does is in the library crates beside; here are the command line and the threads.
+
+mod cli;
+mod clock;
+mod cmd;
+mod config;
+mod facts;
+mod failure;
+mod filters;
+mod recorder;
+mod tables;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let filter = EnvFilter::try_from_env("EARWITNESS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match cmd::run(cli) {
+        Ok(done) => done.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,252 @@
+//! The recording path: frame → call → verdict → recording.
+//!
+//! One thread walks it: the tracker tells what happens, the gate says what is kept, writers seal it. Only here do the
+//! cores and the archive meet.
+
+use std::collections::BTreeMap;
+
+use decode::tracker::{Event, LegEnd, LegId, Tracker};
+use decode::{Frame, Party, Side, Timestamp};
+use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules};
+use rustc_hash::FxHashMap;
+use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
+
+use crate::facts::{self, Keyed};
+
+/// How often chunks of silent calls are looked for, in capture time.
+const STALE_CHECK_MS: i64 = 200;
+/// Keyed digits listed per recording; all of them are in the sealed chunks.
+const KEYED_MAX: usize = 1_000;
+
+/// A recording that runs.
+struct Open {
+    writer: Writer,
+    facts: RecordingFacts,
+    near: Side,
+    keyed: Vec<Keyed>,
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Calls by outcome.
+    pub(crate) outcomes: BTreeMap<Outcome, u64>,
+    /// Everything else that was counted.
+    pub(crate) counters: Counters,
+    /// Oddities by kind.
+    pub(crate) oddities: BTreeMap<&'static str, u64>,
+    /// The recordings made.
+    pub(crate) recordings: Vec<RecordingId>,
+}
+
+/// Frames in, recordings out.
+pub(crate) struct Recorder<'a> {
+    archive: &'a Archive,
+    tracker: Tracker,
+    gate: Gate,
+    open: FxHashMap<RecordingKey, Open>,
+    report: Report,
+    started: Option<Timestamp>,
+    now: Timestamp,
+    next_stale_check: Timestamp,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn new(archive: &'a Archive, rules: Rules) -> Self {
+        Recorder {
+            archive,
+            tracker: Tracker::new(),
+            gate: Gate::new(rules),
+            open: FxHashMap::default(),
+            report: Report::default(),
+            started: None,
+            now: Timestamp::MIN,
+            next_stale_check: Timestamp::MIN,
+        }
+    }
+
+    /// Takes the next frame.
+    pub(crate) fn handle_frame(&mut self, frame: &Frame<'_>) -> Result<(), store::Error> {
+        self.started.get_or_insert(frame.at);
+        self.now = self.now.max(frame.at);
+        self.tracker.handle_frame(frame);
+        self.drain()?;
+        self.seal_stale()
+    }
+
+    /// Time passes without frames: `now` by the capture's clock.
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) -> Result<(), store::Error> {
+        self.now = self.now.max(now);
+        self.tracker.handle_timeout(now);
+        self.drain()?;
+        self.seal_stale()
+    }
+
+    /// The capture has lost frames since the last call of this.
+    pub(crate) fn note_drops(&mut self, frames: u64) -> Result<(), store::Error> {
+        self.tracker.note_drops(self.now);
+        for open in self.open.values_mut() {
+            open.writer.mark(self.now, &Mark::CaptureDrops { frames })?;
+        }
+        Ok(())
+    }
+
+    /// The input is over: ends every call, enters the run into the ledger and says what came of it.
+    pub(crate) fn finish(mut self, capture: capture::Counters) -> Result<Report, store::Error> {
+        self.tracker.finish();
+        self.drain()?;
+        let counts = self.tracker.counts();
+        self.report.counters = Counters {
+            unannounced_rtp: counts.unannounced_rtp,
+            sip_messages: counts.sip_messages,
+            rtp_packets: counts.rtp_packets,
+            packets_seen: counts.frames,
+            packets_dropped_kernel: capture.dropped_kernel + capture.dropped_interface,
+            packets_dropped_ring: capture.dropped_ring,
+            oddities: counts.oddities,
+        };
+        if let Some(started) = self.started {
+            self.archive.append_run(&RunRow { started, ended: self.now, counters: self.report.counters })?;
+        }
+        self.archive.sync()?;
+        Ok(self.report)
+    }
+
+    /// Everything that the tracker has to tell, through the gate into the writers.
+    fn drain(&mut self) -> Result<(), store::Error> {
+        while let Some(event) = self.tracker.poll_event() {
+            self.gate.handle_event(&event);
+            let walk = Walk {
+                archive: self.archive,
+                gate: &mut self.gate,
+                open: &mut self.open,
+                report: &mut self.report,
+            };
+            walk.handle(event)?;
+        }
+        Ok(())
+    }
+
+    /// Seals what a silent call has left open: a chunk never holds more than a second.
+    fn seal_stale(&mut self) -> Result<(), store::Error> {
+        if self.now < self.next_stale_check {
+            return Ok(());
+        }
+        self.next_stale_check = self.now.plus_millis(STALE_CHECK_MS);
+        for open in self.open.values_mut() {
+            open.writer.seal_stale(self.now)?;
+        }
+        Ok(())
+    }
+}
+
+/// One event on its way; apart from the recorder, since the event borrows the tracker.
+struct Walk<'w> {
+    archive: &'w Archive,
+    gate: &'w mut Gate,
+    open: &'w mut FxHashMap<RecordingKey, Open>,
+    report: &'w mut Report,
+}
+
+impl Walk<'_> {
+    fn handle(mut self, event: Event<'_>) -> Result<(), store::Error> {
+        match event {
+            Event::Audio { leg, side, frame } => {
+                for (recording, cleared) in self.gate.admit(leg, side, frame) {
+                    if let Some(open) = self.open.get_mut(&recording) {
+                        open.writer.append(&cleared)?;
+                    }
+                }
+                Ok(())
+            }
+            Event::AudioStarted(facts) => {
+                while let Some(action) = self.gate.poll_action() {
+                    if let Action::Start(plan) = action {
+                        self.start(&plan, &facts.sip_call_id)?;
+                    }
+                }
+                Ok(())
+            }
+            Event::Digit { leg, side, digit } => self.note(leg, side, |open, party| {
+                if open.keyed.len() < KEYED_MAX {
+                    open.keyed.push((digit.at, party, digit.duration_ms));
+                }
+                (digit.at, Mark::Digit { party, digit: digit.digit, duration_ms: digit.duration_ms })
+            }),
+            Event::Hold { leg, by, at } => self.note(leg, by, |_, by| (at, Mark::Hold { by })),
+            Event::Retrieve { leg, by, at } => self.note(leg, by, |_, by| (at, Mark::Retrieve { by })),
+            Event::SenderReport { leg, side, at, report } => self.note(leg, side, |_, party| {
+                let decode::rtp::rtcp::SenderReport { ssrc, ntp, rtp_timestamp, .. } = report;
+                (at, Mark::SenderReport { party, ssrc, ntp, rtp_timestamp })
+            }),
+            Event::LegEnded(end) => self.end(&end),
+            Event::UnannouncedRtp(rtp) => {
+                while let Some(action) = self.gate.poll_action() {
+                    if let Action::Account { outcome, reason } = action {
+                        self.archive.append_call(&facts::unannounced_row(&rtp, outcome, reason))?;
+                        *self.report.outcomes.entry(outcome).or_default() += 1;
+                    }
+                }
+                Ok(())
+            }
+            Event::Oddity { at, flow, what } => {
+                *self.report.oddities.entry(what).or_default() += 1;
+                tracing::debug!(%at, ?flow, what, "oddity");
+                Ok(())
+            }
+            Event::LegStarted(_) | Event::Ringing(_) | Event::Answered(_) => Ok(()),
+        }
+    }
+
+    fn start(&mut self, plan: &RecordingPlan, sip_call_id: &str) -> Result<(), store::Error> {
+        let facts = facts::at_start(plan, sip_call_id);
+        let writer = self.archive.create(facts.clone())?;
+        tracing::debug!(recording = %facts.id, call = %facts.call, "recording started");
+        self.open.insert(plan.recording, Open { writer, facts, near: plan.near, keyed: Vec::new() });
+        Ok(())
+    }
+
+    /// Marks the running recordings of a leg.
+    fn note(
+        &mut self,
+        leg: LegId,
+        side: Side,
+        mut mark: impl FnMut(&mut Open, Party) -> (Timestamp, Mark),
+    ) -> Result<(), store::Error> {
+        for &(recording, near) in self.gate.recordings(leg) {
+            let Some(open) = self.open.get_mut(&recording) else { continue };
+            let party = if side == near { Party::Near } else { Party::Far };
+            let (at, mark) = mark(open, party);
+            open.writer.mark(at, &mark)?;
+        }
+        Ok(())
+    }
+
+    /// A leg is over: its recordings are finished or destroyed, and its line of the balance sheet is written.
+    fn end(&mut self, end: &LegEnd) -> Result<(), store::Error> {
+        let mut recordings = Vec::new();
+        while let Some(action) = self.gate.poll_action() {
+            match action {
+                Action::Finish(recording) => {
+                    if let Some(open) = self.open.remove(&recording) {
+                        let facts = facts::at_end(open.facts, open.near, end, &open.keyed);
+                        tracing::debug!(recording = %facts.id, duration_ms = facts.duration_ms, "recording finished");
+                        recordings.push(open.writer.finish(facts)?);
+                    }
+                }
+                Action::Discard(recording, why) => {
+                    if let Some(open) = self.open.remove(&recording) {
+                        open.writer.discard(&why)?;
+                    }
+                }
+                Action::Account { outcome, reason } => {
+                    self.archive.append_call(&facts::call_row(end, outcome, reason, recordings.clone()))?;
+                    *self.report.outcomes.entry(outcome).or_default() += 1;
+                }
+                Action::Start(_) => {}
+            }
+        }
+        self.report.recordings.append(&mut recordings);
+        Ok(())
+    }
+}

@@ -1,0 +1,466 @@
+//! The archive as its users see it: opening, recording, listing, reading.
+//!
+//! Puts the parts together and decides nothing about bytes. Files are the truth: what is listed comes from the index,
+//! what is played or verified from the files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use decode::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{Disk, Lock, RealDisk, locked, read_whole};
+use crate::index::Index;
+use crate::journal::JOURNAL_DIR;
+use crate::keys::{KEYS_DIR, Keys};
+use crate::ledger::{self, LEDGER_DIR, Lines};
+use crate::scribe::{self, Command, Handle, RESERVE};
+use crate::shared::{Latch, Shared, Tuning};
+use crate::wave::{RECORDINGS_DIR, make_sayable, path_of};
+use crate::{
+    CallRow, Created, Error, Finding, Problem, Reader, Rebuilt, RecordingFacts, RecordingId, Recovery, Row,
+    RunRow, SignatureState, State, Stats, Writer,
+};
+
+/// Names the archive and its format.
+const ARCHIVE_FILE: &str = "archive.json";
+/// The newest format that this program reads, and the one that it writes.
+const FORMAT: u32 = 1;
+const LOCK_FILE: &str = "lock";
+const INDEX_DIR: &str = "index";
+/// What may lie in a folder that becomes an archive: ours, from a creation that was cut off, and a file system's.
+const NAMES: [&str; 8] = [
+    LOCK_FILE,
+    KEYS_DIR,
+    RECORDINGS_DIR,
+    JOURNAL_DIR,
+    LEDGER_DIR,
+    INDEX_DIR,
+    "archive.json.new",
+    "lost+found",
+];
+/// `archive.json` is a few lines; a longer one is not ours.
+const ARCHIVE_FILE_MAX: u64 = 64 * 1024;
+
+/// `archive.json`. Later formats keep the field `format`, so that this program can say what it met.
+#[derive(Debug, Serialize, Deserialize)]
+struct ArchiveFile {
+    format: u32,
+    id: String,
+    created: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+/// An open archive. One process at a time has it; its methods can be called from any thread.
+#[derive(Debug)]
+pub struct Archive {
+    shared: Arc<Shared>,
+    handle: Option<Handle>,
+    recovery: Recovery,
+}
+
+impl Archive {
+    /// Opens an archive and mends what a crash left, which [`Archive::recovered`] then tells.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Locked`], [`Error::NewerFormat`]; [`Error::KeyMissing`] when not even the public
+    /// keys are there; [`Error::Full`] or [`Error::Io`] when recovery cannot write.
+    pub fn open(dir: &Path) -> Result<Archive, Error> {
+        if !dir.join(ARCHIVE_FILE).is_file() {
+            return Err(Error::Missing { path: dir.to_owned() });
+        }
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+        let lock = take_lock(&*disk, dir)?;
+        Archive::open_on(disk, lock, dir, &dir.join(INDEX_DIR), Tuning::default())
+    }
+
+    /// Opens an archive, or makes one with new keys in a folder that is empty or not there.
+    ///
+    /// # Errors
+    /// As [`Archive::open`], and [`Error::Refused`] for a folder that holds something else.
+    pub fn open_or_create(dir: &Path) -> Result<(Archive, Created), Error> {
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+        if !dir.join(ARCHIVE_FILE).is_file() {
+            refuse_strangers(&*disk, dir)?;
+        }
+        let lock = take_lock(&*disk, dir)?;
+        let created = if dir.join(ARCHIVE_FILE).is_file() {
+            Created::Existing
+        } else {
+            make(&*disk).map_err(|e| e.under(dir))?;
+            Created::New { keys_dir: dir.join(KEYS_DIR) }
+        };
+        let archive = Archive::open_on(disk, lock, dir, &dir.join(INDEX_DIR), Tuning::default())?;
+        Ok((archive, created))
+    }
+
+    /// Opens an archive on any disk; the index is always a folder of the operating system.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        lock: Lock,
+        root: &Path,
+        index_dir: &Path,
+        tuning: Tuning,
+    ) -> Result<Archive, Error> {
+        let open = || {
+            check_format(&*disk)?;
+            let keys = Keys::open(&*disk)?;
+            let (index, index_is_new) = Index::open(index_dir)?;
+            let shared = Arc::new(Shared {
+                disk,
+                root: root.to_owned(),
+                keys,
+                index,
+                tuning,
+                live: Default::default(),
+                failed: Latch::default(),
+                full: AtomicBool::new(false),
+                _lock: lock,
+            });
+            let recovered = match crate::recovery::recover(&shared, index_is_new) {
+                Err(Error::Full { path }) => {
+                    tracing::warn!(file = %path.display(), "the disk is full: the reserve is given up to mend the archive");
+                    shared.disk.remove(RESERVE).map_err(|e| Error::io(RESERVE, e))?;
+                    crate::recovery::recover(&shared, index_is_new)
+                }
+                result => result,
+            };
+            let (recovery, journal) = recovered?;
+            let handle = Some(scribe::spawn(Arc::clone(&shared), journal)?);
+            Ok(Archive { shared, handle, recovery })
+        };
+        open().map_err(|e: Error| e.under(root))
+    }
+
+    /// What opening had to mend.
+    #[must_use]
+    pub fn recovered(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.shared.root
+    }
+
+    /// Can this machine open what is recorded (is the private X25519 key here)?
+    #[must_use]
+    pub fn can_read(&self) -> bool {
+        self.shared.keys.can_unwrap()
+    }
+
+    /// Begins a recording. Its facts stand in the file's header as they are now.
+    ///
+    /// # Errors
+    /// [`Error::Full`] while the disk is full, [`Error::KeyMissing`] or [`Error::WrongKey`] without the signing key,
+    /// [`Error::Refused`] when the name is taken, [`Error::Io`] after a failed sync.
+    pub fn create(&self, mut facts: RecordingFacts) -> Result<Writer, Error> {
+        let shared = &self.shared;
+        let id = facts.id;
+        let begin = || {
+            shared.ready()?;
+            shared.keys.signing()?;
+            let path = path_of(id);
+            let taken = locked(&shared.live).contains_key(&id)
+                || shared.disk.len(&path).map_err(|e| Error::io(&path, e))?.is_some();
+            if taken {
+                return Err(Error::Refused { what: format!("a second recording of the name {id}") });
+            }
+            facts.state = State::Recording;
+            make_sayable(&mut facts);
+            let row = Row {
+                facts: facts.clone(),
+                bytes: 0,
+                sha256: String::new(),
+                signature: SignatureState::Missing,
+            };
+            locked(&shared.live).insert(id, row);
+            let handle = self.handle.as_ref().ok_or(Error::Closed)?;
+            Writer::begin(shared, handle, facts).inspect_err(|_| drop(locked(&shared.live).remove(&id)))
+        };
+        begin().map_err(|e: Error| e.under(&shared.root))
+    }
+
+    /// Adds a line to the balance sheet.
+    ///
+    /// # Errors
+    /// [`Error::Io`] after a failed write or sync; [`Error::Closed`].
+    pub fn append_call(&self, row: &CallRow) -> Result<(), Error> {
+        self.append(ledger::month(ledger::CALLS, row.started), ledger::line(row)?)
+    }
+
+    /// Adds what a run of the recorder counted.
+    ///
+    /// # Errors
+    /// As [`Archive::append_call`].
+    pub fn append_run(&self, row: &RunRow) -> Result<(), Error> {
+        self.append(ledger::RUNS.to_owned(), ledger::line(row)?)
+    }
+
+    fn append(&self, ledger: String, line: Vec<u8>) -> Result<(), Error> {
+        self.shared.failed.check().map_err(|e| e.under(&self.shared.root))?;
+        self.send(Command::Line { ledger, line })
+    }
+
+    /// The balance sheet: oldest month first, in a month as written. A line that cannot be read is an error among the
+    /// items; the ones after it still come.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be read.
+    pub fn calls(&self) -> Result<impl Iterator<Item = Result<CallRow, Error>> + '_, Error> {
+        self.ask(Command::Flush)?;
+        let months =
+            ledger::months(&*self.shared.disk, ledger::CALLS).map_err(|e| e.under(&self.shared.root))?;
+        Ok(months.into_iter().flat_map(|path| self.lines(path)))
+    }
+
+    /// The runs, in the order written.
+    ///
+    /// # Errors
+    /// As [`Archive::calls`].
+    pub fn runs(&self) -> Result<impl Iterator<Item = Result<RunRow, Error>> + '_, Error> {
+        self.ask(Command::Flush)?;
+        let there =
+            self.shared.disk.len(ledger::RUNS).map_err(|e| Error::io(self.dir().join(ledger::RUNS), e))?;
+        Ok(there.into_iter().flat_map(|_| self.lines(ledger::RUNS.to_owned())))
+    }
+
+    fn lines<T: DeserializeOwned + 'static>(
+        &self,
+        path: String,
+    ) -> impl Iterator<Item = Result<T, Error>> + '_ {
+        let root = &self.shared.root;
+        Lines::new(Arc::clone(&self.shared.disk), path, 0).map(|line| line.map_err(|e| e.under(root)))
+    }
+
+    /// The recordings, newest first, running ones too. A finished one may lack its `sha256` for a moment;
+    /// [`Archive::sync`] waits for it.
+    pub fn rows(&self) -> impl Iterator<Item = Result<Row, Error>> + '_ {
+        // The live ones are taken first: one that is indexed meanwhile is then met twice rather than not at all.
+        let live: Vec<(RecordingId, Row)> =
+            locked(&self.shared.live).iter().rev().map(|(id, row)| (*id, row.clone())).collect();
+        let mut live = live.into_iter().peekable();
+        let mut indexed = self.shared.index.newest_first().peekable();
+        std::iter::from_fn(move || {
+            let newest_indexed = indexed.peek().map(|(id, _)| *id);
+            while live.next_if(|(id, _)| Some(*id) == newest_indexed).is_some() {}
+            match live.peek().map(|(id, _)| *id) {
+                Some(id) if newest_indexed.is_none_or(|indexed| indexed < id) => {
+                    live.next().map(|(_, row)| Ok(row))
+                }
+                _ => indexed.next().map(|(_, row)| row),
+            }
+        })
+    }
+
+    /// One recording.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn row(&self, id: RecordingId) -> Result<Row, Error> {
+        if let Some(row) = locked(&self.shared.live).get(&id) {
+            return Ok(row.clone());
+        }
+        self.shared.index.row(id)?.ok_or_else(|| Error::NotFound { what: id.to_string() })
+    }
+
+    /// The recording whose name begins with `prefix`, in either case.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Ambiguous`].
+    pub fn resolve(&self, prefix: &str) -> Result<RecordingId, Error> {
+        let not_found = || Error::NotFound { what: prefix.to_owned() };
+        let (low, high) = RecordingId::range_of_prefix(prefix).ok_or_else(not_found)?;
+        let mut ids: std::collections::BTreeSet<RecordingId> =
+            locked(&self.shared.live).range(low..=high).map(|(id, _)| *id).collect();
+        for id in self.shared.index.ids(low, high) {
+            ids.insert(id?);
+        }
+        match (ids.first(), ids.len()) {
+            (None, _) => Err(not_found()),
+            (Some(id), 1) => Ok(*id),
+            (Some(_), count) => Err(Error::Ambiguous { prefix: prefix.to_owned(), count }),
+        }
+    }
+
+    /// Opens a recording for playing. A finished one is verified as a whole first; of a running one, what is sealed so
+    /// far can be read.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::KeyMissing`] or [`Error::WrongKey`] when this machine cannot open it;
+    /// [`Error::Tampered`] or [`Error::Damaged`] when it is not what was sealed.
+    pub fn read(&self, id: RecordingId) -> Result<Reader, Error> {
+        let running = self.shared.is_running(id);
+        let open = || match Reader::open(&self.shared, &path_of(id), running) {
+            // Finished, but not yet written by the disk thread.
+            Err(Error::Tampered { .. } | Error::NotFound { .. } | Error::Damaged { .. })
+                if locked(&self.shared.live).contains_key(&id) =>
+            {
+                self.ask(Command::Flush)?;
+                Reader::open(&self.shared, &path_of(id), self.shared.is_running(id))
+            }
+            result => result,
+        };
+        open().map_err(|e| match e {
+            Error::NotFound { .. } => Error::NotFound { what: id.to_string() },
+            e => e.under(&self.shared.root),
+        })
+    }
+
+    /// Verifies all recordings, or these: hashes, signature and structure, with public keys alone; opens every chunk too
+    /// when the private key is here. Without `ids` also finds files that are missing and files that the ledger does not
+    /// name. One finding per recording, in the order of names; [`Finding::is_problem`] tells the bad ones.
+    pub fn verify<'a>(&'a self, ids: Option<&[RecordingId]>) -> impl Iterator<Item = Finding> + use<'a> {
+        let settled = self.ask(Command::Flush);
+        crate::verify::findings(&self.shared, ids, settled)
+    }
+
+    /// Looks the archive over: folders, keys and their permissions, files against ledger and index. Does not hash;
+    /// [`Archive::verify`] does.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a folder cannot be read.
+    pub fn check(&self, repair: bool) -> Result<Vec<Problem>, Error> {
+        self.sync()?;
+        let append = |ledger, line| self.append(ledger, line);
+        crate::check::check(&self.shared, repair, &append).map_err(|e| e.under(&self.shared.root))
+    }
+
+    /// Builds the index anew from the files. `progress` is called with files done and files in all.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn rebuild(&self, progress: impl FnMut(u64, u64)) -> Result<Rebuilt, Error> {
+        self.sync()?;
+        crate::recovery::rebuild(&self.shared, progress).map_err(|e| e.under(&self.shared.root))
+    }
+
+    /// Sums over all recordings.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Damaged`] when the index cannot be read.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let mut stats = Stats::default();
+        for row in self.rows() {
+            let Row { facts, bytes, .. } = row?;
+            stats.recordings += 1;
+            stats.audio_ms += facts.duration_ms;
+            stats.bytes += bytes;
+            stats.newest = stats.newest.max(Some(facts.started));
+            stats.oldest = Some(stats.oldest.map_or(facts.started, |oldest| oldest.min(facts.started)));
+            *stats.by_extension.entry(facts.extension).or_default() += 1;
+            match facts.state {
+                State::Recording => stats.recording += 1,
+                State::Complete => stats.complete += 1,
+                State::Interrupted => stats.interrupted += 1,
+            }
+        }
+        Ok(stats)
+    }
+
+    /// Waits until everything handed in so far survives a power cut and is in the index.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a sync has failed: the archive takes nothing any more and must be opened again.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.ask(Command::Sync)
+    }
+
+    /// Ends in order: recordings that still run are closed as interrupted, everything is brought to disk. The lock is
+    /// released when the last [`Writer`] of this archive is gone.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when something could not be brought to disk; the next opening mends it from the journal.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<(), Error> {
+        if self.handle.is_none() {
+            return Ok(());
+        }
+        let result = self.ask(Command::Close);
+        if let Some(handle) = self.handle.take() {
+            drop(handle.commands);
+            handle.thread.join().map_err(|_| Error::Closed)?;
+        }
+        result
+    }
+
+    fn send(&self, command: Command) -> Result<(), Error> {
+        let handle = self.handle.as_ref().ok_or(Error::Closed)?;
+        handle.commands.send(command).map_err(|_| Error::Closed)
+    }
+
+    /// Sends a command that answers, and waits for the answer.
+    fn ask(
+        &self,
+        command: impl FnOnce(crossbeam_channel::Sender<Result<(), Error>>) -> Command,
+    ) -> Result<(), Error> {
+        let (answer, result) = crossbeam_channel::bounded(1);
+        self.send(command(answer))?;
+        result.recv().map_err(|_| Error::Closed)?.map_err(|e| e.under(&self.shared.root))
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        if let Err(e) = self.shut() {
+            tracing::error!(archive = %self.shared.root.display(), error = %e, "the archive did not end in order");
+        }
+    }
+}
+
+fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Lock, Error> {
+    let lock = disk.lock(LOCK_FILE).map_err(|e| Error::io(dir.join(LOCK_FILE), e))?;
+    lock.ok_or_else(|| Error::Locked { path: dir.to_owned() })
+}
+
+/// Makes an archive. `archive.json` comes last: until it is there, the next call goes on where this one stopped.
+pub(crate) fn make(disk: &dyn Disk) -> Result<(), Error> {
+    for folder in [RECORDINGS_DIR, JOURNAL_DIR, LEDGER_DIR] {
+        disk.create_dir(folder).map_err(|e| Error::io(folder, e))?;
+    }
+    Keys::create(disk)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let created = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let file = ArchiveFile { format: FORMAT, id: RecordingId::new(created).to_string(), created };
+    let mut json =
+        serde_json::to_vec_pretty(&file).map_err(|e| Error::damaged(ARCHIVE_FILE, e.to_string()))?;
+    json.push(b'\n');
+    disk.replace(ARCHIVE_FILE, &json, false).map_err(|e| Error::io(ARCHIVE_FILE, e))
+}
+
+/// Somebody's home folder does not become an archive by a slip.
+fn refuse_strangers(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    let entries = disk.list("").map_err(|e| Error::io(dir, e))?;
+    let stranger = entries.iter().find(|e| !NAMES.contains(&e.name.as_str()) && !e.name.starts_with('.'));
+    stranger.map_or(Ok(()), |entry| {
+        let what = format!(
+            "{} holds {} and is no archive: name an empty or a new folder",
+            dir.display(),
+            entry.name
+        );
+        Err(Error::Refused { what })
+    })
+}
+
+fn check_format(disk: &dyn Disk) -> Result<(), Error> {
+    let json = read_whole(disk, ARCHIVE_FILE, ARCHIVE_FILE_MAX).map_err(|e| Error::io(ARCHIVE_FILE, e))?;
+    let json = json.ok_or_else(|| Error::Missing { path: PathBuf::new() })?;
+    let damaged = |e: serde_json::Error| Error::damaged(ARCHIVE_FILE, e.to_string());
+    let FormatOnly { format } = serde_json::from_slice(&json).map_err(damaged)?;
+    if format > FORMAT {
+        return Err(Error::NewerFormat { path: ARCHIVE_FILE.into(), found: format, known: FORMAT });
+    }
+    serde_json::from_slice::<ArchiveFile>(&json).map(|_| ()).map_err(damaged)
+}

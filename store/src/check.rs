@@ -1,0 +1,172 @@
+//! Looking the archive over without hashing, and mending what can be mended without guessing.
+
+use std::collections::BTreeMap;
+
+use crate::disk::Disk;
+use crate::journal::JOURNAL_DIR;
+use crate::keys::{SIGN_KEY, UNWRAP_KEY};
+use crate::layout::Layout;
+use crate::ledger::{self, Fate, LEDGER_DIR, RecordingLine};
+use crate::recovery::{end_file, files, row_of};
+use crate::shared::Shared;
+use crate::verify::named;
+use crate::wave::{RECORDINGS_DIR, id_of, path_of};
+use crate::{Error, Problem, RecordingId};
+
+/// Appends a line to a ledger file, through the disk thread.
+type Append<'a> = &'a dyn Fn(String, Vec<u8>) -> Result<(), Error>;
+
+/// Finds what is wrong; with `repair`, mends what can be mended.
+pub(crate) fn check(shared: &Shared, repair: bool, append: Append<'_>) -> Result<Vec<Problem>, Error> {
+    let mut problems = Problems { shared, repair, append, found: Vec::new() };
+    problems.folders()?;
+    problems.keys()?;
+    let lines = problems.ledger()?;
+    problems.recordings(&lines)?;
+    Ok(problems.found)
+}
+
+struct Problems<'a> {
+    shared: &'a Shared,
+    repair: bool,
+    append: Append<'a>,
+    found: Vec<Problem>,
+}
+
+impl Problems<'_> {
+    fn add(&mut self, path: &str, what: impl Into<String>, repaired: bool) {
+        self.found.push(Problem { path: path.into(), what: what.into(), repaired });
+    }
+
+    fn disk(&self) -> &dyn Disk {
+        &*self.shared.disk
+    }
+
+    fn folders(&mut self) -> Result<(), Error> {
+        let top = self.disk().list("").map_err(|e| Error::io("", e))?;
+        for folder in [RECORDINGS_DIR, JOURNAL_DIR, LEDGER_DIR] {
+            if !top.iter().any(|entry| entry.is_dir && entry.name == folder) {
+                if self.repair {
+                    self.disk().create_dir(folder).map_err(|e| Error::io(folder, e))?;
+                }
+                self.add(folder, "the folder is missing", self.repair);
+            }
+        }
+        Ok(())
+    }
+
+    fn keys(&mut self) -> Result<(), Error> {
+        for path in [SIGN_KEY, UNWRAP_KEY] {
+            if self.disk().len(path).map_err(|e| Error::io(path, e))?.is_none() {
+                // Without the unwrapping key the machine only records, which is a way to run it.
+                if path == SIGN_KEY {
+                    self.add(path, "the signing key is missing: nothing can be recorded", false);
+                }
+                continue;
+            }
+            if !self.disk().is_private(path).map_err(|e| Error::io(path, e))? {
+                if self.repair {
+                    self.disk().make_private(path).map_err(|e| Error::io(path, e))?;
+                }
+                self.add(path, "others can read the private key", self.repair);
+            }
+        }
+        for path in self.shared.keys.strangers() {
+            self.add(path, "the private key does not belong to this archive's public one", false);
+        }
+        Ok(())
+    }
+
+    fn ledger(&mut self) -> Result<BTreeMap<RecordingId, RecordingLine>, Error> {
+        let named = named(self.shared)?;
+        for (file, error) in &named.unreadable {
+            self.add(file, error.to_string(), false);
+        }
+        Ok(named.lines)
+    }
+
+    /// Files against ledger and index.
+    fn recordings(&mut self, lines: &BTreeMap<RecordingId, RecordingLine>) -> Result<(), Error> {
+        let mut unseen = lines.clone();
+        for path in files(self.disk())? {
+            let Some(id) = id_of(&path) else {
+                self.add(&path, "not a recording in its place", false);
+                continue;
+            };
+            let line = unseen.remove(&id);
+            if !self.shared.is_running(id) {
+                self.recording(id, &path, line.as_ref())?;
+            }
+        }
+        for (id, _) in unseen.iter().filter(|(_, line)| line.fate != Fate::Discarded) {
+            self.add(&path_of(*id), "the ledger names it, but there is no file", false);
+        }
+        let (low, high) = (RecordingId::from_bytes([0; 16]), RecordingId::from_bytes([0xff; 16]));
+        let indexed: Vec<_> = self.shared.index.ids(low, high).collect::<Result<_, _>>()?;
+        for id in indexed {
+            let path = path_of(id);
+            if self.disk().len(&path).map_err(|e| Error::io(&path, e))?.is_none() {
+                // The row is kept unless the ledger explains why the file is gone: it is the trace of what is missing.
+                let explained = lines.get(&id).is_some_and(|line| line.fate == Fate::Discarded);
+                if explained && self.repair {
+                    self.shared.index.remove(id)?;
+                }
+                self.add(&path, "the index names it, but there is no file", explained && self.repair);
+            }
+        }
+        Ok(())
+    }
+
+    fn recording(&mut self, id: RecordingId, path: &str, line: Option<&RecordingLine>) -> Result<(), Error> {
+        let layout = match Layout::read(self.disk(), path) {
+            Ok(layout) => layout,
+            Err(Error::Tampered { what, .. } | Error::Damaged { what, .. }) => {
+                self.add(path, what, false);
+                return Ok(());
+            }
+            Err(e) => {
+                self.add(path, e.to_string(), false);
+                return Ok(());
+            }
+        };
+        match line.map(|line| line.fate) {
+            Some(Fate::Discarded) => {
+                self.add(path, "the ledger says that it was destroyed, but it is there", false)
+            }
+            Some(_) if layout.end.is_none() => {
+                self.add(path, "it is cut: the ledger says that it was finished", false)
+            }
+            None if layout.end.is_some() => self.add(path, "the ledger does not name it", false),
+            None => return self.unfinished(id, path, &layout),
+            Some(_) => self.indexed(id, path, &layout)?,
+        }
+        Ok(())
+    }
+
+    /// A file without an end that nobody is writing.
+    fn unfinished(&mut self, id: RecordingId, path: &str, layout: &Layout) -> Result<(), Error> {
+        if self.repair {
+            let ending = end_file(self.shared, layout)?;
+            (self.append)(ledger::month(ledger::RECORDINGS, id.started()), ledger::line(&ending.line())?)?;
+            self.shared.index.put(&row_of(self.shared, path)?)?;
+        }
+        self.add(path, "it has no end", self.repair);
+        Ok(())
+    }
+
+    /// Is the row in the index that of this file?
+    fn indexed(&mut self, id: RecordingId, path: &str, layout: &Layout) -> Result<(), Error> {
+        let row = self.shared.index.row(id)?;
+        let facts = layout.end.as_ref().map(|end| &end.footer.facts);
+        let fits = row.is_some_and(|row| {
+            row.bytes == layout.len && Some(&row.facts) == facts && !row.sha256.is_empty()
+        });
+        if !fits {
+            if self.repair {
+                self.shared.index.put(&row_of(self.shared, path)?)?;
+            }
+            self.add(path, "the index does not show it as it is", self.repair);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! The facts of a recording and of a call, as files, index and `--json` carry them.
+//!
+//! Facts are not audio: they stand in clear in the recording's file, so that a box without the private key can still
+//! list, retain and count. What a caller keyed in is sealed with the audio; here stands only that a digit was keyed.
+//! Fields may be added, never renamed: they are a public format (`docs/format.md`).
+
+use decode::{Codec, Party, Timestamp};
+pub use policy::{Direction, Outcome};
+use serde::{Deserialize, Serialize};
+
+use crate::id::RecordingId;
+
+/// How far a recording has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The call is still running.
+    Recording,
+    /// Finished in order.
+    Complete,
+    /// The recorder stopped in the middle; the recording plays up to its last sealed chunk.
+    Interrupted,
+}
+
+/// Where the audio came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A mirror port or a capture file.
+    Mirror,
+    /// The PBX conferenced the recorder in.
+    RecordACall,
+    /// An audio file brought in by hand.
+    Import,
+}
+
+/// A stretch of the recording's timeline, in milliseconds from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Where it begins.
+    pub start_ms: u64,
+    /// Where it ends; never before `start_ms`.
+    pub end_ms: u64,
+}
+
+/// A keyed digit was heard at this place; the digit itself is sealed with the audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DtmfFact {
+    /// Milliseconds from the start of the recording.
+    pub at_ms: u64,
+    /// Who keyed it.
+    pub party: Party,
+    /// How long the key was held.
+    pub duration_ms: u32,
+}
+
+/// One party's side of a recording: what was received and what was not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Track {
+    /// Whose voice it is.
+    pub party: Party,
+    /// The audio encoding; of the most packets when it changed during the call.
+    pub codec: Codec,
+    /// Its RTP clock in Hz.
+    pub clock_rate: u32,
+    /// Synchronization sources, in order of appearance.
+    pub ssrcs: Vec<u32>,
+    /// Packets kept (duplicates not counted; telephone events counted).
+    pub packets: u64,
+    /// Packets missing by sequence number while the capture itself lost nothing.
+    pub lost_network: u64,
+    /// Packets missing while the kernel or a ring of ours dropped frames.
+    pub lost_capture: u64,
+    /// Packets that came after a later one.
+    pub reordered: u64,
+    /// Copies of a packet already kept.
+    pub duplicates: u64,
+    /// Interarrival jitter at the end (RFC 3550, 6.4.1), largest of the sources, in milliseconds.
+    pub jitter_ms: f64,
+    /// Estimated listening quality, 1.0 to 4.5 (G.107 E-model from loss and codec); none when it cannot be told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mos: Option<f64>,
+    /// How much faster the sender's clock ran than the capture clock, in parts per million.
+    pub skew_ppm: f64,
+    /// Audio time of this track by its RTP timestamps, first packet to the end of the last one.
+    pub audio_ms: u64,
+}
+
+/// Everything known about one recording that is not audio.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordingFacts {
+    /// The recording.
+    pub id: RecordingId,
+    /// The logical call that it is a part of.
+    pub call: String,
+    /// Which stretch of the logical call, from 1.
+    pub segment: u32,
+    /// How far it has come.
+    pub state: State,
+    /// Where the audio came from.
+    pub source: Source,
+    /// The recorded extension.
+    pub extension: String,
+    /// Its name, as its phone or the PBX gave it.
+    pub extension_name: Option<String>,
+    /// The outside number, for inbound and outbound calls.
+    pub outside_number: Option<String>,
+    /// The other side, number or user, for every direction.
+    pub other_party: Option<String>,
+    /// Its name, as signalled.
+    #[serde(default)]
+    pub other_party_name: Option<String>,
+    /// Which way the call went.
+    pub direction: Direction,
+    /// Where the timeline begins.
+    pub started: Timestamp,
+    /// When the call was answered.
+    pub answered: Option<Timestamp>,
+    /// Where the timeline ends.
+    pub ended: Option<Timestamp>,
+    /// Length of the audio.
+    pub duration_ms: u64,
+    /// From the INVITE to the answer (or to the end when it was never answered).
+    pub ring_ms: u64,
+    /// Time on hold, either side.
+    pub hold_ms: u64,
+    /// Answered time less hold.
+    pub talk_ms: u64,
+    /// Near first, then far; a party that never sent audio has no track.
+    pub tracks: Vec<Track>,
+    /// Stretches in which nothing was kept, on request.
+    pub pauses: Vec<Span>,
+    /// Stretches on hold.
+    pub holds: Vec<Span>,
+    /// Keyed digits (not which).
+    pub dtmf: Vec<DtmfFact>,
+    /// User of the extension, when known.
+    pub user: Option<String>,
+    /// Agent logged in at the extension, when known.
+    pub agent: Option<String>,
+    /// Account code entered on the call, when known.
+    pub account_code: Option<String>,
+    /// Hunt group that the call came through, when known.
+    pub hunt_group: Option<String>,
+    /// Trunk that the call used, when known.
+    pub trunk: Option<String>,
+    /// The number that the outside party dialled, when it differs from the extension.
+    pub ddi: Option<String>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Under a legal hold.
+    pub held: bool,
+    /// SIP Call-IDs of the legs in it.
+    pub sip_call_ids: Vec<String>,
+    /// Which rule said that it is to be kept.
+    pub rule: String,
+}
+
+/// One line of the balance sheet: a call that was seen, and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallRow {
+    /// The logical call.
+    pub call: String,
+    /// Its SIP Call-IDs; empty for RTP that nobody announced.
+    pub sip_call_ids: Vec<String>,
+    /// Calling party, as signalled.
+    pub from: String,
+    /// Called party, as signalled.
+    pub to: String,
+    /// First seen.
+    pub started: Timestamp,
+    /// Answered.
+    pub answered: Option<Timestamp>,
+    /// Ended.
+    pub ended: Option<Timestamp>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, in words: the rule, the SIP status, the missing key.
+    pub reason: String,
+    /// The recordings made of it.
+    pub recordings: Vec<RecordingId>,
+}
+
+/// What one run of the recorder counted beside the calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// RTP flows that no signalling announced; they are among the calls seen.
+    pub unannounced_rtp: u64,
+    /// SIP messages parsed.
+    pub sip_messages: u64,
+    /// RTP packets that belong to a call or an unannounced flow.
+    pub rtp_packets: u64,
+    /// Frames read.
+    pub packets_seen: u64,
+    /// Frames that the kernel dropped.
+    pub packets_dropped_kernel: u64,
+    /// Frames that our own ring dropped.
+    pub packets_dropped_ring: u64,
+    /// Traffic that broke a rule.
+    pub oddities: u64,
+}
+
+impl Counters {
+    /// Adds another run's counts to these.
+    pub fn add(&mut self, other: &Counters) {
+        self.unannounced_rtp += other.unannounced_rtp;
+        self.sip_messages += other.sip_messages;
+        self.rtp_packets += other.rtp_packets;
+        self.packets_seen += other.packets_seen;
+        self.packets_dropped_kernel += other.packets_dropped_kernel;
+        self.packets_dropped_ring += other.packets_dropped_ring;
+        self.oddities += other.oddities;
+    }
+}

@@ -1,0 +1,313 @@
+//! The redo log: what is about to be written to the archive's files, so that a crash leaves no half-written one.
+//!
+//! A journal file is a row of entries. An entry is a list of file operations under one checksum: all of it happened or
+//! none of it. Entries hold what goes to disk anyway (sealed chunks, headers, footers), never plaintext. This file owns
+//! the bytes of an entry and reading them back; when entries are written and synced is [`crate::scribe`]'s.
+//!
+//! The checksum (CRC-32) finds torn writes. It guards against nobody: what an attacker could write into a journal he
+//! could write into the files, where signature and ledger show it.
+
+use crate::Error;
+use crate::bytes::Cursor;
+use crate::disk::{Disk, parent};
+
+/// The folder of the journal.
+pub(crate) const JOURNAL_DIR: &str = "journal";
+/// First bytes of each entry.
+const MAGIC: [u8; 4] = *b"EWJ1";
+/// Magic, length, checksum.
+const ENTRY_HEADER_LEN: usize = 12;
+/// Kind, length of the path, offset, length of the data.
+const PART_HEADER_LEN: usize = 1 + 2 + 8 + 4;
+/// The longest entry that is believed, in bytes: a footer of the longest facts, and its chunk.
+const ENTRY_MAX: usize = 16 * 1024 * 1024;
+
+const WRITE: u8 = 1;
+const REMOVE: u8 = 2;
+const SET_LEN: u8 = 3;
+const RUNNING: u8 = 4;
+
+/// The path of journal file `number`.
+pub(crate) fn path_of(number: u64) -> String {
+    format!("{JOURNAL_DIR}/{number:012}.journal")
+}
+
+/// The numbers of the journal files that are there, in order.
+pub(crate) fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, Error> {
+    let entries = disk.list(JOURNAL_DIR).map_err(|e| Error::io(JOURNAL_DIR, e))?;
+    let mut numbers: Vec<u64> =
+        entries.iter().filter_map(|entry| entry.name.strip_suffix(".journal")?.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// One file operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
+    /// Bytes at an offset; makes the file.
+    Write { path: &'a str, offset: u64, bytes: &'a [u8] },
+    /// The file goes.
+    Remove { path: &'a str },
+    /// The file is cut or lengthened.
+    SetLen { path: &'a str, len: u64 },
+    /// Nothing to do; this recording was still running.
+    Running { path: &'a str },
+}
+
+impl<'a> Part<'a> {
+    pub(crate) fn path(&self) -> &'a str {
+        match *self {
+            Part::Write { path, .. }
+            | Part::Remove { path }
+            | Part::SetLen { path, .. }
+            | Part::Running { path } => path,
+        }
+    }
+
+    /// Does it to the files. Doing it twice does no harm.
+    pub(crate) fn apply(&self, disk: &dyn Disk) -> std::io::Result<()> {
+        match *self {
+            Part::Write { path, offset, bytes } => disk.write_at(path, offset, bytes),
+            Part::Remove { path } => disk.remove(path),
+            Part::SetLen { path, len } => disk.set_len(path, len),
+            Part::Running { .. } => Ok(()),
+        }
+    }
+}
+
+/// Bytes before the data of an entry that is a single write to `path`.
+pub(crate) const fn single_prefix_len(path: &str) -> usize {
+    ENTRY_HEADER_LEN + PART_HEADER_LEN + path.len()
+}
+
+/// Begins an entry that is a single write, in place: the data is appended to `buf` by the caller, without a copy.
+pub(crate) fn begin_single(buf: &mut Vec<u8>, path: &str) {
+    buf.clear();
+    buf.resize(ENTRY_HEADER_LEN, 0);
+    put_part_header(buf, WRITE, path, 0, 0);
+}
+
+/// Completes what [`begin_single`] began: the data now stands behind the prefix, and goes to `offset` of the file.
+pub(crate) fn finish_single(buf: &mut [u8], path: &str, offset: u64) {
+    let prefix = single_prefix_len(path);
+    let data_len = (buf.len() - prefix) as u32;
+    let at = ENTRY_HEADER_LEN + 3;
+    buf[at..at + 8].copy_from_slice(&offset.to_le_bytes());
+    buf[at + 8..at + 12].copy_from_slice(&data_len.to_le_bytes());
+    close(buf);
+}
+
+fn put_part_header(buf: &mut Vec<u8>, kind: u8, path: &str, offset: u64, data_len: u32) {
+    buf.push(kind);
+    buf.extend_from_slice(&(path.len() as u16).to_le_bytes());
+    buf.extend_from_slice(&offset.to_le_bytes());
+    buf.extend_from_slice(&data_len.to_le_bytes());
+    buf.extend_from_slice(path.as_bytes());
+}
+
+/// Fills in magic, length and checksum.
+fn close(buf: &mut [u8]) {
+    let body_len = ((buf.len() - ENTRY_HEADER_LEN) as u32).to_le_bytes();
+    let (header, body) = buf.split_at_mut(ENTRY_HEADER_LEN);
+    header[..4].copy_from_slice(&MAGIC);
+    header[4..8].copy_from_slice(&body_len);
+    header[8..].copy_from_slice(&checksum(&body_len, body).to_le_bytes());
+}
+
+fn checksum(body_len: &[u8; 4], body: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(body_len);
+    crc.update(body);
+    crc.finalize()
+}
+
+/// Builds an entry of several operations.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    buf: Vec<u8>,
+}
+
+impl Transaction {
+    pub(crate) fn new() -> Self {
+        Transaction { buf: vec![0; ENTRY_HEADER_LEN] }
+    }
+
+    pub(crate) fn push(mut self, part: &Part<'_>) -> Self {
+        let path = part.path();
+        match *part {
+            Part::Write { offset, bytes, .. } => {
+                put_part_header(&mut self.buf, WRITE, path, offset, bytes.len() as u32);
+                self.buf.extend_from_slice(bytes);
+            }
+            Part::Remove { .. } => put_part_header(&mut self.buf, REMOVE, path, 0, 0),
+            Part::SetLen { len, .. } => put_part_header(&mut self.buf, SET_LEN, path, len, 0),
+            Part::Running { .. } => put_part_header(&mut self.buf, RUNNING, path, 0, 0),
+        }
+        self
+    }
+
+    /// The bytes to append to the journal.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        close(&mut self.buf);
+        self.buf
+    }
+}
+
+/// The operations of an entry's bytes, as they were built or read.
+pub(crate) fn parts(entry: &[u8]) -> impl Iterator<Item = Part<'_>> {
+    let mut cursor = Cursor::new(entry.get(ENTRY_HEADER_LEN..).unwrap_or_default());
+    std::iter::from_fn(move || part(&mut cursor))
+}
+
+fn part<'a>(cursor: &mut Cursor<'a>) -> Option<Part<'a>> {
+    let (kind, path_len) = (cursor.u8()?, cursor.u16()?);
+    let (offset, data_len) = (cursor.u64()?, cursor.u32()?);
+    let path = std::str::from_utf8(cursor.take(usize::from(path_len))?).ok()?;
+    let bytes = cursor.take(usize::try_from(data_len).ok()?)?;
+    match kind {
+        WRITE => Some(Part::Write { path, offset, bytes }),
+        REMOVE => Some(Part::Remove { path }),
+        SET_LEN => Some(Part::SetLen { path, len: offset }),
+        RUNNING => Some(Part::Running { path }),
+        _ => None,
+    }
+}
+
+/// May a journal touch this file? Only recordings and the ledger are written through it.
+fn is_ours(path: &str) -> bool {
+    let below = path.starts_with("recordings/") || path.starts_with("ledger/");
+    below && path.split('/').all(|name| !name.is_empty() && !name.starts_with('.')) && !path.contains('\0')
+}
+
+/// What a replay came across.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
+    /// Files that entries name, in order of appearance, each once.
+    pub(crate) paths: std::collections::BTreeSet<String>,
+    /// Entries done again.
+    pub(crate) entries: u64,
+    /// Journal files whose end was torn.
+    pub(crate) torn: u64,
+}
+
+/// Does all entries of journal file `number` again, up to the first that is not whole.
+pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> Result<(), Error> {
+    let journal = path_of(number);
+    let io = |e| Error::io(&journal, e);
+    let len = disk.len(&journal).map_err(io)?.unwrap_or_default();
+    let (mut at, mut entry) = (0, Vec::new());
+    while at < len {
+        if !read_entry(disk, &journal, at, &mut entry).map_err(io)? {
+            replayed.torn += 1;
+            break;
+        }
+        for part in parts(&entry).filter(|part| is_ours(part.path())) {
+            let path = part.path();
+            let fail = |e| Error::io(path, e);
+            match part {
+                Part::Write { .. } => disk.create_dir(parent(path)).map_err(fail)?,
+                // Cutting a file that a later entry removes: the file is gone already.
+                Part::SetLen { .. } if disk.len(path).map_err(fail)?.is_none() => continue,
+                _ => {}
+            }
+            part.apply(disk).map_err(fail)?;
+            if !replayed.paths.contains(path) {
+                replayed.paths.insert(path.to_owned());
+            }
+        }
+        replayed.entries += 1;
+        at += entry.len() as u64;
+    }
+    Ok(())
+}
+
+/// Reads the entry at `at`; false when no whole one stands there.
+fn read_entry(disk: &dyn Disk, journal: &str, at: u64, entry: &mut Vec<u8>) -> std::io::Result<bool> {
+    entry.resize(ENTRY_HEADER_LEN, 0);
+    if disk.read_at(journal, at, entry)? < ENTRY_HEADER_LEN {
+        return Ok(false);
+    }
+    let mut cursor = Cursor::new(entry);
+    let header = cursor.array::<4>().zip(cursor.array::<4>()).zip(cursor.u32());
+    let Some(((MAGIC, body_len), crc)) = header else { return Ok(false) };
+    let len = u32::from_le_bytes(body_len) as usize;
+    if len > ENTRY_MAX {
+        return Ok(false);
+    }
+    entry.resize(ENTRY_HEADER_LEN + len, 0);
+    let body = &mut entry[ENTRY_HEADER_LEN..];
+    let read = disk.read_at(journal, at + ENTRY_HEADER_LEN as u64, body)?;
+    Ok(read == len && checksum(&body_len, body) == crc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    fn contents(disk: &dyn Disk, path: &str) -> Vec<u8> {
+        crate::disk::read_whole(disk, path, 1 << 20).expect("read").unwrap_or_default()
+    }
+
+    fn single(path: &str, offset: u64, bytes: &[u8]) -> Vec<u8> {
+        let mut buf = Vec::new();
+        begin_single(&mut buf, path);
+        buf.extend_from_slice(bytes);
+        finish_single(&mut buf, path, offset);
+        buf
+    }
+
+    #[test]
+    fn an_entry_built_in_place_is_the_same_as_a_transaction_of_one_write() {
+        let part = Part::Write { path: "recordings/a", offset: 7, bytes: b"xyz" };
+        let entry = Transaction::new().push(&part).finish();
+        assert_eq!(single("recordings/a", 7, b"xyz"), entry);
+        assert_eq!(parts(&entry).collect::<Vec<_>>(), [part]);
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_replays_its_whole_entries_and_no_more() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = RealDisk::new(dir.path());
+        disk.create_dir(JOURNAL_DIR).expect("made");
+        let first = single("recordings/a", 0, b"one");
+        let both = [first.clone(), single("recordings/a", 3, b"two")].concat();
+        for cut in 0..=both.len() {
+            disk.remove(&path_of(1)).expect("removed");
+            disk.remove("recordings/a").expect("removed");
+            disk.write_at(&path_of(1), 0, &both[..cut]).expect("written");
+            let mut replayed = Replayed::default();
+            replay(&disk, 1, &mut replayed).expect("replayed");
+            let whole = u64::from(cut >= first.len()) + u64::from(cut == both.len());
+            assert_eq!(replayed.entries, whole, "cut at {cut}");
+            assert_eq!(contents(&disk, "recordings/a"), &b"onetwo"[..3 * whole as usize], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_ends_the_replay() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = RealDisk::new(dir.path());
+        disk.create_dir(JOURNAL_DIR).expect("made");
+        let entry = single("recordings/a", 0, b"one");
+        for bit in 0..entry.len() * 8 {
+            let mut bytes = entry.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            disk.write_at(&path_of(1), 0, &bytes).expect("written");
+            let mut replayed = Replayed::default();
+            replay(&disk, 1, &mut replayed).expect("replayed");
+            assert_eq!((replayed.entries, replayed.torn), (0, 1), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_points_outside_is_not_done() {
+        for path in
+            ["keys/sign.key", "recordings/../keys/sign.key", "/etc/passwd", "recordings//a", "archive.json"]
+        {
+            assert!(!is_ours(path), "{path}");
+        }
+        assert!(is_ours("recordings/2026/11/20/01ARZ3NDEKZZZZZZZZZZZZZZZZ.wav"));
+        assert!(is_ours("ledger/calls-2026-11.jsonl"));
+    }
+}

@@ -1,0 +1,214 @@
+//! The ledger: lines of JSON that are only ever added to. What calls there were, what the runs counted, and which
+//! recordings came to be or were destroyed.
+//!
+//! Owns the names of the files and reading them; they are written through the journal by [`crate::scribe`].
+
+use std::sync::Arc;
+
+use decode::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::Disk;
+use crate::wave::digest_text;
+use crate::{Error, RecordingFacts, RecordingId, State};
+
+/// The folder of the ledger.
+pub(crate) const LEDGER_DIR: &str = "ledger";
+/// Counters, one line per run.
+pub(crate) const RUNS: &str = "ledger/runs.jsonl";
+/// First part of the names of the balance sheet's files.
+pub(crate) const CALLS: &str = "calls-";
+/// First part of the names of the recordings' files.
+pub(crate) const RECORDINGS: &str = "recordings-";
+/// Bytes read at a time.
+const BLOCK_LEN: usize = 64 * 1024;
+/// The longest line that is believed, in bytes.
+const LINE_MAX: usize = 1024 * 1024;
+
+/// The file of a month: `ledger/<kind>YYYY-MM.jsonl`.
+pub(crate) fn month(kind: &str, at: Timestamp) -> String {
+    let (year, month, _) = at.date();
+    format!("{LEDGER_DIR}/{kind}{year:04}-{month:02}.jsonl")
+}
+
+/// The files of one kind, oldest month first.
+pub(crate) fn months(disk: &dyn Disk, kind: &str) -> Result<Vec<String>, Error> {
+    let entries = disk.list(LEDGER_DIR).map_err(|e| Error::io(LEDGER_DIR, e))?;
+    let ours = |name: &&String| name.starts_with(kind) && name.ends_with(".jsonl");
+    Ok(entries
+        .iter()
+        .map(|entry| &entry.name)
+        .filter(ours)
+        .map(|name| format!("{LEDGER_DIR}/{name}"))
+        .collect())
+}
+
+/// What became of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Fate {
+    /// Finished in order.
+    Complete,
+    /// Closed after the recorder or the disk failed.
+    Interrupted,
+    /// Its key was destroyed, then its file.
+    Discarded,
+}
+
+/// One line of `ledger/recordings-YYYY-MM.jsonl`; the month is that of the recording's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecordingLine {
+    pub(crate) id: RecordingId,
+    pub(crate) fate: Fate,
+    /// When, by the capture clock.
+    pub(crate) at: Timestamp,
+    /// Length of its file.
+    #[serde(default)]
+    pub(crate) bytes: u64,
+    /// The digest that was signed, in hexadecimal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) signed: String,
+    /// Why it was discarded.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) why: String,
+}
+
+impl RecordingLine {
+    /// The line of a finished file.
+    pub(crate) fn finished(facts: &RecordingFacts, bytes: u64, signed: &[u8; 32]) -> Self {
+        RecordingLine {
+            id: facts.id,
+            fate: if facts.state == State::Complete { Fate::Complete } else { Fate::Interrupted },
+            at: facts.ended.unwrap_or(facts.started),
+            bytes,
+            signed: digest_text(signed),
+            why: String::new(),
+        }
+    }
+}
+
+/// A value as a line, newline at its end. JSON escapes newlines inside, so that one value is always one line.
+pub(crate) fn line(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut bytes = serde_json::to_vec(value).map_err(|e| Error::Refused { what: e.to_string() })?;
+    bytes.push(b'\n');
+    if bytes.len() > LINE_MAX {
+        return Err(Error::Refused { what: format!("a line of more than {LINE_MAX} bytes") });
+    }
+    Ok(bytes)
+}
+
+/// Reads one ledger file line by line, from an offset.
+#[derive(Debug)]
+pub(crate) struct Lines<T> {
+    disk: Arc<dyn Disk>,
+    path: String,
+    /// Where the next read of the file begins.
+    at: u64,
+    buf: Vec<u8>,
+    /// Where the next line begins in `buf`.
+    start: usize,
+    /// Lines given so far, for errors.
+    number: u64,
+    done: bool,
+    of: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Lines<T> {
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: String, from: u64) -> Self {
+        let of = std::marker::PhantomData;
+        Lines { disk, path, at: from, buf: Vec::new(), start: 0, number: 0, done: false, of }
+    }
+
+    /// Where the next line stands in `buf`, without its newline; none at the end of the file.
+    fn next_line(&mut self) -> Result<Option<std::ops::Range<usize>>, Error> {
+        let mut searched = self.start;
+        loop {
+            if let Some(i) = self.buf[searched..].iter().position(|&b| b == b'\n') {
+                let line = self.start..searched + i;
+                self.start = line.end + 1;
+                return Ok(Some(line));
+            }
+            self.buf.drain(..self.start);
+            self.start = 0;
+            searched = self.buf.len();
+            if searched > LINE_MAX {
+                self.done = true;
+                return Err(Error::damaged(&self.path, format!("line {} is too long", self.number)));
+            }
+            self.buf.resize(searched + BLOCK_LEN, 0);
+            let read = self.disk.read_at(&self.path, self.at, &mut self.buf[searched..]);
+            let read = read.inspect_err(|_| self.done = true).map_err(|e| Error::io(&self.path, e))?;
+            self.buf.truncate(searched + read);
+            self.at += read as u64;
+            if read == 0 {
+                self.done = true;
+                return Ok(if self.buf.is_empty() { None } else { Some(0..self.buf.len()) });
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for Lines<T> {
+    type Item = Result<T, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.done {
+            self.number += 1;
+            match self.next_line() {
+                Ok(Some(line)) if line.is_empty() => {}
+                Ok(Some(line)) => {
+                    let parsed = serde_json::from_slice(&self.buf[line]);
+                    let number = self.number;
+                    return Some(
+                        parsed.map_err(|e| Error::damaged(&self.path, format!("line {number}: {e}"))),
+                    );
+                }
+                Ok(None) => return None,
+                Err(e) => return Some(Err(e)),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    fn read(bytes: &[u8]) -> Vec<Result<u32, String>> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = Arc::new(RealDisk::new(dir.path()));
+        disk.write_at("l", 0, bytes).expect("written");
+        Lines::<u32>::new(disk, "l".into(), 0).map(|line| line.map_err(|e| e.to_string())).collect()
+    }
+
+    #[test]
+    fn lines_read_back_and_a_broken_one_does_not_hide_the_next() {
+        let lines = read(b"1\n2\nx\n\n4");
+        assert_eq!(lines.len(), 4);
+        assert_eq!(lines[0], Ok(1));
+        assert!(lines[2].as_ref().is_err_and(|e| e.contains("line 3")), "{:?}", lines[2]);
+        assert_eq!(lines[3], Ok(4));
+    }
+
+    #[test]
+    fn lines_longer_than_a_block_are_read_whole() {
+        let many: Vec<u8> = (0..30_000).flat_map(|i| format!("{i}\n").into_bytes()).collect();
+        let lines = read(&many);
+        assert_eq!(lines.len(), 30_000);
+        assert!(lines.iter().enumerate().all(|(i, line)| *line == Ok(i as u32)));
+    }
+
+    #[test]
+    fn an_endless_line_is_an_error_and_not_memory() {
+        assert_eq!(read(&vec![b'1'; LINE_MAX + 2 * BLOCK_LEN]).len(), 1);
+    }
+
+    #[test]
+    fn a_month_is_named_by_utc() {
+        let at: Timestamp = "2026-11-30T23:59:59.999Z".parse().expect("a time");
+        assert_eq!(month(CALLS, at), "ledger/calls-2026-11.jsonl");
+    }
+}

@@ -1,0 +1,44 @@
+//! The encrypted archive: sealed recordings, keys, journal, index, ledger, verification.
+//!
+//! A [`Writer`] takes cleared audio and seals it in chunks of at most 750 ms under a key that only its recording has; one
+//! disk thread writes every chunk first to a journal and then to the recording's own file. Nothing is ever plaintext on
+//! disk, and a crash costs at most the open second. Files and ledger are the truth; the index can be built anew from
+//! them. The layout of everything on disk is in `docs/format.md`.
+//!
+//! Not here: which audio may be kept (`policy`), how payload becomes sound (`decode`).
+
+mod archive;
+mod bytes;
+mod check;
+mod chunk;
+mod closing;
+mod disk;
+mod error;
+pub mod facts;
+mod id;
+mod index;
+mod journal;
+mod keys;
+mod layout;
+mod ledger;
+mod reader;
+pub mod record;
+mod recovery;
+mod report;
+mod scribe;
+mod settle;
+mod shared;
+mod verify;
+mod wave;
+mod writer;
+
+pub use archive::Archive;
+pub use error::Error;
+pub use facts::{
+    CallRow, Counters, Direction, DtmfFact, Outcome, RecordingFacts, Source, Span, State, Track,
+};
+pub use id::{IdError, RecordingId};
+pub use reader::{OpenChunk, Reader};
+pub use record::{Mark, Record};
+pub use report::{Created, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict};
+pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_MS, Writer};

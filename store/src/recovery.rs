@@ -1,0 +1,252 @@
+//! What opening an archive mends before anything else happens: the journal is done again, recordings without an end are
+//! closed, the index catches up.
+//!
+//! Each step can be cut by the next crash and done again: journals are dropped only after everything that they hold is
+//! on disk, and a recording that has an end is not ended twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::closing::Ending;
+use crate::disk::{Disk, parent};
+use crate::journal::{self, JOURNAL_DIR, Replayed};
+use crate::layout::{Layout, file_digest};
+use crate::ledger::{self, Fate, Lines, RecordingLine};
+use crate::settle::sync_files;
+use crate::shared::Shared;
+use crate::wave::{RECORDINGS_DIR, digest_text, id_of};
+use crate::{Error, Rebuilt, RecordingId, Recovery, Row};
+
+/// How far back the beginning of a torn last line is looked for, in bytes.
+const LAST_LINE_MAX: u64 = 2 * 1024 * 1024;
+
+/// Does all of it. Gives the number of the next journal file.
+pub(crate) fn recover(shared: &Shared, index_is_new: bool) -> Result<(Recovery, u64), Error> {
+    let mut recovery = Recovery::default();
+    let numbers = journal::numbers(&*shared.disk)?;
+    let mut replayed = Replayed::default();
+    for &number in &numbers {
+        journal::replay(&*shared.disk, number, &mut replayed)?;
+    }
+    recovery.replayed_entries = replayed.entries;
+    recovery.torn_journals = replayed.torn;
+    for kind in [ledger::CALLS, ledger::RECORDINGS] {
+        for file in ledger::months(&*shared.disk, kind)? {
+            mend_tail(&*shared.disk, &file)?;
+        }
+    }
+    mend_tail(&*shared.disk, ledger::RUNS)?;
+    if !numbers.is_empty() {
+        end_open(shared, &replayed.paths, &mut recovery)?;
+    }
+    if index_is_new {
+        rebuild(shared, |_, _| {})?;
+        recovery.rebuilt_index = true;
+    } else {
+        recovery.indexed = catch_up(shared)?;
+    }
+    shared.index.flush()?;
+    for &number in &numbers {
+        let path = journal::path_of(number);
+        shared.disk.remove(&path).map_err(|e| Error::io(&path, e))?;
+        shared.disk.sync_dir(JOURNAL_DIR).map_err(|e| Error::io(JOURNAL_DIR, e))?;
+    }
+    Ok((recovery, numbers.last().map_or(1, |last| last + 1)))
+}
+
+/// Ends the recordings that the journal names and that have no end; brings all files that it names to disk.
+fn end_open(shared: &Shared, paths: &BTreeSet<String>, recovery: &mut Recovery) -> Result<(), Error> {
+    let disk = &*shared.disk;
+    let mut lines: BTreeMap<String, Vec<RecordingLine>> = BTreeMap::new();
+    for path in paths.iter().filter(|path| path.starts_with(RECORDINGS_DIR)) {
+        let Some(id) = id_of(path) else { continue };
+        match Layout::read(disk, path) {
+            Ok(layout) if layout.end.is_none() => match end_file(shared, &layout) {
+                Ok(ending) => {
+                    let file = ledger::month(ledger::RECORDINGS, id.started());
+                    lines.entry(file).or_default().push(ending.line());
+                    recovery.interrupted.push(id);
+                }
+                // A copy of the archive without its signing key can still be listed and played.
+                Err(e @ (Error::KeyMissing { .. } | Error::WrongKey { .. })) => {
+                    tracing::error!(file = path, error = %e, "a recording cannot be ended");
+                    recovery.not_ended.push(id);
+                }
+                Err(e) => return Err(e),
+            },
+            Ok(_) | Err(Error::NotFound { .. }) => {}
+            // No header reached the disk, so there is no key: nothing in it can ever be opened.
+            Err(Error::Damaged { .. }) if headless(disk, path)? => {
+                disk.remove(path).map_err(|e| Error::io(path, e))?;
+            }
+            // Verification names it; it must not keep the archive from opening.
+            Err(e @ (Error::Damaged { .. } | Error::Tampered { .. } | Error::NewerFormat { .. })) => {
+                tracing::error!(file = path, error = %e, "a recording cannot be ended");
+                recovery.not_ended.push(id);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    for (file, lines) in &lines {
+        append_lines(&shared.disk, file, lines)?;
+    }
+    sync_files(shared, paths.iter().chain(lines.keys()))
+}
+
+/// Does the file begin with nothing at all?
+fn headless(disk: &dyn Disk, path: &str) -> Result<bool, Error> {
+    let mut start = [0; 12];
+    disk.read_at(path, 0, &mut start).map_err(|e| Error::io(path, e))?;
+    Ok(start == [0; 12])
+}
+
+/// Ends one file at its last whole chunk, durably.
+pub(crate) fn end_file(shared: &Shared, layout: &Layout) -> Result<Ending, Error> {
+    let (disk, path) = (&*shared.disk, &layout.path);
+    let ending = Ending::interrupted(disk, &shared.keys, layout, None)?;
+    let parts = ending.parts(path);
+    let (last, before) = parts.split_last().expect("an ending has four parts");
+    for part in before {
+        part.apply(disk).map_err(|e| Error::io(path, e))?;
+    }
+    // The size of `data` is what says that the file is finished, so the footer must be there before it.
+    disk.sync(path)
+        .and_then(|()| last.apply(disk))
+        .and_then(|()| disk.sync(path))
+        .map_err(|e| Error::io(path, e))?;
+    Ok(ending)
+}
+
+/// Adds those lines to a ledger file that are not in it yet. The file must end with a whole line.
+fn append_lines(disk: &Arc<dyn Disk>, file: &str, lines: &[RecordingLine]) -> Result<(), Error> {
+    let io = |e| Error::io(file, e);
+    disk.create_dir(parent(file)).map_err(io)?;
+    let end = disk.len(file).map_err(io)?.unwrap_or_default();
+    let mut known = BTreeSet::new();
+    if end > 0 {
+        let there = Lines::<RecordingLine>::new(Arc::clone(disk), file.to_owned(), 0);
+        known.extend(there.flatten().map(|line| line.id));
+    }
+    let mut bytes = Vec::new();
+    for line in lines.iter().filter(|line| !known.contains(&line.id)) {
+        bytes.extend_from_slice(&ledger::line(line)?);
+    }
+    disk.write_at(file, end, &bytes).map_err(io)?;
+    disk.sync(file).and_then(|()| disk.sync_dir(parent(file))).map_err(io)
+}
+
+/// A ledger file ends with a whole line: a torn one, which only an earlier recovery can have left, is cut off; a whole
+/// one without its newline, as an editor leaves it, gets one.
+fn mend_tail(disk: &dyn Disk, file: &str) -> Result<(), Error> {
+    let io = |e| Error::io(file, e);
+    let len = disk.len(file).map_err(io)?.unwrap_or_default();
+    let from = len.saturating_sub(LAST_LINE_MAX);
+    let mut tail = vec![0; usize::try_from(len - from).unwrap_or_default()];
+    if len == 0 || disk.read_at(file, from, &mut tail).map_err(io)? < tail.len() || tail.ends_with(b"\n") {
+        return Ok(());
+    }
+    let line_at = tail.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
+    let line = tail.get(line_at..).unwrap_or_default();
+    if serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() || (line_at == 0 && from > 0) {
+        disk.write_at(file, len, b"\n").map_err(io)?;
+    } else {
+        disk.set_len(file, from + line_at as u64).map_err(io)?;
+    }
+    disk.sync(file).map_err(io)
+}
+
+/// Takes those ledger lines into the index that it does not have yet.
+fn catch_up(shared: &Shared) -> Result<u64, Error> {
+    let mut rows = 0;
+    for file in ledger::months(&*shared.disk, ledger::RECORDINGS)? {
+        let len = shared.disk.len(&file).map_err(|e| Error::io(&file, e))?.unwrap_or_default();
+        let cursor = shared.index.cursor(&file)?;
+        if cursor == len {
+            continue;
+        }
+        // A ledger that is shorter than it was: somebody put an older one there. All of it is taken in again.
+        let from = if cursor > len { 0 } else { cursor };
+        for line in Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file.clone(), from) {
+            match line {
+                Ok(line) if line.fate != Fate::Discarded => rows += u64::from(index_file(shared, line.id)?),
+                Ok(line) => shared.index.remove(line.id)?,
+                Err(e @ Error::Io { .. }) => return Err(e),
+                Err(e) => tracing::warn!(error = %e, "a line of the ledger is not readable"),
+            }
+        }
+        shared.index.set_cursor(&file, len)?;
+    }
+    Ok(rows)
+}
+
+/// Puts the row of one file, if it is there and can be read.
+fn index_file(shared: &Shared, id: RecordingId) -> Result<bool, Error> {
+    match row_of(shared, &crate::wave::path_of(id)) {
+        Ok(row) => shared.index.put(&row).map(|()| true),
+        Err(e @ Error::Io { .. }) => Err(e),
+        Err(e) => {
+            tracing::warn!(recording = %id, error = %e, "a recording in the ledger cannot be listed");
+            Ok(false)
+        }
+    }
+}
+
+/// The row of a finished file, from the file alone.
+pub(crate) fn row_of(shared: &Shared, path: &str) -> Result<Row, Error> {
+    let disk = &*shared.disk;
+    let layout = Layout::read(disk, path)?;
+    let signature = layout.signature(disk, &shared.keys)?;
+    let sha256 = digest_text(&file_digest(disk, path)?);
+    let facts = layout.end.map_or(layout.parsed.head.facts, |end| end.footer.facts);
+    Ok(Row { facts, bytes: layout.len, sha256, signature })
+}
+
+/// All files under `recordings/`, in the order of their names.
+pub(crate) fn files(disk: &dyn Disk) -> Result<Vec<String>, Error> {
+    let mut files = Vec::new();
+    let mut folders = vec![RECORDINGS_DIR.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in disk.list(&folder).map_err(|e| Error::io(&folder, e))? {
+            let path = format!("{folder}/{}", entry.name);
+            if entry.is_dir { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Builds the index from the files. `progress` is told how many of how many files are done.
+pub(crate) fn rebuild(shared: &Shared, mut progress: impl FnMut(u64, u64)) -> Result<Rebuilt, Error> {
+    let mut rebuilt = Rebuilt::default();
+    // Taken before the files are read: what is finished meanwhile is taken in twice rather than not at all.
+    let mut ends = Vec::new();
+    for file in ledger::months(&*shared.disk, ledger::RECORDINGS)? {
+        let len = shared.disk.len(&file).map_err(|e| Error::io(&file, e))?.unwrap_or_default();
+        ends.push((file, len));
+    }
+    shared.index.clear()?;
+    let files = files(&*shared.disk)?;
+    progress(0, files.len() as u64);
+    for (i, path) in files.iter().enumerate() {
+        let running = id_of(path).is_some_and(|id| shared.is_running(id));
+        let row = if id_of(path).is_some() {
+            row_of(shared, path)
+        } else {
+            Err(Error::damaged(path, "a stray file"))
+        };
+        match row {
+            _ if running => {}
+            Ok(row) => {
+                shared.index.put(&row)?;
+                rebuilt.rows += 1;
+            }
+            Err(e) => rebuilt.damaged.push((path.into(), e.to_string())),
+        }
+        progress(i as u64 + 1, files.len() as u64);
+    }
+    for (file, len) in ends {
+        shared.index.set_cursor(&file, len)?;
+    }
+    shared.index.mark_built()?;
+    Ok(rebuilt)
+}

@@ -1,0 +1,164 @@
+//! What the archive answers: rows, findings, problems, sums. Types only.
+
+use std::path::PathBuf;
+
+use decode::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Counters, RecordingFacts, RecordingId};
+
+/// One recording as lists show it. In JSON its facts stand beside the other fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Everything known about it.
+    #[serde(flatten)]
+    pub facts: RecordingFacts,
+    /// Length of its file in bytes; 0 while it is being recorded.
+    pub bytes: u64,
+    /// SHA-256 of its file in hexadecimal, as `sha256sum` prints it. Empty while it is being recorded, and for the
+    /// moment that it takes to read a finished file back.
+    pub sha256: String,
+    /// What its signature was worth when it was written or indexed; verification looks again.
+    pub signature: SignatureState,
+}
+
+/// What a signature is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureState {
+    /// By this archive's key, over these bytes.
+    Valid,
+    /// There is one, but it or what it signs has been changed.
+    Invalid,
+    /// There is none (yet).
+    Missing,
+}
+
+/// One run of the recorder, as the ledger keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Its first frame.
+    pub started: Timestamp,
+    /// Its last frame.
+    pub ended: Timestamp,
+    /// What it counted.
+    #[serde(flatten)]
+    pub counters: Counters,
+}
+
+/// Whether the archive was there before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was made now, with new keys.
+    New {
+        /// Where its keys lie. Without a copy of them a broken disk costs every recording: they must be backed up.
+        keys_dir: PathBuf,
+    },
+    /// It was there.
+    Existing,
+}
+
+/// What opening the archive had to mend. All zero and empty after an orderly end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Recordings that had no end and were closed as interrupted at their last sealed chunk.
+    pub interrupted: Vec<RecordingId>,
+    /// Recordings without an end that could not be closed; the log says why.
+    pub not_ended: Vec<RecordingId>,
+    /// Journal entries (mostly sealed chunks) written to their files again.
+    pub replayed_entries: u64,
+    /// Journal files whose last entry was torn; what it held had not been promised to anybody.
+    pub torn_journals: u64,
+    /// Rows that the index had missed.
+    pub indexed: u64,
+    /// The index was missing or unusable and was built anew from the files.
+    pub rebuilt_index: bool,
+}
+
+/// What verification found about one recording, or about a file of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The recording, where it can be told.
+    pub id: Option<RecordingId>,
+    /// The file, relative to the archive.
+    pub path: PathBuf,
+    /// What was found.
+    pub verdict: Verdict,
+}
+
+impl Finding {
+    /// Is something changed, missing, unlisted or not readable?
+    #[must_use]
+    pub fn is_problem(&self) -> bool {
+        !matches!(self.verdict, Verdict::Intact { .. } | Verdict::Recording)
+    }
+}
+
+/// What verification found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Structure, hashes and signature fit, and the ledger names it so.
+    Intact {
+        /// Every chunk was also opened with the private key.
+        opened: bool,
+    },
+    /// Still being recorded: not judged.
+    Recording,
+    /// It is not what was sealed, or not what the ledger names.
+    Changed {
+        /// What does not fit.
+        what: String,
+    },
+    /// The ledger or the index names it, but there is no file.
+    Missing,
+    /// There is a genuine file, but the ledger does not name it (or says that it was destroyed).
+    Unlisted,
+    /// It could not be read.
+    Unreadable {
+        /// Why.
+        what: String,
+    },
+}
+
+/// Something that [`Archive::check`](crate::Archive::check) found wrong with the archive itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file or folder, relative to the archive.
+    pub path: PathBuf,
+    /// What is wrong, in one line.
+    pub what: String,
+    /// It has been repaired now.
+    pub repaired: bool,
+}
+
+/// Sums over the archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Recordings, running ones too.
+    pub recordings: u64,
+    /// Length of their audio in milliseconds.
+    pub audio_ms: u64,
+    /// Length of their files in bytes.
+    pub bytes: u64,
+    /// Start of the oldest.
+    pub oldest: Option<Timestamp>,
+    /// Start of the newest.
+    pub newest: Option<Timestamp>,
+    /// How many are being recorded.
+    pub recording: u64,
+    /// How many were finished in order.
+    pub complete: u64,
+    /// How many were cut off.
+    pub interrupted: u64,
+    /// Recordings by extension.
+    pub by_extension: std::collections::BTreeMap<String, u64>,
+}
+
+/// What [`Archive::rebuild`](crate::Archive::rebuild) did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Recordings put into the index.
+    pub rows: u64,
+    /// Files that could not be read, with the reason.
+    pub damaged: Vec<(PathBuf, String)>,
+}

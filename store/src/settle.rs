@@ -1,0 +1,99 @@
+//! The second thread: everything that takes time and must not keep sealed chunks waiting.
+//!
+//! It reads finished files back for the hash that lists show, puts rows into the index, and brings whole files to disk
+//! before their journal is dropped. If it falls behind, journals pile up and nothing is lost.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::disk::{locked, parent};
+use crate::journal::{self, JOURNAL_DIR};
+use crate::layout::file_digest;
+use crate::shared::Shared;
+use crate::wave::digest_text;
+use crate::{Error, Row};
+
+/// What the disk thread hands on.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// A recording was finished; its journal entry is on disk. The ledger names it up to `end`.
+    Index { row: Box<Row>, path: String, ledger: String, end: u64 },
+    /// Bring these files to disk, then drop the journals up to this one.
+    Checkpoint { upto: u64, files: Vec<String> },
+    /// Answer when everything before is done and the index is on disk.
+    Sync(Sender<Result<(), Error>>),
+}
+
+/// Starts the thread; it ends when the sender is dropped. Its queue has no bound: a slow index must not hold up
+/// recording, and a task is small and comes once per recording or per journal file.
+pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<(Sender<Task>, JoinHandle<()>)> {
+    let (sender, tasks) = crossbeam_channel::unbounded();
+    let thread =
+        std::thread::Builder::new().name("archive-settle".into()).spawn(move || run(&shared, &tasks))?;
+    Ok((sender, thread))
+}
+
+fn run(shared: &Shared, tasks: &Receiver<Task>) {
+    for task in tasks {
+        match task {
+            Task::Index { row, path, ledger, end } => {
+                let id = row.facts.id;
+                // The row stays in memory when this fails; the cursor stays behind, so the next opening takes it in.
+                match put(shared, *row, &path, &ledger, end) {
+                    Ok(()) => drop(locked(&shared.live).remove(&id)),
+                    Err(e) => tracing::error!(recording = %id, error = %e, "a recording is not in the index"),
+                }
+            }
+            Task::Checkpoint { upto, files } => {
+                if let Err(e) = checkpoint(shared, upto, &files) {
+                    tracing::error!(error = %e, "the archive cannot bring its files to disk");
+                    shared.failed.set(e);
+                }
+            }
+            Task::Sync(answer) => {
+                let result = shared.failed.check().and_then(|()| shared.index.flush());
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(result);
+            }
+        }
+    }
+}
+
+fn put(shared: &Shared, mut row: Row, path: &str, ledger: &str, end: u64) -> Result<(), Error> {
+    row.sha256 = digest_text(&file_digest(&*shared.disk, path)?);
+    shared.index.put(&row)?;
+    shared.index.set_cursor(ledger, end)
+}
+
+/// Brings files and the names in their folders to disk; afterwards their journal is not needed.
+pub(crate) fn sync_files<'a>(shared: &Shared, files: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+    let mut folders = BTreeSet::new();
+    for path in files {
+        let there = shared.disk.len(path).map_err(|e| Error::io(path, e))?.is_some();
+        match shared.disk.sync(path) {
+            // Discarded since.
+            Err(e) if !there || e.kind() == std::io::ErrorKind::NotFound => {}
+            result => result.map_err(|e| Error::io(path, e))?,
+        }
+        folders.insert(parent(path));
+    }
+    folders.iter().try_for_each(|folder| shared.disk.sync_dir(folder).map_err(|e| Error::io(folder, e)))
+}
+
+fn checkpoint(shared: &Shared, upto: u64, files: &[String]) -> Result<(), Error> {
+    // After a failure the journal is the only copy that can be believed.
+    shared.failed.check()?;
+    sync_files(shared, files.iter())?;
+    shared.index.flush()?;
+    // One by one, oldest first: a journal that a power cut brings back is harmless only as long as all later ones are
+    // there too.
+    for number in journal::numbers(&*shared.disk)?.into_iter().filter(|&number| number <= upto) {
+        let path = journal::path_of(number);
+        shared.disk.remove(&path).map_err(|e| Error::io(&path, e))?;
+        shared.disk.sync_dir(JOURNAL_DIR).map_err(|e| Error::io(JOURNAL_DIR, e))?;
+    }
+    Ok(())
+}

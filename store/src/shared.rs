@@ -1,0 +1,100 @@
+//! What the archive, its writers and its two threads share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::disk::{Disk, Lock, locked};
+use crate::index::Index;
+use crate::keys::Keys;
+use crate::{Error, RecordingId, Row};
+
+/// What can be set for tests; the defaults are what ships.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tuning {
+    /// Bytes of journal after which a new one is begun and the files are brought to disk.
+    pub(crate) journal_max: u64,
+    /// Bytes kept aside so that running recordings can be ended when the disk is full.
+    pub(crate) reserve: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning { journal_max: 64 << 20, reserve: 8 << 20 }
+    }
+}
+
+/// The first failure of something that stays failed; cheap to ask.
+#[derive(Debug, Default)]
+pub(crate) struct Latch {
+    set: AtomicBool,
+    error: Mutex<Option<Error>>,
+}
+
+impl Latch {
+    /// The first call wins.
+    pub(crate) fn set(&self, error: Error) {
+        let mut first = locked(&self.error);
+        if first.is_none() {
+            *first = Some(error);
+            self.set.store(true, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if !self.is_set() {
+            return Ok(());
+        }
+        Err(locked(&self.error).as_ref().map_or(Error::Closed, Error::again))
+    }
+}
+
+/// A recording that is being written, as its writer and the disk thread see it.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) id: RecordingId,
+    /// Its file.
+    pub(crate) path: String,
+    /// Why it can no longer be written.
+    pub(crate) failed: Latch,
+}
+
+/// What the archive, its writers and its threads share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The archive's folder, for messages.
+    pub(crate) root: PathBuf,
+    pub(crate) keys: Keys,
+    pub(crate) index: Index,
+    pub(crate) tuning: Tuning,
+    /// Recordings that the index does not have yet: running ones, and finished ones until their row is put.
+    pub(crate) live: Mutex<BTreeMap<RecordingId, Row>>,
+    /// A journal write or an fsync failed: nothing can be promised any more until the archive is opened again.
+    pub(crate) failed: Latch,
+    /// The disk is full; only ends of recordings are written.
+    pub(crate) full: AtomicBool,
+    /// Dropped last: the index must be closed before another process may open it.
+    pub(crate) _lock: Lock,
+}
+
+impl Shared {
+    /// Can something new be written now?
+    pub(crate) fn ready(&self) -> Result<(), Error> {
+        self.failed.check()?;
+        if self.full.load(Ordering::Acquire) {
+            return Err(Error::Full { path: self.root.clone() });
+        }
+        Ok(())
+    }
+
+    /// Is the recording still being written?
+    pub(crate) fn is_running(&self, id: RecordingId) -> bool {
+        locked(&self.live).get(&id).is_some_and(|row| row.facts.state == crate::State::Recording)
+    }
+}

@@ -1,0 +1,291 @@
+//! Writes one recording: packets and marks into the open chunk, sealed chunks to the disk thread.
+//!
+//! Takes only what a rule has cleared ([`policy::Cleared`]). Sealing happens on the caller's thread, in the buffer in
+//! which the chunk was built and from which the disk thread writes journal and file: nothing is copied, nothing is
+//! allocated per packet. Where and when bytes reach the disk is [`crate::scribe`]'s.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use decode::Timestamp;
+use decode::time::NS_PER_MS;
+use policy::Cleared;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
+
+use crate::chunk::{ChunkCipher, FRAME_LEN, Sealer, TAG_LEN};
+use crate::closing::Ending;
+use crate::journal;
+use crate::keys::DataKey;
+use crate::ledger::{Fate, RecordingLine};
+use crate::record::{Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, to_micros};
+use crate::scribe::{Command, Handle};
+use crate::shared::{Open, Shared};
+use crate::wave::{DATA_MAX, Head};
+use crate::{Error, RecordingFacts, RecordingId, State};
+
+/// The longest stretch of capture time in one chunk, in milliseconds: with the journal's 200 ms less than the second
+/// that a crash may cost.
+pub const CHUNK_SPAN_MS: i64 = 750;
+/// The most content of one chunk, in bytes (a single longer packet still gets its chunk).
+pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// How far a packet may lie before the start of the open chunk, in nanoseconds; beyond that it begins a new one.
+const BACKWARD_NS_MAX: i64 = 60_000 * NS_PER_MS;
+/// The most bytes that a mark takes: a source of 4096 bytes and its header.
+const MARK_LEN_MAX: usize = 4200;
+
+/// Writes one recording. Dropped without [`Writer::finish`] or [`Writer::discard`], the recording is closed as
+/// interrupted at its last sealed chunk.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    commands: Sender<Command>,
+    pool: Receiver<Vec<u8>>,
+    open: Arc<Open>,
+    encoder: Encoder,
+    sealer: Sealer,
+    /// The journal entry of the open chunk, built in place: its prefix, room for the frame header, records.
+    buf: Vec<u8>,
+    /// The open chunk's base and latest time; none while it is empty.
+    span: Option<(Timestamp, Timestamp)>,
+    /// Where the chunks begin in the file.
+    data_at: u64,
+    /// Where the open chunk will stand.
+    offset: u64,
+    /// Of everything before that.
+    hash: Sha256,
+    /// The latest capture time seen.
+    latest: Timestamp,
+    /// Something was refused: the recording is not all there.
+    lossy: bool,
+    /// Nothing more is to be sent about this recording.
+    ended: bool,
+}
+
+impl Writer {
+    /// Begins a recording: makes its key, wraps it, sends the header off.
+    pub(crate) fn begin(shared: &Arc<Shared>, disk: &Handle, facts: RecordingFacts) -> Result<Writer, Error> {
+        let (id, started) = (facts.id, facts.started);
+        let key = DataKey::random();
+        let wrap = shared.keys.wrap(id, &key);
+        let head = Head { id, key_id: wrap.key_id, commitment: key.commitment(id), wrap, facts };
+        let (bytes, address) = head.to_bytes()?;
+        let mut hash = Sha256::new();
+        hash.update(&bytes);
+        let open = Arc::new(Open { id, path: crate::wave::path_of(id), failed: Default::default() });
+        let data_from = journal::single_prefix_len(&open.path);
+        let mut entry = Vec::with_capacity(data_from + bytes.len());
+        journal::begin_single(&mut entry, &open.path);
+        entry.extend_from_slice(&bytes);
+        journal::finish_single(&mut entry, &open.path, 0);
+        let mut writer = Writer {
+            shared: Arc::clone(shared),
+            commands: disk.commands.clone(),
+            pool: disk.pool.clone(),
+            encoder: Encoder::default(),
+            sealer: Sealer::new(ChunkCipher::new(key.chunk_cipher(id), &address)),
+            buf: Vec::new(),
+            span: None,
+            data_at: bytes.len() as u64,
+            offset: bytes.len() as u64,
+            hash,
+            latest: started,
+            lossy: false,
+            ended: false,
+            open: Arc::clone(&open),
+        };
+        writer.next_buffer();
+        writer.send(Command::Create { open, entry, data_from })?;
+        Ok(writer)
+    }
+
+    /// The recording.
+    #[must_use]
+    pub fn id(&self) -> RecordingId {
+        self.open.id
+    }
+
+    /// Keeps one packet.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`] when the disk no longer takes this recording: call [`Writer::finish`], which
+    /// closes it as interrupted. [`Error::Refused`] for a payload of more than 65,535 bytes or a file of 4 GB.
+    pub fn append(&mut self, cleared: &Cleared<'_>) -> Result<(), Error> {
+        let frame = cleared.frame();
+        if frame.payload.len() > PAYLOAD_MAX {
+            self.lossy = true;
+            return Err(Error::Refused { what: format!("a payload of more than {PAYLOAD_MAX} bytes") });
+        }
+        self.ready()?;
+        let need = PACKET_HEADER_LEN + frame.payload.len();
+        let base = self.make_room(frame.at, need)?;
+        if self.encoder.audio(&mut self.buf, base, cleared.party(), frame).is_err() {
+            self.seal()?;
+            let base = self.make_room(frame.at, need)?;
+            let again = self.encoder.audio(&mut self.buf, base, cleared.party(), frame);
+            assert!(again.is_ok(), "a new chunk has room for one stream");
+        }
+        Ok(())
+    }
+
+    /// Keeps a mark.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub fn mark(&mut self, at: Timestamp, mark: &Mark) -> Result<(), Error> {
+        self.ready()?;
+        let base = self.make_room(at, MARK_LEN_MAX)?;
+        self.encoder.mark(&mut self.buf, base, at, mark);
+        Ok(())
+    }
+
+    /// Seals the open chunk when it is older than a chunk may be: a call that falls silent must not keep its last
+    /// words in memory. To be called now and then with the capture time.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub fn seal_stale(&mut self, now: Timestamp) -> Result<(), Error> {
+        match self.span {
+            Some((base, _)) if now.nanos_since(base) >= CHUNK_SPAN_MS * NS_PER_MS => {
+                self.ready()?;
+                self.seal()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the recording with its final facts, which are signed with it. The state is set here: complete, or
+    /// interrupted when something of it could not be written. It is in the archive's lists at once, and on disk when the
+    /// journal is synced next (at most 200 ms later, or by [`Archive::sync`](crate::Archive::sync)).
+    ///
+    /// # Errors
+    /// [`Error::KeyMissing`] without the signing key, [`Error::Refused`] for facts of another recording,
+    /// [`Error::Closed`] when the archive is closed. The file is closed as interrupted then.
+    pub fn finish(mut self, mut facts: RecordingFacts) -> Result<RecordingId, Error> {
+        if facts.id != self.open.id {
+            return Err(Error::Refused {
+                what: format!("facts of {} for recording {}", facts.id, self.open.id),
+            });
+        }
+        facts.state = if self.lossy { State::Interrupted } else { State::Complete };
+        if self.open.failed.is_set() || self.shared.failed.is_set() {
+            self.abandon(Some(facts))?;
+            return Ok(self.open.id);
+        }
+        let at = facts.ended.unwrap_or(self.latest);
+        let frame_at = self.frame_at();
+        let (base, latest) = *self.span.get_or_insert((to_micros(at), to_micros(at)));
+        self.sealer.seal(&mut self.buf, frame_at, true, base, latest);
+        let last_chunk = self.buf.split_off(frame_at);
+        self.hash.update(&last_chunk);
+        let (hash, chunks) = (self.hash.clone(), self.sealer.sealed());
+        let keys = &self.shared.keys;
+        let ending = Ending::new(keys, facts, chunks, self.data_at, self.offset, last_chunk, hash)?;
+        crate::disk::locked(&self.shared.live).insert(self.open.id, ending.row());
+        self.ended = true;
+        self.send(Command::Finish { open: Arc::clone(&self.open), ending: Box::new(ending) })?;
+        Ok(self.open.id)
+    }
+
+    /// Destroys the recording: its key, then its file. The ledger keeps that it was there and why it went. When this
+    /// returns, nothing in the archive's files opens it any more; the copy of its header in the journal goes with that
+    /// journal, seconds later.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk refuses; [`Error::Closed`] when the archive is closed.
+    pub fn discard(mut self, why: &str) -> Result<(), Error> {
+        self.ended = true;
+        self.buf.zeroize();
+        let line = RecordingLine {
+            id: self.open.id,
+            fate: Fate::Discarded,
+            at: self.latest,
+            bytes: 0,
+            signed: String::new(),
+            why: why.to_owned(),
+        };
+        let (answer, result) = crossbeam_channel::bounded(1);
+        let (open, line) = (Arc::clone(&self.open), Box::new(line));
+        self.send(Command::Discard { open, line, answer })?;
+        result.recv().map_err(|_| Error::Closed)?
+    }
+
+    /// May more be written?
+    fn ready(&mut self) -> Result<(), Error> {
+        let ready = self.open.failed.check().and_then(|()| self.shared.ready());
+        ready.inspect_err(|_| self.lossy = true).map_err(|e| e.under(&self.shared.root))
+    }
+
+    /// Where the frame header of the open chunk stands in `buf`.
+    fn frame_at(&self) -> usize {
+        journal::single_prefix_len(&self.open.path)
+    }
+
+    /// Makes sure that the open chunk takes a record of this time and length; gives the chunk's base time.
+    fn make_room(&mut self, at: Timestamp, need: usize) -> Result<Timestamp, Error> {
+        if let Some((base, _)) = self.span {
+            let from_base = at.nanos_since(base);
+            let content = self.buf.len() - self.frame_at() - FRAME_LEN;
+            if !(-BACKWARD_NS_MAX..CHUNK_SPAN_MS * NS_PER_MS).contains(&from_base)
+                || content + need > CHUNK_BYTES_MAX
+            {
+                self.seal()?;
+            }
+        }
+        let at = to_micros(at);
+        let (base, latest) = self.span.get_or_insert((at, at));
+        *latest = at.max(*latest);
+        self.latest = at.max(self.latest);
+        Ok(*base)
+    }
+
+    /// Seals the open chunk and sends it off.
+    fn seal(&mut self) -> Result<(), Error> {
+        let Some((base, latest)) = self.span.take() else { return Ok(()) };
+        let frame_at = self.frame_at();
+        let file_len = self.offset + (self.buf.len() - frame_at + TAG_LEN) as u64;
+        if file_len > DATA_MAX {
+            self.lossy = true;
+            self.next_buffer();
+            return Err(Error::Refused { what: "a recording of more than 4 GB".into() });
+        }
+        self.sealer.seal(&mut self.buf, frame_at, false, base, latest);
+        self.hash.update(&self.buf[frame_at..]);
+        journal::finish_single(&mut self.buf, &self.open.path, self.offset);
+        let (entry, offset, open) = (std::mem::take(&mut self.buf), self.offset, Arc::clone(&self.open));
+        self.offset = file_len;
+        self.next_buffer();
+        self.send(Command::Chunk { open, entry, data_from: frame_at, offset })
+    }
+
+    /// Begins the next chunk's buffer, in one that the disk thread is done with if there is one.
+    fn next_buffer(&mut self) {
+        self.buf.zeroize();
+        if let Ok(buf) = self.pool.try_recv() {
+            self.buf = buf;
+        }
+        journal::begin_single(&mut self.buf, &self.open.path);
+        self.buf.resize(self.frame_at() + FRAME_LEN, 0);
+        self.encoder.begin_chunk();
+    }
+
+    /// Waits while the disk thread has too much to do.
+    fn send(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).map_err(|_| Error::Closed)
+    }
+
+    fn abandon(&mut self, facts: Option<RecordingFacts>) -> Result<(), Error> {
+        self.ended = true;
+        self.buf.zeroize();
+        self.send(Command::Abandon { open: Arc::clone(&self.open), facts: facts.map(Box::new) })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.ended {
+            // An error says that the archive is closed; then it has ended this recording itself.
+            let _ = self.abandon(None);
+        }
+    }
+}

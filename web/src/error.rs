@@ -1,0 +1,50 @@
+//! What can go wrong with an export, by what a caller would do about it.
+
+use std::io;
+
+use crate::export::{FileFormat, Shape};
+
+/// What an export answers when it cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The archive could not give the recording.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// What was written could not be taken: a full disk, a closed pipe.
+    #[error("writing the export: {0}")]
+    Output(#[from] io::Error),
+    /// A WAVE file counts its bytes in 32 bits.
+    #[error(
+        "{hours} h of audio do not fit the 4 GiB of a WAVE file: export one party or mono, or as gsm, or as raw"
+    )]
+    TooLong {
+        /// How long the recording is.
+        hours: u64,
+    },
+    /// This file format cannot hold this arrangement of channels.
+    #[error("a {format} file has no {shape} form: choose {instead}")]
+    Unsuited {
+        /// The format asked for.
+        format: FileFormat,
+        /// The arrangement asked for.
+        shape: Shape,
+        /// What can be had.
+        instead: &'static str,
+    },
+    /// GSM 06.10 has one sampling rate.
+    #[error("GSM holds audio of 8000 Hz and this recording has {rate} Hz: export as wav")]
+    Rate {
+        /// The recording's sampling rate in Hz.
+        rate: u32,
+    },
+}
+
+impl From<zip::result::ZipError> for Error {
+    fn from(error: zip::result::ZipError) -> Self {
+        match error {
+            zip::result::ZipError::Io(error) => Error::Output(error),
+            other => Error::Output(io::Error::other(other)),
+        }
+    }
+}

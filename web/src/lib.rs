@@ -1,0 +1,17 @@
+//! Listening: recordings decoded for playback and written as WAV, GSM and ZIP.
+//!
+//! What leaves the archive here leaves it decrypted; who may have it is decided before. Everything is written to a
+//! plain [`std::io::Write`], front to back, in bounded memory: a file, standard output and an HTTP body are the same.
+
+pub mod bundle;
+mod dat;
+mod entries;
+pub mod error;
+pub mod export;
+mod page;
+pub mod raw;
+pub mod wav;
+
+pub use bundle::{Bundled, bundle};
+pub use error::Error;
+pub use export::{Export, Exported, FileFormat, Shape, export};
