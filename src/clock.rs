@@ -5,7 +5,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use decode::Timestamp;
 
 /// The wall clock now.
-#[allow(clippy::disallowed_methods)] // this is the place
 pub(crate) fn now() -> Timestamp {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => Timestamp::from_parts(since.as_secs() as i64, i64::from(since.subsec_nanos())),

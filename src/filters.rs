@@ -76,6 +76,17 @@ impl Filters {
     }
 
     fn add(&mut self, field: &str, value: &str) -> Result<(), Failure> {
+        // These fields have few values: a word that is none of them would match nothing, silently.
+        let known: &[&str] = match field {
+            "direction" => &["inbound", "outbound", "internal"],
+            "state" => &["recording", "complete", "interrupted"],
+            "source" => &["mirror", "record-a-call", "import"],
+            _ => &[],
+        };
+        let words = value.split(',').map(|word| word.trim().trim_start_matches('!'));
+        if let Some(unknown) = words.into_iter().find(|word| !known.is_empty() && !known.contains(word)) {
+            return Err(Failure::usage(format!("{field}: {unknown:?} is none of {}", known.join(", "))));
+        }
         let pattern = value.parse().map_err(|error| Failure::usage(format!("{field}: {error}")))?;
         self.fields.push((field.to_owned(), pattern));
         Ok(())

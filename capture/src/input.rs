@@ -131,3 +131,27 @@ impl Input {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_moves_over_the_file_without_losing_a_byte() {
+        let bytes: Vec<u8> = (0..3 * BUFFER_BYTES).map(|place| (place * 31 % 251) as u8).collect();
+        let mut input = Input::new(Box::new(io::Cursor::new(bytes.clone()))).expect("memory can be read");
+        let mut place = 0;
+        // The whole buffer wanted from its second byte on is the case at the edge.
+        for step in [1, BUFFER_BYTES - 1, 1, 77, BUFFER_BYTES] {
+            assert!(input.fill(BUFFER_BYTES).expect("memory can be read"), "at {place}");
+            assert_eq!(input.window(), &bytes[place..place + BUFFER_BYTES]);
+            assert_eq!(input.offset(), place as u64);
+            input.consume(step);
+            place += step;
+        }
+        assert!(!input.fill(BUFFER_BYTES + 1).expect("memory can be read"));
+        assert!(input.skip((bytes.len() - place) as u64).expect("memory can be read"));
+        assert!(!input.skip(1).expect("memory can be read"));
+        assert!(input.window().is_empty());
+    }
+}

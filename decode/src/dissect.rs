@@ -239,7 +239,7 @@ impl Walk {
             flow: Flow { src: packet.src.with_port(source), dst: packet.dst.with_port(destination) },
             transport: Transport::Udp,
             payload,
-            truncated: packet.fragment.is_some() || announced > packet.payload.len(),
+            truncated: announced > packet.payload.len(),
         }
     }
 }

@@ -139,7 +139,8 @@ fn facts(call: u64) -> RecordingFacts {
 fn cpu_time() -> (f64, f64) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(") ").next().unwrap_or_default();
-    let mut ticks = after_name.split(' ').skip(11).map(|text| text.parse::<f64>().unwrap_or_default() / 100.0);
+    let mut ticks =
+        after_name.split(' ').skip(11).map(|text| text.parse::<f64>().unwrap_or_default() / 100.0);
     (ticks.next().unwrap_or_default(), ticks.next().unwrap_or_default())
 }
 

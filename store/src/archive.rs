@@ -76,7 +76,7 @@ impl Archive {
         if !dir.join(ARCHIVE_FILE).is_file() {
             return Err(Error::Missing { path: dir.to_owned() });
         }
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir).map_err(|e| Error::io(dir, e))?);
         let lock = take_lock(&*disk, dir)?;
         Archive::open_on(disk, lock, dir, &dir.join(INDEX_DIR), Tuning::default())
     }
@@ -87,7 +87,7 @@ impl Archive {
     /// As [`Archive::open`], and [`Error::Refused`] for a folder that holds something else.
     pub fn open_or_create(dir: &Path) -> Result<(Archive, Created), Error> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir).map_err(|e| Error::io(dir, e))?);
         if !dir.join(ARCHIVE_FILE).is_file() {
             refuse_strangers(&*disk, dir)?;
         }

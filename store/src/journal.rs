@@ -26,6 +26,7 @@ const WRITE: u8 = 1;
 const REMOVE: u8 = 2;
 const SET_LEN: u8 = 3;
 const RUNNING: u8 = 4;
+const SYNC: u8 = 5;
 
 /// The path of journal file `number`.
 pub(crate) fn path_of(number: u64) -> String {
@@ -50,6 +51,8 @@ pub(crate) enum Part<'a> {
     Remove { path: &'a str },
     /// The file is cut or lengthened.
     SetLen { path: &'a str, len: u64 },
+    /// What the file holds is brought to disk, before the next operation.
+    Sync { path: &'a str },
     /// Nothing to do; this recording was still running.
     Running { path: &'a str },
 }
@@ -60,6 +63,7 @@ impl<'a> Part<'a> {
             Part::Write { path, .. }
             | Part::Remove { path }
             | Part::SetLen { path, .. }
+            | Part::Sync { path }
             | Part::Running { path } => path,
         }
     }
@@ -70,6 +74,7 @@ impl<'a> Part<'a> {
             Part::Write { path, offset, bytes } => disk.write_at(path, offset, bytes),
             Part::Remove { path } => disk.remove(path),
             Part::SetLen { path, len } => disk.set_len(path, len),
+            Part::Sync { path } => disk.sync(path),
             Part::Running { .. } => Ok(()),
         }
     }
@@ -141,6 +146,7 @@ impl Transaction {
             }
             Part::Remove { .. } => put_part_header(&mut self.buf, REMOVE, path, 0, 0),
             Part::SetLen { len, .. } => put_part_header(&mut self.buf, SET_LEN, path, len, 0),
+            Part::Sync { .. } => put_part_header(&mut self.buf, SYNC, path, 0, 0),
             Part::Running { .. } => put_part_header(&mut self.buf, RUNNING, path, 0, 0),
         }
         self
@@ -168,6 +174,7 @@ fn part<'a>(cursor: &mut Cursor<'a>) -> Option<Part<'a>> {
         WRITE => Some(Part::Write { path, offset, bytes }),
         REMOVE => Some(Part::Remove { path }),
         SET_LEN => Some(Part::SetLen { path, len: offset }),
+        SYNC => Some(Part::Sync { path }),
         RUNNING => Some(Part::Running { path }),
         _ => None,
     }
@@ -206,8 +213,10 @@ pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> R
             let fail = |e| Error::io(path, e);
             match part {
                 Part::Write { .. } => disk.create_dir(parent(path)).map_err(fail)?,
-                // Cutting a file that a later entry removes: the file is gone already.
-                Part::SetLen { .. } if disk.len(path).map_err(fail)?.is_none() => continue,
+                // A file that a later entry removes: it is gone already.
+                Part::SetLen { .. } | Part::Sync { .. } if disk.len(path).map_err(fail)?.is_none() => {
+                    continue;
+                }
                 _ => {}
             }
             part.apply(disk).map_err(fail)?;
@@ -268,7 +277,7 @@ mod tests {
     #[test]
     fn a_journal_cut_anywhere_replays_its_whole_entries_and_no_more() {
         let dir = tempfile::tempdir().expect("a folder");
-        let disk = RealDisk::new(dir.path());
+        let disk = RealDisk::new(dir.path()).expect("a disk");
         disk.create_dir(JOURNAL_DIR).expect("made");
         let first = single("recordings/a", 0, b"one");
         let both = [first.clone(), single("recordings/a", 3, b"two")].concat();
@@ -287,7 +296,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_ends_the_replay() {
         let dir = tempfile::tempdir().expect("a folder");
-        let disk = RealDisk::new(dir.path());
+        let disk = RealDisk::new(dir.path()).expect("a disk");
         disk.create_dir(JOURNAL_DIR).expect("made");
         let entry = single("recordings/a", 0, b"one");
         for bit in 0..entry.len() * 8 {

@@ -305,7 +305,7 @@ mod tests {
 
     fn keys() -> (tempfile::TempDir, Keys) {
         let dir = tempfile::tempdir().expect("a folder");
-        let disk = RealDisk::new(dir.path());
+        let disk = RealDisk::new(dir.path()).expect("a disk");
         Keys::create(&disk).expect("made");
         let keys = Keys::open(&disk).expect("read");
         (dir, keys)
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn creating_again_keeps_the_keys() {
         let (dir, keys) = keys();
-        let disk = RealDisk::new(dir.path());
+        let disk = RealDisk::new(dir.path()).expect("a disk");
         Keys::create(&disk).expect("made again");
         let again = Keys::open(&disk).expect("read");
         assert_eq!((keys.wrap_id, keys.sign_id), (again.wrap_id, again.sign_id));

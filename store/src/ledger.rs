@@ -179,7 +179,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Vec<Result<u32, String>> {
         let dir = tempfile::tempdir().expect("a folder");
-        let disk = Arc::new(RealDisk::new(dir.path()));
+        let disk = Arc::new(RealDisk::new(dir.path()).expect("a disk"));
         disk.write_at("l", 0, bytes).expect("written");
         Lines::<u32>::new(disk, "l".into(), 0).map(|line| line.map_err(|e| e.to_string())).collect()
     }

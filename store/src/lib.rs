@@ -12,6 +12,8 @@ mod bytes;
 mod check;
 mod chunk;
 mod closing;
+#[cfg(test)]
+mod crash;
 mod disk;
 mod error;
 pub mod facts;
@@ -28,6 +30,8 @@ mod report;
 mod scribe;
 mod settle;
 mod shared;
+#[cfg(test)]
+mod sim;
 mod verify;
 mod wave;
 mod writer;

@@ -135,11 +135,11 @@ pub(crate) const fn to_micros(at: Timestamp) -> Timestamp {
     Timestamp::from_nanos(at.as_nanos().div_euclid(1000).saturating_mul(1000))
 }
 
-fn put_delta(out: &mut Vec<u8>, base: Timestamp, at: Timestamp) {
-    // The writer seals long before 35 minutes are reached, so the clamp only guards against a caller that does not.
+/// Microseconds from the base. The writer seals long before 35 minutes are reached, so the clamp only guards against a
+/// caller that does not.
+fn delta(base: Timestamp, at: Timestamp) -> i32 {
     let micros = to_micros(at).nanos_since(base) / 1000;
-    let micros = micros.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
-    out.extend_from_slice(&micros.to_le_bytes());
+    micros.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }
 
 fn at_delta(base: Timestamp, micros: i32) -> Timestamp {
@@ -205,12 +205,14 @@ impl Encoder {
     ) -> Result<(), StreamsFull> {
         let number = self.number(out, party, frame)?;
         let payload = frame.payload.get(..PAYLOAD_MAX).unwrap_or(frame.payload);
-        out.push(if frame.marker { PACKET_MARKER } else { PACKET });
-        out.push(number);
-        out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
-        out.extend_from_slice(&frame.sequence.to_le_bytes());
-        out.extend_from_slice(&frame.timestamp.to_le_bytes());
-        put_delta(out, base, frame.at);
+        let mut header = [0; PACKET_HEADER_LEN];
+        header[0] = if frame.marker { PACKET_MARKER } else { PACKET };
+        header[1] = number;
+        header[2..4].copy_from_slice(&(payload.len() as u16).to_le_bytes());
+        header[4..6].copy_from_slice(&frame.sequence.to_le_bytes());
+        header[6..10].copy_from_slice(&frame.timestamp.to_le_bytes());
+        header[10..].copy_from_slice(&delta(base, frame.at).to_le_bytes());
+        out.extend_from_slice(&header);
         out.extend_from_slice(payload);
         Ok(())
     }
@@ -261,7 +263,7 @@ impl Encoder {
     /// Appends a mark.
     pub(crate) fn mark(&self, out: &mut Vec<u8>, base: Timestamp, at: Timestamp, mark: &Mark) {
         out.push(MARK);
-        put_delta(out, base, at);
+        out.extend_from_slice(&delta(base, at).to_le_bytes());
         match mark {
             Mark::Hold { by } => out.extend_from_slice(&[0, party_code(*by)]),
             Mark::Retrieve { by } => out.extend_from_slice(&[1, party_code(*by)]),

@@ -75,10 +75,6 @@ fn end_open(shared: &Shared, paths: &BTreeSet<String>, recovery: &mut Recovery) 
                 Err(e) => return Err(e),
             },
             Ok(_) | Err(Error::NotFound { .. }) => {}
-            // No header reached the disk, so there is no key: nothing in it can ever be opened.
-            Err(Error::Damaged { .. }) if headless(disk, path)? => {
-                disk.remove(path).map_err(|e| Error::io(path, e))?;
-            }
             // Verification names it; it must not keep the archive from opening.
             Err(e @ (Error::Damaged { .. } | Error::Tampered { .. } | Error::NewerFormat { .. })) => {
                 tracing::error!(file = path, error = %e, "a recording cannot be ended");
@@ -90,14 +86,7 @@ fn end_open(shared: &Shared, paths: &BTreeSet<String>, recovery: &mut Recovery) 
     for (file, lines) in &lines {
         append_lines(&shared.disk, file, lines)?;
     }
-    sync_files(shared, paths.iter().chain(lines.keys()))
-}
-
-/// Does the file begin with nothing at all?
-fn headless(disk: &dyn Disk, path: &str) -> Result<bool, Error> {
-    let mut start = [0; 12];
-    disk.read_at(path, 0, &mut start).map_err(|e| Error::io(path, e))?;
-    Ok(start == [0; 12])
+    sync_files(shared, paths.iter())
 }
 
 /// Ends one file at its last whole chunk, durably.

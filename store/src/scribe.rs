@@ -1,11 +1,15 @@
 //! The disk thread: the only writer of an open archive.
 //!
 //! Journal first, then the file. Writers hand in sealed chunks over a bounded channel; the journal is written at once
-//! and synced for all calls together at most [`SYNC_INTERVAL`] later. A write that fails ends its recording; a sync
-//! that fails ends the session, because nothing that the kernel says after it can be believed. When the disk is full,
-//! a reserve is given up so that running recordings can be ended. What takes long is [`crate::settle`]'s.
+//! and synced for all calls together at most [`SYNC_INTERVAL`] later; only then are the files written. So a file never
+//! holds anything that the journal on disk does not, and what a crash leaves is what the journal says.
+//!
+//! A write that fails ends its recording; a sync that fails ends the session, because nothing that the kernel says after
+//! it can be believed. When the disk is full, a reserve is given up so that running recordings can be ended. What takes
+//! long is [`crate::settle`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -21,7 +25,7 @@ use crate::ledger::{self, Fate, RecordingLine};
 use crate::settle::{self, Task};
 use crate::shared::{Open, Shared};
 use crate::wave::{WRAP_AT, WRAP_LEN};
-use crate::{Error, RecordingFacts, RecordingId};
+use crate::{Error, RecordingFacts, RecordingId, SignatureState, State};
 
 /// The longest that a written journal entry waits for its sync.
 const SYNC_INTERVAL: Duration = Duration::from_millis(200);
@@ -29,8 +33,14 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 const FULL_RETRY: Duration = Duration::from_secs(5);
 /// The longest that the key of a discarded recording stays in a journal.
 const SHRED_INTERVAL: Duration = Duration::from_secs(5);
+/// The least journal per running recording before a new one is begun, in bytes: eight seconds of G.711 both ways.
+const JOURNAL_PER_CALL: u64 = 128 * 1024;
 /// Sealed chunks that may wait for the disk, counted in commands; then writers wait.
 const COMMANDS_MAX: usize = 1024;
+/// Journaled bytes that may wait for the sync before their files are written; then it comes early.
+const PENDING_BYTES_MAX: usize = 16 << 20;
+/// Lines for the ledger kept in memory while the disk is full; one more ends the session.
+const WAITING_LINES_MAX: usize = 100_000;
 /// Chunk buffers kept for reuse.
 const POOL_MAX: usize = 256;
 /// Room kept aside for the ends of recordings.
@@ -39,10 +49,10 @@ pub(crate) const RESERVE: &str = "journal/reserve";
 /// What the disk thread is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Begin a file: a journal entry whose data, from `data_from` on, is the header.
-    Create { open: Arc<Open>, entry: Vec<u8>, data_from: usize },
-    /// Append a sealed chunk: a journal entry likewise, for `offset` of the file.
-    Chunk { open: Arc<Open>, entry: Vec<u8>, data_from: usize, offset: u64 },
+    /// Begin a file: a journal entry whose only write is the header, `len` bytes.
+    Create { open: Arc<Open>, entry: Vec<u8>, len: u64 },
+    /// Append a sealed chunk: a journal entry whose only write is the chunk, at `offset` and up to `end` of the file.
+    Chunk { open: Arc<Open>, entry: Vec<u8>, offset: u64, end: u64 },
     /// End a recording in order.
     Finish { open: Arc<Open>, ending: Box<Ending> },
     /// End a recording at what is on disk.
@@ -51,7 +61,7 @@ pub(crate) enum Command {
     Discard { open: Arc<Open>, line: Box<RecordingLine>, answer: Sender<Result<(), Error>> },
     /// Append a line to a ledger file.
     Line { ledger: String, line: Vec<u8> },
-    /// Answer when everything before has been written to the files.
+    /// Answer when everything before is in the journal, on disk, and written to the files.
     Flush(Sender<Result<(), Error>>),
     /// Answer when everything before is on disk, the index too.
     Sync(Sender<Result<(), Error>>),
@@ -80,7 +90,9 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64) -> Result<Handle, Error> {
         running: BTreeMap::new(),
         touched: BTreeSet::new(),
         ledger_ends: BTreeMap::new(),
-        indexable: Vec::new(),
+        waiting_lines: Vec::new(),
+        pending: Vec::new(),
+        pending_bytes: 0,
         tasks,
         pool: pool_in,
         shred_due: None,
@@ -114,11 +126,21 @@ struct Journal {
     unsynced: Option<Instant>,
 }
 
+/// A journal entry whose files are not written yet.
+#[derive(Debug)]
+struct Pending {
+    entry: Vec<u8>,
+    /// The recording that it belongs to; none for lines of the ledger.
+    open: Option<Arc<Open>>,
+    /// What the second thread is to do once the files are written.
+    then: Option<Task>,
+}
+
 /// A recording that is being written.
 #[derive(Debug)]
 struct Running {
     open: Arc<Open>,
-    /// Bytes of its file so far.
+    /// Bytes of its file so far, as journaled.
     len: u64,
     /// The newest journal that holds something of it.
     journal: u64,
@@ -132,8 +154,12 @@ struct Scribe {
     touched: BTreeSet<String>,
     /// Lengths of ledger files, as journaled.
     ledger_ends: BTreeMap<String, u64>,
-    /// Finished recordings whose journal entry is not synced yet.
-    indexable: Vec<Task>,
+    /// Lines for the ledger that found no room.
+    waiting_lines: Vec<(String, Vec<u8>)>,
+    /// Journaled, and waiting for the journal's sync.
+    pending: Vec<Pending>,
+    /// Their length.
+    pending_bytes: usize,
     tasks: Sender<Task>,
     pool: Sender<Vec<u8>>,
     /// When the journals that hold the key of a discarded recording must go.
@@ -171,11 +197,14 @@ impl Scribe {
     /// Does what is due by the clock.
     fn keep_time(&mut self) {
         let now = Instant::now();
-        if self.journal.unsynced.is_some_and(|at| now >= at + SYNC_INTERVAL) {
+        let due = self.journal.unsynced.is_some_and(|at| now >= at + SYNC_INTERVAL);
+        if due || self.pending_bytes >= PENDING_BYTES_MAX {
             // The failure is kept in `shared`, where the next call of every writer finds it.
-            let _ = self.sync_journal();
+            let _ = self.settle();
         }
-        let long = self.journal.len >= self.shared.tuning.journal_max;
+        // With many calls each journal is longer, so that a checkpoint is not all syncing.
+        let long = self.shared.tuning.journal_max.max(self.running.len() as u64 * JOURNAL_PER_CALL);
+        let long = self.journal.len >= long;
         if long || self.shred_due.is_some_and(|due| now >= due) {
             self.shred_due = None;
             let _ = self.rotate();
@@ -187,24 +216,19 @@ impl Scribe {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Create { open, entry, data_from } => self.create(open, &entry, data_from),
-            Command::Chunk { open, entry, data_from, offset } => {
-                self.chunk(&open, &entry, data_from, offset);
-                // A full pool lets the buffer go.
-                let _ = self.pool.try_send(entry);
-            }
+            Command::Create { open, entry, len } => self.create(open, entry, len),
+            Command::Chunk { open, entry, offset, end } => self.chunk(&open, entry, offset, end),
             Command::Finish { open, ending } => self.finish(&open, *ending),
             Command::Abandon { open, facts } => self.interrupt(&open, facts.map(|facts| *facts)),
             Command::Discard { open, line, answer } => {
                 let _ = answer.send(self.discard(&open, &line));
             }
             Command::Line { ledger, line } => {
-                if let Err(e) = self.line(&ledger, &line) {
-                    tracing::error!(file = ledger, error = %e, "a line of the ledger is not written");
-                }
+                self.waiting_lines.push((ledger, line));
+                self.write_lines();
             }
             Command::Flush(answer) => {
-                let _ = answer.send(self.shared.failed.check());
+                let _ = answer.send(self.settle());
             }
             Command::Sync(answer) => self.sync(answer),
             Command::Close(answer) => {
@@ -213,34 +237,22 @@ impl Scribe {
         }
     }
 
-    fn create(&mut self, open: Arc<Open>, entry: &[u8], data_from: usize) {
-        let made = self
-            .shared
-            .disk
-            .create_dir(parent(&open.path))
-            .map_err(|e| Error::io(&open.path, e))
-            .and_then(|()| self.commit(entry))
-            .and_then(|()| self.write(&open.path, 0, &entry[data_from..]));
-        match made {
-            Ok(()) => {
-                let (len, journal) = ((entry.len() - data_from) as u64, self.journal.number);
-                self.running.insert(open.id, Running { open, len, journal });
-            }
+    fn create(&mut self, open: Arc<Open>, entry: Vec<u8>, len: u64) {
+        match self.commit(entry, Some(&open), None) {
+            Ok(()) => drop(self.running.insert(open.id, Running { open, len, journal: self.journal.number })),
             Err(e) => self.fail(&open, e),
         }
     }
 
-    fn chunk(&mut self, open: &Arc<Open>, entry: &[u8], data_from: usize, offset: u64) {
+    fn chunk(&mut self, open: &Arc<Open>, entry: Vec<u8>, offset: u64, end: u64) {
         let known = self.running.get(&open.id).map(|running| running.len);
         if known != Some(offset) || open.failed.is_set() {
             // An earlier write of this recording failed; what comes after it would leave a hole.
             return;
         }
-        let data = &entry[data_from..];
-        let written = self.commit(entry).and_then(|()| self.write(&open.path, offset, data));
-        match (written, self.running.get_mut(&open.id)) {
+        match (self.commit(entry, Some(open), None), self.running.get_mut(&open.id)) {
             (Ok(()), Some(running)) => {
-                running.len = offset + data.len() as u64;
+                running.len = end;
                 running.journal = self.journal.number;
             }
             (Err(e), _) => self.fail(open, e),
@@ -248,7 +260,7 @@ impl Scribe {
         }
     }
 
-    /// The recording cannot be written any more; its writer finds out at its next call.
+    /// The recording cannot be written any more; its writer finds out at its next chunk.
     fn fail(&self, open: &Open, error: Error) {
         tracing::error!(recording = %open.id, error = %error, "the recording cannot go on");
         open.failed.set(error);
@@ -260,6 +272,11 @@ impl Scribe {
             return self.interrupt(open, Some(ending.facts));
         }
         if let Err(e) = self.end(open, &ending) {
+            // Its writer has listed it as finished already.
+            if let Some(row) = locked(&self.shared.live).get_mut(&open.id) {
+                row.facts.state = State::Interrupted;
+                row.signature = SignatureState::Missing;
+            }
             self.fail(open, e);
         }
     }
@@ -271,14 +288,24 @@ impl Scribe {
             locked(&self.shared.live).remove(&open.id);
             return;
         }
-        let disk = &*self.shared.disk;
-        let ended = Layout::read(disk, &open.path)
-            .and_then(|layout| Ending::interrupted(disk, &self.shared.keys, &layout, facts))
-            .and_then(|ending| self.end(open, &ending));
-        if let Err(e) = ended {
+        if let Err(e) = self.settle().and_then(|()| self.end_at_file(open, facts)) {
             // It stays among the running ones, so that each new journal names it and the next opening ends it.
             self.fail(open, e);
         }
+    }
+
+    fn end_at_file(&mut self, open: &Arc<Open>, facts: Option<RecordingFacts>) -> Result<(), Error> {
+        let disk = &*self.shared.disk;
+        let layout = Layout::read(disk, &open.path)?;
+        let ending = Ending::interrupted(disk, &self.shared.keys, &layout, facts)?;
+        if self.running.get(&open.id).is_none_or(|running| running.len != ending.at) {
+            // The journal holds more than the file, so the file must not be ended before a replay.
+            return Err(Error::damaged(
+                &open.path,
+                "its file could not be written; opening the archive again mends it",
+            ));
+        }
+        self.end(open, &ending)
     }
 
     /// Writes a recording's end: in the journal one entry, so that all of it is there after a crash, or none.
@@ -286,23 +313,20 @@ impl Scribe {
         let ledger = ledger::month(ledger::RECORDINGS, open.id.started());
         let line = ledger::line(&ending.line())?;
         let at = self.ledger_end(&ledger)?;
-        self.commit(&ending.entry(&open.path, &ledger, at, &line))?;
         let end = at + line.len() as u64;
-        self.ledger_ends.insert(ledger.clone(), end);
+        let (entry, row) = (ending.entry(&open.path, &ledger, at, &line), Box::new(ending.row()));
+        let then = Task::Index { row: row.clone(), path: open.path.clone(), ledger: ledger.clone(), end };
+        self.commit(entry, Some(open), Some(then))?;
+        self.ledger_ends.insert(ledger, end);
         self.running.remove(&open.id);
         self.touched.insert(open.path.clone());
-        let row = ending.row();
-        locked(&self.shared.live).insert(open.id, row.clone());
-        for part in ending.parts(&open.path) {
-            self.apply(&part);
-        }
-        self.apply(&Part::Write { path: &ledger, offset: at, bytes: &line });
-        self.indexable.push(Task::Index { row: Box::new(row), path: open.path.clone(), ledger, end });
+        locked(&self.shared.live).insert(open.id, *row);
         Ok(())
     }
 
     fn discard(&mut self, open: &Arc<Open>, line: &RecordingLine) -> Result<(), Error> {
         locked(&self.shared.live).remove(&open.id);
+        self.settle()?;
         if self.running.remove(&open.id).is_none() {
             // Not even its header could be written: there is nothing to destroy.
             return Ok(());
@@ -310,33 +334,50 @@ impl Scribe {
         debug_assert_eq!(line.fate, Fate::Discarded);
         let ledger = ledger::month(ledger::RECORDINGS, open.id.started());
         let (line, at) = (ledger::line(line)?, self.ledger_end(&ledger)?);
-        let no_key = [0; WRAP_LEN];
-        let parts = [
-            Part::Write { path: &open.path, offset: WRAP_AT, bytes: &no_key },
-            Part::Remove { path: &open.path },
-            Part::Write { path: &ledger, offset: at, bytes: &line },
-        ];
-        let entry = parts.iter().fold(Transaction::new(), Transaction::push).finish();
-        // On disk before the file is touched: a power cut must not bring the recording back.
-        self.commit(&entry).and_then(|()| self.sync_journal())?;
-        self.ledger_ends.insert(ledger.clone(), at + line.len() as u64);
-        self.touched.extend([open.path.clone(), ledger.clone()]);
-        let [key, file, line] = parts;
-        self.apply(&key);
-        self.shared.disk.sync(&open.path).map_err(|e| Error::io(&open.path, e))?;
-        self.apply(&file);
-        self.apply(&line);
+        let end = at + line.len() as u64;
+        let entry = Transaction::new()
+            .push(&Part::Write { path: &open.path, offset: WRAP_AT, bytes: &[0; WRAP_LEN] })
+            .push(&Part::Sync { path: &open.path })
+            .push(&Part::Remove { path: &open.path })
+            .push(&Part::Write { path: &ledger, offset: at, bytes: &line })
+            .finish();
+        self.commit(entry, None, None)?;
+        self.ledger_ends.insert(ledger, end);
+        self.touched.insert(open.path.clone());
         // The header, key and all, also stands in a journal.
         self.shred_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
-        Ok(())
+        self.settle()?;
+        match self.shared.disk.len(&open.path) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => {
+                Err(Error::damaged(&open.path, "it could not be removed yet; opening the archive again does"))
+            }
+            Err(e) => Err(Error::io(&open.path, e)),
+        }
+    }
+
+    /// Writes the lines that wait. On a full disk they go on waiting; any other failure ends the session, because the
+    /// balance sheet must not lose a line.
+    fn write_lines(&mut self) {
+        for (ledger, line) in std::mem::take(&mut self.waiting_lines) {
+            match self.line(&ledger, &line) {
+                Ok(()) => {}
+                Err(Error::Full { .. }) if self.waiting_lines.len() < WAITING_LINES_MAX => {
+                    self.waiting_lines.push((ledger, line));
+                }
+                Err(e) => {
+                    tracing::error!(file = ledger, error = %e, "a line of the ledger is not written");
+                    self.shared.failed.set(e);
+                }
+            }
+        }
     }
 
     fn line(&mut self, ledger: &str, line: &[u8]) -> Result<(), Error> {
         let offset = self.ledger_end(ledger)?;
         let part = Part::Write { path: ledger, offset, bytes: line };
-        self.commit(&Transaction::new().push(&part).finish())?;
+        self.commit(Transaction::new().push(&part).finish(), None, None)?;
         self.ledger_ends.insert(ledger.to_owned(), offset + line.len() as u64);
-        self.apply(&part);
         Ok(())
     }
 
@@ -353,66 +394,95 @@ impl Scribe {
         Ok(len)
     }
 
-    /// Appends an entry to the journal.
-    fn commit(&mut self, entry: &[u8]) -> Result<(), Error> {
+    /// Appends an entry to the journal. Its files are written when the journal is on disk.
+    fn commit(&mut self, entry: Vec<u8>, open: Option<&Arc<Open>>, then: Option<Task>) -> Result<(), Error> {
         self.shared.failed.check()?;
         let path = journal::path_of(self.journal.number);
-        match self.write(&path, self.journal.len, entry) {
-            Ok(()) => {
-                self.journal.len += entry.len() as u64;
-                self.journal.unsynced.get_or_insert_with(Instant::now);
-                Ok(())
-            }
-            Err(e @ Error::Full { .. }) => Err(e),
+        match self.write(&path, self.journal.len, &entry) {
+            Ok(()) => {}
+            Err(e @ Error::Full { .. }) => return Err(e),
             Err(e) => {
                 self.shared.failed.set(e.again());
-                Err(e)
+                return Err(e);
             }
         }
+        self.journal.len += entry.len() as u64;
+        self.journal.unsynced.get_or_insert_with(Instant::now);
+        self.pending_bytes += entry.len();
+        self.pending.push(Pending { entry, open: open.cloned(), then });
+        Ok(())
     }
 
-    /// Writes to a file; on a full disk once more after giving up the reserve.
+    /// Writes to a file, making its folder when it is the first in it; on a full disk once more after giving up the
+    /// reserve.
     fn write(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        match self.shared.disk.write_at(path, offset, bytes).map_err(|e| Error::io(path, e)) {
+        let shared = Arc::clone(&self.shared);
+        let write = || match shared.disk.write_at(path, offset, bytes) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                shared.disk.create_dir(parent(path)).and_then(|()| shared.disk.write_at(path, offset, bytes))
+            }
+            result => result,
+        };
+        match write().map_err(|e| Error::io(path, e)) {
             Err(Error::Full { .. }) => {
                 self.give_reserve();
-                self.shared.disk.write_at(path, offset, bytes).map_err(|e| Error::io(path, e))
+                write().map_err(|e| Error::io(path, e))
             }
             result => result,
         }
     }
 
-    /// Does to the files what the journal already holds. A failure keeps the journal, whose replay does it again.
-    fn apply(&mut self, part: &Part<'_>) {
-        let done = match *part {
-            Part::Write { path, offset, bytes } => self.write(path, offset, bytes),
-            _ => part.apply(&*self.shared.disk).map_err(|e| Error::io(part.path(), e)),
-        };
-        if let Err(e) = done {
-            tracing::error!(file = part.path(), error = %e, "written to the journal only: open the archive again");
-            self.keep_journals = true;
-        }
-    }
-
-    fn sync_journal(&mut self) -> Result<(), Error> {
+    /// Brings the journal to disk, then writes the files.
+    fn settle(&mut self) -> Result<(), Error> {
         self.shared.failed.check()?;
         if self.journal.unsynced.take().is_some() {
             let path = journal::path_of(self.journal.number);
-            self.shared.disk.sync(&path).map_err(|e| {
+            if let Err(e) = self.shared.disk.sync(&path) {
                 tracing::error!(error = %e, "the journal cannot be brought to disk: the archive stops");
                 self.shared.failed.set(Error::io(&path, e));
-                self.shared.failed.check().err().unwrap_or(Error::Closed)
-            })?;
+                return self.shared.failed.check();
+            }
         }
-        for task in self.indexable.drain(..) {
-            // The second thread ends only after this one.
-            let _ = self.tasks.send(task);
+        self.pending_bytes = 0;
+        for Pending { entry, open, then } in std::mem::take(&mut self.pending) {
+            self.apply(&entry, open.as_deref());
+            if let Some(task) = then {
+                // The second thread ends only after this one.
+                let _ = self.tasks.send(task);
+            }
+            // A full pool lets the buffer go.
+            let _ = self.pool.try_send(entry);
         }
         Ok(())
     }
 
+    /// Does to the files what the journal holds. A failure keeps the journal, whose replay does it again; what comes
+    /// later for the same recording is left to the replay too.
+    fn apply(&mut self, entry: &[u8], open: Option<&Open>) {
+        if open.is_some_and(|open| open.failed.is_set()) && self.keep_journals {
+            return;
+        }
+        for part in journal::parts(entry) {
+            let done = match part {
+                Part::Write { path, offset, bytes } => self.write(path, offset, bytes),
+                _ => part.apply(&*self.shared.disk).map_err(|e| Error::io(part.path(), e)),
+            };
+            if let Err(e) = done {
+                tracing::error!(file = part.path(), error = %e, "written to the journal only: open the archive again");
+                self.keep_journals = true;
+                if let Some(open) = open {
+                    self.fail(open, e);
+                }
+                return;
+            }
+        }
+    }
+
     fn sync(&mut self, answer: Sender<Result<(), Error>>) {
-        match self.sync_journal() {
+        self.write_lines();
+        let full = || Error::Full { path: self.shared.root.clone() };
+        let waiting = if self.waiting_lines.is_empty() { Ok(()) } else { Err(full()) };
+        match self.settle().and(waiting) {
             Ok(()) => drop(self.tasks.send(Task::Sync(answer))),
             Err(e) => drop(answer.send(Err(e))),
         }
@@ -420,7 +490,7 @@ impl Scribe {
 
     /// Goes on in a new journal file and has the old one settled.
     fn rotate(&mut self) -> Result<(), Error> {
-        self.sync_journal()?;
+        self.settle()?;
         if self.keep_journals {
             return Ok(());
         }
@@ -481,6 +551,7 @@ impl Scribe {
             tracing::info!("there is room again: recording goes on");
         }
         self.shared.full.store(false, Ordering::Release);
+        self.write_lines();
     }
 
     /// Ends what still runs and leaves no journal behind, if everything went well.
@@ -489,7 +560,11 @@ impl Scribe {
         for open in left {
             self.interrupt(&open, None);
         }
-        self.sync_journal()?;
+        self.write_lines();
+        self.settle()?;
+        if !self.waiting_lines.is_empty() {
+            return Err(Error::Full { path: self.shared.root.clone() });
+        }
         if self.keep_journals || !self.running.is_empty() {
             return Ok(());
         }

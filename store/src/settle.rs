@@ -16,6 +16,9 @@ use crate::shared::Shared;
 use crate::wave::digest_text;
 use crate::{Error, Row};
 
+/// Up to so many files are synced one by one; of more, the whole file system at once.
+const SINGLE_SYNCS_MAX: usize = 64;
+
 /// What the disk thread hands on.
 #[derive(Debug)]
 pub(crate) enum Task {
@@ -69,7 +72,13 @@ fn put(shared: &Shared, mut row: Row, path: &str, ledger: &str, end: u64) -> Res
 }
 
 /// Brings files and the names in their folders to disk; afterwards their journal is not needed.
-pub(crate) fn sync_files<'a>(shared: &Shared, files: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+pub(crate) fn sync_files<'a>(
+    shared: &Shared,
+    files: impl ExactSizeIterator<Item = &'a String>,
+) -> Result<(), Error> {
+    if files.len() > SINGLE_SYNCS_MAX {
+        return shared.disk.sync_everything().map_err(|e| Error::io("", e));
+    }
     let mut folders = BTreeSet::new();
     for path in files {
         let there = shared.disk.len(path).map_err(|e| Error::io(path, e))?.is_some();

@@ -95,7 +95,8 @@ impl Writer {
             open: Arc::clone(&open),
         };
         writer.next_buffer();
-        writer.send(Command::Create { open, entry, data_from })?;
+        let len = writer.offset;
+        writer.send(Command::Create { open, entry, len })?;
         Ok(writer)
     }
 
@@ -116,7 +117,6 @@ impl Writer {
             self.lossy = true;
             return Err(Error::Refused { what: format!("a payload of more than {PAYLOAD_MAX} bytes") });
         }
-        self.ready()?;
         let need = PACKET_HEADER_LEN + frame.payload.len();
         let base = self.make_room(frame.at, need)?;
         if self.encoder.audio(&mut self.buf, base, cleared.party(), frame).is_err() {
@@ -133,7 +133,6 @@ impl Writer {
     /// # Errors
     /// As [`Writer::append`].
     pub fn mark(&mut self, at: Timestamp, mark: &Mark) -> Result<(), Error> {
-        self.ready()?;
         let base = self.make_room(at, MARK_LEN_MAX)?;
         self.encoder.mark(&mut self.buf, base, at, mark);
         Ok(())
@@ -216,6 +215,12 @@ impl Writer {
         ready.inspect_err(|_| self.lossy = true).map_err(|e| e.under(&self.shared.root))
     }
 
+    /// Could something of this recording not be written?
+    #[cfg(test)]
+    pub(crate) fn is_failed(&self) -> bool {
+        self.open.failed.is_set()
+    }
+
     /// Where the frame header of the open chunk stands in `buf`.
     fn frame_at(&self) -> usize {
         journal::single_prefix_len(&self.open.path)
@@ -231,6 +236,10 @@ impl Writer {
             {
                 self.seal()?;
             }
+        }
+        if self.span.is_none() {
+            // Asked once per chunk: whatever failed since concerns chunks that are already sealed.
+            self.ready()?;
         }
         let at = to_micros(at);
         let (base, latest) = self.span.get_or_insert((at, at));
@@ -255,7 +264,7 @@ impl Writer {
         let (entry, offset, open) = (std::mem::take(&mut self.buf), self.offset, Arc::clone(&self.open));
         self.offset = file_len;
         self.next_buffer();
-        self.send(Command::Chunk { open, entry, data_from: frame_at, offset })
+        self.send(Command::Chunk { open, entry, offset, end: file_len })
     }
 
     /// Begins the next chunk's buffer, in one that the disk thread is done with if there is one.

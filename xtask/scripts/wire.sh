@@ -28,6 +28,8 @@ clean_up() {
     rm -rf "$WORK"
 }
 trap clean_up EXIT
+# A shell that a signal kills does not run its EXIT trap.
+trap "exit 1" INT TERM
 
 ip netns add "$A"
 ip netns add "$B"

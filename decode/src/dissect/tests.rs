@@ -183,8 +183,11 @@ fn every_tunnel_leads_to_the_inner_datagram() {
 #[test]
 fn rtp_and_sip_on_the_port_of_a_tunnel_stay_what_they_are() {
     let rtp = [&[0x80, 0x08, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4][..], &[0xd5; 160]].concat();
+    // Payload type 127 with the marker looks like a G-PDU, an SSRC of 45... like the IP header in it.
+    let late_rtp = [&[0x80, 0xff, 0, 1, 0, 0, 0, 160, 0x45, 2, 3, 4][..], &[0xd5; 160]].concat();
+    let no_vxlan = [&[8, 0, 0, 0, 0, 0, 42, 0][..], &[0xd5; 160]].concat();
     for port in [4789, 8472, 2152] {
-        for payload in [&rtp[..], SIP, b"\x08", b""] {
+        for payload in [&rtp[..], &late_rtp, &no_vxlan, SIP, b"\x08", b""] {
             let data = ethernet(0x0800, &ipv4(17, &udp(port, port, payload)));
             let mut dissector = Dissector::new();
             let frame = frame(ETHERNET, &data);
@@ -350,6 +353,38 @@ fn an_overlap_that_agrees_is_taken_and_one_that_does_not_is_refused() {
     }
     assert_eq!(dissector.counts().fragment_sets_dropped, 1);
     adds_up(dissector.counts());
+}
+
+#[test]
+fn a_last_fragment_that_ends_before_what_is_there_is_refused() {
+    let (_, parts) = parts();
+    let mut dissector = Dissector::new();
+    for (offset, more, bytes) in [(0, true, &parts[0].2[..]), (400, false, &parts[0].2[400..600])] {
+        let data = ethernet(0x0800, &ipv4_part(17, 9, offset, more, bytes));
+        assert!(dissector.handle_frame(&frame(ETHERNET, &data)).is_none());
+    }
+    assert_eq!(dissector.counts().fragment_sets_dropped, 1);
+}
+
+#[test]
+fn the_first_fragment_says_what_an_ipv6_packet_holds_and_padding_is_no_part_of_it() {
+    let (payload, parts) = parts();
+    let mut dissector = Dissector::new();
+    let mut given = Vec::new();
+    for number in [3, 1, 0, 2] {
+        let (offset, more, bytes) = &parts[number];
+        let mut data = v6_part(1, *offset, *more, bytes);
+        if number != 0 {
+            // Next header of the fragment header: TCP, which is not what the first one says.
+            data[14 + 40 + 8] = 6;
+        }
+        data.extend([0xee; 5]);
+        if let Some(datagram) = dissector.handle_frame(&frame(ETHERNET, &data)) {
+            assert_eq!(datagram.transport, Transport::Udp);
+            given.extend_from_slice(datagram.payload);
+        }
+    }
+    assert_eq!(given, payload);
 }
 
 #[test]

@@ -290,7 +290,7 @@ impl MediaClock {
         self.counted().max_by_key(|run| run.media_ns())
     }
 
-    /// The run that the packet continues: of those it could, the one whose delay it shares best.
+    /// The newest run that the packet continues. A run's floor keeps what belongs to the one before it out.
     fn home_of(&self, packet: &Arrival) -> Option<usize> {
         if let Some(run) = self.runs.get(self.latest)
             && run.is_confirmed()
@@ -299,23 +299,20 @@ impl MediaClock {
         {
             return Some(self.latest);
         }
-        let (mut best, mut alive) = (None, 0);
+        let mut alive = 0;
         for (index, run) in self.runs.iter().enumerate().rev().take(SEARCH_MAX) {
             if !run.is_of(packet) {
                 continue;
             }
-            if let Some(off) = run.deviation(packet) {
-                let off = off.saturating_abs();
-                if best.is_none_or(|(least, _)| off < least) {
-                    best = Some((off, index));
-                }
+            if run.deviation(packet).is_some() {
+                return Some(index);
             }
             alive += usize::from(run.is_confirmed());
             if alive == ALIVE_MAX {
                 break;
             }
         }
-        best.map(|(_, index)| index)
+        None
     }
 
     /// Opens a run with a packet that continues none.
@@ -572,6 +569,22 @@ mod tests {
         sender.wait_ms(0.0).send(200);
         assert_eq!((sender.runs(), sender.length_ms()), (1, 4_040));
         assert!(sender.error_ms().abs() <= 0.5, "{}", sender.error_ms());
+    }
+
+    #[test]
+    fn packets_sent_early_now_and_then_do_not_shift_the_run() {
+        // One in a short run; two next to each other, each 16 s, in a longer one.
+        for (seconds, together, early_ms) in [(4, 1, 60.0), (80, 2, 20.0)] {
+            let mut sender = Sender::new(7, 0.0, 1.0);
+            for second in 0..seconds {
+                sender.send(if second % 16 == 1 { 50 - together } else { 50 });
+                for _ in 0..if second % 16 == 1 { together } else { 0 } {
+                    sender.arrive(-early_ms);
+                    sender.skip(PACKET);
+                }
+            }
+            assert!(sender.error_ms().abs() < 0.5, "{seconds} s: {}", sender.error_ms());
+        }
     }
 
     #[test]

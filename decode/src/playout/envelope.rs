@@ -24,6 +24,10 @@ const DRIFT_MIN_S: f64 = 0.005;
 /// How many standard errors away from zero a slope must be. Neighbouring windows share their congestion, so the error
 /// is taken four times as large (in variance) as for independent points.
 const SLOPE_ERRORS_MIN: f64 = 4.0;
+/// How many of the lowest points are kept to find the floor of a run without drift.
+const LOWEST: usize = 8;
+/// One point in so many may lie below the floor: a device that now and then sends a packet early sets no floor.
+const BELOW_FLOOR: f64 = 16.0;
 /// A steeper slope (60,000 ppm, 3.6 s per minute) is not a clock.
 const SLOPE_MAX: f64 = 0.06;
 
@@ -184,7 +188,8 @@ struct Points {
     xx: f64,
     xy: f64,
     yy: f64,
-    lowest_y: f64,
+    /// The smallest delays, ascending; infinite where there are fewer points.
+    lowest: [f64; LOWEST],
     first_x: f64,
     last_x: f64,
 }
@@ -198,7 +203,7 @@ impl Default for Points {
             xx: 0.0,
             xy: 0.0,
             yy: 0.0,
-            lowest_y: f64::INFINITY,
+            lowest: [f64::INFINITY; LOWEST],
             first_x: f64::INFINITY,
             last_x: f64::NEG_INFINITY,
         }
@@ -207,8 +212,8 @@ impl Default for Points {
 
 impl Points {
     fn push(&mut self, x: f64, y: f64) {
-        let one =
-            Points { n: 1.0, mean_x: x, mean_y: y, lowest_y: y, first_x: x, last_x: x, ..Points::default() };
+        let mut one = Points { n: 1.0, mean_x: x, mean_y: y, first_x: x, last_x: x, ..Points::default() };
+        one.insert_lowest(y);
         self.merge(&one);
     }
 
@@ -225,23 +230,41 @@ impl Points {
         self.mean_x += dx * other.n / n;
         self.mean_y += dy * other.n / n;
         self.n = n;
-        self.lowest_y = self.lowest_y.min(other.lowest_y);
+        for &y in &other.lowest {
+            self.insert_lowest(y);
+        }
         self.first_x = self.first_x.min(other.first_x);
         self.last_x = self.last_x.max(other.last_x);
+    }
+
+    /// Keeps `y` among the lowest if it is one of them.
+    fn insert_lowest(&mut self, mut y: f64) {
+        for kept in &mut self.lowest {
+            if y < *kept {
+                std::mem::swap(kept, &mut y);
+            }
+        }
+    }
+
+    /// The delay that nearly no packet undercuts: the smallest, or in a longer run one of the smallest.
+    fn floor(&self) -> f64 {
+        let skipped = (self.n / BELOW_FLOOR) as usize;
+        let floor = self.lowest.get(skipped.min(LOWEST - 1)).copied();
+        floor.filter(|floor| floor.is_finite()).unwrap_or(0.0)
     }
 
     fn shifted(&self, dx: f64, dy: f64) -> Points {
         Points {
             mean_x: self.mean_x + dx,
             mean_y: self.mean_y + dy,
-            lowest_y: self.lowest_y + dy,
+            lowest: self.lowest.map(|y| y + dy),
             first_x: self.first_x + dx,
             last_x: self.last_x + dx,
             ..*self
         }
     }
 
-    /// The least-squares line when a drift can be told from noise, otherwise the level line under all points.
+    /// The least-squares line when a drift can be told from noise, otherwise the level line under nearly all points.
     fn line(&self) -> Line {
         if let Some(slope) = self.believed_slope() {
             let rest = (self.yy - slope * self.xy).max(0.0);
@@ -251,7 +274,7 @@ impl Points {
                 residual: (rest / self.n).sqrt(),
             };
         }
-        let at_zero = if self.lowest_y.is_finite() { self.lowest_y } else { 0.0 };
+        let at_zero = self.floor();
         let above = self.mean_y - at_zero;
         let variance = if self.n > 0.0 { self.yy / self.n } else { 0.0 };
         Line { slope: 0.0, at_zero, residual: (variance + above * above).sqrt() }

@@ -40,8 +40,9 @@ impl Holes {
         }
         let recent = self.holes.iter_mut().rev().take(2);
         for hole in recent {
-            if hole.kind == kind && hole.ssrc == ssrc && hole.end == ticks.start {
-                (hole.end, hole.at) = (ticks.end, at);
+            let goes_on = (hole.start..=hole.end).contains(&ticks.start);
+            if hole.kind == kind && hole.ssrc == ssrc && goes_on {
+                (hole.end, hole.at) = (ticks.end.max(hole.end), at);
                 return;
             }
         }

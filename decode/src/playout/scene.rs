@@ -147,6 +147,8 @@ pub(super) struct Played {
     pub(super) timeline: Timeline,
     pub(super) near: Vec<i16>,
     pub(super) far: Vec<i16>,
+    /// Packets that the renderer did not play.
+    pub(super) unplayed: u64,
 }
 
 /// Both passes over packets in the order of their arrival.
@@ -180,7 +182,8 @@ pub(super) fn play_with(
         }
     }
     assert_eq!((near.len() as u64, far.len() as u64), (timeline.samples, timeline.samples));
-    Played { timeline, near, far }
+    let unplayed = renderer.unplayed();
+    Played { timeline, near, far, unplayed }
 }
 
 /// The share of the power that lies within a few hertz of `hz`, 0 to 1: windows of 100 ms, each held against the best

@@ -12,7 +12,7 @@ use crate::codec::{self, Decoder, comfort_noise};
 use crate::media::{Codec, Format};
 
 /// Packets waiting for their turn; more are dropped. Ten seconds of 5 ms packets.
-pub(super) const QUEUE_MAX: usize = 2_048;
+const QUEUE_MAX: usize = 2_048;
 /// Silent samples before a run's first.
 const LEAD: usize = 4;
 /// Samples kept before the place that is read.
@@ -84,6 +84,7 @@ enum Before {
 /// The samples of one run, produced as far as they are asked for.
 pub(super) struct Source {
     queue: BTreeMap<(i64, u16), Queued>,
+    waiting: usize,
     /// Source sample at which `pcm` begins.
     base: i64,
     pcm: Vec<i16>,
@@ -108,6 +109,7 @@ impl Source {
     pub(super) fn new(ssrc: u32, rate: u32) -> Source {
         Source {
             queue: BTreeMap::new(),
+            waiting: 0,
             // A curve through the first sample looks at the one before it.
             base: -(LEAD as i64),
             pcm: vec![0; LEAD],
@@ -131,8 +133,14 @@ impl Source {
         if self.queue.len() >= QUEUE_MAX || self.queue.contains_key(&(place, sequence)) {
             return false;
         }
+        self.waiting = self.waiting.saturating_add(payload.len());
         self.queue.insert((place, sequence), Queued { format, payload: payload.into() });
         true
+    }
+
+    /// Payload bytes in the queue.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Gives the samples of `wanted`, producing what is missing of them. Nothing in front of `wanted.start`, but for
@@ -174,6 +182,7 @@ impl Source {
             match next {
                 Some((place, _)) if place <= self.end() => {
                     if let Some(((place, sequence), packet)) = self.queue.pop_first() {
+                        self.waiting = self.waiting.saturating_sub(packet.payload.len());
                         self.play(place, sequence, &packet, formats);
                     }
                 }

@@ -138,6 +138,30 @@ fn a_gap_that_never_fills_is_skipped_by_time_and_the_reader_is_told() {
 }
 
 #[test]
+fn a_syn_that_comes_again_changes_nothing() {
+    let mut reader = Reader::default();
+    reader.hears(0, 99, SYN, b"");
+    reader.hears(1, 100, 0, b"ab");
+    reader.hears(2, 99, SYN, b"");
+    reader.hears(3, 102, 0, b"cd");
+    reader.has("abcd", 0);
+    assert_eq!(reader.reassembler.counts().restarts, 0);
+}
+
+#[test]
+fn each_gap_has_its_own_time() {
+    let mut reader = Reader::default();
+    reader.hears(0, 99, SYN, b"");
+    reader.hears(0, 101, 0, b"b");
+    reader.hears(0, 103, 0, b"d");
+    reader.hears(2900, 100, 0, b"a");
+    reader.hears(3100, 104, 0, b"e");
+    reader.has("ab", 0);
+    reader.hears(5900, 105, 0, b"f");
+    reader.has("abdef", 1);
+}
+
+#[test]
 fn an_overdue_gap_is_found_when_nothing_more_comes() {
     let mut reassembler = Reassembler::new();
     for number in 0..3 {

@@ -10,14 +10,14 @@ use store::{
 };
 
 /// When the calls here begin.
-pub const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
-pub fn pcmu() -> Format {
+pub(crate) fn pcmu() -> Format {
     Format { payload_type: 0, codec: Codec::Pcmu, clock_rate: 8000, channels: 1, fmtp: String::new() }
 }
 
 /// Facts of recording `n`, which starts `n` seconds after [`START`].
-pub fn facts(n: u8) -> RecordingFacts {
+pub(crate) fn facts(n: u8) -> RecordingFacts {
     let started = START.plus_millis(i64::from(n) * 1000);
     RecordingFacts {
         id: RecordingId::from_parts(started, [n; 10]),
@@ -56,7 +56,7 @@ pub fn facts(n: u8) -> RecordingFacts {
 }
 
 /// The facts at the end of a call of `ms` milliseconds.
-pub fn ended(n: u8, ms: u64) -> RecordingFacts {
+pub(crate) fn ended(n: u8, ms: u64) -> RecordingFacts {
     let mut facts = facts(n);
     facts.ended = Some(facts.started.plus_millis(ms as i64));
     facts.duration_ms = ms;
@@ -80,7 +80,7 @@ pub fn ended(n: u8, ms: u64) -> RecordingFacts {
 }
 
 /// The payload of packet `i` of recording `n`: 160 bytes in which no run of eight occurs elsewhere by chance.
-pub fn payload(n: u8, i: u32) -> Vec<u8> {
+pub(crate) fn payload(n: u8, i: u32) -> Vec<u8> {
     let mut state = u64::from(i) << 8 | u64::from(n) | 1 << 63;
     (0..160)
         .map(|_| {
@@ -93,7 +93,7 @@ pub fn payload(n: u8, i: u32) -> Vec<u8> {
 }
 
 /// Packet `i` of recording `n`, twenty milliseconds each, both parties in turn.
-pub fn append(writer: &mut Writer, n: u8, i: u32) -> Result<(), Error> {
+pub(crate) fn append(writer: &mut Writer, n: u8, i: u32) -> Result<(), Error> {
     let (format, payload) = (pcmu(), payload(n, i));
     let frame = AudioFrame {
         at: START.plus_millis(i64::from(n) * 1000 + i64::from(i / 2) * 20),
@@ -108,7 +108,7 @@ pub fn append(writer: &mut Writer, n: u8, i: u32) -> Result<(), Error> {
 }
 
 /// Records a whole call of `packets` packets.
-pub fn record(archive: &Archive, n: u8, packets: u32) -> RecordingId {
+pub(crate) fn record(archive: &Archive, n: u8, packets: u32) -> RecordingId {
     let mut writer = archive.create(facts(n)).expect("begun");
     for i in 0..packets {
         append(&mut writer, n, i).expect("kept");
@@ -118,7 +118,7 @@ pub fn record(archive: &Archive, n: u8, packets: u32) -> RecordingId {
 }
 
 /// Payloads and marks of a recording.
-pub fn play(archive: &Archive, id: RecordingId) -> Result<(Vec<Vec<u8>>, usize), Error> {
+pub(crate) fn play(archive: &Archive, id: RecordingId) -> Result<(Vec<Vec<u8>>, usize), Error> {
     let mut reader = archive.read(id)?;
     let (mut payloads, mut marks) = (Vec::new(), 0);
     while let Some(chunk) = reader.next_chunk()? {
@@ -133,7 +133,7 @@ pub fn play(archive: &Archive, id: RecordingId) -> Result<(Vec<Vec<u8>>, usize),
 }
 
 /// A new archive in a folder of its own.
-pub fn archive() -> (tempfile::TempDir, PathBuf, Archive) {
+pub(crate) fn archive() -> (tempfile::TempDir, PathBuf, Archive) {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("archive");
     let (archive, _) = Archive::open_or_create(&path).expect("made");
@@ -141,7 +141,7 @@ pub fn archive() -> (tempfile::TempDir, PathBuf, Archive) {
 }
 
 /// All files below a folder.
-pub fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -152,7 +152,7 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The one file of a recording.
-pub fn file_of(dir: &Path, id: RecordingId) -> PathBuf {
+pub(crate) fn file_of(dir: &Path, id: RecordingId) -> PathBuf {
     let name = format!("{id}.wav");
     files(&dir.join("recordings")).into_iter().find(|path| path.ends_with(&name)).expect("its file")
 }

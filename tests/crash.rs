@@ -1,0 +1,137 @@
+//! `kill -9` in the middle of recording, many times, at moments spread over the capture: the archive opens by itself and
+//! each recording plays up to within a second of the kill.
+
+mod common;
+
+use std::io::Write;
+use std::process::Stdio;
+
+use common::Bench;
+use xtask::load::Scenario;
+use xtask::pcap::{Container, Writer};
+
+/// Kills per run of the test.
+const KILLS: usize = 12;
+/// A recording may end so long before the last frame that the recorder was given.
+const LOST_MS_MAX: i64 = 1_000;
+
+/// Feeds frames up to a moment into a recorder over its standard input, waits until they are taken, and kills it.
+fn record_and_kill(bench: &Bench, frames: &[xtask::pcap::Frame], until_ns: i64) {
+    let mut child = common::earwitness()
+        .args(["record", "-r", "-", "-a"])
+        .arg(bench.archive())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut writer = Writer::new(Vec::new(), Container::Pcap).expect("a header");
+    for frame in frames.iter().filter(|frame| frame.at_ns <= until_ns) {
+        writer.write(frame).expect("memory takes it");
+    }
+    stdin.write_all(&writer.finish().expect("memory takes it")).expect("the pipe takes it");
+    stdin.flush().expect("the pipe takes it");
+    wait_until_taken(child.id());
+    child.kill().expect("kills");
+    child.wait().expect("is gone");
+}
+
+/// The recorder has read its pipe when it sleeps in a read of it; its disk thread then has what was sealed, and hands it
+/// to the system within its batch time. Watched through /proc, so that nothing depends on how fast the machine is.
+fn wait_until_taken(pid: u32) {
+    let mut quiet = 0;
+    let mut last = String::new();
+    // What counts is the stillness: CPU time and bytes written that no longer change over several looks.
+    while quiet < 15 {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+        let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let now = format!("{:?} {io}", fields.get(11..13));
+        quiet = if now == last { quiet + 1 } else { 0 };
+        last = now;
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_kill_costs_at_most_a_second_of_each_call() {
+    let scenario = Scenario { calls: 20, talk_ms: 6_000, ..Scenario::default() };
+    let traffic = scenario.traffic();
+    let (first, last) = (traffic.frames[0].at_ns, traffic.frames[traffic.frames.len() - 1].at_ns);
+    for kill in 0..KILLS {
+        let bench = Bench::new();
+        // Odd steps, so that kills fall everywhere in chunk and packet time.
+        let until_ns = first + (last - first) * (2 * kill as i64 + 1) / (2 * KILLS as i64);
+        record_and_kill(&bench, &traffic.frames, until_ns);
+        if !bench.archive().join("archive.json").exists() {
+            continue;
+        }
+        let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+        bench.run(&["archive", "verify"]).expect_code(0);
+        assert_eq!(bench.run(&["archive", "check"]).expect_code(0).stdout().trim(), "no problems");
+        let exports = bench.exports();
+        for sent in &traffic.truth {
+            let Some(answer_ns) = sent.answer_ns.filter(|&ns| until_ns - ns > LOST_MS_MAX * 1_000_000) else { continue };
+            let row = rows
+                .iter()
+                .find(|row| row["sip_call_ids"][0] == sent.call_id.as_str())
+                .unwrap_or_else(|| panic!("kill {kill}: no recording of {}", sent.call_id));
+            let (_, audio) = exports.iter().find(|(id, _)| row["id"] == id.as_str()).expect("it plays");
+            let length_ms = (audio.channels[0].len() * 1000 / audio.rate as usize) as i64;
+            let audio_start_ns = sent.near.sent_ns.map_or(answer_ns, |(first, _)| first);
+            let ended_ns = sent.end_ns.map_or(until_ns, |end| end.min(until_ns));
+            let had_ms = (ended_ns - audio_start_ns) / 1_000_000;
+            assert!(
+                length_ms >= had_ms - LOST_MS_MAX,
+                "kill {kill}: {} ms of {had_ms} ms play of {}",
+                length_ms,
+                sent.call_id
+            );
+            let purity = xtask::tones::purity(&audio.channels[0], 8000, f64::from(sent.near.tone_hz));
+            // Its loudness changes by the second, which costs a pure tone up to a tenth of its share.
+            assert!(length_ms < 500 || purity > 0.8, "kill {kill}: {length_ms} ms of {had_ms} ms, purity {purity}");
+        }
+    }
+}
+
+#[test]
+fn after_a_kill_the_same_archive_goes_on() {
+    let bench = Bench::new();
+    let scenario = Scenario { calls: 3, talk_ms: 4_000, ..Scenario::default() };
+    let traffic = scenario.traffic();
+    let middle = traffic.frames[traffic.frames.len() / 2].at_ns;
+    record_and_kill(&bench, &traffic.frames, middle);
+    let (capture, _) = bench.capture("calls.pcap", &scenario);
+    bench.record(&capture);
+    let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+    let count = |state: &str| rows.iter().filter(|row| row["state"] == state).count();
+    assert_eq!((count("interrupted"), count("complete")), (3, 3));
+    bench.run(&["archive", "verify"]).expect_code(0);
+}
+
+#[test]
+fn an_interrupt_closes_the_recordings_first() {
+    let bench = Bench::new();
+    let traffic = Scenario { calls: 3, talk_ms: 4_000, ..Scenario::default() }.traffic();
+    let mut child = common::earwitness()
+        .args(["record", "--json", "-r", "-", "-a"])
+        .arg(bench.archive())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let frames = &traffic.frames[..traffic.frames.len() / 2];
+    stdin.write_all(&xtask::pcap::file_bytes(frames, Container::Pcap)).expect("the pipe takes it");
+    wait_until_taken(child.id());
+    let interrupt = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupt.expect("kill runs").success());
+    // It is asleep in the read of its pipe; the next frame wakes it.
+    let _ = stdin.write_all(&xtask::pcap::file_bytes(&traffic.frames[frames.len()..], Container::Pcap)[24..]);
+    drop(stdin);
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+    assert_eq!(rows.iter().filter(|row| row["state"] == "complete").count(), 3);
+}

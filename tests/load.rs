@@ -1,0 +1,149 @@
+//! A hundred calls at once, each party with a tone of its own: every recording must hold its two tones on the right
+//! channels and have the call's length, whatever the network does to the packets.
+
+mod common;
+
+use common::Bench;
+use xtask::check::{Limits, check};
+use xtask::g711::Law;
+use xtask::load::{Scenario, Transport};
+
+/// Longest difference between a recording and what was sent, in milliseconds: one packet.
+const LENGTH_MS: u64 = 20;
+
+#[track_caller]
+fn records_right(scenario: &Scenario, limits: Limits) {
+    let bench = Bench::new();
+    let (capture, truth) = bench.capture("load.pcap", scenario);
+    let summary = bench.record(&capture);
+    let report = check(&truth, bench.exports(), limits);
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.calls, truth.len());
+    assert_eq!(summary["recorded"], truth.len());
+    assert_eq!(summary["seen"], truth.len());
+    // Loss, copies and order are charged to the right party of the right call.
+    for row in bench.run(&["archive", "list", "--json"]).expect_code(0).json() {
+        let call_id = row["sip_call_ids"][0].as_str().expect("a Call-ID");
+        let sent = truth.iter().find(|truth| truth.call_id == call_id).expect("a call of the scenario");
+        assert_eq!(row["extension"], sent.extension.number.as_str());
+        assert_eq!(row["other_party"], sent.remote.number.as_str());
+        for (track, party) in row["tracks"].as_array().expect("tracks").iter().zip([&sent.near, &sent.far]) {
+            assert_eq!(track["packets"], party.packets, "{call_id}");
+            assert_eq!(track["duplicates"], party.duplicates, "{call_id}");
+            // Packets lost before the first or after the last one that came cannot be missed.
+            assert!(track["lost_network"].as_u64().expect("a number") <= party.lost, "{call_id}");
+            assert!(track["lost_network"].as_u64().expect("a number") + 4 >= party.lost, "{call_id}");
+        }
+    }
+}
+
+fn hundred_calls() -> Scenario {
+    Scenario { calls: 100, talk_ms: 6_000, ..Scenario::default() }
+}
+
+fn tight() -> Limits {
+    Limits { length_ms: LENGTH_MS, ..Limits::default() }
+}
+
+#[test]
+fn a_hundred_clean_calls() {
+    records_right(&hundred_calls(), Limits { purity: 0.99, ..tight() });
+}
+
+#[test]
+fn a_hundred_calls_with_loss_reordering_jitter_and_copies() {
+    let scenario = Scenario {
+        loss_pct: 2.0,
+        reorder_pct: 3.0,
+        duplicate_pct: 2.0,
+        jitter_ms: 15,
+        law: Law::A,
+        ..hundred_calls()
+    };
+    records_right(&scenario, tight());
+}
+
+#[test]
+fn a_hundred_calls_in_vlans_with_every_frame_twice() {
+    let bench = Bench::new();
+    let scenario = Scenario { vlans: vec![100, 7], span_copies: true, ..hundred_calls() };
+    let (capture, truth) = bench.capture("load.pcap", &scenario);
+    let summary = bench.record(&capture);
+    assert_eq!(summary["seen"], truth.len());
+    let report = check(&truth, bench.exports(), tight());
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[test]
+fn a_hundred_calls_over_ipv6_with_sip_over_tcp_in_odd_pieces() {
+    records_right(&Scenario { ipv6: true, transport: Transport::TcpPieces, ..hundred_calls() }, tight());
+}
+
+#[test]
+fn thirty_millisecond_packets_and_fragmented_invites() {
+    records_right(
+        &Scenario { ptime_ms: 30, big_invite: true, ..hundred_calls() },
+        Limits { length_ms: 30, ..Limits::default() },
+    );
+}
+
+#[test]
+fn early_media_late_offer_moved_ports_and_changed_sources() {
+    let shapes = Scenario { calls: 20, move_port: true, change_ssrc: true, ..hundred_calls() };
+    records_right(&shapes, tight());
+    records_right(&Scenario { late_offer: true, ..shapes.clone() }, tight());
+    records_right(&Scenario { calls_per_line: 3, talk_ms: 2_500, ..Scenario { calls: 20, ..hundred_calls() } }, tight());
+}
+
+#[test]
+fn a_hold_becomes_time() {
+    let bench = Bench::new();
+    let (capture, truth) = bench.capture("hold.pcap", &Scenario { calls: 5, hold: true, ..hundred_calls() });
+    bench.record(&capture);
+    let report = check(&truth, bench.exports(), Limits { gap_ms: None, purity: 0.5, ..tight() });
+    assert!(report.is_clean(), "{report:?}");
+    for row in bench.run(&["archive", "list", "--json"]).expect_code(0).json() {
+        let call_id = row["sip_call_ids"][0].as_str().expect("a Call-ID");
+        let (from, to) = truth.iter().find(|t| t.call_id == call_id).and_then(|t| t.hold_ns).expect("a hold");
+        let held_ms = (to - from) / 1_000_000;
+        let told_ms = row["hold_ms"].as_i64().expect("a number");
+        assert!((told_ms - held_ms).abs() <= 50, "{told_ms} ms told, {held_ms} ms held");
+    }
+}
+
+#[test]
+fn silence_suppression_becomes_time() {
+    let bench = Bench::new();
+    let scenario = Scenario { calls: 10, silence_suppression: true, talk_ms: 12_000, ..hundred_calls() };
+    let (capture, truth) = bench.capture("vad.pcap", &scenario);
+    bench.record(&capture);
+    let report = check(&truth, bench.exports(), Limits { gap_ms: None, purity: 0.5, ..tight() });
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[test]
+fn two_clocks_that_drift_stay_aligned() {
+    let bench = Bench::new();
+    let scenario = Scenario { calls: 4, talk_ms: 120_000, skew_ppm: [400.0, -400.0], ..hundred_calls() };
+    let (capture, truth) = bench.capture("skew.pcap", &scenario);
+    bench.record(&capture);
+    // By its own clock each party spoke 48 ms longer or shorter than the capture clock saw: on the common timeline both
+    // have the same length.
+    for (id, audio) in bench.exports() {
+        let wall_ms = truth[0].near.sent_ns.map(|(first, last)| (last - first) / 1_000_000 + 20).expect("sent");
+        let length_ms = (audio.channels[0].len() * 1000 / audio.rate as usize) as i64;
+        assert!((length_ms - wall_ms).abs() <= 25, "{id}: {length_ms} ms of {wall_ms} ms");
+        // The loudness of both parties changes at each second of their audio; at the end both still change together.
+        let last = audio.channels[0].len() / 8000 - 2;
+        let levels: Vec<Vec<f64>> =
+            audio.channels.iter().map(|c| xtask::tones::levels_by_second(c, audio.rate)).collect();
+        let steps: Vec<f64> = levels.iter().map(|l| l[last] - l[last - 1]).collect();
+        assert!(steps.iter().all(|step| step.abs() > 4.0), "{id}: loudness no longer changes by the second: {steps:?}");
+        assert_eq!(steps[0] > 0.0, steps[1] > 0.0, "{id}: the parties have drifted apart");
+    }
+    for row in bench.run(&["archive", "list", "--json"]).expect_code(0).json() {
+        let skew: Vec<f64> =
+            row["tracks"].as_array().expect("tracks").iter().map(|t| t["skew_ppm"].as_f64().expect("a number")).collect();
+        assert!((skew[0] - 400.0).abs() < 40.0 && (skew[1] + 400.0).abs() < 40.0, "{skew:?}");
+    }
+}
