@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use decode::tracker::{Event, LegEnd, LegId, Tracker};
 use decode::{Frame, Party, Side, Timestamp};
 use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules};
-use rustc_hash::FxHashMap;
 use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
 
 use crate::facts::{self, Keyed};
@@ -24,6 +23,34 @@ struct Open {
     facts: RecordingFacts,
     near: Side,
     keyed: Vec<Keyed>,
+}
+
+/// The recordings that run, each at its key's slot: a packet's writer is found without a search.
+#[derive(Default)]
+struct OpenRecordings(Vec<Option<Box<Open>>>);
+
+impl OpenRecordings {
+    fn insert(&mut self, key: RecordingKey, open: Open) {
+        let slot = key.slot();
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.0.get_mut(slot) {
+            *place = Some(Box::new(open));
+        }
+    }
+
+    fn get_mut(&mut self, key: RecordingKey) -> Option<&mut Open> {
+        self.0.get_mut(key.slot())?.as_deref_mut()
+    }
+
+    fn remove(&mut self, key: RecordingKey) -> Option<Open> {
+        self.0.get_mut(key.slot())?.take().map(|open| *open)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Open> {
+        self.0.iter_mut().filter_map(Option::as_deref_mut)
+    }
 }
 
 /// What came of a run.
@@ -44,7 +71,7 @@ pub(crate) struct Recorder<'a> {
     archive: &'a Archive,
     tracker: Tracker,
     gate: Gate,
-    open: FxHashMap<RecordingKey, Open>,
+    open: OpenRecordings,
     report: Report,
     started: Option<Timestamp>,
     now: Timestamp,
@@ -57,7 +84,7 @@ impl<'a> Recorder<'a> {
             archive,
             tracker: Tracker::new(),
             gate: Gate::new(rules),
-            open: FxHashMap::default(),
+            open: OpenRecordings::default(),
             report: Report::default(),
             started: None,
             now: Timestamp::MIN,
@@ -85,7 +112,7 @@ impl<'a> Recorder<'a> {
     /// The capture has lost frames since the last call of this.
     pub(crate) fn note_drops(&mut self, frames: u64) -> Result<(), store::Error> {
         self.tracker.note_drops(self.now);
-        for open in self.open.values_mut() {
+        for open in self.open.iter_mut() {
             open.writer.mark(self.now, &Mark::CaptureDrops { frames })?;
         }
         Ok(())
@@ -133,7 +160,7 @@ impl<'a> Recorder<'a> {
             return Ok(());
         }
         self.next_stale_check = self.now.plus_millis(STALE_CHECK_MS);
-        for open in self.open.values_mut() {
+        for open in self.open.iter_mut() {
             open.writer.seal_stale(self.now)?;
         }
         Ok(())
@@ -144,7 +171,7 @@ impl<'a> Recorder<'a> {
 struct Walk<'w> {
     archive: &'w Archive,
     gate: &'w mut Gate,
-    open: &'w mut FxHashMap<RecordingKey, Open>,
+    open: &'w mut OpenRecordings,
     report: &'w mut Report,
 }
 
@@ -153,7 +180,7 @@ impl Walk<'_> {
         match event {
             Event::Audio { leg, side, frame } => {
                 for (recording, cleared) in self.gate.admit(leg, side, frame) {
-                    if let Some(open) = self.open.get_mut(&recording) {
+                    if let Some(open) = self.open.get_mut(recording) {
                         open.writer.append(&cleared)?;
                     }
                 }
@@ -213,8 +240,8 @@ impl Walk<'_> {
         side: Side,
         mut mark: impl FnMut(&mut Open, Party) -> (Timestamp, Mark),
     ) -> Result<(), store::Error> {
-        for &(recording, near) in self.gate.recordings(leg) {
-            let Some(open) = self.open.get_mut(&recording) else { continue };
+        for (recording, near) in self.gate.recordings(leg) {
+            let Some(open) = self.open.get_mut(recording) else { continue };
             let party = if side == near { Party::Near } else { Party::Far };
             let (at, mark) = mark(open, party);
             open.writer.mark(at, &mark)?;
@@ -228,14 +255,14 @@ impl Walk<'_> {
         while let Some(action) = self.gate.poll_action() {
             match action {
                 Action::Finish(recording) => {
-                    if let Some(open) = self.open.remove(&recording) {
+                    if let Some(open) = self.open.remove(recording) {
                         let facts = facts::at_end(open.facts, open.near, end, &open.keyed);
                         tracing::debug!(recording = %facts.id, duration_ms = facts.duration_ms, "recording finished");
                         recordings.push(open.writer.finish(facts)?);
                     }
                 }
                 Action::Discard(recording, why) => {
-                    if let Some(open) = self.open.remove(&recording) {
+                    if let Some(open) = self.open.remove(recording) {
                         open.writer.discard(&why)?;
                     }
                 }

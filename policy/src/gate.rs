@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 use decode::tracker::{CallId, Ending, Event, LegEnd, LegFacts, LegId};
 use decode::{AudioFrame, Party, Side, Timestamp};
-use rustc_hash::FxHashMap;
 
 use crate::outcome::{Direction, Outcome};
 use crate::rules::{Rules, Verdict};
@@ -41,9 +40,23 @@ impl<'a> Cleared<'a> {
     }
 }
 
-/// A recording between its start and its end: counts up from 1 in the order of their starts.
+/// A recording between its start and its end: the leg that it is of, and which one of that leg's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordingKey(u64);
+pub struct RecordingKey {
+    leg: LegId,
+    nth: u8,
+}
+
+impl RecordingKey {
+    /// A small number that no other running recording has: the place of what belongs to it in a plain array.
+    #[must_use]
+    pub fn slot(self) -> usize {
+        self.leg.slot() * RECORDINGS_MAX + usize::from(self.nth)
+    }
+}
+
+/// Recordings of one leg: one for each party that is an extension.
+const RECORDINGS_MAX: usize = 2;
 
 /// What is known of a recording when it starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,23 +109,24 @@ pub enum Action {
 
 /// A leg that was judged.
 struct Judged {
+    leg: LegId,
     verdict: Verdict,
-    recordings: Vec<(RecordingKey, Side)>,
+    recordings: [Option<(RecordingKey, Side)>; RECORDINGS_MAX],
 }
 
 /// The gate. See the module's text.
 pub struct Gate {
     rules: Rules,
-    legs: FxHashMap<LegId, Judged>,
+    /// By the leg's slot: a packet's verdict is found without a search.
+    legs: Vec<Option<Judged>>,
     actions: VecDeque<Action>,
-    next_recording: u64,
 }
 
 impl Gate {
     /// A gate that judges by `rules`.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Gate { rules, legs: FxHashMap::default(), actions: VecDeque::new(), next_recording: 0 }
+        Gate { rules, legs: Vec::new(), actions: VecDeque::new() }
     }
 
     /// Takes an event; then [`poll_action`](Self::poll_action) until it gives `None`.
@@ -140,36 +154,41 @@ impl Gate {
         speaker: Side,
         frame: AudioFrame<'a>,
     ) -> impl Iterator<Item = (RecordingKey, Cleared<'a>)> {
-        self.recordings(leg)
-            .iter()
-            .map(move |&(recording, near)| (recording, Cleared { party: party(speaker, near), frame }))
+        self.recordings(leg).map(move |(recording, near)| (recording, Cleared { party: party(speaker, near), frame }))
     }
 
     /// The running recordings of a leg, each with the side of its extension.
-    #[must_use]
-    pub fn recordings(&self, leg: LegId) -> &[(RecordingKey, Side)] {
-        self.legs.get(&leg).map_or(&[], |judged| &judged.recordings)
+    pub fn recordings(&self, leg: LegId) -> impl Iterator<Item = (RecordingKey, Side)> + use<> {
+        let judged = self.legs.get(leg.slot()).and_then(Option::as_ref).filter(|judged| judged.leg == leg);
+        judged.map_or([None; RECORDINGS_MAX], |judged| judged.recordings).into_iter().flatten()
     }
 
     fn start(&mut self, facts: &LegFacts) {
         let roles = self.rules.site.roles(facts);
         let mut verdict = Verdict::DeviceNotRecorded;
-        let mut recordings = Vec::new();
-        for &near in &roles.extensions {
+        let mut recordings = [None; RECORDINGS_MAX];
+        let mut count = 0;
+        for (&near, place) in roles.extensions.iter().zip(&mut recordings) {
             let extension = self.rules.site.number(facts, near);
             let judged = self.rules.judge(&extension, roles.direction);
             if let Verdict::Record { rule } = &judged {
-                self.next_recording += 1;
-                let recording = RecordingKey(self.next_recording);
-                recordings.push((recording, near));
-                let segment = facts.segment + (recordings.len() - 1) as u32;
+                let recording = RecordingKey { leg: facts.leg, nth: count };
+                *place = Some((recording, near));
+                let segment = facts.segment + u32::from(count);
+                count += 1;
                 let plan =
                     self.plan(recording, segment, near, extension, roles.direction, facts, rule.clone());
                 self.actions.push_back(Action::Start(Box::new(plan)));
             }
             verdict = verdict.or(judged);
         }
-        self.legs.insert(facts.leg, Judged { verdict, recordings });
+        let slot = facts.leg.slot();
+        if self.legs.len() <= slot {
+            self.legs.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.legs.get_mut(slot) {
+            *place = Some(Judged { leg: facts.leg, verdict, recordings });
+        }
     }
 
     #[allow(clippy::too_many_arguments)] // each is one fact of the plan
@@ -206,10 +225,10 @@ impl Gate {
 
     fn end(&mut self, end: &LegEnd) {
         let facts = &end.facts;
-        let judged = self.legs.remove(&facts.leg);
-        let recordings = judged.as_ref().map_or(&[][..], |judged| &judged.recordings);
+        let recordings = self.recordings(facts.leg);
+        let judged = self.legs.get_mut(facts.leg.slot()).and_then(|place| place.take_if(|j| j.leg == facts.leg));
         let discard = facts.answered.is_none() && !self.rules.keep_unanswered;
-        for &(recording, _) in recordings {
+        for (recording, _) in recordings {
             self.actions.push_back(if discard {
                 Action::Discard(recording, "the call was not answered".into())
             } else {

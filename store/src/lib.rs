@@ -6,6 +6,7 @@
 //! them. The layout of everything on disk is in `docs/format.md`.
 //!
 //! Not here: which audio may be kept (`policy`), how payload becomes sound (`decode`).
+#![allow(unexpected_cfgs, reason = "cargo-fuzz builds with `--cfg fuzzing`")]
 
 mod archive;
 mod bytes;
@@ -17,6 +18,9 @@ mod crash;
 mod disk;
 mod error;
 pub mod facts;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod index;
 mod journal;
@@ -30,7 +34,7 @@ mod report;
 mod scribe;
 mod settle;
 mod shared;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod sim;
 mod verify;
 mod wave;

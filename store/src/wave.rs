@@ -281,14 +281,14 @@ impl Footer {
     pub(crate) fn parse(bytes: &[u8], id: RecordingId, path: &str) -> Result<Footer, Error> {
         let bad = || Error::tampered(path, "it does not end as a finished recording does");
         let mut cursor = Cursor::new(bytes);
-        let mut read = || -> Option<(&[u8], u64, [u8; 32], KeyId, [u8; SIGNATURE_LENGTH])> {
+        let mut read = || {
             let (name, len) = (cursor.array::<4>()?, cursor.u32()?);
             let (format, facts_len) = (cursor.u32()?, cursor.u32()?);
-            let (chunks, digest) = (cursor.u64()?, cursor.array()?);
+            let (chunks, digest) = (cursor.u64()?, cursor.array::<32>()?);
             let facts = cursor.take(usize::try_from(facts_len).ok()?)?;
             let padding = cursor.take(facts.len() % 2)?;
             let (sign_name, sign_len) = (cursor.array::<4>()?, cursor.u32()?);
-            let (sign_id, signature) = (cursor.array()?, cursor.array()?);
+            let (sign_id, signature) = (cursor.array::<8>()?, cursor.array::<SIGNATURE_LENGTH>()?);
             let fits = &name == b"ewfx"
                 && len as usize == FACTS_CHUNK_LEN - 8 + facts.len()
                 && format == FORMAT

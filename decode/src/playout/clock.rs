@@ -40,7 +40,7 @@ const NEAR_MS: i64 = 40;
 /// After an arrival gap a delay may differ by this fraction of the gap more: clocks drift while nobody looks.
 const GAP_SLACK: i64 = 1_000;
 /// Clock rate assumed for a format that names none, in Hz.
-const CLOCK_RATE_DEFAULT: u32 = 8_000;
+pub(super) const CLOCK_RATE_DEFAULT: u32 = 8_000;
 
 /// Where [`MediaClock::push`] put a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,7 +290,7 @@ impl MediaClock {
         self.counted().max_by_key(|run| run.media_ns())
     }
 
-    /// The newest run that the packet continues. A run's floor keeps what belongs to the one before it out.
+    /// The run that the packet continues: of those it could, the one whose delay it shares best.
     fn home_of(&self, packet: &Arrival) -> Option<usize> {
         if let Some(run) = self.runs.get(self.latest)
             && run.is_confirmed()
@@ -299,20 +299,23 @@ impl MediaClock {
         {
             return Some(self.latest);
         }
-        let mut alive = 0;
+        let (mut best, mut alive) = (None, 0);
         for (index, run) in self.runs.iter().enumerate().rev().take(SEARCH_MAX) {
             if !run.is_of(packet) {
                 continue;
             }
-            if run.deviation(packet).is_some() {
-                return Some(index);
+            if let Some(off) = run.deviation(packet) {
+                let off = off.saturating_abs();
+                if best.is_none_or(|(least, _)| off < least) {
+                    best = Some((off, index));
+                }
             }
             alive += usize::from(run.is_confirmed());
             if alive == ALIVE_MAX {
                 break;
             }
         }
-        None
+        best.map(|(_, index)| index)
     }
 
     /// Opens a run with a packet that continues none.
@@ -510,6 +513,17 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_from_before_a_pause_that_comes_after_it_stays_before_it() {
+        let mut sender = Sender::new(0, 0.0, 0.0);
+        sender.send(100).skip(PACKET).send(1).wait_ms(300.0).send(1);
+        let at = Timestamp::from_nanos(sender.now as i64);
+        sender.clock.push(at, 1, 16_000, RATE, PACKET);
+        sender.send(100);
+        let ends: Vec<_> = sender.clock.runs().iter().map(|run| (run.first_ticks, run.end_ticks)).collect();
+        assert_eq!(ends, [(0, 16_320), (16_320, 32_480)]);
+    }
+
+    #[test]
     fn a_silence_that_the_timestamp_counts_is_one_run() {
         let mut sender = Sender::new(9, 100.0, 4.0);
         sender.send(250).skip(30 * 60 * RATE).send(250);
@@ -540,7 +554,7 @@ mod tests {
 
     #[test]
     fn a_lone_garbage_packet_moves_nothing() {
-        for garbage in [0, 1 << 30, 1 << 31, u32::MAX - 500_000, 4_000_000] {
+        for garbage in [0, 1 << 30, 1 << 31, u32::MAX - 500_000, 4_000_000, 124_000, 129_000, 60_000] {
             let mut sender = Sender::new(100_000, 0.0, 2.0);
             sender.send(100);
             let at = Timestamp::from_nanos(sender.now as i64);
@@ -573,12 +587,12 @@ mod tests {
 
     #[test]
     fn packets_sent_early_now_and_then_do_not_shift_the_run() {
-        // One in a short run; two next to each other, each 16 s, in a longer one.
+        // One in a short run; two next to each other, each 32 s, in a longer one.
         for (seconds, together, early_ms) in [(4, 1, 60.0), (80, 2, 20.0)] {
             let mut sender = Sender::new(7, 0.0, 1.0);
             for second in 0..seconds {
-                sender.send(if second % 16 == 1 { 50 - together } else { 50 });
-                for _ in 0..if second % 16 == 1 { together } else { 0 } {
+                sender.send(if second % 32 == 1 { 50 - together } else { 50 });
+                for _ in 0..if second % 32 == 1 { together } else { 0 } {
                     sender.arrive(-early_ms);
                     sender.skip(PACKET);
                 }

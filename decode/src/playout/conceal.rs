@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn a_period_follows_itself_without_a_click() {
         // A voice that grows: the end of its last period is much louder than the beginning.
-        let growing = |i: usize| (std::f64::consts::TAU * i as f64 / 80.0).sin() * 2_000.0 * 1.01_f64.powi(i as i32 / 2);
+        let growing = |i: usize| {
+            (std::f64::consts::TAU * i as f64 / 80.0).sin() * 2_000.0 * 1.01_f64.powi(i as i32 / 2)
+        };
         let mut heard: Vec<i16> = (0..420).map(|i| growing(i) as i16).collect();
         let steepest = |samples: &[i16]| {
             samples.windows(2).map(|pair| (i32::from(pair[0]) - i32::from(pair[1])).abs()).max()
@@ -149,7 +151,11 @@ mod tests {
         let before = steepest(&heard);
         let length = heard.len();
         Concealment::begin(&mut heard, 8000).fill(240, &mut heard);
-        assert!(steepest(&heard[length - 40..]) <= before, "{:?} {before:?}", steepest(&heard[length - 40..]));
+        assert!(
+            steepest(&heard[length - 40..]) <= before,
+            "{:?} {before:?}",
+            steepest(&heard[length - 40..])
+        );
     }
 
     #[test]

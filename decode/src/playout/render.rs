@@ -1,7 +1,7 @@
 //! Second pass over a recording: the packets again, now as sound on the measured timeline.
 //!
 //! Owns the order of things in time: which run plays where, two parties side by side, pauses silent. Samples of one
-//! run come from [`super::source`]; here they are laid down, unchanged when the sender's clock agreed with the
+//! run come from `source`; here they are laid down, unchanged when the sender's clock agreed with the
 //! capture's, otherwise read along its slope by cubic interpolation. Where two sources of one party speak at once
 //! (early media of two forks, the change of a source), both are heard: they are added and limited, because evidence
 //! is not to choose. Memory holds the last ten seconds or so, whatever the length of the recording.
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::source::{Formats, Source};
 use super::timeline::{LATE_MAX_MS, Stretch, Timeline, locate, ns_to_samples};
-use crate::media::{AudioFrame, Codec, Party};
+use crate::media::{AudioFrame, Party};
 use crate::time::NS_PER_MS;
 
 /// Length of a full block, in milliseconds.
@@ -25,8 +25,6 @@ const FADE_MS: u32 = 5;
 /// Packets this far behind what has been given out cannot be heard any more, in milliseconds. The rest still teaches
 /// the decoder and the concealment what went before.
 const BEHIND_MS: i64 = 1_000;
-/// What a telephone event's duration field may add to its timestamp (RFC 4733, 2.3.5: 16 bits of ticks).
-const EVENT_DURATION: Range<usize> = 2..4;
 
 /// A stretch of both channels, the next in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +75,12 @@ impl<'t> Renderer<'t> {
             Party::Near => (&mut self.near, near),
             Party::Far => (&mut self.far, far),
         };
-        let Some((run, ticks)) = lane.locate(stretches, frame) else {
+        let found = locate(stretches, lane.hint, frame.at, frame.ssrc, frame.timestamp);
+        let Some((run, ticks)) = found else {
             self.unplayed = self.unplayed.saturating_add(1);
             return;
         };
+        lane.hint = run;
         let behind = ns_to_samples(BEHIND_MS * NS_PER_MS, self.timeline.rate);
         let cursor = i64::try_from(self.cursor).unwrap_or(i64::MAX);
         if let Some(stretch) = stretches.get(run) {
@@ -153,20 +153,6 @@ struct Lane {
 }
 
 impl Lane {
-    /// The run and the tick of a packet.
-    fn locate(&mut self, stretches: &[Stretch], frame: &AudioFrame<'_>) -> Option<(usize, i64)> {
-        if frame.format.codec != Codec::TelephoneEvent {
-            let found = locate(stretches, self.hint, frame.at, frame.ssrc, frame.timestamp)?;
-            self.hint = found.0;
-            return Some(found);
-        }
-        // All packets of an event carry the time of its beginning: the duration says how far it has come.
-        let duration = frame.payload.get(EVENT_DURATION).and_then(|field| field.try_into().ok());
-        let duration = duration.map_or(0, u16::from_be_bytes);
-        let timestamp = frame.timestamp.wrapping_add(u32::from(duration));
-        locate(stretches, self.hint, frame.at, frame.ssrc, timestamp)
-    }
-
     /// Payload bytes in all queues.
     fn waiting(&self) -> usize {
         self.sources.iter().map(|(_, source)| source.waiting()).sum()
@@ -257,7 +243,7 @@ fn curve([a, b, c, d]: [f32; 4], t: f32) -> i16 {
     let value = b + 0.5 * t * (c - a + t * (bend + t * cubic));
     // Far enough above 1 the digits behind the point no longer fit: what remains in the low bits of the float is the
     // rounded value in two's complement. A cast would do the same, one sample at a time.
-    (value.max(-32_768.0).min(32_767.0) + ROUNDING).to_bits() as i16
+    (value.clamp(-32_768.0, 32_767.0) + ROUNDING).to_bits() as i16
 }
 
 /// 1.5 times 2^23: a float of this size has no digits behind the point and zeros in its low 16 bits.
@@ -532,8 +518,7 @@ mod tests {
     fn digits_are_silence_and_no_loss() {
         let mut near = talker();
         near.talk(50);
-        // One key held long enough for the last packets to come far behind the timestamp that all of them carry: each
-        // says how long so far, up to the 8 s that the field can say.
+        // One key held for as long as one event can last; all its packets carry the timestamp of its beginning.
         for i in 1..=400_u16 {
             let duration = i.saturating_mul(160).to_be_bytes();
             near.send(&EVENT, vec![5, 0x0a, duration[0], duration[1]]).freeze_ms(20.0);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::clock::{MediaClock, Run};
+use super::clock::{CLOCK_RATE_DEFAULT, MediaClock, Run};
 use super::completeness::{Rows, second_of};
 use super::gaps::{self, Holes, Span};
 use super::timeline::{GapKind, Stretch, TIMELINE_MAX_S, Timeline, TrackFacts, mark_changes, ns_to_samples};
@@ -147,6 +147,11 @@ impl Survey {
     }
 }
 
+/// The RTP clock of a format, as [`MediaClock`] takes it.
+fn clock_rate(format: &Format) -> u32 {
+    if format.clock_rate == 0 { CLOCK_RATE_DEFAULT } else { format.clock_rate }
+}
+
 /// The length of so many samples, in nanoseconds.
 fn length_ns(samples: u64, rate: u32) -> i64 {
     let ns = u128::from(samples) * NS_PER_S.unsigned_abs() as u128 / u128::from(rate.max(1));
@@ -260,7 +265,7 @@ impl Track {
         let undecodable = spoken && rate == 0;
         let Some(index) = self.source_index(frame) else { return rate };
         let Some(source) = self.sources.get_mut(index) else { return rate };
-        let arrival = source.stream.push(frame.sequence, frame.timestamp, frame.format.clock_rate, frame.at);
+        let arrival = source.stream.push(frame.sequence, frame.timestamp, clock_rate(frame.format), frame.at);
         (source.last_at, source.sequence) = (frame.at, frame.sequence);
         self.rows.count(first_second, frame.at, arrival, undecodable);
         let Arrival::New { missing, late } = arrival else { return rate };
@@ -269,7 +274,7 @@ impl Track {
         if frame.format.codec == Codec::TelephoneEvent {
             return rate;
         }
-        let rtp_rate = frame.format.clock_rate;
+        let rtp_rate = clock_rate(frame.format);
         let known = codec::packet_ticks(frame.format, frame.payload.len()).map(|ticks| ticks.min(rtp_rate));
         let duration = known.unwrap_or(source.duration);
         let ticks = self.clock.push(frame.at, frame.ssrc, frame.timestamp, rtp_rate, duration).ticks;
@@ -310,7 +315,7 @@ impl Track {
             ssrc: frame.ssrc,
             stream: Stream::new(frame.sequence),
             next_ticks: None,
-            duration: frame.format.clock_rate / 50,
+            duration: clock_rate(frame.format) / 50,
             sequence: frame.sequence,
             newest: None,
             missing: 0,
@@ -361,7 +366,7 @@ impl Source {
             return;
         };
         let hole = ticks.start.saturating_sub(next);
-        if hole < -2 * i64::from(frame.format.clock_rate) {
+        if hole < -2 * i64::from(clock_rate(frame.format)) {
             // The timestamps restarted: what lies between is no hole of one axis.
             self.next_ticks = Some(ticks.end);
         } else if late || hole < 0 {

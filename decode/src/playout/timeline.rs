@@ -10,7 +10,8 @@ use crate::time::{NS_PER_MS, NS_PER_S, Timestamp};
 
 /// Longest timeline, in seconds (8 days); what a damaged capture clock says beyond is cut off.
 pub const TIMELINE_MAX_S: i64 = 8 * 86_400;
-/// How long after its place on the timeline a packet may arrive and still be played, in milliseconds.
+/// How long after its place on the timeline a packet may arrive and still be played, in milliseconds. More than the
+/// 8.2 s for which the packets of one telephone event carry the same timestamp (RFC 4733, 2.3.5).
 pub const LATE_MAX_MS: i64 = 10_000;
 /// How long before its place on the timeline a packet may arrive, in milliseconds: jitter of the map itself.
 pub(super) const EARLY_MAX_MS: i64 = 200;

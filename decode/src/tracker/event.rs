@@ -23,6 +23,12 @@ impl LegId {
     pub fn serial(self) -> u64 {
         self.serial
     }
+
+    /// A small number that no other running leg has: the place of what belongs to it in a plain array.
+    #[must_use]
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
 }
 
 impl fmt::Display for LegId {

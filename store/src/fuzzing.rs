@@ -1,0 +1,42 @@
+//! Doors for the fuzzer into what reads bytes that anybody may have written. Compiled for it alone (`--cfg fuzzing`).
+
+use std::sync::Arc;
+
+use decode::Timestamp;
+
+use crate::disk::Disk;
+use crate::journal::{self, JOURNAL_DIR, Replayed};
+use crate::layout::Layout;
+use crate::record::Content;
+use crate::sim::SimDisk;
+use crate::wave::RECORDINGS_DIR;
+
+/// Takes the bytes for a recording's file: header, frames, footer, as far as they go without a key.
+pub fn file(bytes: &[u8]) {
+    let disk = disk_with(RECORDINGS_DIR, "recordings/a.wav", bytes);
+    if let Ok(layout) = Layout::read(&*disk, "recordings/a.wav") {
+        let walk = layout.walk(&*disk).expect("a disk in memory reads");
+        assert!(walk.end <= bytes.len() as u64);
+        let hash = layout.hash_to(&*disk, walk.end);
+        assert!(hash.is_ok());
+    }
+}
+
+/// Takes the bytes for the content of an opened chunk.
+pub fn records(bytes: &[u8]) {
+    let content = Content::parse(bytes, Timestamp::from_millis(0));
+    let errors = content.records().filter(Result::is_err).count();
+    assert!(errors <= 1);
+}
+
+/// Takes the bytes for a journal that a crash left.
+pub fn replay(bytes: &[u8]) {
+    let disk = disk_with(JOURNAL_DIR, &journal::path_of(1), bytes);
+    let _ = journal::replay(&*disk, 1, &mut Replayed::default());
+}
+
+fn disk_with(folder: &str, path: &str, bytes: &[u8]) -> Arc<SimDisk> {
+    let disk = SimDisk::new();
+    disk.create_dir(folder).and_then(|()| disk.write_at(path, 0, bytes)).expect("a disk in memory takes all");
+    disk
+}
