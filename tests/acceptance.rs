@@ -27,7 +27,8 @@ fn shared() -> Option<PathBuf> {
 
 /// The rows of the table in `docs/acceptance.md`: capture and kind of difference.
 fn explained() -> BTreeSet<(String, String)> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/acceptance.md")).expect("the table");
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/acceptance.md"))
+        .expect("the table");
     text.lines()
         .filter_map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -41,11 +42,11 @@ fn explained() -> BTreeSet<(String, String)> {
 fn file_of(captures: &Path, entry: &Value) -> PathBuf {
     let file = entry["file"].as_str().expect("a file");
     let stem = Path::new(file).file_stem().expect("a name").to_string_lossy().into_owned();
-    let converted = captures.join("files").join(format!("{}.converted.pcap", stem.split_once('_').expect("S000_name").1));
-    let snoop = captures.join("files").join(format!(
-        "{}.snoop.converted.pcap",
-        stem.split_once('_').expect("S000_name").1
-    ));
+    let converted =
+        captures.join("files").join(format!("{}.converted.pcap", stem.split_once('_').expect("S000_name").1));
+    let snoop = captures
+        .join("files")
+        .join(format!("{}.snoop.converted.pcap", stem.split_once('_').expect("S000_name").1));
     [converted, snoop].into_iter().find(|path| path.exists()).unwrap_or_else(|| captures.join(file))
 }
 
@@ -95,7 +96,12 @@ fn differences(captures: &Path, entry: &Value) -> Vec<(&'static str, String)> {
     found
 }
 
-fn compare_call(call: &Value, rows: &[&Value], recordings: &[Value], found: &mut Vec<(&'static str, String)>) {
+fn compare_call(
+    call: &Value,
+    rows: &[&Value],
+    recordings: &[Value],
+    found: &mut Vec<(&'static str, String)>,
+) {
     let id = call["call_id"].as_str().expect("a Call-ID");
     if rows.len() > 1 {
         found.push(("legs", format!("{id}: {} legs under one Call-ID", rows.len())));
@@ -106,20 +112,25 @@ fn compare_call(call: &Value, rows: &[&Value], recordings: &[Value], found: &mut
     }
     let first = rows.iter().min_by_key(|row| row["started"].to_string()).expect("a row");
     for (ours, user, host) in [("from", "from_user", "from_host"), ("to", "to_user", "to_host")] {
-        let theirs = [user, host].into_iter().filter_map(|key| call[key].as_str()).find(|text| !text.is_empty());
+        let theirs =
+            [user, host].into_iter().filter_map(|key| call[key].as_str()).find(|text| !text.is_empty());
         if first[ours].as_str() != theirs {
             found.push(("parties", format!("{id}: {} and not {theirs:?}", first[ours])));
         }
     }
     let streams = call["rtp_streams_of_call"].as_array().cloned().unwrap_or_default();
-    let ids: BTreeSet<&str> =
-        rows.iter().flat_map(|row| row["recordings"].as_array().expect("a list")).filter_map(Value::as_str).collect();
+    let ids: BTreeSet<&str> = rows
+        .iter()
+        .flat_map(|row| row["recordings"].as_array().expect("a list"))
+        .filter_map(Value::as_str)
+        .collect();
     let tracks: Vec<&Value> = recordings
         .iter()
         .filter(|r| r["id"].as_str().is_some_and(|id| ids.contains(id)))
         .flat_map(|r| r["tracks"].as_array().expect("tracks"))
         .collect();
-    let sum = |values: &mut dyn Iterator<Item = Option<u64>>| values.map(Option::unwrap_or_default).sum::<u64>();
+    let sum =
+        |values: &mut dyn Iterator<Item = Option<u64>>| values.map(Option::unwrap_or_default).sum::<u64>();
     let theirs = sum(&mut streams.iter().map(|s| s["packets"].as_u64()));
     let ours = sum(&mut tracks.iter().map(|t| t["packets"].as_u64()));
     if ours != theirs {
@@ -127,8 +138,11 @@ fn compare_call(call: &Value, rows: &[&Value], recordings: &[Value], found: &mut
         return;
     }
     for stream in &streams {
-        let ssrc = stream["ssrc"].as_str().and_then(|s| u64::from_str_radix(s.trim_start_matches("0x"), 16).ok());
-        let Some(track) = tracks.iter().find(|t| t["ssrcs"].as_array().is_some_and(|list| list.iter().any(|s| s.as_u64() == ssrc)))
+        let ssrc =
+            stream["ssrc"].as_str().and_then(|s| u64::from_str_radix(s.trim_start_matches("0x"), 16).ok());
+        let Some(track) = tracks
+            .iter()
+            .find(|t| t["ssrcs"].as_array().is_some_and(|list| list.iter().any(|s| s.as_u64() == ssrc)))
         else {
             found.push(("streams", format!("{id}: no {}", stream["ssrc"])));
             continue;
@@ -158,7 +172,8 @@ fn real_captures_are_as_an_independent_tool_found_them() {
     let Some(shared) = shared() else { return };
     let captures = shared.join("captures");
     let manifest: Vec<Value> =
-        serde_json::from_slice(&fs::read(captures.join("manifest.json")).expect("the manifest")).expect("JSON");
+        serde_json::from_slice(&fs::read(captures.join("manifest.json")).expect("the manifest"))
+            .expect("JSON");
     assert!(manifest.len() > 100, "{} captures", manifest.len());
     let explained = explained();
     let mut differing = BTreeSet::new();
@@ -207,7 +222,9 @@ fn torture_messages_are_calls_or_not() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for kind in ["valid", "invalid"] {
-        for entry in fs::read_dir(shared.join("captures/corpora/rfc4475_torture").join(kind)).expect("the corpus") {
+        for entry in
+            fs::read_dir(shared.join("captures/corpora/rfc4475_torture").join(kind)).expect("the corpus")
+        {
             let path = entry.expect("an entry").path();
             let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
             // One file of the collection is no message of the RFC.
@@ -231,14 +248,26 @@ fn torture_messages_are_calls_or_not() {
 
 /// One UDP datagram in a capture of raw IP.
 fn datagram_capture(payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 20, 192, 0, 2, 10, 0x13, 0xc4, 0x13, 0xc4];
+    let mut packet =
+        vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 20, 192, 0, 2, 10, 0x13, 0xc4, 0x13, 0xc4];
     packet.extend((8 + payload.len() as u16).to_be_bytes());
     packet.extend([0, 0]);
     packet.extend(payload);
     let total = packet.len() as u16;
     packet[2..4].copy_from_slice(&total.to_be_bytes());
     let mut file = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101, 1_772_442_000, 0, packet.len() as u32, packet.len() as u32] {
+    for word in [
+        0xa1b2_c3d4_u32,
+        0x0004_0002,
+        0,
+        0,
+        65_535,
+        101,
+        1_772_442_000,
+        0,
+        packet.len() as u32,
+        packet.len() as u32,
+    ] {
         file.extend(word.to_le_bytes());
     }
     file.extend(packet);

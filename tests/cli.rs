@@ -25,7 +25,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 /// An archive with a few recordings.
 fn filled() -> Bench {
     let bench = Bench::new();
-    let scenario = Scenario { calls: 3, talk_ms: 2_000, direction: Direction::Inbound, ..Scenario::default() };
+    let scenario =
+        Scenario { calls: 3, talk_ms: 2_000, direction: Direction::Inbound, ..Scenario::default() };
     let (capture, _) = bench.capture("calls.pcap", &scenario);
     bench.record(&capture);
     bench
@@ -41,20 +42,61 @@ fn a_recording_has_the_fields_of_the_contract() {
     let bench = filled();
     let row = bench.run(&["archive", "list", "--json", "--limit", "1"]).expect_code(0).json().remove(0);
     for field in [
-        "id", "call", "segment", "state", "source", "extension", "extension_name", "outside_number", "other_party",
-        "direction", "started", "answered", "ended", "duration_ms", "ring_ms", "hold_ms", "talk_ms", "tracks", "pauses",
-        "holds", "dtmf", "user", "agent", "account_code", "hunt_group", "trunk", "ddi", "tags", "held", "bytes",
-        "sha256", "signature",
+        "id",
+        "call",
+        "segment",
+        "state",
+        "source",
+        "extension",
+        "extension_name",
+        "outside_number",
+        "other_party",
+        "direction",
+        "started",
+        "answered",
+        "ended",
+        "duration_ms",
+        "ring_ms",
+        "hold_ms",
+        "talk_ms",
+        "tracks",
+        "pauses",
+        "holds",
+        "dtmf",
+        "user",
+        "agent",
+        "account_code",
+        "hunt_group",
+        "trunk",
+        "ddi",
+        "tags",
+        "held",
+        "bytes",
+        "sha256",
+        "signature",
     ] {
         assert!(row.get(field).is_some(), "{field} is missing in {row}");
     }
     for field in [
-        "party", "codec", "clock_rate", "ssrcs", "packets", "lost_network", "lost_capture", "reordered", "duplicates",
-        "jitter_ms", "mos", "skew_ppm",
+        "party",
+        "codec",
+        "clock_rate",
+        "ssrcs",
+        "packets",
+        "lost_network",
+        "lost_capture",
+        "reordered",
+        "duplicates",
+        "jitter_ms",
+        "mos",
+        "skew_ppm",
     ] {
         assert!(row["tracks"][0].get(field).is_some(), "{field} is missing in a track");
     }
-    assert_eq!((&row["state"], &row["source"], &row["signature"]), (&"complete".into(), &"mirror".into(), &"valid".into()));
+    assert_eq!(
+        (&row["state"], &row["source"], &row["signature"]),
+        (&"complete".into(), &"mirror".into(), &"valid".into())
+    );
     assert_eq!((&row["direction"], &row["tracks"][0]["party"]), (&"inbound".into(), &"near".into()));
 }
 
@@ -62,16 +104,27 @@ fn a_recording_has_the_fields_of_the_contract() {
 fn outcomes_add_up_to_the_calls_seen() {
     let bench = Bench::new();
     for (name, ending) in [("a", Ending::Bye), ("b", Ending::Cancelled), ("c", Ending::Busy)] {
-        let (capture, _) = bench.capture(name, &Scenario { calls: 3, ending, talk_ms: 1_000, ..Scenario::default() });
+        let (capture, _) =
+            bench.capture(name, &Scenario { calls: 3, ending, talk_ms: 1_000, ..Scenario::default() });
         bench.record(&capture);
     }
-    let (capture, _) = bench.capture("d", &Scenario { rtp_only: true, talk_ms: 1_000, ..Scenario::default() });
+    let (capture, _) =
+        bench.capture("d", &Scenario { rtp_only: true, talk_ms: 1_000, ..Scenario::default() });
     bench.record(&capture);
     let summary = bench.run(&["calls", "--summary", "--json"]).expect_code(0).json().remove(0);
     let count = |key: &str| summary[key].as_u64().unwrap_or_else(|| panic!("{key} in {summary}"));
     let outcomes = [
-        "recorded", "excluded", "device_not_recorded", "internal_excluded", "no_channel", "not_answered", "paused",
-        "no_media", "undecryptable", "malformed", "running",
+        "recorded",
+        "excluded",
+        "device_not_recorded",
+        "internal_excluded",
+        "no_channel",
+        "not_answered",
+        "paused",
+        "no_media",
+        "undecryptable",
+        "malformed",
+        "running",
     ];
     assert_eq!(outcomes.iter().map(|key| count(key)).sum::<u64>(), count("seen"));
     assert_eq!((count("recorded"), count("not_answered"), count("unannounced_rtp")), (3, 6, 2));
@@ -98,7 +151,9 @@ fn no_payload_stands_in_the_archive_in_clear() {
     assert!(all.len() > 5);
     for path in all {
         let bytes = fs::read(&path).expect("a file of the archive");
-        let found = bytes.windows(8).position(|window| runs.contains(window) && window.iter().any(|&b| b != window[0]));
+        let found = bytes
+            .windows(8)
+            .position(|window| runs.contains(window) && window.iter().any(|&b| b != window[0]));
         assert_eq!(found, None, "payload in clear in {}", path.display());
     }
 }
@@ -115,7 +170,9 @@ fn one_flipped_bit_is_found_and_named() {
     fs::write(&recording, bytes).expect("writes");
     let run = bench.run(&["archive", "verify"]).expect_code(5);
     assert!(run.stdout().contains(&id), "{}", run.stdout());
-    let run = bench.run(&["archive", "export", &id, "-o", bench.path("x.wav").to_str().expect("a path")]).expect_code(5);
+    let run = bench
+        .run(&["archive", "export", &id, "-o", bench.path("x.wav").to_str().expect("a path")])
+        .expect_code(5);
     assert!(!bench.path("x.wav").exists() && run.stderr().lines().count() == 1, "{}", run.stderr());
 }
 
@@ -157,7 +214,9 @@ fn exports_have_the_form_that_was_asked_for() {
     }
     let stdout = bench.run(&["archive", "export", id, "-o", "-"]).expect_code(0).0.stdout;
     assert_eq!(stdout, export("a.wav", &[]));
-    bench.run(&["archive", "export", id, "-o", &out("d.wav"), "--format", "gsm", "--channels", "stereo"]).expect_code(2);
+    bench
+        .run(&["archive", "export", id, "-o", &out("d.wav"), "--format", "gsm", "--channels", "stereo"])
+        .expect_code(2);
 }
 
 #[test]
@@ -218,7 +277,8 @@ fn what_is_no_capture_is_said_in_one_line() {
 #[test]
 fn a_cut_capture_is_recorded_up_to_the_cut() {
     let bench = Bench::new();
-    let (capture, _) = bench.capture("calls.pcap", &Scenario { calls: 2, talk_ms: 3_000, ..Scenario::default() });
+    let (capture, _) =
+        bench.capture("calls.pcap", &Scenario { calls: 2, talk_ms: 3_000, ..Scenario::default() });
     let bytes = fs::read(&capture).expect("a capture");
     fs::write(&capture, &bytes[..bytes.len() / 2 + 5]).expect("writes");
     let run = bench.run(&["record", "--json", "-r", capture.to_str().expect("a path")]).expect_code(3);
@@ -233,7 +293,8 @@ fn captures_without_calls_end_quietly() {
     let empty = bench.path("zero.pcap");
     fs::write(&empty, xtask::pcap::file_bytes(&[], xtask::pcap::Container::Pcap)).expect("writes");
     assert_eq!(bench.record(&empty)["seen"], 0);
-    let (short, _) = bench.capture("snap.pcap", &Scenario { snaplen: 96, talk_ms: 1_000, ..Scenario::default() });
+    let (short, _) =
+        bench.capture("snap.pcap", &Scenario { snaplen: 96, talk_ms: 1_000, ..Scenario::default() });
     let summary = bench.record(&short);
     assert_eq!(summary["seen"].as_u64(), outcome_sum(&summary));
 }
@@ -245,7 +306,8 @@ fn outcome_sum(summary: &Value) -> Option<u64> {
 #[test]
 fn captures_come_gzipped_by_pipe_and_in_any_order() {
     let plain = Bench::new();
-    let (capture, truth) = plain.capture("calls.pcap", &Scenario { calls: 4, talk_ms: 3_000, ..Scenario::default() });
+    let (capture, truth) =
+        plain.capture("calls.pcap", &Scenario { calls: 4, talk_ms: 3_000, ..Scenario::default() });
     plain.record(&capture);
     let bytes = fs::read(&capture).expect("a capture");
 
@@ -263,7 +325,8 @@ fn captures_come_gzipped_by_pipe_and_in_any_order() {
     assert_eq!(split.run(&words).expect_code(0).json()[0]["recorded"], truth.len());
     let lengths = |bench: &Bench| {
         let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
-        let mut lengths: Vec<_> = rows.iter().map(|r| (r["extension"].to_string(), r["duration_ms"].clone())).collect();
+        let mut lengths: Vec<_> =
+            rows.iter().map(|r| (r["extension"].to_string(), r["duration_ms"].clone())).collect();
         lengths.sort_by(|a, b| a.0.cmp(&b.0));
         lengths
     };
@@ -288,7 +351,8 @@ fn captures_come_gzipped_by_pipe_and_in_any_order() {
 #[test]
 fn a_filter_in_tcpdumps_words_leaves_the_rest_out() {
     let bench = Bench::new();
-    let (capture, _) = bench.capture("calls.pcap", &Scenario { calls: 1, talk_ms: 1_000, ..Scenario::default() });
+    let (capture, _) =
+        bench.capture("calls.pcap", &Scenario { calls: 1, talk_ms: 1_000, ..Scenario::default() });
     let path = capture.to_str().expect("a path");
     let run = bench.run(&["record", "--json", "-r", path, "--", "not", "port", "5060"]).expect_code(0);
     assert_eq!((&run.json()[0]["sip_messages"], &run.json()[0]["unannounced_rtp"]), (&0.into(), &2.into()));
@@ -309,7 +373,8 @@ fn archives_that_cannot_be_used_say_why() {
     }
     let manifest = bench.archive().join("archive.json");
     let text = fs::read_to_string(&manifest).expect("archive.json");
-    let newer = text.replacen("\"format\":1", "\"format\":99", 1).replacen("\"format\": 1", "\"format\": 99", 1);
+    let newer =
+        text.replacen("\"format\":1", "\"format\":99", 1).replacen("\"format\": 1", "\"format\": 99", 1);
     assert_ne!(text, newer);
     fs::write(&manifest, newer).expect("writes");
     let run = bench.run(&["archive", "list"]).expect_code(1);
@@ -368,11 +433,13 @@ fn words_that_are_off_are_said_with_what_would_be_right() {
 #[test]
 fn configuration_decides_what_is_recorded() {
     let bench = Bench::new();
-    let (capture, _) = bench.capture("calls.pcap", &Scenario { calls: 4, talk_ms: 1_000, ..Scenario::default() });
+    let (capture, _) =
+        bench.capture("calls.pcap", &Scenario { calls: 4, talk_ms: 1_000, ..Scenario::default() });
     let config = bench.path("earwitness.toml");
     fs::write(&config, "[record]\ndevices = \"2001-2002\"\n").expect("writes");
     let (config, capture) = (config.display().to_string(), capture.display().to_string());
-    let summary = bench.run(&["record", "--json", "-c", &config, "-r", &capture]).expect_code(0).json().remove(0);
+    let summary =
+        bench.run(&["record", "--json", "-c", &config, "-r", &capture]).expect_code(0).json().remove(0);
     assert_eq!((&summary["recorded"], &summary["device_not_recorded"]), (&2.into(), &2.into()));
     fs::write(&config, "[record]\ndevises = 1\n").expect("writes");
     let run = bench.run(&["record", "-c", &config, "-r", &capture]).expect_code(78);

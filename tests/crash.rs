@@ -72,7 +72,9 @@ fn a_kill_costs_at_most_a_second_of_each_call() {
         assert_eq!(bench.run(&["archive", "check"]).expect_code(0).stdout().trim(), "no problems");
         let exports = bench.exports();
         for sent in &traffic.truth {
-            let Some(answer_ns) = sent.answer_ns.filter(|&ns| until_ns - ns > LOST_MS_MAX * 1_000_000) else { continue };
+            let Some(answer_ns) = sent.answer_ns.filter(|&ns| until_ns - ns > LOST_MS_MAX * 1_000_000) else {
+                continue;
+            };
             let row = rows
                 .iter()
                 .find(|row| row["sip_call_ids"][0] == sent.call_id.as_str())
@@ -90,7 +92,10 @@ fn a_kill_costs_at_most_a_second_of_each_call() {
             );
             let purity = xtask::tones::purity(&audio.channels[0], 8000, f64::from(sent.near.tone_hz));
             // Its loudness changes by the second, which costs a pure tone up to a tenth of its share.
-            assert!(length_ms < 500 || purity > 0.8, "kill {kill}: {length_ms} ms of {had_ms} ms, purity {purity}");
+            assert!(
+                length_ms < 500 || purity > 0.8,
+                "kill {kill}: {length_ms} ms of {had_ms} ms, purity {purity}"
+            );
         }
     }
 }

@@ -92,7 +92,10 @@ fn early_media_late_offer_moved_ports_and_changed_sources() {
     let shapes = Scenario { calls: 20, move_port: true, change_ssrc: true, ..hundred_calls() };
     records_right(&shapes, tight());
     records_right(&Scenario { late_offer: true, ..shapes.clone() }, tight());
-    records_right(&Scenario { calls_per_line: 3, talk_ms: 2_500, ..Scenario { calls: 20, ..hundred_calls() } }, tight());
+    records_right(
+        &Scenario { calls_per_line: 3, talk_ms: 2_500, ..Scenario { calls: 20, ..hundred_calls() } },
+        tight(),
+    );
 }
 
 #[test]
@@ -130,7 +133,8 @@ fn two_clocks_that_drift_stay_aligned() {
     // By its own clock each party spoke 48 ms longer or shorter than the capture clock saw: on the common timeline both
     // have the same length.
     for (id, audio) in bench.exports() {
-        let wall_ms = truth[0].near.sent_ns.map(|(first, last)| (last - first) / 1_000_000 + 20).expect("sent");
+        let wall_ms =
+            truth[0].near.sent_ns.map(|(first, last)| (last - first) / 1_000_000 + 20).expect("sent");
         let length_ms = (audio.channels[0].len() * 1000 / audio.rate as usize) as i64;
         assert!((length_ms - wall_ms).abs() <= 25, "{id}: {length_ms} ms of {wall_ms} ms");
         // The loudness of both parties changes at each second of their audio; at the end both still change together.
@@ -138,12 +142,19 @@ fn two_clocks_that_drift_stay_aligned() {
         let levels: Vec<Vec<f64>> =
             audio.channels.iter().map(|c| xtask::tones::levels_by_second(c, audio.rate)).collect();
         let steps: Vec<f64> = levels.iter().map(|l| l[last] - l[last - 1]).collect();
-        assert!(steps.iter().all(|step| step.abs() > 4.0), "{id}: loudness no longer changes by the second: {steps:?}");
+        assert!(
+            steps.iter().all(|step| step.abs() > 4.0),
+            "{id}: loudness no longer changes by the second: {steps:?}"
+        );
         assert_eq!(steps[0] > 0.0, steps[1] > 0.0, "{id}: the parties have drifted apart");
     }
     for row in bench.run(&["archive", "list", "--json"]).expect_code(0).json() {
-        let skew: Vec<f64> =
-            row["tracks"].as_array().expect("tracks").iter().map(|t| t["skew_ppm"].as_f64().expect("a number")).collect();
+        let skew: Vec<f64> = row["tracks"]
+            .as_array()
+            .expect("tracks")
+            .iter()
+            .map(|t| t["skew_ppm"].as_f64().expect("a number"))
+            .collect();
         assert!((skew[0] - 400.0).abs() < 40.0 && (skew[1] + 400.0).abs() < 40.0, "{skew:?}");
     }
 }

@@ -30,9 +30,14 @@ fn every_capture_replays_as_expected() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let mut wrong = Vec::new();
     for case in cases {
-        let output = common::earwitness().arg("replay").args(captures(&case)).output().expect("the program runs");
+        let output =
+            common::earwitness().arg("replay").args(captures(&case)).output().expect("the program runs");
         let name = case.file_name().expect("a name").to_string_lossy().into_owned();
-        assert!(matches!(output.status.code(), Some(0 | 3)), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            matches!(output.status.code(), Some(0 | 3)),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let got = String::from_utf8(output.stdout).expect("text");
         let expect = case.join("expect.txt");
         if update {
@@ -47,6 +52,7 @@ fn every_capture_replays_as_expected() {
 #[test]
 fn the_same_capture_replays_to_the_same_bytes() {
     let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps/reused-ports/capture.pcap");
-    let replay = || common::earwitness().arg("replay").arg(&capture).output().expect("the program runs").stdout;
+    let replay =
+        || common::earwitness().arg("replay").arg(&capture).output().expect("the program runs").stdout;
     assert_eq!(replay(), replay());
 }

@@ -154,7 +154,8 @@ impl Gate {
         speaker: Side,
         frame: AudioFrame<'a>,
     ) -> impl Iterator<Item = (RecordingKey, Cleared<'a>)> {
-        self.recordings(leg).map(move |(recording, near)| (recording, Cleared { party: party(speaker, near), frame }))
+        self.recordings(leg)
+            .map(move |(recording, near)| (recording, Cleared { party: party(speaker, near), frame }))
     }
 
     /// The running recordings of a leg, each with the side of its extension.
@@ -226,7 +227,8 @@ impl Gate {
     fn end(&mut self, end: &LegEnd) {
         let facts = &end.facts;
         let recordings = self.recordings(facts.leg);
-        let judged = self.legs.get_mut(facts.leg.slot()).and_then(|place| place.take_if(|j| j.leg == facts.leg));
+        let judged =
+            self.legs.get_mut(facts.leg.slot()).and_then(|place| place.take_if(|j| j.leg == facts.leg));
         let discard = facts.answered.is_none() && !self.rules.keep_unanswered;
         for (recording, _) in recordings {
             self.actions.push_back(if discard {

@@ -21,6 +21,8 @@ use crate::tables;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes of frames that may wait between the capture threads and the recorder: 0.7 s of a full gigabit port.
 const RING_BYTES: usize = 64 * 1024 * 1024;
+/// How often a busy source is asked what it dropped.
+const DROPS_CHECK_FRAMES: u64 = 4096;
 /// Recordings listed at the end; more are told as a number.
 const LISTED_MAX: usize = 40;
 
@@ -101,21 +103,20 @@ fn walk(
 ) -> Result<Vec<String>, Failure> {
     let mut troubles = Vec::new();
     let mut dropped = 0;
+    let mut frames: u64 = 0;
     while !stop.load(Ordering::Relaxed) {
         match source.advance_within(PATIENCE) {
             Ok(Advance::Frame) => {
                 if let Some(frame) = source.frame() {
                     recorder.handle_frame(&frame)?;
                 }
+                frames += 1;
+                if frames.is_multiple_of(DROPS_CHECK_FRAMES) {
+                    charge_drops(source, recorder, &mut dropped)?;
+                }
             }
             Ok(Advance::Idle) => {
-                let counters = source.counters();
-                let now_dropped =
-                    counters.dropped_kernel + counters.dropped_interface + counters.dropped_ring;
-                if now_dropped > dropped {
-                    recorder.note_drops(now_dropped - dropped)?;
-                    dropped = now_dropped;
-                }
+                charge_drops(source, recorder, &mut dropped)?;
                 recorder.handle_timeout(clock::now())?;
             }
             Ok(Advance::End) => break,
@@ -123,6 +124,21 @@ fn walk(
         }
     }
     Ok(troubles)
+}
+
+/// Frames that the kernel, the adapter or the ring dropped since the last look are charged to the calls that run now.
+fn charge_drops(
+    source: &dyn FrameSource,
+    recorder: &mut Recorder<'_>,
+    before: &mut u64,
+) -> Result<(), Failure> {
+    let counters = source.counters();
+    let dropped = counters.dropped_kernel + counters.dropped_interface + counters.dropped_ring;
+    if dropped > *before {
+        recorder.note_drops(dropped - *before)?;
+        *before = dropped;
+    }
+    Ok(())
 }
 
 fn print_report(args: &cli::Record, archive: &Archive, report: &Report) -> Result<(), Failure> {

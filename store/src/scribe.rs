@@ -38,7 +38,7 @@ const JOURNAL_PER_CALL: u64 = 128 * 1024;
 /// Sealed chunks that may wait for the disk, counted in commands; then writers wait.
 const COMMANDS_MAX: usize = 1024;
 /// Journaled bytes that may wait for the sync before their files are written; then it comes early.
-const PENDING_BYTES_MAX: usize = 16 << 20;
+const PENDING_BYTES_MAX: usize = 8 << 20;
 /// Lines for the ledger kept in memory while the disk is full; one more ends the session.
 const WAITING_LINES_MAX: usize = 100_000;
 /// Chunk buffers kept for reuse.
@@ -95,7 +95,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64) -> Result<Handle, Error> {
         pending_bytes: 0,
         tasks,
         pool: pool_in,
-        shred_due: None,
+        rotate_due: None,
         full_since: None,
         keep_journals: false,
     };
@@ -162,8 +162,8 @@ struct Scribe {
     pending_bytes: usize,
     tasks: Sender<Task>,
     pool: Sender<Vec<u8>>,
-    /// When the journals that hold the key of a discarded recording must go.
-    shred_due: Option<Instant>,
+    /// When the journal must go although it is not long: it holds the key of a discarded recording, or the disk is full.
+    rotate_due: Option<Instant>,
     /// Since when the disk is full.
     full_since: Option<Instant>,
     /// Something that the journal holds could not be written to its file: only a replay mends that.
@@ -175,7 +175,7 @@ impl Scribe {
     fn run(&mut self, inbox: &Receiver<Command>) -> Option<Sender<Result<(), Error>>> {
         loop {
             let deadline =
-                [self.journal.unsynced.map(|at| at + SYNC_INTERVAL), self.shred_due, self.full_retry()];
+                [self.journal.unsynced.map(|at| at + SYNC_INTERVAL), self.rotate_due, self.full_retry()];
             let command = match deadline.into_iter().flatten().min() {
                 Some(deadline) => inbox.recv_deadline(deadline),
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -205,8 +205,8 @@ impl Scribe {
         // With many calls each journal is longer, so that a checkpoint is not all syncing.
         let long = self.shared.tuning.journal_max.max(self.running.len() as u64 * JOURNAL_PER_CALL);
         let long = self.journal.len >= long;
-        if long || self.shred_due.is_some_and(|due| now >= due) {
-            self.shred_due = None;
+        if long || self.rotate_due.is_some_and(|due| now >= due) {
+            self.rotate_due = None;
             let _ = self.rotate();
         }
         if self.full_retry().is_some_and(|at| now >= at) {
@@ -249,6 +249,10 @@ impl Scribe {
         if known != Some(offset) || open.failed.is_set() {
             // An earlier write of this recording failed; what comes after it would leave a hole.
             return;
+        }
+        if self.full_since.is_some() {
+            // What room is left is for the ends of recordings.
+            return self.fail(open, Error::Full { path: self.shared.root.clone() });
         }
         match (self.commit(entry, Some(open), None), self.running.get_mut(&open.id)) {
             (Ok(()), Some(running)) => {
@@ -345,7 +349,7 @@ impl Scribe {
         self.ledger_ends.insert(ledger, end);
         self.touched.insert(open.path.clone());
         // The header, key and all, also stands in a journal.
-        self.shred_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
+        self.rotate_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
         self.settle()?;
         match self.shared.disk.len(&open.path) {
             Ok(None) => Ok(()),
@@ -522,6 +526,8 @@ impl Scribe {
     fn give_reserve(&mut self) {
         if self.full_since.is_none() {
             tracing::error!(archive = %self.shared.root.display(), "the disk is full: running recordings are ended");
+            // What the journal holds is in the files too; without it there is room again for a while.
+            self.rotate_due = Some(Instant::now());
         }
         self.shared.full.store(true, Ordering::Release);
         self.full_since = Some(Instant::now());

@@ -15,13 +15,14 @@ use crate::{Error, RecordingId, Row};
 pub(crate) struct Tuning {
     /// Bytes of journal after which a new one is begun and the files are brought to disk.
     pub(crate) journal_max: u64,
-    /// Bytes kept aside so that running recordings can be ended when the disk is full.
+    /// Bytes kept aside so that running recordings can be ended when the disk is full: what is journaled and not yet in
+    /// the files (at most 8 MiB), and some kilobytes for each end.
     pub(crate) reserve: u64,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Tuning { journal_max: 64 << 20, reserve: 8 << 20 }
+        Tuning { journal_max: 64 << 20, reserve: 24 << 20 }
     }
 }
 

@@ -323,3 +323,88 @@ pub(crate) fn id_of(path: &str) -> Option<RecordingId> {
 pub(crate) fn digest_text(digest: &[u8; 32]) -> String {
     hex(digest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decode::Timestamp;
+    use proptest::prelude::*;
+
+    fn facts(id: RecordingId) -> RecordingFacts {
+        let json = serde_json::json!({
+            "id": id, "call": "c", "segment": 1, "state": "recording", "source": "mirror", "extension": "1001",
+            "direction": "inbound", "started": id.started(), "duration_ms": 0, "ring_ms": 0, "hold_ms": 0, "talk_ms": 0,
+            "tracks": [], "pauses": [], "holds": [], "dtmf": [], "tags": [], "held": false, "sip_call_ids": [],
+            "rule": "all"
+        });
+        serde_json::from_value(json).expect("facts")
+    }
+
+    fn head() -> Head {
+        let id = RecordingId::from_parts(Timestamp::from_millis(1_795_000_000_000), [7; 10]);
+        let wrap = Wrap { key_id: [1; 8], ephemeral: [2; 32], wrapped: [3; WRAPPED_LEN] };
+        Head { id, key_id: [1; 8], commitment: [4; 32], wrap, facts: facts(id) }
+    }
+
+    fn footer_bytes() -> Vec<u8> {
+        let id = head().id;
+        let built = Footer::build(&facts(id), 3, 10, Sha256::new(), [5; 8], |_| Ok([6; SIGNATURE_LENGTH]));
+        built.expect("built").bytes
+    }
+
+    #[test]
+    fn a_header_reads_back_and_the_wrapped_key_stands_where_it_is_destroyed() {
+        let (bytes, address) = head().to_bytes().expect("built");
+        let parsed = Head::parse(&bytes, "f").expect("read");
+        assert_eq!((parsed.head, parsed.len), (head(), bytes.len() as u64));
+        assert_eq!(parsed.address.head_hash, address.head_hash);
+        let at = WRAP_AT as usize;
+        assert_eq!(bytes[at..at + 8], [1; 8]);
+        assert_eq!(bytes[at + 8..at + 40], [2; 32]);
+        assert_eq!(bytes[at + 40..at + WRAP_LEN], [3; WRAPPED_LEN]);
+    }
+
+    #[test]
+    fn a_key_wrapped_anew_leaves_the_chunks_where_they_are() {
+        let mut rotated = head();
+        rotated.wrap = Wrap { key_id: [9; 8], ephemeral: [9; 32], wrapped: [9; WRAPPED_LEN] };
+        let (one, two) = (head().to_bytes().expect("built").1, rotated.to_bytes().expect("built").1);
+        assert_eq!((one.head_hash, one.key_id), (two.head_hash, two.key_id));
+    }
+
+    #[test]
+    fn a_path_names_its_recording_only_in_its_place() {
+        let id = head().id;
+        let path = path_of(id);
+        assert_eq!(path, format!("recordings/2026/11/18/{id}.wav"));
+        assert_eq!(id_of(&path), Some(id));
+        for wrong in
+            [format!("recordings/2026/11/19/{id}.wav"), format!("{id}.wav"), path.replace(".wav", ".WAV")]
+        {
+            assert_eq!(id_of(&wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_header_or_footer_is_read_without_panic(
+            at: prop::sample::Index, byte: u8, cut: prop::sample::Index, of_head: bool,
+        ) {
+            let mut bytes = if of_head { head().to_bytes().expect("built").0 } else { footer_bytes() };
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes.truncate(cut.index(bytes.len() + 1));
+            let _ = Head::parse(&bytes, "f");
+            let _ = Footer::parse(&bytes, head().id, "f");
+        }
+
+        #[test]
+        fn a_footer_reads_back_whole_and_in_no_other_length(cut in 1..200_usize) {
+            let bytes = footer_bytes();
+            let footer = Footer::parse(&bytes, head().id, "f").expect("read");
+            prop_assert_eq!((footer.chunks, footer.sign_id), (3, [5; 8]));
+            prop_assert!(Footer::parse(&bytes[..bytes.len() - cut], head().id, "f").is_err());
+            prop_assert!(Footer::parse(&[&bytes[..], &vec![0; cut]].concat(), head().id, "f").is_err());
+        }
+    }
+}

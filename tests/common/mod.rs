@@ -95,6 +95,9 @@ impl Run {
     /// One value per line.
     #[track_caller]
     pub fn json(&self) -> Vec<Value> {
-        self.stdout().lines().map(|line| serde_json::from_str(line).expect("a JSON object per line")).collect()
+        self.stdout()
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a JSON object per line"))
+            .collect()
     }
 }

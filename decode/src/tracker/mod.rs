@@ -44,6 +44,8 @@ const HOLD_IDLE_MS: i64 = 4 * 3_600_000;
 const FOREIGN_BYTES_MAX: usize = 4096;
 /// A time stamp further behind the latest one than this is counted as odd.
 const BACKWARDS_MS: i64 = 100;
+/// A time stamp further ahead of the latest one than this is counted as odd; time follows it all the same.
+const AHEAD_MS: i64 = 24 * 3_600_000;
 
 /// What the tracker has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,6 +167,10 @@ impl Core {
                     self.out.oddity(now, None, "capture time runs backwards");
                 }
                 at.plus_nanos(self.shift).max(now)
+            }
+            Some(now) if at.nanos_since(now) > AHEAD_MS * NS_PER_MS => {
+                self.out.oddity(at, None, "capture time jumps ahead by more than a day");
+                at
             }
             _ => at,
         };
