@@ -23,6 +23,28 @@ struct Open {
     facts: RecordingFacts,
     near: Side,
     keyed: Vec<Keyed>,
+    /// It has reached the largest size of a file and takes no more.
+    is_full: bool,
+}
+
+impl Open {
+    /// Writes, unless the recording has reached the largest size of a file: then it ends there, and the others go on.
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut Writer) -> Result<(), store::Error>,
+    ) -> Result<(), store::Error> {
+        if self.is_full {
+            return Ok(());
+        }
+        match write(&mut self.writer) {
+            Err(store::Error::Refused { what }) => {
+                tracing::warn!(recording = %self.facts.id, what, "the recording ends before its call");
+                self.is_full = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
 }
 
 /// The recordings that run, each at its key's slot: a packet's writer is found without a search.
@@ -94,17 +116,17 @@ impl<'a> Recorder<'a> {
 
     /// Takes the next frame.
     pub(crate) fn handle_frame(&mut self, frame: &Frame<'_>) -> Result<(), store::Error> {
-        self.started.get_or_insert(frame.at);
-        self.now = self.now.max(frame.at);
         self.tracker.handle_frame(frame);
+        self.now = self.tracker.now().unwrap_or(frame.at);
+        self.started.get_or_insert(self.now);
         self.drain()?;
         self.seal_stale()
     }
 
     /// Time passes without frames: `now` by the capture's clock.
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) -> Result<(), store::Error> {
-        self.now = self.now.max(now);
         self.tracker.handle_timeout(now);
+        self.now = self.tracker.now().unwrap_or(now);
         self.drain()?;
         self.seal_stale()
     }
@@ -112,8 +134,9 @@ impl<'a> Recorder<'a> {
     /// The capture has lost frames since the last call of this.
     pub(crate) fn note_drops(&mut self, frames: u64) -> Result<(), store::Error> {
         self.tracker.note_drops(self.now);
+        let now = self.now;
         for open in self.open.iter_mut() {
-            open.writer.mark(self.now, &Mark::CaptureDrops { frames })?;
+            open.write(|writer| writer.mark(now, &Mark::CaptureDrops { frames }))?;
         }
         Ok(())
     }
@@ -160,8 +183,9 @@ impl<'a> Recorder<'a> {
             return Ok(());
         }
         self.next_stale_check = self.now.plus_millis(STALE_CHECK_MS);
+        let now = self.now;
         for open in self.open.iter_mut() {
-            open.writer.seal_stale(self.now)?;
+            open.write(|writer| writer.seal_stale(now))?;
         }
         Ok(())
     }
@@ -180,9 +204,8 @@ impl Walk<'_> {
         match event {
             Event::Audio { leg, side, frame } => {
                 for (recording, cleared) in self.gate.admit(leg, side, frame) {
-                    if let Some(open) = self.open.get_mut(recording) {
-                        open.writer.append(&cleared)?;
-                    }
+                    let Some(open) = self.open.get_mut(recording) else { continue };
+                    open.write(|writer| writer.append(&cleared))?;
                 }
                 Ok(())
             }
@@ -229,7 +252,10 @@ impl Walk<'_> {
         let facts = facts::at_start(plan, sip_call_id);
         let writer = self.archive.create(facts.clone())?;
         tracing::debug!(recording = %facts.id, call = %facts.call, "recording started");
-        self.open.insert(plan.recording, Open { writer, facts, near: plan.near, keyed: Vec::new() });
+        self.open.insert(
+            plan.recording,
+            Open { writer, facts, near: plan.near, keyed: Vec::new(), is_full: false },
+        );
         Ok(())
     }
 
@@ -244,7 +270,7 @@ impl Walk<'_> {
             let Some(open) = self.open.get_mut(recording) else { continue };
             let party = if side == near { Party::Near } else { Party::Far };
             let (at, mark) = mark(open, party);
-            open.writer.mark(at, &mark)?;
+            open.write(|writer| writer.mark(at, &mark))?;
         }
         Ok(())
     }

@@ -113,6 +113,13 @@ impl Tracker {
         self.core.media.note_drops(at);
     }
 
+    /// The tracker's time: the latest that it was given, and going on from there where capture time ran backwards. Events
+    /// are on this clock.
+    #[must_use]
+    pub fn now(&self) -> Option<Timestamp> {
+        self.core.now
+    }
+
     /// Ends every call and flow that still runs: the input is over.
     pub fn finish(&mut self) {
         let Some(now) = self.core.now else { return };
