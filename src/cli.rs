@@ -1,5 +1,6 @@
 //! The command line: its words, its help, its examples.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -40,6 +41,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  earwitness calls --since today\n  earwitness calls --summary --json"
     )]
     Calls(Calls),
+    /// Listen in the browser: pages over an archive, on this machine only
+    #[command(
+        after_help = "Example:\n  earwitness serve -a demo/archive\n\nPrints a link that lets one browser in, once. Runs until \
+        Ctrl-C. While it runs, no other command can open the archive."
+    )]
+    Serve(Serve),
     /// Check, show or write a configuration file
     Config(Config),
 }
@@ -257,6 +264,15 @@ pub(crate) struct Calls {
     pub(crate) limit: Option<usize>,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
+    /// Address and port to listen on; only this machine's own (loopback) addresses are accepted
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8480")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]

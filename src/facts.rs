@@ -172,6 +172,27 @@ pub(crate) fn call_row(
     }
 }
 
+/// The line of a call whose recorder was stopped in the middle.
+pub(crate) fn interrupted_row(facts: &RecordingFacts) -> CallRow {
+    let other = facts.other_party.clone().unwrap_or_default();
+    let (from, to) = match facts.direction {
+        Direction::Inbound => (other, facts.extension.clone()),
+        Direction::Outbound | Direction::Internal => (facts.extension.clone(), other),
+    };
+    CallRow {
+        call: facts.call.clone(),
+        sip_call_ids: facts.sip_call_ids.clone(),
+        from,
+        to,
+        started: facts.started,
+        answered: facts.answered,
+        ended: facts.ended,
+        outcome: Outcome::Recorded,
+        reason: "interrupted: the recorder was stopped during the call".into(),
+        recordings: vec![facts.id],
+    }
+}
+
 /// The line of an RTP flow that nobody announced.
 pub(crate) fn unannounced_row(rtp: &UnannouncedRtp, outcome: Outcome, reason: String) -> CallRow {
     let name = [rtp.flow.src.to_string(), rtp.flow.dst.to_string()];

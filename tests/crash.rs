@@ -112,6 +112,9 @@ fn after_a_kill_the_same_archive_goes_on() {
     let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
     let count = |state: &str| rows.iter().filter(|row| row["state"] == state).count();
     assert_eq!((count("interrupted"), count("complete")), (3, 3));
+    // The balance sheet knows the interrupted calls too.
+    let summary = bench.run(&["calls", "--summary", "--json"]).expect_code(0).json().remove(0);
+    assert_eq!((&summary["recorded"], &summary["seen"]), (&6.into(), &6.into()));
     bench.run(&["archive", "verify"]).expect_code(0);
 }
 

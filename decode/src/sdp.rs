@@ -16,6 +16,9 @@ pub const MEDIA_MAX: usize = 32;
 /// Most formats of one media description that are looked at.
 pub const FORMATS_MAX: usize = 64;
 
+/// Bytes of format parameters that are kept.
+const FMTP_BYTES_MAX: usize = 512;
+
 /// Which way media flows, seen from the sender of the description (RFC 8866, 6.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
@@ -175,6 +178,7 @@ impl Section {
             b"rtpmap" if self.rtpmaps.len() < FORMATS_MAX => self.rtpmaps.extend(rtpmap(value)),
             b"fmtp" if self.fmtps.len() < FORMATS_MAX => {
                 if let Some((pt, parameters)) = split_payload_type(value) {
+                    let parameters = parameters.get(..FMTP_BYTES_MAX).unwrap_or(parameters);
                     self.fmtps.push((pt, text(parameters)));
                 }
             }

@@ -165,7 +165,7 @@ impl Gate {
     }
 
     fn start(&mut self, facts: &LegFacts) {
-        let roles = self.rules.site.roles(facts);
+        let roles = self.rules.roles(facts);
         let mut verdict = Verdict::DeviceNotRecorded;
         let mut recordings = [None; RECORDINGS_MAX];
         let mut count = 0;
@@ -344,6 +344,14 @@ mod tests {
             matches!(&actions[..], [Action::Account { outcome: Outcome::DeviceNotRecorded, .. }]),
             "{actions:?}"
         );
+    }
+
+    #[test]
+    fn a_recorded_device_is_recorded_on_whichever_side_it_stands() {
+        let rules = Rules { devices: Some("2001".parse().expect("pattern")), ..Rules::default() };
+        let (_, _, actions) = started(rules, "2000", "2001");
+        let [Action::Start(plan)] = &actions[..] else { panic!("{actions:?}") };
+        assert_eq!((plan.extension.as_str(), plan.near), ("2001", Side::Callee));
     }
 
     #[test]

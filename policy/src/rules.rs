@@ -3,9 +3,12 @@
 //! The order is the manuals' (requirement row EXC-06): the list of recorded devices is a gate in front, then the exclusion of
 //! internal calls. Inclusion and exclusion lists, channels and modes have their place behind these in [`Rules::judge`].
 
+use decode::Side;
+use decode::tracker::LegFacts;
+
 use crate::outcome::Direction;
 use crate::pattern::Pattern;
-use crate::site::Site;
+use crate::site::{Roles, Site};
 
 /// Everything that decides what is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +57,23 @@ impl Verdict {
 }
 
 impl Rules {
+    /// Who is who on a leg. A side that the list of recorded devices names is an extension even where the evidence speaks for
+    /// the other one.
+    #[must_use]
+    pub fn roles(&self, facts: &LegFacts) -> Roles {
+        let roles = self.site.roles(facts);
+        let Some(devices) = &self.devices else { return roles };
+        let is_listed = |side: Side| devices.matches(&self.site.number(facts, side));
+        if self.site.extensions.is_some() || roles.extensions.iter().any(|&side| is_listed(side)) {
+            return roles;
+        }
+        let device = |&side: &Side| is_listed(side) && !self.site.is_pbx(facts.party(side));
+        match [Side::Caller, Side::Callee].into_iter().find(device) {
+            Some(side) => Roles { direction: self.site.direction(facts, &[side]), extensions: vec![side] },
+            None => roles,
+        }
+    }
+
     /// Judges one extension's part in a call.
     #[must_use]
     pub fn judge(&self, extension: &str, direction: Direction) -> Verdict {

@@ -39,22 +39,31 @@ impl Site {
     pub fn roles(&self, facts: &LegFacts) -> Roles {
         let sides = [Side::Caller, Side::Callee];
         let extensions: Vec<Side> = if self.extensions.is_some() {
-            sides.into_iter().filter(|&side| self.is_listed(facts, side)).collect()
+            let listed: Vec<Side> = sides.into_iter().filter(|&side| self.is_listed(facts, side)).collect();
+            // On a leg between the PBX and a device, the PBX speaks for the other extension: that one has a leg of its own.
+            let device =
+                listed.iter().copied().filter(|&side| !self.is_pbx(facts.party(side))).collect::<Vec<_>>();
+            if device.is_empty() { listed } else { device }
         } else if sides.iter().all(|&side| facts.party(side).registered && !self.is_pbx(facts.party(side))) {
             sides.to_vec()
         } else {
             let (caller, callee) = (self.evidence(facts, Side::Caller), self.evidence(facts, Side::Callee));
             vec![if callee > caller { Side::Callee } else { Side::Caller }]
         };
-        let direction = match extensions[..] {
+        let direction = self.direction(facts, &extensions);
+        Roles { extensions, direction }
+    }
+
+    /// Which way a call with these extensions goes.
+    pub(crate) fn direction(&self, facts: &LegFacts, extensions: &[Side]) -> Direction {
+        match *extensions {
             [one] if !self.is_internal(facts, one.other()) => match one {
                 Side::Caller => Direction::Outbound,
                 Side::Callee => Direction::Inbound,
             },
             [] => Direction::Inbound,
             _ => Direction::Internal,
-        };
-        Roles { extensions, direction }
+        }
     }
 
     /// The number by which the extension on that side is known.
@@ -83,7 +92,7 @@ impl Site {
             || (side == Side::Callee && pattern.matches(&facts.request_user))
     }
 
-    fn is_pbx(&self, party: &Identity) -> bool {
+    pub(crate) fn is_pbx(&self, party: &Identity) -> bool {
         party.is_registrar || self.pbx.contains(&party.signalling.ip())
     }
 
@@ -91,6 +100,9 @@ impl Site {
     fn evidence(&self, facts: &LegFacts, side: Side) -> i32 {
         let (own, other) = (facts.party(side), facts.party(side.other()));
         let mut points = 0;
+        if own.is_withheld() {
+            points -= 3;
+        }
         if own.registered {
             points += 4;
         }
@@ -100,18 +112,28 @@ impl Site {
         if self.is_pbx(own) {
             points -= 2;
         }
-        if looks_internal(&self.number(facts, side)) && !looks_internal(&other.number) {
-            points += 1;
-        }
-        points
+        points + likeness(&self.number(facts, side))
     }
 
     /// Is the party on that side one of the site's own, although it is not the recorded one?
     fn is_internal(&self, facts: &LegFacts, side: Side) -> bool {
         match &self.extensions {
             Some(_) => self.is_listed(facts, side),
-            None => facts.party(side).registered || looks_internal(&self.number(facts, side)),
+            None => {
+                let party = facts.party(side);
+                party.registered || (!party.is_withheld() && looks_internal(&self.number(facts, side)))
+            }
         }
+    }
+}
+
+/// How much a number looks like an extension's: a short number more than a word, a long number not at all.
+fn likeness(number: &str) -> i32 {
+    let is_number = number.bytes().all(|b| b.is_ascii_digit() || b"*#".contains(&b));
+    match looks_internal(number) {
+        true if is_number => 2,
+        true => 1,
+        false => 0,
     }
 }
 
@@ -140,6 +162,27 @@ mod tests {
         assert_eq!((roles.extensions, roles.direction), (vec![Side::Callee], Direction::Inbound));
         let roles = Site::default().roles(&facts("2000", "2001"));
         assert_eq!((roles.extensions, roles.direction), (vec![Side::Caller], Direction::Internal));
+    }
+
+    #[test]
+    fn a_caller_without_a_number_is_not_the_extension() {
+        for withheld in ["anonymous", "Unavailable", ""] {
+            let roles = Site::default().roles(&facts(withheld, "2001"));
+            assert_eq!(
+                (roles.extensions, roles.direction),
+                (vec![Side::Callee], Direction::Inbound),
+                "{withheld:?}"
+            );
+        }
+        // A short number before a word.
+        assert_eq!(Site::default().roles(&facts("reception", "2001")).extensions, [Side::Callee]);
+    }
+
+    #[test]
+    fn on_a_leg_of_the_pbx_only_the_device_is_an_extension() {
+        let pbx = "192.0.2.10".parse().expect("an address");
+        let site = Site { extensions: Some("2000-2999".parse().expect("pattern")), pbx: vec![pbx] };
+        assert_eq!(site.roles(&facts("2000", "2001")).extensions, [Side::Caller]);
     }
 
     #[test]

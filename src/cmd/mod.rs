@@ -7,6 +7,7 @@ mod export;
 mod interfaces;
 mod record;
 mod replay;
+mod serve;
 mod show;
 
 use std::io::Write;
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Interfaces(args) => interfaces::run(&args),
         Command::Archive(args) => archive::run(args.command),
         Command::Calls(args) => calls::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Config(args) => config::run(args.command),
     }
 }
@@ -53,11 +55,16 @@ fn warn(text: &str) {
 /// Opens an archive that must be there, and says what had to be mended.
 fn open_archive(dir: &Path) -> Result<store::Archive, Failure> {
     let archive = store::Archive::open(dir)?;
-    report_recovery(&archive);
+    settle_recovery(&archive)?;
     Ok(archive)
 }
 
-fn report_recovery(archive: &store::Archive) {
+/// Says what opening had to mend, and enters the calls of interrupted recordings into the balance sheet: the recorder that saw
+/// them could not.
+fn settle_recovery(archive: &store::Archive) -> Result<(), Failure> {
+    for &id in &archive.recovered().interrupted {
+        archive.append_call(&crate::facts::interrupted_row(&archive.row(id)?.facts))?;
+    }
     let recovery = archive.recovered();
     if !recovery.interrupted.is_empty() {
         warn(&format!(
@@ -68,4 +75,5 @@ fn report_recovery(archive: &store::Archive) {
     if recovery.rebuilt_index {
         warn("the index was missing or unusable and was made anew from the recordings");
     }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use capture::{Advance, Filter, Filtered, FrameSource, MergedFiles, MirrorPort, PortOptions, Ring};
 use store::{Archive, Created};
 
-use super::{print_json, print_line, report_recovery, warn};
+use super::{print_json, print_line, settle_recovery, warn};
 use crate::cli;
 use crate::clock;
 use crate::config;
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
             settings.archive.display(),
             keys_dir.display()
         )),
-        Created::Existing => report_recovery(&archive),
+        Created::Existing => settle_recovery(&archive)?,
     }
     let mut recorder = Recorder::new(&archive, settings.rules);
     let troubles = walk(&mut *source, &mut recorder, &stop)?;

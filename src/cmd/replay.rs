@@ -49,14 +49,37 @@ struct Text<W> {
     out: W,
     start: Option<Timestamp>,
     site: Site,
+    /// The oddity told last, and how often it has come again since, with nothing else between.
+    last_oddity: String,
+    repeated: u64,
 }
 
 impl<W: Write> Text<W> {
     fn line(&mut self, at: Timestamp, what: &str) -> Result<(), Failure> {
+        self.end_repetition()?;
         let nanos = at.nanos_since(self.start.unwrap_or(at));
         let sign = if nanos < 0 { "-" } else { "" };
         let micros = nanos.unsigned_abs() / 1000;
         writeln!(self.out, "{sign}{:>4}.{:06} {what}", micros / 1_000_000, micros % 1_000_000)?;
+        Ok(())
+    }
+
+    fn oddity(&mut self, at: Timestamp, what: String) -> Result<(), Failure> {
+        if what == self.last_oddity {
+            self.repeated += 1;
+            return Ok(());
+        }
+        self.line(at, &what)?;
+        self.last_oddity = what;
+        Ok(())
+    }
+
+    fn end_repetition(&mut self) -> Result<(), Failure> {
+        let repeated = std::mem::take(&mut self.repeated);
+        self.last_oddity.clear();
+        if repeated > 0 {
+            writeln!(self.out, "            and {repeated} times more")?;
+        }
         Ok(())
     }
 
@@ -112,7 +135,7 @@ impl<W: Write> Text<W> {
             ),
             Event::Oddity { at, flow, what } => {
                 let place = flow.map_or_else(String::new, |flow| format!(" {} -> {}", flow.src, flow.dst));
-                self.line(*at, &format!("oddity: {what}{place}"))
+                self.oddity(*at, format!("oddity: {what}{place}"))
             }
         }
     }
@@ -152,6 +175,7 @@ impl<W: Write> Text<W> {
     }
 
     fn counts(&mut self, tracker: &Tracker) -> Result<(), Failure> {
+        self.end_repetition()?;
         let counts = tracker.counts();
         writeln!(
             self.out,

@@ -93,6 +93,18 @@ pub struct Identity {
     pub is_registrar: bool,
 }
 
+impl Identity {
+    /// The number is withheld, or there is none (RFC 3323, 4.1: Anonymous; the rest as gateways write it).
+    #[must_use]
+    pub fn is_withheld(&self) -> bool {
+        let word = self.number.to_ascii_lowercase();
+        matches!(
+            word.as_str(),
+            "" | "anonymous" | "unavailable" | "restricted" | "unknown" | "private" | "withheld"
+        ) || self.host.eq_ignore_ascii_case("anonymous.invalid")
+    }
+}
+
 /// How a leg ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
@@ -108,7 +120,7 @@ pub enum Ending {
     Cancelled,
     /// A final response of 300 or more.
     Rejected {
-        /// Its status.
+        /// Its status; 0 when only its ACK was seen.
         status: u16,
         /// Its reason phrase.
         reason: String,

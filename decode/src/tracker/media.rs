@@ -5,7 +5,7 @@
 //! of a flow is judged; what was found is kept for the flow, so that every further packet costs one look-up. A new claim
 //! on a place lets its flows be judged again.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::event::{LegId, UnannouncedRtp};
 use super::leg::{Leg, Legs};
@@ -23,16 +23,24 @@ use crate::time::{NS_PER_MS, Timestamp};
 const OWNERS_MAX: usize = 8;
 /// Legs that one packet may belong to.
 const BOUND_MAX: usize = 2;
-/// Flows that are remembered; beyond, unannounced ones make room.
+/// Flows that are remembered; packets of a flow beyond are judged one by one.
 const FLOWS_MAX: usize = 400_000;
+/// Flows remembered for one place; a spray of senders at it is judged packet by packet.
+const FLOWS_PER_PLACE_MAX: usize = 64;
+/// Places that one side of a leg holds; the oldest is given up for a new one.
+const PLACES_MAX: usize = 64;
+/// Two legs share a pair of places when they claimed it within this time of each other: a B2BUA that leaves the media to
+/// the phones. Later, it is the next call on the same ports, and the older one's end was missed.
+const SHARED_MS: i64 = 10_000;
 /// Unannounced RTP flows that are watched.
 const LOOSE_MAX: usize = 8192;
 /// Bytes kept of an unannounced flow, should its announcement come late: about 0.9 s of G.711.
 const LOOSE_BYTES_MAX: usize = 8 * 1024;
 /// Packets in sequence that make an unannounced flow count as RTP.
 const LOOSE_PACKETS_MIN: u64 = 5;
-/// An unannounced flow without packets for this long is over.
+/// An unannounced flow without packets for this long is over; one that was no RTP after all, sooner.
 const LOOSE_IDLE_MS: i64 = 30_000;
+const NO_RTP_IDLE_MS: i64 = 2_000;
 /// A stream is live for this long after a packet: until then another sender to its place is foreign.
 const LIVE_MS: i64 = 2_000;
 /// A foreign flow is judged again after this long.
@@ -50,17 +58,18 @@ enum Use {
     Other,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Owner {
     leg: LegId,
     side: Side,
     purpose: Use,
+    at: Timestamp,
 }
 
 #[derive(Default)]
 struct Claim {
     owners: Vec<Owner>,
-    flows: Vec<Flow>,
+    flows: FxHashSet<Flow>,
 }
 
 /// What is known of a flow.
@@ -113,6 +122,8 @@ enum Payload {
 
 struct Loose {
     report: UnannouncedRtp,
+    /// What is left of a call that has ended: not reported, and this source not given to another call.
+    tail_of: Option<u32>,
     next_sequence: u16,
     in_order: u64,
     pending: Vec<(Timestamp, usize)>,
@@ -129,6 +140,12 @@ pub(super) struct Media {
     loose: FxHashMap<Flow, Box<Loose>>,
     loose_at: FxHashMap<Endpoint, Vec<Flow>>,
     dropped_at: Option<Timestamp>,
+    /// Time that counts as silence when it passes without a packet, in nanoseconds (see [`super::Core`]).
+    pub(super) idle_clock: i64,
+    /// Capture time has just leapt ahead by so much; whether the clock was set or time has passed is not known yet.
+    pub(super) leap: Option<i64>,
+    /// A stream went on over the leap as if nothing had happened: the clock was set.
+    pub(super) clock_was_set: bool,
     pub(super) rtp_packets: u64,
     pub(super) unannounced: u64,
 }
@@ -150,7 +167,7 @@ impl Media {
     ) {
         match self.flows.get(&flow) {
             Some(&Binding::Audio(sources)) => self.bound_audio(sources, flow, at, bytes, legs, out),
-            Some(&Binding::Rtcp(leg, side)) => reports(leg, side, at, bytes, out),
+            Some(&Binding::Rtcp(leg, side)) => self.reports(leg, side, at, bytes, legs, out),
             Some(Binding::Other) => {}
             Some(&Binding::Foreign(since)) => {
                 if at.nanos_since(since) > FOREIGN_AGAIN_MS * NS_PER_MS {
@@ -175,10 +192,9 @@ impl Media {
         let packet = match rtp::parse(bytes) {
             Ok(packet) => packet,
             Err(_) => {
-                if rtp::is_rtcp(bytes)
-                    && let Some(source) = sources[0].and_then(|index| self.source(index))
-                {
-                    reports(source.leg, source.side, at, bytes, out);
+                let source = sources[0].and_then(|index| self.source(index)).filter(|_| rtp::is_rtcp(bytes));
+                if let Some((leg, side)) = source.map(|source| (source.leg, source.side)) {
+                    self.reports(leg, side, at, bytes, legs, out);
                 }
                 return;
             }
@@ -212,8 +228,20 @@ impl Media {
     ) {
         let drops =
             self.dropped_at.is_some_and(|dropped| at.nanos_since(dropped) < DROP_SHADOW_MS * NS_PER_MS);
+        let (idle_clock, leap) = (self.idle_clock, self.leap);
         let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else { return };
         let Some(leg) = legs.leg_mut(source.leg) else { return };
+        // Half a second of audio or less on, outside a hold, while the clock says that minutes have passed: the clock is wrong.
+        let advance = packet.timestamp.wrapping_sub(source.latest.0);
+        let goes_on = packet.sequence.wrapping_sub(source.latest.1) <= 10 && advance <= source.clock_rate / 2;
+        let goes_on = goes_on && !leg.is_quiet();
+        let at = match leap.filter(|&leap| goes_on && at.nanos_since(source.last_at) >= leap) {
+            Some(leap) => {
+                self.clock_was_set = true;
+                at.plus_nanos(-leap)
+            }
+            None => at,
+        };
         match source.receive.push(packet.sequence, packet.timestamp, source.clock_rate, at) {
             Arrival::Duplicate => return,
             Arrival::New { missing, .. } if drops => source.lost_capture += u64::from(missing),
@@ -222,6 +250,7 @@ impl Media {
         source.last_at = at;
         source.flow = flow;
         leg.last_activity = at;
+        leg.last_heard = idle_clock;
         let side = source.side;
         let known = known_format(source, leg, packet.payload_type, &mut out.formats);
         if leg.facts.encrypted {
@@ -278,11 +307,12 @@ impl Media {
             if best.owner.purpose == Use::Rtcp {
                 self.bind(flow, Binding::Rtcp(best.owner.leg, best.speaker));
             }
-            return reports(best.owner.leg, best.speaker, at, bytes, out);
+            return self.reports(best.owner.leg, best.speaker, at, bytes, legs, out);
         }
         if is_dtls(bytes) {
             if let Some(leg) = legs.leg_mut(best.owner.leg) {
-                leg.facts.encrypted = true;
+                leg.dtls_seen = true;
+                leg.settle_encryption();
             }
             return;
         }
@@ -293,9 +323,13 @@ impl Media {
         }
         self.rtp_packets += 1;
         let mut sources = [None; BOUND_MAX];
-        for (place, candidate) in
-            sources.iter_mut().zip(candidates.iter().take_while(|c| c.rank == best.rank))
-        {
+        // Which legs have this source already counts before any of them gets it.
+        let shares = |c: &&Candidate| {
+            let together = best.owner.at.nanos_since(c.owner.at) < SHARED_MS * NS_PER_MS;
+            c.rank == best.rank && (together || self.has_source(c, packet.ssrc, legs))
+        };
+        let sharing: Vec<Candidate> = candidates.iter().filter(shares).copied().collect();
+        for (place, candidate) in sources.iter_mut().zip(&sharing) {
             *place = self.source_for(candidate, flow, at, &packet, legs);
         }
         self.bind(flow, Binding::Audio(sources));
@@ -315,15 +349,33 @@ impl Media {
         let mut found: Vec<Candidate> =
             both.map(|&owner| Candidate { owner, speaker: owner.side.other(), rank: 2 }).collect();
         if found.is_empty() {
-            let newest = |list: &[Owner]| list.iter().copied().max_by_key(|o| o.leg.serial());
+            // A leg that goes on before one that is over, one that talks before one that rings, the newer before the older.
+            let standing = |o: &Owner| {
+                let leg = legs.leg(o.leg);
+                let running = leg.is_some_and(|leg| !leg.is_over());
+                (
+                    running,
+                    running && leg.is_some_and(|leg| leg.facts.answered.is_some()),
+                    o.at,
+                    o.leg.serial(),
+                )
+            };
+            let newest = |list: &[Owner]| list.iter().copied().max_by_key(standing);
             found.extend(newest(to).map(|owner| Candidate { owner, speaker: owner.side.other(), rank: 1 }));
             if found.is_empty() {
                 found.extend(newest(from).map(|owner| Candidate { owner, speaker: owner.side, rank: 1 }));
             }
         }
         found.retain(|c| legs.leg(c.owner.leg).is_some());
-        found.sort_by_key(|c| std::cmp::Reverse((c.rank, c.owner.leg.serial())));
+        found.sort_by_key(|c| std::cmp::Reverse((c.rank, c.owner.at, c.owner.leg.serial())));
         found
+    }
+
+    fn has_source(&self, candidate: &Candidate, ssrc: u32, legs: &Legs) -> bool {
+        let side = legs.leg(candidate.owner.leg).map(|leg| leg.side(candidate.speaker));
+        side.is_some_and(|side| {
+            side.sources.iter().any(|&index| self.source(index).is_some_and(|s| s.ssrc == ssrc))
+        })
     }
 
     /// A flow is foreign when somebody else is speaking on that side already and nothing ties the newcomer to it.
@@ -387,16 +439,36 @@ impl Media {
     }
 
     fn bind(&mut self, flow: Flow, binding: Binding) {
-        if self.flows.len() >= FLOWS_MAX && !self.flows.contains_key(&flow) {
-            return;
+        if !self.flows.contains_key(&flow) {
+            let crowded =
+                |place| self.claims.get(place).is_some_and(|c| c.flows.len() >= FLOWS_PER_PLACE_MAX);
+            if self.flows.len() >= FLOWS_MAX || [flow.src, flow.dst].iter().any(crowded) {
+                return;
+            }
+            for place in [flow.dst, flow.src] {
+                if let Some(claim) = self.claims.get_mut(&place) {
+                    claim.flows.insert(flow);
+                }
+            }
         }
         self.flows.insert(flow, binding);
-        for endpoint in [flow.dst, flow.src] {
-            if let Some(claim) = self.claims.get_mut(&endpoint)
-                && !claim.flows.contains(&flow)
-            {
-                claim.flows.push(flow);
-            }
+    }
+
+    /// RTCP: the sender reports in it, and a sign of life.
+    fn reports(
+        &self,
+        leg: LegId,
+        side: Side,
+        at: Timestamp,
+        bytes: &[u8],
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        let Some(state) = legs.leg_mut(leg) else { return };
+        state.last_heard = self.idle_clock;
+        state.last_activity = at;
+        for report in rtcp::sender_reports(bytes) {
+            out.push(Queued::SenderReport { leg, side, at, report });
         }
     }
 }
@@ -411,12 +483,6 @@ struct Candidate {
 /// DTLS records have content types 20 to 23, or 24 to 63 reserved (RFC 7983).
 fn is_dtls(bytes: &[u8]) -> bool {
     matches!(bytes, [20..=23, 254, ..])
-}
-
-fn reports(leg: LegId, side: Side, at: Timestamp, bytes: &[u8], out: &mut Outbox) {
-    for report in rtcp::sender_reports(bytes) {
-        out.push(Queued::SenderReport { leg, side, at, report });
-    }
 }
 
 /// The format of a payload type for what `source` sends: as the receiver announced it, else as the sender itself did, else
@@ -469,11 +535,11 @@ impl Media {
         for media in &session.media {
             let purpose = if media.kind == sdp::Kind::Audio { Use::Audio } else { Use::Other };
             let Some(place) = media.receives_at else { continue };
-            self.claim(place, Owner { leg, side, purpose }, legs);
+            self.claim(place, Owner { leg, side, purpose, at }, legs);
             let rtcp_place = media.rtcp_at.or_else(|| Some(place.with_port(place.port.checked_add(1)?)));
             if let Some(rtcp_place) = rtcp_place.filter(|&p| !media.rtcp_mux && p != place) {
                 let purpose = if purpose == Use::Audio { Use::Rtcp } else { Use::Other };
-                self.claim(rtcp_place, Owner { leg, side, purpose }, legs);
+                self.claim(rtcp_place, Owner { leg, side, purpose, at }, legs);
             }
         }
         // Payload types may mean something else now.
@@ -489,12 +555,14 @@ impl Media {
 
     fn claim(&mut self, place: Endpoint, owner: Owner, legs: &mut Legs) {
         let claim = self.claims.entry(place).or_default();
-        if claim.owners.contains(&owner) {
+        let mine = |o: &Owner| o.leg == owner.leg && o.side == owner.side;
+        if let Some(known) = claim.owners.iter_mut().find(|o| mine(o) && o.purpose == owner.purpose) {
+            known.at = owner.at;
             return;
         }
         // A leg that is over keeps its places only until somebody else wants them.
         claim.owners.retain(|o| o.leg == owner.leg || legs.leg(o.leg).is_some_and(|leg| !leg.is_over()));
-        claim.owners.retain(|o| !(o.leg == owner.leg && o.side == owner.side));
+        claim.owners.retain(|o| !mine(o));
         if claim.owners.len() >= OWNERS_MAX {
             claim.owners.remove(0);
         }
@@ -502,38 +570,65 @@ impl Media {
         for flow in std::mem::take(&mut claim.flows) {
             self.flows.remove(&flow);
         }
-        if let Some(leg) = legs.leg_mut(owner.leg) {
-            let claims = &mut leg.side_mut(owner.side).claims;
-            if !claims.contains(&place) {
-                claims.push(place);
-            }
+        let Some(leg) = legs.leg_mut(owner.leg) else { return };
+        let claims = &mut leg.side_mut(owner.side).claims;
+        if claims.contains(&place) {
+            return;
+        }
+        claims.push(place);
+        if claims.len() > PLACES_MAX {
+            let oldest = claims.remove(0);
+            self.give_up(oldest, owner.leg);
+        }
+    }
+
+    /// A place is no longer this leg's; its flows are judged again.
+    fn give_up(&mut self, place: Endpoint, leg: LegId) {
+        let Some(claim) = self.claims.get_mut(&place) else { return };
+        claim.owners.retain(|owner| owner.leg != leg);
+        for flow in std::mem::take(&mut claim.flows) {
+            self.flows.remove(&flow);
+        }
+        if claim.owners.is_empty() {
+            self.claims.remove(&place);
         }
     }
 
     /// Everything a closed leg holds is given back. Gives its sources' numbers, by side, to be summed up.
     pub(super) fn release(&mut self, leg: &mut Leg) -> [Vec<SourceReport>; 2] {
         let id = leg.facts.leg;
+        // All places first: what is left of the flows is only then known to be nobody's.
+        for place in leg.sides.iter_mut().flat_map(|side| std::mem::take(&mut side.claims)) {
+            self.give_up(place, id);
+        }
         let mut reports = [Vec::new(), Vec::new()];
         for (side, reports) in leg.sides.iter_mut().zip(&mut reports) {
-            for place in side.claims.drain(..) {
-                let Some(claim) = self.claims.get_mut(&place) else { continue };
-                claim.owners.retain(|owner| owner.leg != id);
-                for flow in std::mem::take(&mut claim.flows) {
-                    self.flows.remove(&flow);
-                }
-                if claim.owners.is_empty() {
-                    self.claims.remove(&place);
-                }
-            }
             for index in side.sources.drain(..) {
                 if let Some(source) = self.sources.get_mut(index as usize).and_then(Option::take) {
                     self.free.push(index);
-                    self.flows.remove(&source.flow);
+                    self.leave_tail(&source);
                     reports.push(SourceReport::of(&source));
                 }
             }
         }
         reports
+    }
+
+    /// Packets that still come of a call that has ended are nobody's news, unless the next call has its places already.
+    fn leave_tail(&mut self, source: &Source) {
+        if [source.flow.src, source.flow.dst].iter().any(|place| self.claims.contains_key(place)) {
+            return;
+        }
+        self.flows.remove(&source.flow);
+        let report = UnannouncedRtp {
+            flow: source.flow,
+            started: source.last_at,
+            ended: source.last_at,
+            ssrc: source.ssrc,
+            payload_type: 0,
+            packets: 0,
+        };
+        self.watch(Loose { tail_of: Some(source.ssrc), ..Loose::new(report, source.latest.1) });
     }
 
     /// Digits whose end never came; for the sources of one leg.
@@ -597,9 +692,6 @@ impl Media {
             self.rtp_packets += 1;
             return loose.push(at, &packet, bytes);
         }
-        if self.loose.len() >= LOOSE_MAX {
-            return;
-        }
         self.rtp_packets += 1;
         let report = UnannouncedRtp {
             flow,
@@ -609,14 +701,16 @@ impl Media {
             payload_type: packet.payload_type,
             packets: 0,
         };
-        let mut loose = Loose {
-            report,
-            next_sequence: packet.sequence,
-            in_order: 0,
-            pending: Vec::new(),
-            bytes: Vec::new(),
-        };
+        let mut loose = Loose::new(report, packet.sequence);
         loose.push(at, &packet, bytes);
+        self.watch(loose);
+    }
+
+    fn watch(&mut self, loose: Loose) {
+        let flow = loose.report.flow;
+        if self.loose.len() >= LOOSE_MAX || self.loose.contains_key(&flow) {
+            return;
+        }
         self.loose.insert(flow, Box::new(loose));
         for endpoint in [flow.src, flow.dst] {
             self.loose_at.entry(endpoint).or_default().push(flow);
@@ -659,6 +753,9 @@ impl Media {
     }
 
     fn report_loose(&mut self, loose: Loose, out: &mut Outbox) {
+        if loose.tail_of.is_some() && loose.in_order < LOOSE_PACKETS_MIN {
+            return;
+        }
         if loose.in_order >= LOOSE_PACKETS_MIN {
             self.unannounced += 1;
             out.push(Queued::UnannouncedRtp(Box::new(loose.report)));
@@ -673,7 +770,9 @@ impl Media {
             .loose
             .values()
             .filter(|loose| {
-                now.is_none_or(|now| now.nanos_since(loose.report.ended) > LOOSE_IDLE_MS * NS_PER_MS)
+                let is_rtp = loose.in_order >= LOOSE_PACKETS_MIN || loose.tail_of.is_some();
+                let idle_ms = if is_rtp { LOOSE_IDLE_MS } else { NO_RTP_IDLE_MS };
+                now.is_none_or(|now| now.nanos_since(loose.report.ended) > idle_ms * NS_PER_MS)
             })
             .map(|loose| loose.report.flow)
             .collect();
@@ -687,9 +786,16 @@ impl Media {
 }
 
 impl Loose {
+    fn new(report: UnannouncedRtp, next_sequence: u16) -> Loose {
+        Loose { report, tail_of: None, next_sequence, in_order: 0, pending: Vec::new(), bytes: Vec::new() }
+    }
+
     fn push(&mut self, at: Timestamp, packet: &Packet<'_>, bytes: &[u8]) {
-        self.report.packets += 1;
         self.report.ended = at;
+        if self.tail_of == Some(packet.ssrc) {
+            return;
+        }
+        self.report.packets += 1;
         if packet.sequence == self.next_sequence && packet.ssrc == self.report.ssrc {
             self.in_order += 1;
         }

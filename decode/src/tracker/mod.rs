@@ -34,18 +34,25 @@ use signalling::{Signalling, Tables};
 pub(crate) const HOLDS_MAX: usize = 1_000;
 /// How often old legs, flows and digits are looked for.
 const HOUSEKEEPING_MS: i64 = 250;
-/// An unanswered call without any message for this long is over.
+/// An INVITE that nobody responds to is given up by its sender after 32 s (RFC 3261, 17.1.1.2: timer B).
+const NO_RESPONSE_MS: i64 = 40_000;
+/// A call that rings without any message for this long is over.
 const INVITE_IDLE_MS: i64 = 300_000;
 /// An answered call without audio and messages for this long is over: its BYE was missed.
 const MEDIA_IDLE_MS: i64 = 120_000;
-/// The same while it is on hold.
+/// The same while it is on hold, or when no audio was ever seen: only the signalling keeps it alive.
 const HOLD_IDLE_MS: i64 = 4 * 3_600_000;
 /// A TCP direction that began with so many bytes of something else is not looked at any more.
 const FOREIGN_BYTES_MAX: usize = 4096;
 /// A time stamp further behind the latest one than this is counted as odd.
 const BACKWARDS_MS: i64 = 100;
-/// A time stamp further ahead of the latest one than this is counted as odd; time follows it all the same.
-const AHEAD_MS: i64 = 24 * 3_600_000;
+/// A time stamp further ahead of the latest one than this is a leap: time has passed, or the clock was set, which a stream
+/// that goes on over the leap tells.
+const LEAP_MS: i64 = 60_000;
+/// A leap of more than this is believed only when the next frame agrees.
+const FAR_LEAP_MS: i64 = 24 * 3_600_000;
+/// Of a pause between two frames, so much counts as silence of the calls: the capture may have stood still.
+const IDLE_STEP_MS: i64 = 2_000;
 
 /// What the tracker has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,8 +88,12 @@ struct Core {
     out: Outbox,
     /// Time of the tracker: never goes back.
     now: Option<Timestamp>,
-    /// What is added to capture time since it jumped back, in nanoseconds.
+    /// What is added to capture time since its clock was set, in nanoseconds.
     shift: i64,
+    /// A time stamp that leapt ahead and waits to be believed.
+    leap: Option<Timestamp>,
+    /// How long calls have had the chance to be heard, in nanoseconds: time that passes while frames come.
+    idle_clock: i64,
     next_housekeeping: Option<Timestamp>,
     frames: u64,
 }
@@ -164,30 +175,60 @@ impl Core {
     /// Time goes on, never back.
     fn pass(&mut self, at: Timestamp) {
         self.out.begin();
+        let shifted = at.plus_nanos(self.shift);
         let now = match self.now {
-            // As it is, wherever that is not behind: also after a jump, once capture time has caught up.
-            Some(now) if at < now => {
-                let shifted = at.plus_nanos(self.shift);
-                if now.nanos_since(shifted) > BACKWARDS_MS * NS_PER_MS {
-                    // The clock was set back, or files were put together: time goes on from here, so that lengths stay right.
-                    self.shift = now.nanos_since(at);
-                    self.out.oddity(now, None, "capture time runs backwards");
-                }
-                at.plus_nanos(self.shift).max(now)
+            None => shifted,
+            Some(now) if now.nanos_since(shifted) > BACKWARDS_MS * NS_PER_MS => {
+                // The clock was set back, or files were put together: time goes on from here, so that lengths stay right.
+                self.out.oddity(now, None, "capture time runs backwards");
+                self.shift = now.nanos_since(at);
+                now
             }
-            Some(now) if at.nanos_since(now) > AHEAD_MS * NS_PER_MS => {
-                self.out.oddity(at, None, "capture time jumps ahead by more than a day");
-                at
+            Some(now) if shifted.nanos_since(now) > LEAP_MS * NS_PER_MS => self.leap_ahead(now, shifted),
+            Some(now) => {
+                self.leap = None;
+                // Where capture time as it is has caught up, no shift is needed any more.
+                if self.shift > 0 && at >= now { at } else { shifted.max(now) }
             }
-            _ => at,
         };
-        if self.shift != 0 && now == at {
+        if now == at {
             self.shift = 0;
         }
+        let passed = self.now.map_or(0, |before| now.nanos_since(before));
+        self.idle_clock = self.idle_clock.saturating_add(passed.clamp(0, IDLE_STEP_MS * NS_PER_MS));
+        (self.media.idle_clock, self.signalling.idle_clock) = (self.idle_clock, self.idle_clock);
         self.now = Some(now);
         if self.next_housekeeping.is_none_or(|due| now >= due) {
             self.housekeeping(now);
             self.next_housekeeping = Some(now.plus_millis(HOUSEKEEPING_MS));
+        }
+    }
+
+    /// A time stamp far ahead. One more than a day ahead is not believed alone: it may be a damaged record.
+    fn leap_ahead(&mut self, now: Timestamp, at: Timestamp) -> Timestamp {
+        let is_far = at.nanos_since(now) > FAR_LEAP_MS * NS_PER_MS;
+        let agrees = self.leap.is_some_and(|leap| (0..=LEAP_MS * NS_PER_MS).contains(&at.nanos_since(leap)));
+        if is_far && !agrees {
+            self.leap = Some(at);
+            self.out.oddity(now, None, "a time stamp leaps ahead by more than a day");
+            return now;
+        }
+        self.leap = None;
+        self.media.leap = Some(at.nanos_since(now));
+        at
+    }
+
+    /// A stream has told that the clock was set: time goes back to where it would be.
+    fn undo_leap(&mut self) {
+        if std::mem::take(&mut self.media.clock_was_set)
+            && let Some(leap) = self.media.leap.take()
+        {
+            self.shift = self.shift.saturating_sub(leap);
+            if let Some(now) = self.now {
+                self.out.oddity(now, None, "the capture's clock was set ahead during a call");
+            }
+            self.now = self.now.map(|now| now.plus_nanos(-leap));
+            self.next_housekeeping = self.now;
         }
     }
 
@@ -202,6 +243,7 @@ impl Core {
                     signalling.handle(flow, at, payload, &mut Tables { legs, media, out });
                 } else if payload.len() >= 2 {
                     self.media.handle(flow, at, payload, &mut self.legs, &mut self.out);
+                    self.undo_leap();
                 }
             }
             Transport::Tcp { .. } => self.handle_segment(datagram),
@@ -227,11 +269,12 @@ impl Core {
             }
             let idle_max_ms = match leg.facts.answered {
                 _ if leg.close_at.is_some() => continue,
-                None => INVITE_IDLE_MS,
-                Some(_) if leg.hold_since.is_some() => HOLD_IDLE_MS,
+                None if leg.responded || leg.facts.first_audio.is_some() => INVITE_IDLE_MS,
+                None => NO_RESPONSE_MS,
+                Some(_) if leg.is_quiet() || leg.facts.first_audio.is_none() => HOLD_IDLE_MS,
                 Some(_) => MEDIA_IDLE_MS,
             };
-            if now.nanos_since(leg.last_activity) > idle_max_ms * NS_PER_MS {
+            if self.idle_clock - leg.last_heard > idle_max_ms * NS_PER_MS {
                 over.push((leg.facts.leg, Ending::TimedOut));
             }
         }

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::event::{LegId, UnannouncedRtp};
-use crate::media::{Format, Side};
+use crate::media::{Codec, Format, Side};
 use crate::net::Flow;
 use crate::rtp::Packet;
 use crate::rtp::dtmf::Digit;
 use crate::rtp::rtcp::SenderReport;
+use crate::sdp::static_format;
 use crate::time::Timestamp;
 
 /// Most different formats that are told apart by their parameters; beyond, a format is known by codec and clock alone.
@@ -19,11 +20,29 @@ const FORMATS_MAX: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FormatId(u32);
 
+/// The first in the table: what no room is left for. Kept as received, told as unknown.
+const UNKNOWN: FormatId = FormatId(0);
+
 /// Every format that calls have used, once each.
-#[derive(Default)]
 pub(super) struct Formats {
     list: Vec<Format>,
     ids: FxHashMap<Format, FormatId>,
+}
+
+impl Default for Formats {
+    /// With the formats of RFC 3551 and telephone events in place: no flood of odd names can take theirs.
+    fn default() -> Self {
+        let mut formats = Formats { list: Vec::new(), ids: FxHashMap::default() };
+        let unknown = Codec::Other("UNKNOWN".into());
+        formats.intern(Format { codec: unknown, ..static_format(127) });
+        (0..96).for_each(|payload_type| {
+            formats.intern(static_format(payload_type));
+        });
+        (96..128).for_each(|payload_type| {
+            formats.intern(Format { codec: Codec::TelephoneEvent, ..static_format(payload_type) });
+        });
+        formats
+    }
 }
 
 impl Formats {
@@ -35,7 +54,7 @@ impl Formats {
             return self.intern(Format { fmtp: String::new(), ..format });
         }
         if self.list.len() >= 2 * FORMATS_MAX {
-            return FormatId(0);
+            return UNKNOWN;
         }
         let id = FormatId(self.list.len() as u32);
         self.list.push(format.clone());

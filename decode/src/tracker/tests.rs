@@ -96,10 +96,13 @@ impl Wire {
         }
     }
 
-    /// Time passes: one harmless frame so much later.
+    /// Time passes: a harmless frame each second.
     fn wait(&mut self, ms: i64) {
-        self.now_ms += ms;
-        self.udp((STRANGER, 9), (STRANGER, 9), b"tick");
+        let until_ms = self.now_ms + ms;
+        while self.now_ms < until_ms {
+            self.now_ms = (self.now_ms + 1_000).min(until_ms);
+            self.udp((STRANGER, 9), (STRANGER, 9), b"tick");
+        }
     }
 
     fn finish(&mut self) {
@@ -543,4 +546,188 @@ fn an_invite_without_call_id_from_and_to_is_still_a_call() {
 fn the_endpoint_of_ipv4_in_ipv6_form_is_the_same() {
     let mapped = Endpoint::new("::ffff:192.0.2.1".parse().expect("address"), 5060);
     assert_eq!(mapped, Endpoint::v4([192, 0, 2, 1], 5060));
+}
+
+#[test]
+fn a_proxy_that_tries_one_phone_after_the_other_keeps_the_call() {
+    let mut wire = Wire::new();
+    let [proxy, first, second] = [10, 31, 32].map(|host| ([192, 0, 2, host], 5060));
+    wire.udp(A, proxy, &message(INVITE, "1", "1 INVITE", "a", "", &sdp(PHONE, 4000, "")));
+    wire.udp(
+        proxy,
+        first,
+        &message("INVITE sip:2001@192.0.2.31 SIP/2.0", "1", "1 INVITE", "a", "", &sdp(PHONE, 4000, "")),
+    );
+    wire.udp(first, proxy, &message("SIP/2.0 180 Ringing", "1", "1 INVITE", "a", "f1", ""));
+    wire.wait(5_000);
+    wire.udp(proxy, first, &message("CANCEL sip:2001@192.0.2.31 SIP/2.0", "1", "1 CANCEL", "a", "", ""));
+    wire.udp(first, proxy, &message("SIP/2.0 487 Request Terminated", "1", "1 INVITE", "a", "f1", ""));
+    wire.udp(
+        proxy,
+        second,
+        &message("INVITE sip:2002@192.0.2.32 SIP/2.0", "1", "1 INVITE", "a", "", &sdp(PHONE, 4000, "")),
+    );
+    wire.wait(5_000);
+    wire.udp(second, proxy, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "f2", &sdp(second.0, 4002, "")));
+    wire.udp(proxy, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "f2", &sdp(second.0, 4002, "")));
+    wire.rtp((PHONE, 4000), (second.0, 4002), 7, 0..10);
+    wire.finish();
+    assert_eq!((wire.ends.len(), wire.packets_of(1, Side::Caller)), (1, 10));
+    let facts = &wire.ends[0].facts;
+    assert!(facts.answered.is_some());
+    // The hop that the answer came from names the device.
+    assert_eq!(
+        (facts.request_user.as_str(), facts.party(Side::Callee).signalling.ip()),
+        ("2002", second.0.into())
+    );
+}
+
+#[test]
+fn of_two_forks_that_answer_the_one_that_is_kept_is_the_call() {
+    let mut wire = Wire::new();
+    wire.udp(A, B, &message(INVITE, "1", "1 INVITE", "a", "", &sdp(PHONE, 4000, "")));
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "f1", &sdp(PBX, 4000, "")));
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "f2", &sdp(PBX, 4002, "")));
+    wire.udp(A, B, &message("BYE sip:2001@192.0.2.10 SIP/2.0", "1", "2 BYE", "a", "f2", ""));
+    wire.wait(2_000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..10);
+    wire.udp(A, B, &message("BYE sip:2001@192.0.2.10 SIP/2.0", "1", "3 BYE", "a", "f1", ""));
+    wire.finish();
+    assert_eq!((wire.ends.len(), wire.packets_of(1, Side::Caller)), (1, 10));
+    assert_eq!(wire.ends[0].facts.ending, Ending::Bye { by: Side::Caller });
+}
+
+#[test]
+fn a_refused_hold_is_no_hold() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.udp(A, B, &message(INVITE, "1", "2 INVITE", "a", "b", &sdp(PHONE, 4000, "a=sendonly\r\n")));
+    wire.udp(B, A, &message("SIP/2.0 491 Request Pending", "1", "2 INVITE", "a", "b", ""));
+    wire.finish();
+    assert_eq!((wire.told("held"), wire.ends[0].holds.len()), (0, 0));
+}
+
+#[test]
+fn when_the_answer_takes_srtp_the_media_is_encrypted_whatever_else_was_offered() {
+    let mut wire = Wire::new();
+    let both = sdp(PHONE, 4000, "").replace("RTP/AVP", "RTP/SAVP") + "m=audio 4010 RTP/AVP 0\r\n";
+    let answer = sdp(PBX, 4000, "").replace("RTP/AVP", "RTP/SAVP") + "m=audio 0 RTP/AVP 0\r\n";
+    wire.udp(A, B, &message(INVITE, "1", "1 INVITE", "a", "", &both));
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "b", &answer));
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..10);
+    wire.finish();
+    assert!(wire.audio.is_empty() && wire.ends[0].facts.encrypted);
+}
+
+#[test]
+fn an_answer_before_the_capture_and_its_ack_are_a_call_an_answer_alone_is_not() {
+    let mut wire = Wire::new();
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "b", &sdp(PBX, 4000, "")));
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "2", "1 INVITE", "a", "b", &sdp(PBX, 4002, "")));
+    assert!(wire.heard.is_empty());
+    wire.udp(A, B, &message("ACK sip:2001@192.0.2.10 SIP/2.0", "1", "1 ACK", "a", "b", ""));
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..10);
+    wire.bye("1");
+    wire.finish();
+    assert_eq!((wire.ends.len(), wire.packets_of(1, Side::Caller)), (1, 10));
+    assert!(wire.ends[0].facts.joined_late);
+}
+
+#[test]
+fn the_ack_of_a_refusal_that_was_not_seen_is_no_answer() {
+    let mut wire = Wire::new();
+    let with_branch = |start: &str, cseq: &str, branch: &str| {
+        let text = String::from_utf8(message(start, "1", cseq, "a", "", "")).expect("text");
+        text.replacen("\r\nCSeq", &format!("\r\nVia: SIP/2.0/UDP 192.0.2.20;branch={branch}\r\nCSeq"), 1)
+            .into_bytes()
+    };
+    wire.udp(A, B, &with_branch(INVITE, "1 INVITE", "z9hG4bK1"));
+    wire.udp(A, B, &with_branch("ACK sip:2001@192.0.2.10 SIP/2.0", "1 ACK", "z9hG4bK1"));
+    wire.finish();
+    assert_eq!(wire.ends[0].facts.answered, None);
+    assert_eq!(wire.ends[0].facts.ending, Ending::Rejected { status: 0, reason: String::new() });
+}
+
+#[test]
+fn packets_after_the_bye_are_no_call_of_their_own() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..10);
+    wire.bye("1");
+    wire.wait(1_500);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 10..200);
+    wire.wait(60_000);
+    assert_eq!((wire.ends.len(), wire.told("unannounced")), (1, 0));
+}
+
+#[test]
+fn a_call_that_follows_on_the_same_pair_of_ports_after_a_missed_bye_is_not_heard_in_the_first() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..10);
+    wire.now_ms += 30_000;
+    wire.answered_call("2", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 9, 0..10);
+    wire.finish();
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(2, Side::Caller)), (10, 10));
+}
+
+#[test]
+fn a_clock_that_is_set_ahead_during_a_call_ends_nothing_and_adds_nothing() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..50);
+    wire.now_ms += 3_600_000;
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 50..100);
+    wire.bye("1");
+    wire.finish();
+    let end = &wire.ends[0];
+    let length = end.tracks[0].end.zip(end.tracks[0].start).map(|(end, start)| end.millis_since(start));
+    assert!(length.is_some_and(|ms| ms.abs_diff(2000) <= 40), "{length:?}");
+    assert_eq!((wire.ends.len(), end.tracks[0].packets, wire.told("clock was set")), (1, 100, 1));
+    assert_eq!(end.facts.ending, Ending::Bye { by: Side::Callee });
+}
+
+#[test]
+fn a_damaged_time_stamp_moves_nothing() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..50);
+    let before = wire.now_ms;
+    wire.now_ms += 400 * 24 * 3_600_000;
+    wire.udp((STRANGER, 9), (STRANGER, 9), b"tick");
+    wire.now_ms = before;
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 50..100);
+    wire.finish();
+    assert_eq!((wire.ends.len(), wire.ends[0].tracks[0].audio_ms), (1, 2000));
+    assert!(wire.ends[0].facts.ended.is_some_and(|ended| ended.as_millis() < before + 60_000));
+}
+
+#[test]
+fn floods_of_places_tags_and_names_are_bounded() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    for i in 0..200u16 {
+        let more: String = (0..30)
+            .map(|k| {
+                format!("m=audio {} RTP/AVP 96\r\na=rtpmap:96 C{i}x{k}/8000\r\n", 10_000 + i * 60 + 2 * k)
+            })
+            .collect();
+        let update = format!("UPDATE sip:2001@192.0.2.10 SIP/2.0");
+        wire.udp(
+            A,
+            B,
+            &message(&update, "1", &format!("{} UPDATE", i + 2), "a", "b", &sdp(PHONE, 4000, &more)),
+        );
+    }
+    for i in 0..100 {
+        wire.udp(A, B, &message(INVITE, "same", "1 INVITE", &format!("t{i}"), "", ""));
+    }
+    assert!(wire.told("started") <= 1 + 64, "{}", wire.told("started"));
+    // An honest call is still itself.
+    wire.answered_call("2", 5000);
+    wire.rtp((PHONE, 5000), (PBX, 5000), 9, 0..10);
+    wire.finish();
+    let honest = wire.ends.iter().find(|end| end.facts.sip_call_id == "2").expect("the call");
+    assert_eq!(honest.tracks[0].formats[0].0.codec, crate::media::Codec::Pcmu);
 }

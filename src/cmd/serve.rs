@@ -1,0 +1,30 @@
+//! `serve`: pages over an archive, to listen by in a browser on this machine.
+
+use web::server::Server;
+
+use super::{open_archive, print_line, warn};
+use crate::cli;
+use crate::config;
+use crate::failure::{Done, Failure};
+
+pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
+    // Before the archive is opened: opening mends what a crash left, which a slip in the words should not set off.
+    if !args.listen.ip().is_loopback() {
+        return Err(Failure::usage(web::Error::NotLoopback { address: args.listen }));
+    }
+    let settings = config::resolve(&args.dir)?;
+    let archive = open_archive(&settings.archive)?;
+    if !archive.can_read() {
+        warn("the private key is not here: recordings are listed and verified, and cannot be played");
+    }
+    Server::bind(archive, args.listen, announce)?.run()?;
+    Ok(Done::All)
+}
+
+/// The link stands alone on stdout, for scripts too.
+fn announce(link: &str) {
+    warn("open this link in a browser; it works once (Ctrl-C ends):");
+    if print_line(link).is_err() {
+        warn("the link could not be written: nobody can get in");
+    }
+}
