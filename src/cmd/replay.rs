@@ -15,8 +15,9 @@ use crate::tables::cell;
 pub(crate) fn run(args: &cli::Replay) -> Result<Done, Failure> {
     let mut source = MergedFiles::open(&args.files).map_err(Failure::new)?;
     let mut tracker = Tracker::new();
+    let out = BufWriter::new(std::io::stdout().lock());
     let mut text =
-        Text { out: BufWriter::new(std::io::stdout().lock()), start: None, site: Rules::default().site };
+        Text { out, start: None, site: Rules::default().site, last_oddity: String::new(), repeated: 0 };
     let mut troubles = 0;
     loop {
         match source.next_frame() {
