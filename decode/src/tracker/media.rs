@@ -30,8 +30,10 @@ const FLOWS_PER_PLACE_MAX: usize = 64;
 /// Places that one side of a leg holds; the oldest is given up for a new one.
 const PLACES_MAX: usize = 64;
 /// Two legs share a pair of places when they claimed it within this time of each other: a B2BUA that leaves the media to
-/// the phones. Later, it is the next call on the same ports, and the older one's end was missed.
-const SHARED_MS: i64 = 10_000;
+/// the phones. Later than that, it is the next call on the same ports, and the older one's end was missed.
+const SHARED_MS: i64 = 3_000;
+/// The older leg keeps its share of a stream that it was hearing until so long ago.
+const GOES_ON_MS: i64 = 1_000;
 /// Unannounced RTP flows that are watched.
 const LOOSE_MAX: usize = 8192;
 /// Bytes kept of an unannounced flow, should its announcement come late: about 0.9 s of G.711.
@@ -326,7 +328,7 @@ impl Media {
         // Which legs have this source already counts before any of them gets it.
         let shares = |c: &&Candidate| {
             let together = best.owner.at.nanos_since(c.owner.at) < SHARED_MS * NS_PER_MS;
-            c.rank == best.rank && (together || self.has_source(c, packet.ssrc, legs))
+            c.rank == best.rank && (together || self.is_hearing(c, packet.ssrc, at, legs))
         };
         let sharing: Vec<Candidate> = candidates.iter().filter(shares).copied().collect();
         for (place, candidate) in sources.iter_mut().zip(&sharing) {
@@ -371,11 +373,11 @@ impl Media {
         found
     }
 
-    fn has_source(&self, candidate: &Candidate, ssrc: u32, legs: &Legs) -> bool {
-        let side = legs.leg(candidate.owner.leg).map(|leg| leg.side(candidate.speaker));
-        side.is_some_and(|side| {
-            side.sources.iter().any(|&index| self.source(index).is_some_and(|s| s.ssrc == ssrc))
-        })
+    /// Does the candidate's leg hear this source already, without a break?
+    fn is_hearing(&self, candidate: &Candidate, ssrc: u32, at: Timestamp, legs: &Legs) -> bool {
+        let Some(leg) = legs.leg(candidate.owner.leg) else { return false };
+        let mut sources = leg.side(candidate.speaker).sources.iter().filter_map(|&index| self.source(index));
+        sources.any(|s| s.ssrc == ssrc && at.nanos_since(s.last_at) < GOES_ON_MS * NS_PER_MS)
     }
 
     /// A flow is foreign when somebody else is speaking on that side already and nothing ties the newcomer to it.

@@ -485,7 +485,10 @@ fn ack(heard: &Heard<'_, '_>, id: LegId, side: Side, tables: &mut Tables<'_>) {
         // The response may have gone another way. The ACK of a refusal is in the INVITE's transaction, that of a 2xx has
         // one of its own (RFC 3261, 17.1.1.3 and 13.2.2.4).
         if heard.branch().is_some_and(|branch| leg.branches.contains(&branch)) {
-            refuse(leg, heard.at, 0, b"");
+            // Behind a proxy it concerns one device that was tried.
+            if leg.is_first_hop(heard.flow) {
+                refuse(leg, heard.at, 0, b"");
+            }
         } else {
             answer(leg, heard.at, tables.out);
         }
