@@ -331,7 +331,8 @@ fn on_a_full_disk_running_recordings_end_in_order_and_new_ones_are_refused() {
     archive.sync().expect("synced");
     for n in 1..=2 {
         assert_eq!(archive.row(facts(n).id).expect("listed").facts.state, State::Interrupted);
-        assert!(played(&archive, n).expect("plays") >= 100);
+        // What was sealed before the disk was full: two chunks.
+        assert!(played(&archive, n).expect("plays") >= 2 * PACKETS_PER_CHUNK);
     }
     assert!(archive.verify(None).all(|finding| !finding.is_problem()));
 }

@@ -1,10 +1,11 @@
-//! What can go wrong with an export, by what a caller would do about it.
+//! What can go wrong with an export or with serving pages, by what a caller would do about it.
 
 use std::io;
+use std::net::SocketAddr;
 
 use crate::export::{FileFormat, Shape};
 
-/// What an export answers when it cannot do what was asked.
+/// What an export or the server answers when it cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,6 +32,22 @@ pub enum Error {
         shape: Shape,
         /// What can be had.
         instead: &'static str,
+    },
+    /// Pages are served to this machine only.
+    #[error(
+        "{address} can be reached from other machines: the pages have no sign-in, users or TLS yet; listen on 127.0.0.1 or ::1"
+    )]
+    NotLoopback {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The port cannot be had, or failed.
+    #[error("listening on {address}: {source}; `--listen` names another address")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
     },
     /// GSM 06.10 has one sampling rate.
     #[error("GSM holds audio of 8000 Hz and this recording has {rate} Hz: export as wav")]

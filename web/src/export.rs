@@ -245,6 +245,12 @@ impl<'a> Export<'a> {
         &self.timeline
     }
 
+    /// What the listener of this shape must know: what was kept and cannot be decoded here. One sentence each.
+    #[must_use]
+    pub fn warnings(&self, shape: Shape) -> Vec<String> {
+        warnings(&self.encodings, |party| shape.holds(party))
+    }
+
     /// Length of the file that [`Export::write`] would write, in bytes.
     ///
     /// # Errors
@@ -285,7 +291,7 @@ impl<'a> Export<'a> {
             rate: self.timeline.rate,
             duration_ms: self.timeline.duration_ms(),
             bytes: layout.bytes(),
-            warnings: warnings(&self.encodings, |party| shape.holds(party)),
+            warnings: self.warnings(shape),
         })
     }
 

@@ -1,21 +1,23 @@
 //! WAVE files, written front to back: PCM of 16 bits, and GSM 06.10 as format 0x0031 ("WAV49").
 //!
 //! The number of samples is said before the first one, so that the header is right at once and nothing has to be
-//! sought back to: that is why the header is written here and not by a crate that patches it at the end. Owns the file
-//! layout (RIFF, "Multimedia Programming Interface and Data Specifications 1.0") and the arrangement of channels.
-//! Where the samples come from is `export`'s.
+//! sought back to. The header of PCM is `hound`'s, with both lengths put in; `hound` knows no GSM, so that the header of
+//! GSM is written here. Owns the file layout (RIFF, "Multimedia Programming Interface and Data Specifications 1.0") and the
+//! arrangement of channels. Where the samples come from is `export`'s.
 
 use std::io::{self, Write};
 
 use decode::codec::gsm::{BLOCK_BYTES, BLOCK_SAMPLES, Encoder};
+use hound::{SampleFormat, WavSpec};
 
 use crate::error::Error;
 use crate::export::{FileFormat, Shape};
 
-/// WAVE_FORMAT_PCM.
-const TAG_PCM: u16 = 0x0001;
 /// WAVE_FORMAT_GSM610.
 const TAG_GSM: u16 = 0x0031;
+/// Bytes before the audio, with PCM and with GSM.
+const PCM_HEADER_LEN: u64 = 44;
+const GSM_HEADER_LEN: u64 = 60;
 /// The one sampling rate of GSM 06.10, in Hz.
 const GSM_RATE: u32 = 8_000;
 
@@ -57,7 +59,8 @@ impl Layout {
         };
         let data = data.ok_or_else(too_long)?;
         // The RIFF size counts everything after itself in 32 bits.
-        let total = data.saturating_add(data & 1).saturating_add(if gsm { 60 } else { 44 });
+        let total =
+            data.saturating_add(data & 1).saturating_add(if gsm { GSM_HEADER_LEN } else { PCM_HEADER_LEN });
         if total - 8 > u64::from(u32::MAX) {
             return Err(too_long());
         }
@@ -72,37 +75,54 @@ impl Layout {
 
     /// Everything before the first byte of audio.
     fn header(&self) -> Vec<u8> {
-        let mut header = Vec::with_capacity(60);
-        let channels = self.shape.channels();
-        header.extend(b"RIFF");
-        header.extend(((self.total - 8) as u32).to_le_bytes());
-        header.extend(b"WAVEfmt ");
-        if self.gsm {
-            header.extend(20_u32.to_le_bytes());
-            header.extend(TAG_GSM.to_le_bytes());
-            header.extend(1_u16.to_le_bytes());
-            header.extend(GSM_RATE.to_le_bytes());
-            header.extend((GSM_RATE * BLOCK_BYTES as u32 / BLOCK_SAMPLES as u32).to_le_bytes());
-            header.extend((BLOCK_BYTES as u16).to_le_bytes());
-            header.extend(0_u16.to_le_bytes()); // bits per sample: not a whole number
-            header.extend(2_u16.to_le_bytes()); // bytes of what follows
-            header.extend((BLOCK_SAMPLES as u16).to_le_bytes());
-            // The last block is filled up with silence; this says how many of its samples count.
-            header.extend(b"fact");
-            header.extend(4_u32.to_le_bytes());
-            header.extend((self.samples as u32).to_le_bytes());
-        } else {
-            header.extend(16_u32.to_le_bytes());
-            header.extend(TAG_PCM.to_le_bytes());
-            header.extend(channels.to_le_bytes());
-            header.extend(self.rate.to_le_bytes());
-            header.extend((self.rate.saturating_mul(2 * u32::from(channels))).to_le_bytes());
-            header.extend((2 * channels).to_le_bytes());
-            header.extend(16_u16.to_le_bytes());
+        if self.gsm { self.gsm_header() } else { self.pcm_header() }
+    }
+
+    fn pcm_header(&self) -> Vec<u8> {
+        let spec = WavSpec {
+            channels: self.shape.channels(),
+            // `hound` multiplies it by the bytes of a sample time, unchecked. Real rates end at 48 kHz.
+            sample_rate: self.rate.min(u32::MAX / 4),
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let mut header = spec.into_header_for_infinite_file();
+        // Both lengths are known here: that of RIFF stands in bytes 4 to 7, that of the data in the last four.
+        if let Some(riff) = header.get_mut(4..8) {
+            riff.copy_from_slice(&self.riff_len());
         }
+        if let Some(data) = header.last_chunk_mut() {
+            *data = self.data.to_le_bytes();
+        }
+        header
+    }
+
+    fn gsm_header(&self) -> Vec<u8> {
+        let mut header = Vec::with_capacity(GSM_HEADER_LEN as usize);
+        header.extend(b"RIFF");
+        header.extend(self.riff_len());
+        header.extend(b"WAVEfmt ");
+        header.extend(20_u32.to_le_bytes());
+        header.extend(TAG_GSM.to_le_bytes());
+        header.extend(1_u16.to_le_bytes());
+        header.extend(GSM_RATE.to_le_bytes());
+        header.extend((GSM_RATE * BLOCK_BYTES as u32 / BLOCK_SAMPLES as u32).to_le_bytes());
+        header.extend((BLOCK_BYTES as u16).to_le_bytes());
+        header.extend(0_u16.to_le_bytes()); // bits per sample: not a whole number
+        header.extend(2_u16.to_le_bytes()); // bytes of what follows
+        header.extend((BLOCK_SAMPLES as u16).to_le_bytes());
+        // The last block is filled up with silence; this says how many of its samples count.
+        header.extend(b"fact");
+        header.extend(4_u32.to_le_bytes());
+        header.extend((self.samples as u32).to_le_bytes());
         header.extend(b"data");
         header.extend(self.data.to_le_bytes());
         header
+    }
+
+    /// The RIFF size: everything behind itself.
+    fn riff_len(&self) -> [u8; 4] {
+        ((self.total - 8) as u32).to_le_bytes()
     }
 }
 

@@ -24,3 +24,4 @@ id=$("$bin" archive list -a "$archive" --direction inbound --limit 1 --json |
 [ -n "$id" ] || { echo 'No recording to export: the archive has no inbound call.' >&2; exit 1; }
 run archive export "$id" -a "$archive" -o demo/inbound.wav
 printf '\nListen to %s (left: the extension, right: the caller).\n' "$PWD/demo/inbound.wav"
+printf 'To look around in a browser: %s serve -a %s\n' "$bin" "$archive"

@@ -1,0 +1,272 @@
+//! Pages to listen by, on this machine only: recordings, one recording with its player, and the balance sheet.
+//!
+//! One [`Router`], one state ([`App`]), thin handlers: archive work runs on threads that may wait (`App::read`), failures
+//! become statuses in `refusal`, what every request must show and every reply must carry is `guard`'s. Nothing here
+//! changes the archive. Users, permissions, TLS and the audit of who heard what are not here yet: that is why only
+//! loopback addresses are served.
+
+mod audio;
+mod guard;
+mod html;
+mod pages;
+mod range;
+mod refusal;
+mod session;
+mod words;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use store::Archive;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use self::guard::ENTRANCE;
+use self::refusal::Refusal;
+use self::session::Door;
+use crate::Error;
+
+/// Recordings played at once; one browser asks for six at most.
+const PLAYBACKS_MAX: usize = 16;
+/// How long replies under way may take after the end was asked for. A player that pauses holds its reply open for ever.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Threads that answer; reading and decoding have threads of their own.
+const WORKERS: usize = 2;
+
+/// Hears the address of the entrance whenever a new one is made.
+type Announce = Box<dyn Fn(&str) + Send + Sync>;
+
+/// What every handler works with.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    archive: Archive,
+    address: SocketAddr,
+    door: Door,
+    announce: Announce,
+    playbacks: Arc<Semaphore>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("address", &self.0.address).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Pages over `archive`, reached at `address`. `announce` is given the address of the entrance, which works once:
+    /// now, and again whenever a session has ended by itself.
+    pub fn new(
+        archive: Archive,
+        address: SocketAddr,
+        announce: impl Fn(&str) + Send + Sync + 'static,
+    ) -> App {
+        let (door, token) = Door::new();
+        let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
+        let app = App(Arc::new(Inner { archive, address, door, announce: Box::new(announce), playbacks }));
+        app.announce(&token);
+        app
+    }
+
+    fn announce(&self, token: &str) {
+        (self.0.announce)(&format!("http://{}{ENTRANCE}{token}", self.0.address));
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    fn archive(&self) -> &Archive {
+        &self.0.archive
+    }
+
+    /// Another server on this machine gets our cookie and could replace it: at least two of us do not.
+    fn cookie_name(&self) -> String {
+        format!("earwitness-{}", self.0.address.port())
+    }
+
+    /// Do these headers carry the cookie of the running session?
+    fn knows(&self, headers: &HeaderMap, now: Instant) -> bool {
+        let name = self.cookie_name();
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|field| field.to_str().ok());
+        cookies
+            .flat_map(|field| field.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .any(|(given, value)| given == name && self.0.door.knows(value, now))
+    }
+
+    fn keep_open(&self, now: Instant) {
+        self.0.door.keep_open(now);
+    }
+
+    fn renew(&self, now: Instant) {
+        if let Some(token) = self.0.door.renew(now) {
+            self.announce(&token);
+        }
+    }
+
+    fn playback_permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.0.playbacks).try_acquire_owned().map_err(|_| Refusal::Busy)
+    }
+
+    /// Works on the archive, on a thread that may wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Archive) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let app = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(app.archive())).await;
+        done.map_err(|_| Refusal::BrokeOff)?
+    }
+}
+
+/// All pages.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(pages::recordings))
+        .route("/recordings/{id}", get(pages::recording))
+        .route("/recordings/{id}/audio.wav", get(audio::audio))
+        .route("/calls", get(pages::calls))
+        .route("/style.css", get(style))
+        .route("/enter/{token}", get(enter))
+        .fallback(async || Refusal::NoPage)
+        .method_not_allowed_fallback(async || Refusal::WrongMethod)
+        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .with_state(app)
+}
+
+async fn style() -> Response {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css")).into_response()
+}
+
+/// `GET /enter/{token}`: the session begins. A HEAD, as a preview of a link sends it, does not use the token up.
+async fn enter(
+    State(app): State<App>,
+    method: Method,
+    Path(token): Path<String>,
+) -> Result<Response, Refusal> {
+    let cookie = match method {
+        Method::GET => app.0.door.enter(&token, Instant::now()),
+        _ => None,
+    };
+    let cookie = cookie.ok_or(Refusal::WrongToken)?;
+    let field = format!("{}={cookie}; Path=/; HttpOnly; SameSite=Strict", app.cookie_name());
+    let field = HeaderValue::try_from(field).map_err(|_| Refusal::BrokeOff)?;
+    let mut response = Redirect::to("/").into_response();
+    response.headers_mut().insert(header::SET_COOKIE, field);
+    Ok(response)
+}
+
+/// The pages on their port.
+#[derive(Debug)]
+pub struct Server {
+    runtime: Runtime,
+    listener: TcpListener,
+    app: App,
+}
+
+impl Server {
+    /// Takes the port; see [`App::new`] for `announce`. Port 0 takes any that is free.
+    ///
+    /// # Errors
+    /// [`Error::NotLoopback`]; [`Error::Listen`] when the address cannot be had. The archive is closed then.
+    pub fn bind(
+        archive: Archive,
+        listen: SocketAddr,
+        announce: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Server, Error> {
+        if !listen.ip().is_loopback() {
+            return Err(Error::NotLoopback { address: listen });
+        }
+        let bind = || {
+            let listener = TcpListener::bind(listen)?;
+            listener.set_nonblocking(true)?;
+            let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+            Ok((listener.local_addr()?, listener, runtime))
+        };
+        let (address, listener, runtime) =
+            bind().map_err(|source: io::Error| Error::Listen { address: listen, source })?;
+        Ok(Server { runtime, listener, app: App::new(archive, address, announce) })
+    }
+
+    /// Where the pages are.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.app.address()
+    }
+
+    /// Answers until SIGINT or SIGTERM, then closes the archive.
+    ///
+    /// # Errors
+    /// As [`Server::run_until`].
+    pub fn run(self) -> Result<(), Error> {
+        let signals = {
+            let _context = self.runtime.enter();
+            signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?)))
+        };
+        let (mut interrupt, mut terminate) = signals.map_err(|source| self.error(source))?;
+        self.run_until(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+
+    /// Answers until `stop`, then closes the archive. Replies under way get a moment to end.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] when the port fails; [`Error::Store`] when the archive cannot be closed in order.
+    pub fn run_until(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+        let Server { runtime, listener, app } = self;
+        let address = app.address();
+        let served = runtime.block_on(serve(listener, router(app.clone()), stop));
+        // Connections end here, and with them the renderers that wait for a listener.
+        runtime.shutdown_timeout(FAREWELL);
+        served.map_err(|source| Error::Listen { address, source })?;
+        match Arc::into_inner(app.0) {
+            Some(inner) => Ok(inner.archive.close()?),
+            None => {
+                tracing::warn!("a recording was still being read; the archive closes with the process");
+                Ok(())
+            }
+        }
+    }
+
+    fn error(&self, source: io::Error) -> Error {
+        Error::Listen { address: self.address(), source }
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let (stopping, stopped) = oneshot::channel();
+    let stop = async move {
+        stop.await;
+        // The other side waits for as long as there is a server.
+        let _ = stopping.send(());
+    };
+    tokio::select! {
+        served = axum::serve(listener, router).with_graceful_shutdown(stop) => served,
+        () = async {
+            let _ = stopped.await;
+            tokio::time::sleep(FAREWELL).await;
+        } => Ok(()),
+    }
+}

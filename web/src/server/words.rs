@@ -1,0 +1,105 @@
+//! Lengths, sizes and states as a listener reads them: the same words as the command line's tables.
+
+use decode::playout::GapKind;
+use decode::{Party, Timestamp};
+use store::{Direction, Finding, Outcome, State, Verdict};
+
+/// Minutes and seconds, with tenths; hours when there are some.
+pub(super) fn length(ms: u64) -> String {
+    let tenths = ms.saturating_add(50) / 100;
+    let (h, m, s, t) = (tenths / 36_000, tenths / 600 % 60, tenths / 10 % 60, tenths % 10);
+    if h > 0 { format!("{h}:{m:02}:{s:02}.{t}") } else { format!("{m}:{s:02}.{t}") }
+}
+
+/// Date and time to the second, UTC.
+pub(super) fn moment(at: Timestamp) -> String {
+    at.to_string().get(..19).unwrap_or_default().replace('T', " ")
+}
+
+/// Bytes with a unit.
+pub(super) fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["bytes", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// A number with its name, when it has one that says more.
+pub(super) fn named(number: &str, name: Option<&str>) -> String {
+    match name {
+        Some(name) if !name.is_empty() && name != number => format!("{number} {name}"),
+        _ => number.to_owned(),
+    }
+}
+
+/// How far a recording has come.
+pub(super) fn state(state: State) -> &'static str {
+    match state {
+        State::Recording => "recording",
+        State::Complete => "complete",
+        State::Interrupted => "interrupted",
+    }
+}
+
+/// Which way a call went: a sign, and the word for who cannot see it.
+pub(super) fn direction(direction: Direction) -> (&'static str, &'static str) {
+    match direction {
+        Direction::Inbound => ("←", "inbound"),
+        Direction::Outbound => ("→", "outbound"),
+        Direction::Internal => ("↔", "internal"),
+    }
+}
+
+/// Whose channel.
+pub(super) fn party(party: Party) -> &'static str {
+    match party {
+        Party::Near => "near (left)",
+        Party::Far => "far (right)",
+    }
+}
+
+/// Why there is no sound.
+pub(super) fn gap(kind: GapKind) -> &'static str {
+    match kind {
+        GapKind::Loss => "packets lost",
+        GapKind::Silence => "nothing sent",
+        GapKind::Hold => "on hold",
+        GapKind::Pause => "recording paused",
+        GapKind::NotDecodable => "encoding not decodable here",
+    }
+}
+
+/// What became of a call.
+pub(super) fn outcome(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Running => "still running".to_owned(),
+        outcome => outcome.key().replace('_', " "),
+    }
+}
+
+/// What is wrong with a recording, by its verification.
+pub(super) fn problem(finding: &Finding) -> Option<String> {
+    match &finding.verdict {
+        Verdict::Intact { .. } | Verdict::Recording => None,
+        Verdict::Changed { what } => Some(format!("it is not as it was sealed: {what}")),
+        Verdict::Missing => Some("its file is gone".to_owned()),
+        Verdict::Unlisted => Some("the ledger does not name this recording".to_owned()),
+        Verdict::Unreadable { what } => Some(format!("it cannot be read: {what}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_sizes_read_as_on_the_command_line() {
+        assert_eq!([0, 12_340, 3_725_060].map(length), ["0:00.0", "0:12.3", "1:02:05.1"]);
+        assert_eq!([512, 1_536, 3 << 30].map(size), ["512 bytes", "1.5 KiB", "3.0 GiB"]);
+        assert_eq!(length(u64::MAX).matches(':').count(), 2);
+    }
+}
