@@ -155,6 +155,8 @@ pub(crate) enum ArchiveCommand {
     Rebuild {
         #[command(flatten)]
         dir: ArchiveDir,
+        #[command(flatten)]
+        json: Json,
     },
     /// Count what is there
     #[command(after_help = "Example:\n  earwitness archive stats --json")]

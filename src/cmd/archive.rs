@@ -25,7 +25,7 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         ArchiveCommand::Check { repair, dir, json } => {
             check(&config::resolve(&dir)?.archive, repair, json.json)
         }
-        ArchiveCommand::Rebuild { dir } => rebuild(&config::resolve(&dir)?.archive),
+        ArchiveCommand::Rebuild { dir, json } => rebuild(&config::resolve(&dir)?.archive, json.json),
         ArchiveCommand::Stats { dir, json } => stats(&config::resolve(&dir)?.archive, json.json),
     }
 }
@@ -120,7 +120,7 @@ fn check(dir: &Path, repair: bool, json: bool) -> Result<Done, Failure> {
     Ok(if left == 0 { Done::All } else { Done::IntegrityBroken })
 }
 
-fn rebuild(dir: &Path) -> Result<Done, Failure> {
+fn rebuild(dir: &Path, json: bool) -> Result<Done, Failure> {
     let archive = open_archive(dir)?;
     let terminal = std::io::stderr().is_terminal();
     let rebuilt = archive.rebuild(|done, total| {
@@ -134,7 +134,13 @@ fn rebuild(dir: &Path) -> Result<Done, Failure> {
     for (path, why) in &rebuilt.damaged {
         warn(&format!("{}: {why}", path.display()));
     }
-    print_line(&format!("{} recordings indexed", rebuilt.rows))?;
+    if json {
+        let damaged: Vec<_> =
+            rebuilt.damaged.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
+        print_json(&json!({ "indexed": rebuilt.rows, "damaged": damaged }))?;
+    } else {
+        print_line(&format!("{} recordings indexed", rebuilt.rows))?;
+    }
     Ok(if rebuilt.damaged.is_empty() { Done::All } else { Done::InPart })
 }
 
