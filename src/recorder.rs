@@ -248,6 +248,7 @@ impl Walk<'_> {
         }
     }
 
+    #[inline(never)] // once per call; its frame would weigh on every packet
     fn start(&mut self, plan: &RecordingPlan, sip_call_id: &str) -> Result<(), store::Error> {
         let facts = facts::at_start(plan, sip_call_id);
         let writer = self.archive.create(facts.clone())?;
@@ -276,6 +277,7 @@ impl Walk<'_> {
     }
 
     /// A leg is over: its recordings are finished or destroyed, and its line of the balance sheet is written.
+    #[inline(never)] // as above
     fn end(&mut self, end: &LegEnd) -> Result<(), store::Error> {
         let mut recordings = Vec::new();
         while let Some(action) = self.gate.poll_action() {
