@@ -713,11 +713,11 @@ fn floods_of_places_tags_and_names_are_bounded() {
                 format!("m=audio {} RTP/AVP 96\r\na=rtpmap:96 C{i}x{k}/8000\r\n", 10_000 + i * 60 + 2 * k)
             })
             .collect();
-        let update = format!("UPDATE sip:2001@192.0.2.10 SIP/2.0");
+        let update = "UPDATE sip:2001@192.0.2.10 SIP/2.0";
         wire.udp(
             A,
             B,
-            &message(&update, "1", &format!("{} UPDATE", i + 2), "a", "b", &sdp(PHONE, 4000, &more)),
+            &message(update, "1", &format!("{} UPDATE", i + 2), "a", "b", &sdp(PHONE, 4000, &more)),
         );
     }
     for i in 0..100 {
