@@ -11,7 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     after_help = "First steps:\n  earwitness record -r capture.pcap      record the calls in a capture\n  \
     earwitness archive list                see what was recorded\n  \
-    earwitness archive export ID -o a.wav  listen to one\n  earwitness archive verify              prove that nothing was changed"
+    earwitness archive export ID -o a.wav  listen to one\n  earwitness archive verify              prove that nothing was changed\n  \
+    earwitness serve                       listen in the browser\n\n\
+    EARWITNESS_LOG=debug tells more on stderr. One process at a time has an archive open."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -61,8 +63,8 @@ pub(crate) struct Json {
 /// Where the archive is.
 #[derive(Debug, Args)]
 pub(crate) struct ArchiveDir {
-    /// Folder of the archive [default: the configuration's, else ./earwitness-archive]
-    #[arg(short = 'a', long = "archive", value_name = "DIR", env = "EARWITNESS_ARCHIVE")]
+    /// Folder of the archive [default: $EARWITNESS_ARCHIVE, the configuration's, or ./earwitness-archive]
+    #[arg(short = 'a', long = "archive", value_name = "DIR")]
     pub(crate) archive: Option<PathBuf>,
     /// Configuration file
     #[arg(short = 'c', long = "config", value_name = "FILE")]
@@ -75,8 +77,8 @@ pub(crate) struct Record {
     /// Capture files to read; `-` is the standard input
     #[arg(short = 'r', long = "read", value_name = "FILE", num_args = 1..)]
     pub(crate) read: Vec<PathBuf>,
-    /// Network adapters to record from, until interrupted
-    #[arg(short = 'i', long = "interface", value_name = "IFACE", num_args = 1..)]
+    /// Network adapter to record from, until interrupted; once for each
+    #[arg(short = 'i', long = "interface", value_name = "IFACE")]
     pub(crate) interface: Vec<String>,
     #[command(flatten)]
     pub(crate) archive: ArchiveDir,
@@ -206,6 +208,23 @@ pub(crate) enum Channels {
     Far,
 }
 
+impl Filters {
+    /// Does it choose nothing?
+    pub(crate) fn is_empty(&self) -> bool {
+        let one = [
+            &self.since,
+            &self.until,
+            &self.extension,
+            &self.number,
+            &self.user,
+            &self.direction,
+            &self.state,
+            &self.call,
+        ];
+        one.iter().all(|filter| filter.is_none()) && self.filter.is_empty() && self.limit.is_none()
+    }
+}
+
 /// Which recordings or calls.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
@@ -228,7 +247,7 @@ pub(crate) struct Filters {
     /// inbound, outbound or internal
     #[arg(long)]
     pub(crate) direction: Option<String>,
-    /// complete or interrupted
+    /// complete, interrupted or recording
     #[arg(long)]
     pub(crate) state: Option<String>,
     /// The logical call, or a SIP Call-ID
@@ -247,7 +266,7 @@ pub(crate) struct Calls {
     #[command(flatten)]
     pub(crate) dir: ArchiveDir,
     /// The sums alone: how many calls were seen and what became of them
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["limit", "number", "outcome"])]
     pub(crate) summary: bool,
     /// Started at or after: RFC 3339, a date, -15m, -2h, -7d, today, yesterday
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]

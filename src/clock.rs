@@ -1,4 +1,4 @@
-//! The one place that reads a clock. Everything else is given the time.
+//! The wall clock, for everything here; the cores are given the time. (The archive has a timer of its own for its syncs.)
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -109,7 +109,9 @@ pub(crate) fn resolve(dir: &crate::cli::ArchiveDir) -> Result<Settings, Failure>
         Some(path) => ConfigFile::read(path)?,
         None => ConfigFile::default(),
     };
-    Ok(file.settings(dir.archive.clone()))
+    let from_environment =
+        || std::env::var_os("EARWITNESS_ARCHIVE").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    Ok(file.settings(dir.archive.clone().or_else(from_environment)))
 }
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ const FIELDS: [&str; 14] = [
 
 impl Filters {
     pub(crate) fn parse(written: &cli::Filters, now: Timestamp) -> Result<Filters, Failure> {
+        if written.call.as_deref() == Some("") {
+            return Err(Failure::usage("--call: is empty"));
+        }
         let mut filters = Filters {
             since: time_option(written.since.as_deref(), now)?,
             until: time_option(written.until.as_deref(), now)?,

@@ -23,27 +23,47 @@ struct Open {
     facts: RecordingFacts,
     near: Side,
     keyed: Vec<Keyed>,
-    /// It has reached the largest size of a file and takes no more.
-    is_full: bool,
+    /// It takes no more, although its call goes on.
+    has_ended: bool,
 }
 
 impl Open {
-    /// Writes, unless the recording has reached the largest size of a file: then it ends there, and the others go on.
-    fn write(
-        &mut self,
-        write: impl FnOnce(&mut Writer) -> Result<(), store::Error>,
-    ) -> Result<(), store::Error> {
-        if self.is_full {
-            return Ok(());
+    /// Writes, unless the recording has come to its end early: it has reached the largest size of a file, or the disk takes no
+    /// more. The others go on.
+    fn write(&mut self, failure: &mut Failure, write: impl FnOnce(&mut Writer) -> Result<(), store::Error>) {
+        if self.has_ended {
+            return;
         }
-        match write(&mut self.writer) {
-            Err(store::Error::Refused { what }) => {
-                tracing::warn!(recording = %self.facts.id, what, "the recording ends before its call");
-                self.is_full = true;
-                Ok(())
-            }
-            other => other,
+        if let Err(error) = write(&mut self.writer) {
+            self.has_ended = true;
+            tracing::debug!(recording = %self.facts.id, %error, "the recording ends before its call");
+            failure.note(error);
         }
+    }
+}
+
+/// The first thing that could not be written; the run goes on and says it at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Failure(Option<store::Error>);
+
+impl Failure {
+    /// Logged once: what follows is mostly the same, for every call.
+    fn note(&mut self, error: store::Error) {
+        if self.0.is_none() {
+            tracing::error!(%error, "the archive does not take what is recorded");
+            self.0 = Some(error);
+        }
+    }
+
+    fn check(&mut self, result: Result<(), store::Error>) {
+        if let Err(error) = result {
+            self.note(error);
+        }
+    }
+
+    /// What failed, if anything did.
+    pub(crate) fn into_result(self) -> Result<(), store::Error> {
+        self.0.map_or(Ok(()), Err)
     }
 }
 
@@ -86,6 +106,8 @@ pub(crate) struct Report {
     pub(crate) oddities: BTreeMap<&'static str, u64>,
     /// The recordings made.
     pub(crate) recordings: Vec<RecordingId>,
+    /// What could not be written.
+    pub(crate) failure: Failure,
 }
 
 /// Frames in, recordings out.
@@ -115,36 +137,35 @@ impl<'a> Recorder<'a> {
     }
 
     /// Takes the next frame.
-    pub(crate) fn handle_frame(&mut self, frame: &Frame<'_>) -> Result<(), store::Error> {
+    pub(crate) fn handle_frame(&mut self, frame: &Frame<'_>) {
         self.tracker.handle_frame(frame);
         self.now = self.tracker.now().unwrap_or(frame.at);
         self.started.get_or_insert(self.now);
-        self.drain()?;
-        self.seal_stale()
+        self.drain();
+        self.seal_stale();
     }
 
     /// Time passes without frames: `now` by the capture's clock.
-    pub(crate) fn handle_timeout(&mut self, now: Timestamp) -> Result<(), store::Error> {
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
         self.tracker.handle_timeout(now);
         self.now = self.tracker.now().unwrap_or(now);
-        self.drain()?;
-        self.seal_stale()
+        self.drain();
+        self.seal_stale();
     }
 
     /// The capture has lost frames since the last call of this.
-    pub(crate) fn note_drops(&mut self, frames: u64) -> Result<(), store::Error> {
+    pub(crate) fn note_drops(&mut self, frames: u64) {
         self.tracker.note_drops(self.now);
         let now = self.now;
         for open in self.open.iter_mut() {
-            open.write(|writer| writer.mark(now, &Mark::CaptureDrops { frames }))?;
+            open.write(&mut self.report.failure, |writer| writer.mark(now, &Mark::CaptureDrops { frames }));
         }
-        Ok(())
     }
 
     /// The input is over: ends every call, enters the run into the ledger and says what came of it.
-    pub(crate) fn finish(mut self, capture: capture::Counters) -> Result<Report, store::Error> {
+    pub(crate) fn finish(mut self, capture: capture::Counters) -> Report {
         self.tracker.finish();
-        self.drain()?;
+        self.drain();
         let counts = self.tracker.counts();
         self.report.counters = Counters {
             unannounced_rtp: counts.unannounced_rtp,
@@ -156,14 +177,15 @@ impl<'a> Recorder<'a> {
             oddities: counts.oddities,
         };
         if let Some(started) = self.started {
-            self.archive.append_run(&RunRow { started, ended: self.now, counters: self.report.counters })?;
+            let run = RunRow { started, ended: self.now, counters: self.report.counters };
+            self.report.failure.check(self.archive.append_run(&run));
         }
-        self.archive.sync()?;
-        Ok(self.report)
+        self.report.failure.check(self.archive.sync());
+        self.report
     }
 
     /// Everything that the tracker has to tell, through the gate into the writers.
-    fn drain(&mut self) -> Result<(), store::Error> {
+    fn drain(&mut self) {
         while let Some(event) = self.tracker.poll_event() {
             self.gate.handle_event(&event);
             let walk = Walk {
@@ -172,22 +194,20 @@ impl<'a> Recorder<'a> {
                 open: &mut self.open,
                 report: &mut self.report,
             };
-            walk.handle(event)?;
+            walk.handle(event);
         }
-        Ok(())
     }
 
     /// Seals what a silent call has left open: a chunk never holds more than a second.
-    fn seal_stale(&mut self) -> Result<(), store::Error> {
+    fn seal_stale(&mut self) {
         if self.now < self.next_stale_check {
-            return Ok(());
+            return;
         }
         self.next_stale_check = self.now.plus_millis(STALE_CHECK_MS);
         let now = self.now;
         for open in self.open.iter_mut() {
-            open.write(|writer| writer.seal_stale(now))?;
+            open.write(&mut self.report.failure, |writer| writer.seal_stale(now));
         }
-        Ok(())
     }
 }
 
@@ -200,22 +220,20 @@ struct Walk<'w> {
 }
 
 impl Walk<'_> {
-    fn handle(mut self, event: Event<'_>) -> Result<(), store::Error> {
+    fn handle(mut self, event: Event<'_>) {
         match event {
             Event::Audio { leg, side, frame } => {
                 for (recording, cleared) in self.gate.admit(leg, side, frame) {
                     let Some(open) = self.open.get_mut(recording) else { continue };
-                    open.write(|writer| writer.append(&cleared))?;
+                    open.write(&mut self.report.failure, |writer| writer.append(&cleared));
                 }
-                Ok(())
             }
             Event::AudioStarted(facts) => {
                 while let Some(action) = self.gate.poll_action() {
                     if let Action::Start(plan) = action {
-                        self.start(&plan, &facts.sip_call_id)?;
+                        self.start(&plan, &facts.sip_call_id);
                     }
                 }
-                Ok(())
             }
             Event::Digit { leg, side, digit } => self.note(leg, side, |open, party| {
                 if open.keyed.len() < KEYED_MAX {
@@ -233,75 +251,79 @@ impl Walk<'_> {
             Event::UnannouncedRtp(rtp) => {
                 while let Some(action) = self.gate.poll_action() {
                     if let Action::Account { outcome, reason } = action {
-                        self.archive.append_call(&facts::unannounced_row(&rtp, outcome, reason))?;
+                        let row = facts::unannounced_row(&rtp, outcome, reason);
+                        self.report.failure.check(self.archive.append_call(&row));
                         *self.report.outcomes.entry(outcome).or_default() += 1;
                     }
                 }
-                Ok(())
             }
             Event::Oddity { at, flow, what } => {
                 *self.report.oddities.entry(what).or_default() += 1;
                 tracing::debug!(%at, ?flow, what, "oddity");
-                Ok(())
             }
-            Event::LegStarted(_) | Event::Ringing(_) | Event::Answered(_) => Ok(()),
+            Event::LegStarted(_) | Event::Ringing(_) | Event::Answered(_) => {}
         }
     }
 
     #[inline(never)] // once per call; its frame would weigh on every packet
-    fn start(&mut self, plan: &RecordingPlan, sip_call_id: &str) -> Result<(), store::Error> {
+    fn start(&mut self, plan: &RecordingPlan, sip_call_id: &str) {
         let facts = facts::at_start(plan, sip_call_id);
-        let writer = self.archive.create(facts.clone())?;
+        let writer = match self.archive.create(facts.clone()) {
+            Ok(writer) => writer,
+            Err(error) => {
+                tracing::debug!(call = %facts.call, %error, "a call is not recorded");
+                return self.report.failure.note(error);
+            }
+        };
         tracing::debug!(recording = %facts.id, call = %facts.call, "recording started");
         self.open.insert(
             plan.recording,
-            Open { writer, facts, near: plan.near, keyed: Vec::new(), is_full: false },
+            Open { writer, facts, near: plan.near, keyed: Vec::new(), has_ended: false },
         );
-        Ok(())
     }
 
     /// Marks the running recordings of a leg.
-    fn note(
-        &mut self,
-        leg: LegId,
-        side: Side,
-        mut mark: impl FnMut(&mut Open, Party) -> (Timestamp, Mark),
-    ) -> Result<(), store::Error> {
+    fn note(&mut self, leg: LegId, side: Side, mut mark: impl FnMut(&mut Open, Party) -> (Timestamp, Mark)) {
         for (recording, near) in self.gate.recordings(leg) {
             let Some(open) = self.open.get_mut(recording) else { continue };
             let party = if side == near { Party::Near } else { Party::Far };
             let (at, mark) = mark(open, party);
-            open.write(|writer| writer.mark(at, &mark))?;
+            open.write(&mut self.report.failure, |writer| writer.mark(at, &mark));
         }
-        Ok(())
     }
 
     /// A leg is over: its recordings are finished or destroyed, and its line of the balance sheet is written.
     #[inline(never)] // as above
-    fn end(&mut self, end: &LegEnd) -> Result<(), store::Error> {
+    fn end(&mut self, end: &LegEnd) {
         let mut recordings = Vec::new();
         while let Some(action) = self.gate.poll_action() {
             match action {
                 Action::Finish(recording) => {
-                    if let Some(open) = self.open.remove(recording) {
-                        let facts = facts::at_end(open.facts, open.near, end, &open.keyed);
-                        tracing::debug!(recording = %facts.id, duration_ms = facts.duration_ms, "recording finished");
-                        recordings.push(open.writer.finish(facts)?);
-                    }
+                    let Some(open) = self.open.remove(recording) else { continue };
+                    let facts = facts::at_end(open.facts, open.near, end, &open.keyed);
+                    tracing::debug!(recording = %facts.id, duration_ms = facts.duration_ms, "recording finished");
+                    // What was sealed stays, also when the end cannot be written: the archive closes it as interrupted.
+                    recordings.push(facts.id);
+                    self.report.failure.check(open.writer.finish(facts).map(|_| ()));
                 }
                 Action::Discard(recording, why) => {
-                    if let Some(open) = self.open.remove(recording) {
-                        open.writer.discard(&why)?;
-                    }
+                    let Some(open) = self.open.remove(recording) else { continue };
+                    self.report.failure.check(open.writer.discard(&why));
                 }
                 Action::Account { outcome, reason } => {
-                    self.archive.append_call(&facts::call_row(end, outcome, reason, recordings.clone()))?;
+                    let (outcome, reason) = match outcome {
+                        Outcome::Recorded if recordings.is_empty() => {
+                            (Outcome::NoChannel, "the archive could not take it".to_owned())
+                        }
+                        _ => (outcome, reason),
+                    };
+                    let row = facts::call_row(end, outcome, reason, recordings.clone());
+                    self.report.failure.check(self.archive.append_call(&row));
                     *self.report.outcomes.entry(outcome).or_default() += 1;
                 }
                 Action::Start(_) => {}
             }
         }
         self.report.recordings.append(&mut recordings);
-        Ok(())
     }
 }

@@ -48,7 +48,8 @@ pub(crate) fn recordings(rows: &[Row]) -> String {
             cell(&named(facts.other_party.as_deref().unwrap_or_default(), facts.other_party_name.as_deref())),
             length(facts.duration_ms),
             cell(&codecs.join("/")),
-            lost.to_string(),
+            // Of an interrupted recording nothing was counted; `archive show` counts.
+            if facts.tracks.is_empty() { "-".to_owned() } else { lost.to_string() },
             state(facts.state).to_owned(),
             signature(row.signature).to_owned(),
         ]);

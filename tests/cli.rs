@@ -422,7 +422,7 @@ fn words_that_are_off_are_said_with_what_would_be_right() {
         (&["calls", "--outcome", "lost"], "not_answered"),
         (&["archive", "list", "--direction", "sideways"], "inbound"),
         (&["record"], "--read"),
-        (&["serve", "--listen", "0.0.0.0:8480"], "loopback"),
+        (&["serve", "--listen", "0.0.0.0:8480"], "127.0.0.1"),
         (&["archive", "export", "-o", "/", "--limit", "1"], "name a file"),
     ] {
         let run = bench.run(words).expect_code(2);
@@ -460,4 +460,57 @@ fn digits_are_counted_and_never_shown() {
     assert!(row["dtmf"][0].get("digit").is_none());
     let show = bench.run(&["archive", "show", row["id"].as_str().expect("an id")]).expect_code(0).stdout();
     assert!(show.contains("5 keyed"), "{show}");
+}
+
+#[test]
+fn an_export_does_not_replace_what_is_no_plain_file_nor_the_archive() {
+    let bench = filled();
+    let id = ids(&bench)[0].clone();
+    let export =
+        |target: &Path| bench.run(&["archive", "export", &id, "-o", target.to_str().expect("a path")]);
+    // A link is followed.
+    let (target, link) = (bench.path("target.wav"), bench.path("link.wav"));
+    fs::write(&target, "old").expect("writes");
+    std::os::unix::fs::symlink(&target, &link).expect("links");
+    export(&link).expect_code(0);
+    assert!(link.is_symlink() && fs::read(&target).expect("a file").starts_with(b"RIFF"));
+    assert_eq!(
+        fs::metadata(&target).map(|m| std::os::unix::fs::PermissionsExt::mode(&m.permissions()) & 0o077).ok(),
+        Some(0)
+    );
+    // A pipe stays one, and is written to.
+    let pipe = bench.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read(pipe).expect("the pipe is written to")
+    });
+    export(&pipe).expect_code(0);
+    assert_eq!(reader.join().expect("reads"), fs::read(&target).expect("a file"));
+    assert!(!fs::metadata(&pipe).expect("a pipe").is_file());
+    // The archive's own files are out of reach.
+    let key = bench.archive().join("keys/unwrap.key");
+    let before = fs::read(&key).expect("a key");
+    export(&key).expect_code(2);
+    assert_eq!(fs::read(&key).expect("a key"), before);
+    bench.run(&["archive", "export", "-o", target.to_str().expect("a path")]).expect_code(2);
+    bench
+        .run(&["archive", "export", &id, "--extension", "2000", "-o", target.to_str().expect("a path")])
+        .expect_code(2);
+}
+
+#[test]
+fn captures_of_different_days_keep_their_dates() {
+    let bench = Bench::new();
+    let monday = Scenario { calls: 1, talk_ms: 2_000, ..Scenario::default() };
+    let thursday = Scenario { epoch_ns: monday.epoch_ns + 3 * 86_400_000_000_000, seed: 2, ..monday.clone() };
+    let (first, _) = bench.capture("monday.pcap", &monday);
+    let (second, truth) = bench.capture("thursday.pcap", &thursday);
+    let paths = [&first, &second].map(|path| path.to_str().expect("a path"));
+    bench.run(&["record", "--json", "-r", paths[0], paths[1]]).expect_code(0);
+    let calls = bench.run(&["calls", "--json", "--limit", "1"]).expect_code(0).json();
+    let invited = decode::Timestamp::from_nanos(truth[0].invite_ns).to_string();
+    assert_eq!(calls[0]["started"], invited.as_str());
+    let rows = bench.run(&["archive", "list", "--json", "--limit", "1"]).expect_code(0).json();
+    assert!(rows[0]["ring_ms"].as_u64().is_some_and(|ms| ms < 1_000), "{}", rows[0]["ring_ms"]);
 }

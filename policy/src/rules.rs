@@ -1,6 +1,6 @@
 //! The site's rules: which devices are recorded, and which calls are not.
 //!
-//! The order is the manuals' (requirement row EXC-06): the list of recorded devices is a gate in front, then the exclusion of
+//! The order is that of the PBX manuals: the list of recorded devices is a gate in front, then the exclusion of
 //! internal calls. Inclusion and exclusion lists, channels and modes have their place behind these in [`Rules::judge`].
 
 use decode::Side;

@@ -1,8 +1,8 @@
 //! `archive export`: recordings out of the archive, decrypted.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use store::{Archive, RecordingId};
 use web::{Export, FileFormat, Shape};
@@ -16,6 +16,16 @@ use crate::failure::{Done, Failure};
 use crate::filters::Filters;
 
 pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
+    if args.json.json && args.output.as_os_str() == "-" {
+        return Err(Failure::usage("--json and -o - would both write to the standard output"));
+    }
+    match (args.id.is_empty(), args.filters.is_empty()) {
+        (true, true) => {
+            return Err(Failure::usage("name recordings, or choose them by a filter such as --since today"));
+        }
+        (false, false) => return Err(Failure::usage("name recordings or choose them by filters, not both")),
+        _ => {}
+    }
     let settings = config::resolve(&args.dir)?;
     let filters = Filters::parse(&args.filters, clock::now())?;
     let archive = open_archive(&settings.archive)?;
@@ -54,7 +64,8 @@ fn file_format(format: ExportFormat) -> FileFormat {
 fn export_one(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<Done, Failure> {
     let format = file_format(args.format);
     let shape = shape(args, format);
-    let exported = into_place(&args.output, |out| Ok(web::export(archive, id, format, shape, out)?))?;
+    let exported =
+        into_place(&args.output, archive.dir(), |out| Ok(web::export(archive, id, format, shape, out)?))?;
     for warning in &exported.warnings {
         warn(warning);
     }
@@ -78,8 +89,9 @@ fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) ->
             );
         }
     };
-    let bundled =
-        into_place(&args.output, |out| Ok(web::bundle(archive, ids, format, shape, out, progress)?))?;
+    let bundled = into_place(&args.output, archive.dir(), |out| {
+        Ok(web::bundle(archive, ids, format, shape, out, progress)?)
+    })?;
     for exported in &bundled.exported {
         for warning in &exported.warnings {
             warn(&format!("{}: {warning}", exported.id));
@@ -94,42 +106,60 @@ fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) ->
     Ok(if bundled.failed.is_empty() { Done::All } else { Done::InPart })
 }
 
-/// Writes beside the target and moves it into place when it is whole, so that a failure leaves nothing half-written.
+/// Writes beside the target and moves it into place when it is whole, so that a failure leaves nothing half-written. What
+/// is no plain file (a pipe, a device) is written to as it stands, and a symbolic link is followed.
 fn into_place<T>(
     target: &Path,
+    archive: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     if target.as_os_str() == "-" {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let value = write(&mut out)?;
-        out.flush()?;
-        return Ok(value);
+        if io::stdout().is_terminal() {
+            return Err(Failure::usage(
+                "-o -: audio is not for a terminal; send it through a pipe, or name a file",
+            ));
+        }
+        return through(io::stdout().lock(), Path::new("standard output"), write);
     }
-    let part = part_beside(target)?;
-    let written = File::create(&part).map_err(|error| in_file(&part, &error)).and_then(|file| {
-        let mut out = BufWriter::new(file);
-        let value = write(&mut out)?;
-        out.flush().map_err(|error| in_file(&part, &error))?;
-        fs::rename(&part, target).map_err(|error| in_file(target, &error))?;
-        Ok(value)
-    });
-    if written.is_err() {
-        // The failure is what counts; a part that cannot be removed is only litter.
-        let _ = fs::remove_file(&part);
+    let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+    if target.is_dir() || target.file_name().is_none() {
+        return Err(Failure::usage(format!("-o {}: name a file, or - for stdout", target.display())));
     }
-    written
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = fs::canonicalize(folder)
+        .map_err(|error| Failure::new(format!("-o: there is no folder {}: {error}", folder.display())))?;
+    if fs::canonicalize(archive).is_ok_and(|archive| folder.starts_with(archive)) {
+        return Err(Failure::usage(format!(
+            "-o {}: that is inside the archive; name a place outside",
+            target.display()
+        )));
+    }
+    if target.exists() && !target.is_file() {
+        let file = OpenOptions::new().write(true).open(target).map_err(|error| in_file(target, &error))?;
+        return through(file, target, write);
+    }
+    // Readable for its owner alone: what leaves the archive is no longer sealed.
+    let part = tempfile::NamedTempFile::new_in(&folder).map_err(|error| in_file(&folder, &error))?;
+    let value = through(part.as_file(), target, write)?;
+    part.persist(target).map_err(|error| in_file(target, &error.error))?;
+    Ok(value)
 }
 
-fn part_beside(target: &Path) -> Result<PathBuf, Failure> {
-    let name = target.file_name().filter(|_| !target.is_dir());
-    let name =
-        name.ok_or_else(|| Failure::usage(format!("-o {}: name a file, or - for stdout", target.display())))?;
-    let mut part = name.to_owned();
-    part.push(".part");
-    Ok(target.with_file_name(part))
+fn through<T>(
+    out: impl Write,
+    name: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut out = BufWriter::new(out);
+    let value = write(&mut out)?;
+    out.flush().map_err(|error| in_file(name, &error))?;
+    Ok(value)
 }
 
 fn in_file(path: &Path, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return io::Error::from(error.kind()).into();
+    }
     Failure::new(format!("{}: {error}", path.display()))
 }
 

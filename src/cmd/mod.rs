@@ -62,9 +62,16 @@ fn open_archive(dir: &Path) -> Result<store::Archive, Failure> {
 /// Says what opening had to mend, and enters the calls of interrupted recordings into the balance sheet: the recorder that saw
 /// them could not.
 fn settle_recovery(archive: &store::Archive) -> Result<(), Failure> {
+    // Two recordings of one leg are one call.
+    let mut rows: Vec<store::CallRow> = Vec::new();
     for &id in &archive.recovered().interrupted {
-        archive.append_call(&crate::facts::interrupted_row(&archive.row(id)?.facts))?;
+        let row = crate::facts::interrupted_row(&archive.row(id)?.facts);
+        match rows.iter_mut().find(|other| other.call == row.call && other.sip_call_ids == row.sip_call_ids) {
+            Some(same) => same.recordings.push(id),
+            None => rows.push(row),
+        }
     }
+    rows.iter().try_for_each(|row| archive.append_call(row))?;
     let recovery = archive.recovered();
     if !recovery.interrupted.is_empty() {
         warn(&format!(

@@ -40,9 +40,10 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         Created::Existing => settle_recovery(&archive)?,
     }
     let mut recorder = Recorder::new(&archive, settings.rules);
-    let troubles = walk(&mut *source, &mut recorder, &stop)?;
-    let report = recorder.finish(source.counters())?;
+    let troubles = walk(&mut *source, &mut recorder, &stop);
+    let report = recorder.finish(source.counters());
     print_report(args, &archive, &report)?;
+    report.failure.into_result()?;
     archive.close()?;
     if stop.load(Ordering::Relaxed) {
         return Ok(Done::Interrupted);
@@ -73,6 +74,9 @@ fn open_source(args: &cli::Record) -> Result<Box<dyn FrameSource>, Failure> {
 }
 
 fn open_files(paths: &[PathBuf]) -> Result<MergedFiles, Failure> {
+    if paths.iter().any(|path| path.as_os_str() == "-") && std::io::stdin().is_terminal() {
+        return Err(Failure::usage("-r -: the standard input is a terminal; send a capture through a pipe"));
+    }
     MergedFiles::open(paths).map_err(Failure::new)
 }
 
@@ -96,11 +100,7 @@ fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 /// Frames until the end or a signal. Gives what could not be read.
-fn walk(
-    source: &mut dyn FrameSource,
-    recorder: &mut Recorder<'_>,
-    stop: &AtomicBool,
-) -> Result<Vec<String>, Failure> {
+fn walk(source: &mut dyn FrameSource, recorder: &mut Recorder<'_>, stop: &AtomicBool) -> Vec<String> {
     let mut troubles = Vec::new();
     let mut dropped = 0;
     let mut frames: u64 = 0;
@@ -108,37 +108,32 @@ fn walk(
         match source.advance_within(PATIENCE) {
             Ok(Advance::Frame) => {
                 if let Some(frame) = source.frame() {
-                    recorder.handle_frame(&frame)?;
+                    recorder.handle_frame(&frame);
                 }
                 frames += 1;
                 if frames.is_multiple_of(DROPS_CHECK_FRAMES) {
-                    charge_drops(source, recorder, &mut dropped)?;
+                    charge_drops(source, recorder, &mut dropped);
                 }
             }
             Ok(Advance::Idle) => {
-                charge_drops(source, recorder, &mut dropped)?;
-                recorder.handle_timeout(clock::now())?;
+                charge_drops(source, recorder, &mut dropped);
+                recorder.handle_timeout(clock::now());
             }
             Ok(Advance::End) => break,
             Err(error) => troubles.push(error.to_string()),
         }
     }
-    Ok(troubles)
+    troubles
 }
 
 /// Frames that the kernel, the adapter or the ring dropped since the last look are charged to the calls that run now.
-fn charge_drops(
-    source: &dyn FrameSource,
-    recorder: &mut Recorder<'_>,
-    before: &mut u64,
-) -> Result<(), Failure> {
+fn charge_drops(source: &dyn FrameSource, recorder: &mut Recorder<'_>, before: &mut u64) {
     let counters = source.counters();
     let dropped = counters.dropped_kernel + counters.dropped_interface + counters.dropped_ring;
     if dropped > *before {
-        recorder.note_drops(dropped - *before)?;
+        recorder.note_drops(dropped - *before);
         *before = dropped;
     }
-    Ok(())
 }
 
 fn print_report(args: &cli::Record, archive: &Archive, report: &Report) -> Result<(), Failure> {
@@ -147,7 +142,8 @@ fn print_report(args: &cli::Record, archive: &Archive, report: &Report) -> Resul
     }
     let mut rows = Vec::new();
     for &id in report.recordings.iter().take(LISTED_MAX) {
-        rows.push(archive.row(id)?);
+        // One that could not be finished for want of space has no row before the archive is opened again.
+        rows.extend(archive.row(id).ok());
     }
     if !rows.is_empty() {
         print_line(&tables::recordings(&rows))?;

@@ -147,6 +147,7 @@ impl<W: Write> Text<W> {
             Ending::Running => "running".to_owned(),
             Ending::Bye { by } => format!("BYE by the {}", word(*by)),
             Ending::Cancelled => "cancelled".to_owned(),
+            Ending::Rejected { status: 0, .. } => "refused".to_owned(),
             Ending::Rejected { status, reason } => format!("{status} {}", cell(reason)).trim_end().to_owned(),
             Ending::TimedOut => "timed out".to_owned(),
             Ending::EndOfInput => "end of input".to_owned(),

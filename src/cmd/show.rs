@@ -8,7 +8,7 @@ use std::path::Path;
 use decode::Party;
 use decode::playout::Timeline;
 use serde_json::{Value, json};
-use store::{Archive, RecordingFacts, RecordingId, Row, Verdict};
+use store::{Archive, RecordingFacts, RecordingId, Row, State, Verdict};
 
 use super::{export, open_archive, print_json, print_line};
 use crate::failure::{Done, Failure};
@@ -61,7 +61,12 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
     let facts = &row.facts;
     let other = named(facts.other_party.as_deref().unwrap_or("?"), facts.other_party_name.as_deref());
     let direction = serde_json::to_value(facts.direction)?;
-    let answered = facts.answered.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    // The recorder that was stopped in the middle could not say how the call went on.
+    let is_cut = facts.state == State::Interrupted;
+    let unknown = if is_cut { "not known" } else { "never" };
+    let answered = facts.answered.map_or_else(|| unknown.to_owned(), |at| at.to_string());
+    let times = [facts.ring_ms, facts.talk_ms, facts.hold_ms]
+        .map(|ms| if is_cut { "-".to_owned() } else { length(ms) });
     let ended = facts.ended.map_or_else(|| "-".to_owned(), |at| at.to_string());
     for (name, value) in [
         ("recording", facts.id.to_string()),
@@ -73,7 +78,7 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         ("answered", answered),
         ("ended", ended),
         ("length", length(facts.duration_ms)),
-        ("ring/talk/hold", [facts.ring_ms, facts.talk_ms, facts.hold_ms].map(length).join(" / ")),
+        ("ring/talk/hold", times.join(" / ")),
         ("state", state(facts.state).to_owned()),
         ("kept because", cell(&facts.rule)),
         ("SIP Call-ID", facts.sip_call_ids.iter().map(|id| cell(id)).collect::<Vec<_>>().join(" ")),
@@ -140,7 +145,7 @@ fn print_timeline(timeline: &Timeline) -> Result<(), Failure> {
         })
         .collect();
     let summary = if imperfect.is_empty() {
-        "every packet that was sent is here".to_owned()
+        "no packet is missing in what was recorded".to_owned()
     } else {
         format!("{} seconds with missing packets", imperfect.len())
     };

@@ -3,6 +3,7 @@
 //! Puts the parts together and decides nothing about bytes. Files are the truth: what is listed comes from the index,
 //! what is played or verified from the files.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -86,7 +87,8 @@ impl Archive {
     /// # Errors
     /// As [`Archive::open`], and [`Error::Refused`] for a folder that holds something else.
     pub fn open_or_create(dir: &Path) -> Result<(Archive, Created), Error> {
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        // For its owner alone: names and numbers stand in clear in it.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| Error::io(dir, e))?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir).map_err(|e| Error::io(dir, e))?);
         if !dir.join(ARCHIVE_FILE).is_file() {
             refuse_strangers(&*disk, dir)?;

@@ -285,7 +285,8 @@ impl Legs {
 
     /// A leg by Call-ID and both tags, in either order (Replaces, RFC 3891).
     pub(super) fn find_dialog(&self, call_id: Digest, tag: Digest, other_tag: Digest) -> Option<LegId> {
-        self.find(call_id, tag).or_else(|| self.find(call_id, other_tag)).map(|(id, _)| id)
+        let (first, second) = (self.find(call_id, tag)?, self.find(call_id, other_tag)?);
+        (first.0 == second.0 && first.1 != second.1).then_some(first.0)
     }
 
     fn of_call_id(&self, call_id: Digest) -> impl Iterator<Item = &Leg> {

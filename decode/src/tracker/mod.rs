@@ -49,7 +49,7 @@ const BACKWARDS_MS: i64 = 100;
 /// A time stamp further ahead of the latest one than this is a leap: time has passed, or the clock was set, which a stream
 /// that goes on over the leap tells.
 const LEAP_MS: i64 = 60_000;
-/// A leap of more than this is believed only when the next frame agrees.
+/// A leap of more than this is taken back when the next frame is where time was before: a damaged record.
 const FAR_LEAP_MS: i64 = 24 * 3_600_000;
 /// Of a pause between two frames, so much counts as silence of the calls: the capture may have stood still.
 const IDLE_STEP_MS: i64 = 2_000;
@@ -90,8 +90,10 @@ struct Core {
     now: Option<Timestamp>,
     /// What is added to capture time since its clock was set, in nanoseconds.
     shift: i64,
-    /// A time stamp that leapt ahead and waits to be believed.
-    leap: Option<Timestamp>,
+    /// Where time was before the latest frame leapt far ahead.
+    before_leap: Option<Timestamp>,
+    /// The same, while the frame that leaps is handled.
+    doubted: Option<Timestamp>,
     /// How long calls have had the chance to be heard, in nanoseconds: time that passes while frames come.
     idle_clock: i64,
     next_housekeeping: Option<Timestamp>,
@@ -175,9 +177,17 @@ impl Core {
     /// Time goes on, never back.
     fn pass(&mut self, at: Timestamp) {
         self.out.begin();
+        self.before_leap = self.doubted.take();
         let shifted = at.plus_nanos(self.shift);
         let now = match self.now {
             None => shifted,
+            Some(_) if self.before_leap.is_some_and(|before| is_near(shifted, before)) => {
+                let before = self.before_leap.unwrap_or(shifted);
+                self.out.oddity(before, None, "a time stamp leapt ahead by more than a day, and back");
+                self.media.leap = None;
+                self.next_housekeeping = None;
+                shifted.max(before)
+            }
             Some(now) if now.nanos_since(shifted) > BACKWARDS_MS * NS_PER_MS => {
                 // The clock was set back, or files were put together: time goes on from here, so that lengths stay right.
                 self.out.oddity(now, None, "capture time runs backwards");
@@ -186,7 +196,6 @@ impl Core {
             }
             Some(now) if shifted.nanos_since(now) > LEAP_MS * NS_PER_MS => self.leap_ahead(now, shifted),
             Some(now) => {
-                self.leap = None;
                 // Where capture time as it is has caught up, no shift is needed any more.
                 if self.shift > 0 && at >= now { at } else { shifted.max(now) }
             }
@@ -204,17 +213,11 @@ impl Core {
         }
     }
 
-    /// A time stamp far ahead. One more than a day ahead is not believed alone: it may be a damaged record.
+    /// A time stamp far ahead of the latest one: believed, unless the next one takes it back.
     fn leap_ahead(&mut self, now: Timestamp, at: Timestamp) -> Timestamp {
-        let is_far = at.nanos_since(now) > FAR_LEAP_MS * NS_PER_MS;
-        let agrees = self.leap.is_some_and(|leap| (0..=LEAP_MS * NS_PER_MS).contains(&at.nanos_since(leap)));
-        if is_far && !agrees {
-            self.leap = Some(at);
-            self.out.oddity(now, None, "a time stamp leaps ahead by more than a day");
-            return now;
-        }
-        self.leap = None;
-        self.media.leap = Some(at.nanos_since(now));
+        let leap = at.nanos_since(now);
+        self.media.leap = Some(leap);
+        self.doubted = (leap > FAR_LEAP_MS * NS_PER_MS).then_some(now);
         at
     }
 
@@ -352,6 +355,11 @@ impl Core {
             Queued::Oddity { at, flow, what } => Event::Oddity { at, flow, what },
         })
     }
+}
+
+/// Could a frame of this time follow one of that time, as far as an ordinary capture goes?
+fn is_near(at: Timestamp, before: Timestamp) -> bool {
+    (-BACKWARDS_MS * NS_PER_MS..LEAP_MS * NS_PER_MS).contains(&at.nanos_since(before))
 }
 
 /// Reads the whole messages out of a TCP stream's unread bytes.
