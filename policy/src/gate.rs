@@ -63,8 +63,6 @@ const RECORDINGS_MAX: usize = 2;
 pub struct RecordingPlan {
     /// Names it until it ends.
     pub recording: RecordingKey,
-    /// The leg that it is of.
-    pub leg: LegId,
     /// The logical call.
     pub call: CallId,
     /// Which segment of the call, from 1.
@@ -175,10 +173,8 @@ impl Gate {
             if let Verdict::Record { rule } = &judged {
                 let recording = RecordingKey { leg: facts.leg, nth: count };
                 *place = Some((recording, near));
-                let segment = facts.segment + u32::from(count);
                 count += 1;
-                let plan =
-                    self.plan(recording, segment, near, extension, roles.direction, facts, rule.clone());
+                let plan = self.plan(recording, near, roles.direction, facts, rule.clone());
                 self.actions.push_back(Action::Start(Box::new(plan)));
             }
             verdict = verdict.or(judged);
@@ -192,26 +188,23 @@ impl Gate {
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // each is one fact of the plan
     fn plan(
         &self,
         recording: RecordingKey,
-        segment: u32,
         near: Side,
-        extension: String,
         direction: Direction,
         facts: &LegFacts,
         rule: String,
     ) -> RecordingPlan {
+        let extension = self.rules.site.number(facts, near);
         let (own, other) = (facts.party(near), facts.party(near.other()));
         let dialled = &facts.party(Side::Callee).number;
         let ddi = (direction == Direction::Inbound && *dialled != extension && !dialled.is_empty())
             .then(|| dialled.clone());
         RecordingPlan {
             recording,
-            leg: facts.leg,
             call: facts.call,
-            segment,
+            segment: facts.segment + u32::from(recording.nth),
             near,
             extension,
             extension_name: own.name.clone(),

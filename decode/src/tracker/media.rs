@@ -5,9 +5,12 @@
 //! of a flow is judged; what was found is kept for the flow, so that every further packet costs one look-up. A new claim
 //! on a place lets its flows be judged again.
 
+mod loose;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::event::{LegId, UnannouncedRtp};
+use self::loose::Loose;
+use super::event::LegId;
 use super::leg::{Leg, Legs};
 use super::outbox::{FormatId, LegNews, Outbox, Queued};
 use crate::codec;
@@ -34,15 +37,6 @@ const PLACES_MAX: usize = 64;
 const SHARED_MS: i64 = 3_000;
 /// The older leg keeps its share of a stream that it was hearing until so long ago.
 const GOES_ON_MS: i64 = 1_000;
-/// Unannounced RTP flows that are watched.
-const LOOSE_MAX: usize = 8192;
-/// Bytes kept of an unannounced flow, should its announcement come late: about 0.9 s of G.711.
-const LOOSE_BYTES_MAX: usize = 8 * 1024;
-/// Packets in sequence that make an unannounced flow count as RTP.
-const LOOSE_PACKETS_MIN: u64 = 5;
-/// An unannounced flow without packets for this long is over; one that was no RTP after all, sooner.
-const LOOSE_IDLE_MS: i64 = 30_000;
-const NO_RTP_IDLE_MS: i64 = 2_000;
 /// A stream is live for this long after a packet: until then another sender to its place is foreign.
 const LIVE_MS: i64 = 2_000;
 /// A foreign flow is judged again after this long.
@@ -120,16 +114,6 @@ enum Payload {
     Speech,
     Noise,
     Event,
-}
-
-struct Loose {
-    report: UnannouncedRtp,
-    /// What is left of a call that has ended: not reported, and this source not given to another call.
-    tail_of: Option<u32>,
-    next_sequence: u16,
-    in_order: u64,
-    pending: Vec<(Timestamp, usize)>,
-    bytes: Vec<u8>,
 }
 
 /// The table of claims, flows and sources.
@@ -616,23 +600,6 @@ impl Media {
         reports
     }
 
-    /// Packets that still come of a call that has ended are nobody's news, unless the next call has its places already.
-    fn leave_tail(&mut self, source: &Source) {
-        if [source.flow.src, source.flow.dst].iter().any(|place| self.claims.contains_key(place)) {
-            return;
-        }
-        self.flows.remove(&source.flow);
-        let report = UnannouncedRtp {
-            flow: source.flow,
-            started: source.last_at,
-            ended: source.last_at,
-            ssrc: source.ssrc,
-            payload_type: 0,
-            packets: 0,
-        };
-        self.watch(Loose { tail_of: Some(source.ssrc), ..Loose::new(report, source.latest.1) });
-    }
-
     /// Digits whose end never came; for the sources of one leg.
     pub(super) fn open_digits(&mut self, leg: &Leg, now: Timestamp, out: &mut Outbox) {
         for &index in leg.sides.iter().flat_map(|side| &side.sources) {
@@ -682,135 +649,6 @@ impl SourceReport {
             duplicates: source.receive.duplicates(),
             jitter_ms: source.receive.jitter_ms(source.clock_rate),
             formats: source.formats.iter().map(|known| (known.format, known.packets)).collect(),
-        }
-    }
-}
-
-/// RTP that no signalling has announced, yet.
-impl Media {
-    fn loose_packet(&mut self, flow: Flow, at: Timestamp, bytes: &[u8]) {
-        let Ok(packet) = rtp::parse(bytes) else { return };
-        if let Some(loose) = self.loose.get_mut(&flow) {
-            self.rtp_packets += 1;
-            return loose.push(at, &packet, bytes);
-        }
-        self.rtp_packets += 1;
-        let report = UnannouncedRtp {
-            flow,
-            started: at,
-            ended: at,
-            ssrc: packet.ssrc,
-            payload_type: packet.payload_type,
-            packets: 0,
-        };
-        let mut loose = Loose::new(report, packet.sequence);
-        loose.push(at, &packet, bytes);
-        self.watch(loose);
-    }
-
-    fn watch(&mut self, loose: Loose) {
-        let flow = loose.report.flow;
-        if self.loose.len() >= LOOSE_MAX || self.loose.contains_key(&flow) {
-            return;
-        }
-        self.loose.insert(flow, Box::new(loose));
-        for endpoint in [flow.src, flow.dst] {
-            self.loose_at.entry(endpoint).or_default().push(flow);
-        }
-        self.bind(flow, Binding::Loose);
-    }
-
-    /// Flows that waited for this announcement are judged again, with what was kept of them.
-    fn release_loose(&mut self, session: &sdp::Session, at: Timestamp, legs: &mut Legs, out: &mut Outbox) {
-        for place in session.media.iter().filter_map(|media| media.receives_at) {
-            let flows = self.loose_at.get(&place).cloned().unwrap_or_default();
-            for flow in flows {
-                let Some(loose) = self.take_loose(flow) else { continue };
-                self.rtp_packets = self.rtp_packets.saturating_sub(loose.report.packets);
-                if at.nanos_since(loose.report.ended) > LIVE_MS * NS_PER_MS {
-                    self.report_loose(*loose, out);
-                    continue;
-                }
-                let mut start = 0;
-                for &(at, end) in &loose.pending {
-                    self.handle(flow, at, loose.bytes.get(start..end).unwrap_or_default(), legs, out);
-                    start = end;
-                }
-            }
-        }
-    }
-
-    fn take_loose(&mut self, flow: Flow) -> Option<Box<Loose>> {
-        let loose = self.loose.remove(&flow)?;
-        self.flows.remove(&flow);
-        for endpoint in [flow.src, flow.dst] {
-            if let Some(flows) = self.loose_at.get_mut(&endpoint) {
-                flows.retain(|&other| other != flow);
-                if flows.is_empty() {
-                    self.loose_at.remove(&endpoint);
-                }
-            }
-        }
-        Some(loose)
-    }
-
-    fn report_loose(&mut self, loose: Loose, out: &mut Outbox) {
-        if loose.tail_of.is_some() && loose.in_order < LOOSE_PACKETS_MIN {
-            return;
-        }
-        if loose.in_order >= LOOSE_PACKETS_MIN {
-            self.unannounced += 1;
-            out.push(Queued::UnannouncedRtp(Box::new(loose.report)));
-        } else {
-            self.rtp_packets = self.rtp_packets.saturating_sub(loose.report.packets);
-        }
-    }
-
-    /// Ends unannounced flows that are idle at `now`, or all of them.
-    pub(super) fn expire_loose(&mut self, now: Option<Timestamp>, out: &mut Outbox) {
-        let mut over: Vec<Flow> = self
-            .loose
-            .values()
-            .filter(|loose| {
-                let is_rtp = loose.in_order >= LOOSE_PACKETS_MIN || loose.tail_of.is_some();
-                let idle_ms = if is_rtp { LOOSE_IDLE_MS } else { NO_RTP_IDLE_MS };
-                now.is_none_or(|now| now.nanos_since(loose.report.ended) > idle_ms * NS_PER_MS)
-            })
-            .map(|loose| loose.report.flow)
-            .collect();
-        over.sort_unstable();
-        for flow in over {
-            if let Some(loose) = self.take_loose(flow) {
-                self.report_loose(*loose, out);
-            }
-        }
-    }
-}
-
-impl Loose {
-    fn new(report: UnannouncedRtp, next_sequence: u16) -> Loose {
-        Loose { report, tail_of: None, next_sequence, in_order: 0, pending: Vec::new(), bytes: Vec::new() }
-    }
-
-    fn push(&mut self, at: Timestamp, packet: &Packet<'_>, bytes: &[u8]) {
-        self.report.ended = at;
-        if self.tail_of == Some(packet.ssrc) {
-            return;
-        }
-        self.report.packets += 1;
-        if packet.sequence == self.next_sequence && packet.ssrc == self.report.ssrc {
-            self.in_order += 1;
-        }
-        self.next_sequence = packet.sequence.wrapping_add(1);
-        self.report.ssrc = packet.ssrc;
-        // Only the latest stretch is kept; it starts anew when it is full.
-        if self.bytes.len() + bytes.len() > LOOSE_BYTES_MAX {
-            self.bytes.clear();
-            self.pending.clear();
-        }
-        if bytes.len() <= LOOSE_BYTES_MAX {
-            self.bytes.extend_from_slice(bytes);
-            self.pending.push((at, self.bytes.len()));
         }
     }
 }
