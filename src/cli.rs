@@ -172,7 +172,7 @@ pub(crate) enum ArchiveCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// Recordings, or the beginnings of their ids; filters choose when none is named
+    /// Recordings, or the beginnings of their ids, or filters; --format zip without either takes all. Several make a ZIP
     pub(crate) id: Vec<String>,
     /// Where to write; `-` is the standard output. An existing file is replaced
     #[arg(short = 'o', long = "output", value_name = "PATH")]

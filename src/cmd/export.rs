@@ -20,9 +20,12 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
         return Err(Failure::usage("--json and -o - would both write to the standard output"));
     }
     match (args.id.is_empty(), args.filters.is_empty()) {
-        (true, true) => {
-            return Err(Failure::usage("name recordings, or choose them by a filter such as --since today"));
+        (true, true) if args.format != ExportFormat::Zip => {
+            return Err(Failure::usage(
+                "name recordings, or choose them by a filter such as --since today; --format zip alone takes them all",
+            ));
         }
+
         (false, false) => return Err(Failure::usage("name recordings or choose them by filters, not both")),
         _ => {}
     }
