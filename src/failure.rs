@@ -67,7 +67,7 @@ impl From<store::Error> for Failure {
         let code = match &error {
             E::Missing { .. } => 10,
             E::Locked { .. } => 11,
-            E::KeyMissing { .. } | E::WrongKey { .. } => 12,
+            E::KeyMissing { .. } | E::KeyUnreadable { .. } | E::WrongKey { .. } => 12,
             E::Tampered { .. } => 5,
             _ => 1,
         };

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use policy::{Direction, Outcome};
+use policy::Outcome;
 use serde_json::{Map, Value};
-use store::{CallRow, Counters, Row, SignatureState, State};
+use store::{CallRow, Counters, Row, SignatureState};
+use web::words;
 
 /// Widest text of a cell that comes from a wire.
 const CELL_MAX: usize = 32;
@@ -42,15 +43,18 @@ pub(crate) fn recordings(rows: &[Row]) -> String {
         codecs.dedup();
         table.add_row(vec![
             facts.id.to_string(),
-            started(facts.started),
-            arrow(facts.direction).to_owned(),
-            cell(&named(&facts.extension, facts.extension_name.as_deref())),
-            cell(&named(facts.other_party.as_deref().unwrap_or_default(), facts.other_party_name.as_deref())),
-            length(facts.duration_ms),
+            words::moment(facts.started),
+            words::direction(facts.direction).0.to_owned(),
+            cell(&words::named(&facts.extension, facts.extension_name.as_deref())),
+            cell(&words::named(
+                facts.other_party.as_deref().unwrap_or_default(),
+                facts.other_party_name.as_deref(),
+            )),
+            words::length(facts.duration_ms),
             cell(&codecs.join("/")),
             // Of an interrupted recording nothing was counted; `archive show` counts.
             if facts.tracks.is_empty() { "-".to_owned() } else { lost.to_string() },
-            state(facts.state).to_owned(),
+            words::state(facts.state).to_owned(),
             signature(row.signature).to_owned(),
         ]);
     }
@@ -65,10 +69,10 @@ pub(crate) fn calls(rows: &[CallRow]) -> String {
         let recordings: Vec<String> = row.recordings.iter().map(ToString::to_string).collect();
         table.add_row(vec![
             row.call.clone(),
-            started(row.started),
+            words::moment(row.started),
             cell(&row.from),
             cell(&row.to),
-            words(row.outcome),
+            words::outcome(row.outcome),
             cell(&row.reason),
             recordings.join(" "),
         ]);
@@ -83,8 +87,7 @@ pub(crate) fn balance_sheet(outcomes: &BTreeMap<Outcome, u64>, counters: &Counte
     let seen: u64 = outcomes.values().sum();
     for outcome in Outcome::ALL {
         if let Some(&count) = outcomes.get(&outcome).filter(|&&count| count > 0) {
-            let name = if outcome == Outcome::Running { "still running".to_owned() } else { words(outcome) };
-            table.add_row(vec![name, count.to_string()]);
+            table.add_row(vec![words::outcome(outcome), count.to_string()]);
         }
     }
     table.add_row(vec!["calls seen".to_owned(), seen.to_string()]);
@@ -97,17 +100,7 @@ pub(crate) fn balance_sheet(outcomes: &BTreeMap<Outcome, u64>, counters: &Counte
         let _ = writeln!(text, "{body}");
     }
     let _ = writeln!(text, " {}\n{sum}", "─".repeat(width.saturating_sub(1)));
-    let _ = write!(
-        text,
-        "{} packets, {} SIP messages, {} RTP packets; dropped: kernel {}, ring {}; unannounced RTP flows {}; oddities {}",
-        counters.packets_seen,
-        counters.sip_messages,
-        counters.rtp_packets,
-        counters.packets_dropped_kernel,
-        counters.packets_dropped_ring,
-        counters.unannounced_rtp,
-        counters.oddities
-    );
+    text.push_str(&words::counters(counters));
     text
 }
 
@@ -124,46 +117,11 @@ pub(crate) fn balance_json(outcomes: &BTreeMap<Outcome, u64>, counters: &Counter
     Value::Object(object)
 }
 
-/// Minutes and seconds, with tenths; hours when there are some.
-pub(crate) fn length(ms: u64) -> String {
-    let tenths = (ms + 50) / 100;
-    let (h, m, s, t) = (tenths / 36_000, tenths / 600 % 60, tenths / 10 % 60, tenths % 10);
-    if h > 0 { format!("{h}:{m:02}:{s:02}.{t}") } else { format!("{m}:{s:02}.{t}") }
-}
-
-/// Bytes with a unit.
-pub(crate) fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1024.0 {
-            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
-}
-
-pub(crate) fn state(state: State) -> &'static str {
-    match state {
-        State::Recording => "recording",
-        State::Complete => "complete",
-        State::Interrupted => "interrupted",
-    }
-}
-
 pub(crate) fn signature(signature: SignatureState) -> &'static str {
     match signature {
         SignatureState::Valid => "valid",
         SignatureState::Invalid => "INVALID",
         SignatureState::Missing => "missing",
-    }
-}
-
-/// A number with its name, when it has one that says more.
-pub(crate) fn named(number: &str, name: Option<&str>) -> String {
-    match name {
-        Some(name) if !name.is_empty() && name != number => format!("{number} {name}"),
-        _ => number.to_owned(),
     }
 }
 
@@ -175,22 +133,6 @@ pub(crate) fn cell(text: &str) -> String {
         safe.push('…');
     }
     safe
-}
-
-fn words(outcome: Outcome) -> String {
-    outcome.key().replace('_', " ")
-}
-
-fn started(at: decode::Timestamp) -> String {
-    at.to_string().get(..19).unwrap_or_default().replace('T', " ")
-}
-
-fn arrow(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Inbound => "←",
-        Direction::Outbound => "→",
-        Direction::Internal => "↔",
-    }
 }
 
 fn right_align(table: &mut Table, columns: &[usize]) {
@@ -210,18 +152,6 @@ fn finish(table: &Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_and_sizes_read_well() {
-        assert_eq!(
-            (length(0), length(12_340), length(3_725_060)),
-            ("0:00.0".into(), "0:12.3".into(), "1:02:05.1".into())
-        );
-        assert_eq!(
-            (size(512), size(1536), size(3 << 30)),
-            ("512 B".into(), "1.5 KiB".into(), "3.0 GiB".into())
-        );
-    }
 
     #[test]
     fn outcomes_add_up_to_the_calls_seen() {

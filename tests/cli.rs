@@ -395,6 +395,9 @@ fn archives_that_cannot_be_used_say_why() {
     let other = filled();
     fs::copy(other.archive().join("keys/unwrap.key"), &key).expect("puts a wrong key there");
     bench.run(&["archive", "export", &id, "-o", &wav]).expect_code(12);
+    fs::write(&key, "no key").expect("puts garbage there");
+    let run = bench.run(&["archive", "export", &id, "-o", &wav]).expect_code(12);
+    assert!(run.stderr().contains("does not hold a key"), "{}", run.stderr());
     fs::copy(&away, &key).expect("puts it back");
     bench.run(&["archive", "export", &id, "-o", &wav]).expect_code(0);
 }

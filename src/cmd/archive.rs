@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 use store::{Archive, RecordingId, Verdict};
+use web::words;
 
 use super::{export, open_archive, print_json, print_line, show, warn};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
@@ -157,8 +158,8 @@ fn stats(dir: &Path, json: bool) -> Result<Done, Failure> {
         ("recordings", stats.recordings.to_string()),
         ("  complete", stats.complete.to_string()),
         ("  interrupted", stats.interrupted.to_string()),
-        ("audio", tables::length(stats.audio_ms)),
-        ("on disk", format!("{} ({average} bytes per second of audio)", tables::size(stats.bytes))),
+        ("audio", words::length(stats.audio_ms)),
+        ("on disk", format!("{} ({average} bytes per second of audio)", words::size(stats.bytes))),
         ("oldest", time(stats.oldest)),
         ("newest", time(stats.newest)),
     ] {

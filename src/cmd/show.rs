@@ -5,14 +5,14 @@
 
 use std::path::Path;
 
-use decode::Party;
 use decode::playout::Timeline;
 use serde_json::{Value, json};
 use store::{Archive, RecordingFacts, RecordingId, Row, State, Verdict};
+use web::words::{length, named, party as name, size, state};
 
 use super::{export, open_archive, print_json, print_line};
 use crate::failure::{Done, Failure};
-use crate::tables::{cell, length, named, size, state};
+use crate::tables::cell;
 
 /// Shorter gaps are not worth a line: the edges of two parties never fall on the same packet.
 const GAP_MS_MIN: u64 = 100;
@@ -122,13 +122,6 @@ fn print_tracks(facts: &RecordingFacts) -> Result<(), Failure> {
         ))?;
     }
     Ok(())
-}
-
-fn name(party: Party) -> &'static str {
-    match party {
-        Party::Near => "near (left)",
-        Party::Far => "far (right)",
-    }
 }
 
 fn print_timeline(timeline: &Timeline) -> Result<(), Failure> {

@@ -35,6 +35,12 @@ pub enum Error {
         /// Where it should be.
         path: PathBuf,
     },
+    /// The file of a private key holds no key.
+    #[error("{} does not hold a key: put the copy from the backup there", path.display())]
+    KeyUnreadable {
+        /// The file.
+        path: PathBuf,
+    },
     /// The private key that is here is not the one that this was sealed to.
     #[error("{} was sealed to key {needed}, but {} holds key {found}: put the right key there", what, path.display())]
     WrongKey {
@@ -127,6 +133,7 @@ impl Error {
             | Error::Locked { path }
             | Error::NewerFormat { path, .. }
             | Error::KeyMissing { path }
+            | Error::KeyUnreadable { path }
             | Error::WrongKey { path, .. }
             | Error::Tampered { path, .. }
             | Error::Full { path }

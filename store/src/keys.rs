@@ -226,8 +226,7 @@ fn read_private(disk: &dyn Disk, path: &str) -> Result<Option<Zeroizing<[u8; 32]
     };
     let bytes = Zeroizing::new(bytes);
     let key = std::str::from_utf8(&bytes).ok().and_then(decode32);
-    key.map(|key| Some(Zeroizing::new(key)))
-        .ok_or_else(|| Error::damaged(path, "not a key of 32 bytes in base 64"))
+    key.map(|key| Some(Zeroizing::new(key))).ok_or_else(|| Error::KeyUnreadable { path: path.into() })
 }
 
 /// The cipher under which one data key is wrapped: used once, so its nonce may be zero.

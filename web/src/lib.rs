@@ -12,6 +12,7 @@ mod page;
 pub mod raw;
 pub mod server;
 pub mod wav;
+pub mod words;
 
 pub use bundle::{Bundled, bundle};
 pub use error::Error;

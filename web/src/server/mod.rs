@@ -12,7 +12,6 @@ mod pages;
 mod range;
 mod refusal;
 mod session;
-mod words;
 
 use std::fmt;
 use std::future::Future;

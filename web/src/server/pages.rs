@@ -16,8 +16,8 @@ use store::{
 use super::App;
 use super::html::{Frame, Html, page};
 use super::refusal::Refusal;
-use super::words;
 use crate::export::{Export, Shape};
+use crate::words;
 
 /// Recordings on one page.
 const ROWS: usize = 50;
@@ -387,16 +387,7 @@ fn add_up(archive: &Archive) -> Result<Sheet, Refusal> {
 }
 
 fn counters(html: &mut Html, counters: &Counters) {
-    html.raw("<p class=\"sub\">").sentence(format!(
-        "{} packets, {} SIP messages, {} RTP packets; dropped: kernel {}, ring {}; unannounced RTP flows {}; oddities {}",
-        counters.packets_seen,
-        counters.sip_messages,
-        counters.rtp_packets,
-        counters.packets_dropped_kernel,
-        counters.packets_dropped_ring,
-        counters.unannounced_rtp,
-        counters.oddities
-    ));
+    html.raw("<p class=\"sub\">").sentence(words::counters(counters));
     html.raw("</p>\n");
 }
 

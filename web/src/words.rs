@@ -1,23 +1,26 @@
-//! Lengths, sizes and states as a listener reads them: the same words as the command line's tables.
+//! Lengths, sizes and states in the words that people read, the same on the pages and in the command line's tables.
 
 use decode::playout::GapKind;
 use decode::{Party, Timestamp};
-use store::{Direction, Finding, Outcome, State, Verdict};
+use store::{Counters, Direction, Finding, Outcome, State, Verdict};
 
 /// Minutes and seconds, with tenths; hours when there are some.
-pub(super) fn length(ms: u64) -> String {
+#[must_use]
+pub fn length(ms: u64) -> String {
     let tenths = ms.saturating_add(50) / 100;
     let (h, m, s, t) = (tenths / 36_000, tenths / 600 % 60, tenths / 10 % 60, tenths % 10);
     if h > 0 { format!("{h}:{m:02}:{s:02}.{t}") } else { format!("{m}:{s:02}.{t}") }
 }
 
 /// Date and time to the second, UTC.
-pub(super) fn moment(at: Timestamp) -> String {
+#[must_use]
+pub fn moment(at: Timestamp) -> String {
     at.to_string().get(..19).unwrap_or_default().replace('T', " ")
 }
 
 /// Bytes with a unit.
-pub(super) fn size(bytes: u64) -> String {
+#[must_use]
+pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["bytes", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {
@@ -29,7 +32,8 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// A number with its name, when it has one that says more.
-pub(super) fn named(number: &str, name: Option<&str>) -> String {
+#[must_use]
+pub fn named(number: &str, name: Option<&str>) -> String {
     match name {
         Some(name) if !name.is_empty() && name != number => format!("{number} {name}"),
         _ => number.to_owned(),
@@ -37,7 +41,8 @@ pub(super) fn named(number: &str, name: Option<&str>) -> String {
 }
 
 /// How far a recording has come.
-pub(super) fn state(state: State) -> &'static str {
+#[must_use]
+pub fn state(state: State) -> &'static str {
     match state {
         State::Recording => "recording",
         State::Complete => "complete",
@@ -46,7 +51,8 @@ pub(super) fn state(state: State) -> &'static str {
 }
 
 /// Which way a call went: a sign, and the word for who cannot see it.
-pub(super) fn direction(direction: Direction) -> (&'static str, &'static str) {
+#[must_use]
+pub fn direction(direction: Direction) -> (&'static str, &'static str) {
     match direction {
         Direction::Inbound => ("←", "inbound"),
         Direction::Outbound => ("→", "outbound"),
@@ -55,7 +61,8 @@ pub(super) fn direction(direction: Direction) -> (&'static str, &'static str) {
 }
 
 /// Whose channel.
-pub(super) fn party(party: Party) -> &'static str {
+#[must_use]
+pub fn party(party: Party) -> &'static str {
     match party {
         Party::Near => "near (left)",
         Party::Far => "far (right)",
@@ -63,7 +70,8 @@ pub(super) fn party(party: Party) -> &'static str {
 }
 
 /// Why there is no sound.
-pub(super) fn gap(kind: GapKind) -> &'static str {
+#[must_use]
+pub fn gap(kind: GapKind) -> &'static str {
     match kind {
         GapKind::Loss => "packets lost",
         GapKind::Silence => "nothing sent",
@@ -74,15 +82,32 @@ pub(super) fn gap(kind: GapKind) -> &'static str {
 }
 
 /// What became of a call.
-pub(super) fn outcome(outcome: Outcome) -> String {
+#[must_use]
+pub fn outcome(outcome: Outcome) -> String {
     match outcome {
         Outcome::Running => "still running".to_owned(),
         outcome => outcome.key().replace('_', " "),
     }
 }
 
+/// What a recorder counted beside the calls.
+#[must_use]
+pub fn counters(counters: &Counters) -> String {
+    format!(
+        "{} packets, {} SIP messages, {} RTP packets; dropped: kernel {}, ring {}; unannounced RTP flows {}; oddities {}",
+        counters.packets_seen,
+        counters.sip_messages,
+        counters.rtp_packets,
+        counters.packets_dropped_kernel,
+        counters.packets_dropped_ring,
+        counters.unannounced_rtp,
+        counters.oddities
+    )
+}
+
 /// What is wrong with a recording, by its verification.
-pub(super) fn problem(finding: &Finding) -> Option<String> {
+#[must_use]
+pub fn problem(finding: &Finding) -> Option<String> {
     match &finding.verdict {
         Verdict::Intact { .. } | Verdict::Recording => None,
         Verdict::Changed { what } => Some(format!("it is not as it was sealed: {what}")),
