@@ -41,6 +41,9 @@ pub(crate) struct SiteSection {
     pub(crate) extensions: Option<Pattern>,
     /// Addresses of the PBX.
     pub(crate) pbx: Vec<IpAddr>,
+    /// Header fields whose value names a call across the legs that the PBX gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) call_headers: Option<Vec<String>>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +69,8 @@ impl Default for RecordSection {
 pub(crate) struct Settings {
     pub(crate) archive: PathBuf,
     pub(crate) rules: Rules,
+    /// Header fields that tie legs; the tracker's own choice when absent.
+    pub(crate) call_headers: Option<Vec<String>>,
 }
 
 impl ConfigFile {
@@ -99,7 +104,7 @@ impl ConfigFile {
             exclude_internal: self.record.exclude_internal,
             keep_unanswered: self.record.unanswered,
         };
-        Settings { archive, rules }
+        Settings { archive, rules, call_headers: self.site.call_headers }
     }
 }
 

@@ -1,9 +1,9 @@
 //! From what the tracker tells to what the archive keeps: the facts of a recording and the lines of the balance sheet.
 
-use decode::tracker::{Ending, LegEnd, TrackReport, UnannouncedRtp};
+use decode::tracker::{Ending, LegEnd, LegFacts, Tie, TrackReport, UnannouncedRtp};
 use decode::{Codec, Party, Side, Timestamp};
 use policy::{Direction, Outcome, RecordingPlan};
-use store::{CallRow, DtmfFact, RecordingFacts, RecordingId, Source, Span, State, Track};
+use store::{CallRow, DtmfFact, RecordingFacts, RecordingId, Source, Span, State, Tied, Track};
 
 /// Media that begins within this time of the answer, or ends within it before the hang-up, bounds the recording itself;
 /// a longer silence at either edge is a part of the call and becomes time.
@@ -43,6 +43,7 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         tags: Vec::new(),
         held: false,
         sip_call_ids: vec![sip_call_id.to_owned()],
+        ties: Vec::new(),
         rule: plan.rule.clone(),
     }
 }
@@ -66,6 +67,8 @@ pub(crate) fn at_end(start: RecordingFacts, near: Side, end: &LegEnd, keyed: &[K
     let track = |side: Side| end.tracks.iter().find(|track| track.side == side);
     let party = |side: Side| if side == near { Party::Near } else { Party::Far };
     RecordingFacts {
+        call: facts.call.to_string(),
+        ties: ties(facts),
         state: State::Complete,
         started,
         answered: facts.answered,
@@ -169,7 +172,14 @@ pub(crate) fn call_row(
         outcome,
         reason,
         recordings,
+        ties: ties(facts),
     }
+}
+
+/// Why the leg is part of its call, in words.
+fn ties(facts: &LegFacts) -> Vec<Tied> {
+    let tied = |tie: &Tie| Tied { sip_call_id: tie.sip_call_id.clone(), why: tie.why.to_string() };
+    facts.ties.iter().map(tied).collect()
 }
 
 /// The line of a call whose recorder was stopped in the middle.
@@ -190,6 +200,7 @@ pub(crate) fn interrupted_row(facts: &RecordingFacts) -> CallRow {
         outcome: Outcome::Recorded,
         reason: "interrupted: the recorder was stopped during the call".into(),
         recordings: vec![facts.id],
+        ties: facts.ties.clone(),
     }
 }
 
@@ -208,6 +219,7 @@ pub(crate) fn unannounced_row(rtp: &UnannouncedRtp, outcome: Outcome, reason: St
         outcome,
         reason,
         recordings: Vec::new(),
+        ties: Vec::new(),
     }
 }
 

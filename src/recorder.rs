@@ -123,10 +123,15 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub(crate) fn new(archive: &'a Archive, rules: Rules) -> Self {
+    /// Into `archive`, by `rules`; legs are also tied by these header fields, when they are given.
+    pub(crate) fn new(archive: &'a Archive, rules: Rules, call_headers: Option<&[String]>) -> Self {
+        let tracker = Tracker::new();
         Recorder {
             archive,
-            tracker: Tracker::new(),
+            tracker: match call_headers {
+                Some(names) => tracker.with_call_headers(names),
+                None => tracker,
+            },
             gate: Gate::new(rules),
             open: OpenRecordings::default(),
             report: Report::default(),
@@ -261,7 +266,11 @@ impl Walk<'_> {
                 *self.report.oddities.entry(what).or_default() += 1;
                 tracing::debug!(%at, ?flow, what, "oddity");
             }
-            Event::LegStarted(_) | Event::Ringing(_) | Event::Answered(_) => {}
+            Event::LegStarted(_)
+            | Event::Tied(_)
+            | Event::Described { .. }
+            | Event::Ringing(_)
+            | Event::Answered(_) => {}
         }
     }
 
@@ -298,9 +307,10 @@ impl Walk<'_> {
         let mut recordings = Vec::new();
         while let Some(action) = self.gate.poll_action() {
             match action {
-                Action::Finish(recording) => {
+                Action::Finish { recording, segment } => {
                     let Some(open) = self.open.remove(recording) else { continue };
-                    let facts = facts::at_end(open.facts, open.near, end, &open.keyed);
+                    let planned = store::RecordingFacts { segment, ..open.facts };
+                    let facts = facts::at_end(planned, open.near, end, &open.keyed);
                     tracing::debug!(recording = %facts.id, duration_ms = facts.duration_ms, "recording finished");
                     // What was sealed stays, also when the end cannot be written: the archive closes it as interrupted.
                     recordings.push(facts.id);

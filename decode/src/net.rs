@@ -60,6 +60,11 @@ impl Endpoint {
         }
     }
 
+    /// The address as a number: what compares hosts without their ports.
+    pub(crate) fn host(self) -> u128 {
+        self.address
+    }
+
     /// The same address with another port.
     #[must_use]
     pub fn with_port(self, port: u16) -> Self {

@@ -4,7 +4,7 @@
 //! do, and [`Gate::admit`] judges each packet. A [`Cleared`] frame can be made nowhere but here (its fields are private),
 //! and the archive's writer takes nothing else: what no rule has judged cannot be written.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use decode::tracker::{CallId, Ending, Event, LegEnd, LegFacts, LegId};
 use decode::{AudioFrame, Party, Side, Timestamp};
@@ -93,7 +93,12 @@ pub enum Action {
     /// Begin this recording.
     Start(Box<RecordingPlan>),
     /// Finish this recording in order.
-    Finish(RecordingKey),
+    Finish {
+        /// The recording.
+        recording: RecordingKey,
+        /// Which segment of its call it is, from 1: more than planned, when its leg turned out to be part of an older call.
+        segment: u32,
+    },
     /// Destroy this recording: a fact that came late says that it must not be kept.
     Discard(RecordingKey, String),
     /// Enter the call into the balance sheet.
@@ -110,6 +115,23 @@ struct Judged {
     leg: LegId,
     verdict: Verdict,
     recordings: [Option<(RecordingKey, Side)>; RECORDINGS_MAX],
+    /// Their segments, in the same order.
+    segments: [u32; RECORDINGS_MAX],
+}
+
+/// The segments of one logical call: the highest number given, and the legs that are not over.
+#[derive(Default)]
+struct Segments {
+    given: u32,
+    legs: u32,
+}
+
+impl Segments {
+    /// The next number: a recording's own, and not below its leg's place in the call.
+    fn next(&mut self, leg: u32) -> u32 {
+        self.given = leg.max(self.given + 1);
+        self.given
+    }
 }
 
 /// The gate. See the module's text.
@@ -117,6 +139,10 @@ pub struct Gate {
     rules: Rules,
     /// By the leg's slot: a packet's verdict is found without a search.
     legs: Vec<Option<Judged>>,
+    /// By call: a leg with two recordings takes two numbers.
+    segments: BTreeMap<CallId, Segments>,
+    /// The call that each leg, by its slot, is counted in.
+    counted: Vec<Option<CallId>>,
     actions: VecDeque<Action>,
 }
 
@@ -124,12 +150,20 @@ impl Gate {
     /// A gate that judges by `rules`.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Gate { rules, legs: Vec::new(), actions: VecDeque::new() }
+        Gate {
+            rules,
+            legs: Vec::new(),
+            segments: BTreeMap::new(),
+            counted: Vec::new(),
+            actions: VecDeque::new(),
+        }
     }
 
     /// Takes an event; then [`poll_action`](Self::poll_action) until it gives `None`.
     pub fn handle_event(&mut self, event: &Event<'_>) {
         match event {
+            Event::LegStarted(facts) => self.count(facts),
+            Event::Tied(facts) => self.recount(facts),
             Event::AudioStarted(facts) => self.start(facts),
             Event::LegEnded(end) => self.end(end),
             Event::UnannouncedRtp(rtp) => self.actions.push_back(Action::Account {
@@ -166,16 +200,18 @@ impl Gate {
         let roles = self.rules.roles(facts);
         let mut verdict = Verdict::DeviceNotRecorded;
         let mut recordings = [None; RECORDINGS_MAX];
+        let mut segments = [0; RECORDINGS_MAX];
         let mut count = 0;
-        for (&near, place) in roles.extensions.iter().zip(&mut recordings) {
+        for ((&near, place), segment) in roles.extensions.iter().zip(&mut recordings).zip(&mut segments) {
             let extension = self.rules.site.number(facts, near);
             let judged = self.rules.judge(&extension, roles.direction);
             if let Verdict::Record { rule } = &judged {
                 let recording = RecordingKey { leg: facts.leg, nth: count };
                 *place = Some((recording, near));
                 count += 1;
+                *segment = self.segments.entry(facts.call).or_default().next(facts.segment);
                 let plan = self.plan(recording, near, roles.direction, facts, rule.clone());
-                self.actions.push_back(Action::Start(Box::new(plan)));
+                self.actions.push_back(Action::Start(Box::new(RecordingPlan { segment: *segment, ..plan })));
             }
             verdict = verdict.or(judged);
         }
@@ -184,7 +220,41 @@ impl Gate {
             self.legs.resize_with(slot + 1, || None);
         }
         if let Some(place) = self.legs.get_mut(slot) {
-            *place = Some(Judged { leg: facts.leg, verdict, recordings });
+            *place = Some(Judged { leg: facts.leg, verdict, recordings, segments });
+        }
+    }
+
+    /// A leg begins: its call has one more.
+    fn count(&mut self, facts: &LegFacts) {
+        let slot = facts.leg.slot();
+        if self.counted.len() <= slot {
+            self.counted.resize(slot + 1, None);
+        }
+        if let Some(place) = self.counted.get_mut(slot) {
+            *place = Some(facts.call);
+            self.segments.entry(facts.call).or_default().legs += 1;
+        }
+    }
+
+    /// A leg is over: when it was the last one of its call, nothing of that is kept.
+    fn discount(&mut self, leg: LegId) {
+        let Some(call) = self.counted.get_mut(leg.slot()).and_then(Option::take) else { return };
+        if let Some(segments) = self.segments.get_mut(&call) {
+            segments.legs = segments.legs.saturating_sub(1);
+            if segments.legs == 0 {
+                self.segments.remove(&call);
+            }
+        }
+    }
+
+    /// The leg turned out to be part of an older call: its recordings are segments of that.
+    fn recount(&mut self, facts: &LegFacts) {
+        self.discount(facts.leg);
+        self.count(facts);
+        let judged = self.legs.get_mut(facts.leg.slot()).and_then(Option::as_mut);
+        let Some(judged) = judged.filter(|judged| judged.leg == facts.leg) else { return };
+        for (_, segment) in judged.recordings.iter().zip(&mut judged.segments).filter(|(r, _)| r.is_some()) {
+            *segment = self.segments.entry(facts.call).or_default().next(facts.segment);
         }
     }
 
@@ -204,7 +274,7 @@ impl Gate {
         RecordingPlan {
             recording,
             call: facts.call,
-            segment: facts.segment + u32::from(recording.nth),
+            segment: facts.segment,
             near,
             extension,
             extension_name: own.name.clone(),
@@ -220,6 +290,7 @@ impl Gate {
     fn end(&mut self, end: &LegEnd) {
         let facts = &end.facts;
         let recordings = self.recordings(facts.leg);
+        self.discount(facts.leg);
         let judged =
             self.legs.get_mut(facts.leg.slot()).and_then(|place| place.take_if(|j| j.leg == facts.leg));
         let discard = facts.answered.is_none() && !self.rules.keep_unanswered;
@@ -227,7 +298,9 @@ impl Gate {
             self.actions.push_back(if discard {
                 Action::Discard(recording, "the call was not answered".into())
             } else {
-                Action::Finish(recording)
+                let segments = judged.as_ref().map_or([0; RECORDINGS_MAX], |judged| judged.segments);
+                let segment = segments.get(usize::from(recording.nth)).copied().unwrap_or_default();
+                Action::Finish { recording, segment }
             });
         }
         let (outcome, reason) = outcome(facts, judged.as_ref().map(|judged| &judged.verdict), discard);
@@ -266,6 +339,7 @@ fn outcome(facts: &LegFacts, verdict: Option<&Verdict>, discarded: bool) -> (Out
             (Outcome::NotAnswered, format!("{status} {reason}").trim_end().into())
         }
         Ending::Cancelled => (Outcome::NotAnswered, "cancelled by the caller".into()),
+        Ending::AnsweredElsewhere => (Outcome::NotAnswered, "answered at another device".into()),
         Ending::Running | Ending::EndOfInput => {
             (Outcome::Running, "the capture ended before an answer".into())
         }
@@ -328,6 +402,28 @@ mod tests {
     }
 
     #[test]
+    fn two_extensions_on_one_leg_are_two_segments_and_a_tie_renumbers_them() {
+        let mut gate = Gate::new(Rules::default());
+        let mut facts = facts("2000", "2001");
+        facts.parties.iter_mut().for_each(|party| party.registered = true);
+        gate.handle_event(&Event::LegStarted(&facts));
+        gate.handle_event(&Event::AudioStarted(&facts));
+        let segment = |action: &Action| match action {
+            Action::Start(plan) => plan.segment,
+            Action::Finish { segment, .. } => *segment,
+            _ => 0,
+        };
+        let planned: Vec<u32> = std::iter::from_fn(|| gate.poll_action()).map(|a| segment(&a)).collect();
+        assert_eq!(planned, [1, 2]);
+        facts.call = CallId::new(Timestamp::from_millis(0), &[b"older"]);
+        facts.segment = 4;
+        gate.handle_event(&Event::Tied(&facts));
+        let finished: Vec<u32> = end(&mut gate, facts).iter().map(segment).filter(|&n| n > 0).collect();
+        assert_eq!(finished, [4, 5]);
+        assert!(gate.segments.is_empty());
+    }
+
+    #[test]
     fn a_device_that_is_not_recorded_is_accounted_for() {
         let rules = Rules { devices: Some("3000-3999".parse().expect("pattern")), ..Rules::default() };
         let (mut gate, facts, actions) = started(rules, "2000", "01632960001");
@@ -362,7 +458,7 @@ mod tests {
     #[test]
     fn early_audio_of_an_unanswered_call_is_kept_or_destroyed_as_the_rules_say() {
         let (mut gate, facts, _) = started(Rules::default(), "2000", "01632960001");
-        assert!(matches!(end(&mut gate, facts)[0], Action::Finish(_)));
+        assert!(matches!(end(&mut gate, facts)[0], Action::Finish { segment: 1, .. }));
         let rules = Rules { keep_unanswered: false, ..Rules::default() };
         let (mut gate, facts, _) = started(rules, "2000", "01632960001");
         let actions = end(&mut gate, facts);

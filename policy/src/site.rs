@@ -76,6 +76,8 @@ impl Site {
             Side::Callee => match &self.extensions {
                 Some(pattern) if !pattern.matches(&party.number) && pattern.matches(by_request) => by_request,
                 Some(_) => &party.number,
+                // To names what was dialled, a group perhaps; the device that rings is the one that registered.
+                None if !party.registered && facts.request_registered => by_request,
                 // The PBX calls the device by the user part of its contact, while To may still name the number dialled.
                 None if !party.registered && !looks_internal(&party.number) && looks_internal(by_request) => {
                     by_request
@@ -199,6 +201,14 @@ mod tests {
         let mut facts = facts("2000", "2001");
         facts.parties.iter_mut().for_each(|party| party.registered = true);
         assert_eq!(Site::default().roles(&facts).extensions, [Side::Caller, Side::Callee]);
+    }
+
+    #[test]
+    fn of_a_group_the_device_that_rings_is_the_extension() {
+        let mut facts = facts("01632960001", "2500");
+        facts.request_user = "2002".into();
+        facts.request_registered = true;
+        assert_eq!(Site::default().number(&facts, Side::Callee), "2002");
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         )),
         Created::Existing => settle_recovery(&archive)?,
     }
-    let mut recorder = Recorder::new(&archive, settings.rules);
+    let mut recorder = Recorder::new(&archive, settings.rules, settings.call_headers.as_deref());
     let troubles = walk(&mut *source, &mut recorder, &stop);
     let report = recorder.finish(source.counters());
     print_report(args, &archive, &report)?;

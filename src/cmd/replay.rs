@@ -3,6 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use capture::{FrameSource, MergedFiles};
+use decode::sdp::{Direction, Kind, Media};
 use decode::tracker::{Ending, Event, LegEnd, LegFacts, Tracker};
 use decode::{Side, Timestamp};
 use policy::{Rules, Site};
@@ -93,7 +94,18 @@ impl<W: Write> Text<W> {
                     "leg {} INVITE {from} -> {to} segment {} call {}{late}",
                     facts.leg, facts.segment, facts.call
                 );
-                self.line(facts.started, &what)
+                self.line(facts.started, &what)?;
+                self.ties(facts)
+            }
+            Event::Tied(facts) => {
+                let what = format!("leg {} is segment {} of call {}", facts.leg, facts.segment, facts.call);
+                writeln!(self.out, "            {what}")?;
+                self.ties(facts)
+            }
+            Event::Described { leg, side, at, is_offer, session } => {
+                let verb = if *is_offer { "offers" } else { "answers" };
+                let media: Vec<String> = session.media.iter().map(described).collect();
+                self.line(*at, &format!("leg {leg} {} {verb} {}", word(*side), media.join("; ")))
             }
             Event::Ringing(facts) => {
                 self.line(facts.ringing.unwrap_or(facts.started), &format!("leg {} rings", facts.leg))
@@ -141,12 +153,21 @@ impl<W: Write> Text<W> {
         }
     }
 
+    /// Why the leg is part of its call.
+    fn ties(&mut self, facts: &LegFacts) -> Result<(), Failure> {
+        for tie in &facts.ties {
+            writeln!(self.out, "            leg {} continues leg {}: {}", facts.leg, tie.leg, tie.why)?;
+        }
+        Ok(())
+    }
+
     fn leg_end(&mut self, end: &LegEnd) -> Result<(), Failure> {
         let facts = &end.facts;
         let how = match &facts.ending {
             Ending::Running => "running".to_owned(),
             Ending::Bye { by } => format!("BYE by the {}", word(*by)),
             Ending::Cancelled => "cancelled".to_owned(),
+            Ending::AnsweredElsewhere => "answered elsewhere".to_owned(),
             Ending::Rejected { status: 0, .. } => "refused".to_owned(),
             Ending::Rejected { status, reason } => format!("{status} {}", cell(reason)).trim_end().to_owned(),
             Ending::TimedOut => "timed out".to_owned(),
@@ -186,6 +207,28 @@ impl<W: Write> Text<W> {
         )?;
         Ok(())
     }
+}
+
+/// One section of a session description.
+fn described(media: &Media) -> String {
+    let kind = if media.kind == Kind::Audio { "audio" } else { "other media" };
+    let Some(place) = media.receives_at else {
+        return format!("{kind}, {}", if media.held_by_address { "held by its address" } else { "refused" });
+    };
+    let direction = match media.direction {
+        Direction::SendRecv => "",
+        Direction::SendOnly => " sendonly",
+        Direction::RecvOnly => " recvonly",
+        Direction::Inactive => " inactive",
+    };
+    let formats: Vec<String> = match media.kind {
+        Kind::Audio => {
+            media.formats.iter().map(|f| format!(" {}/{}", cell(f.codec.name()), f.clock_rate)).collect()
+        }
+        Kind::Other => Vec::new(),
+    };
+    let encrypted = if media.encrypted { " SRTP" } else { "" };
+    format!("{kind} at {place}{direction}{encrypted}{}", formats.concat())
 }
 
 fn party(facts: &LegFacts, side: Side) -> String {

@@ -89,6 +89,9 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
     if let Some(ddi) = &facts.ddi {
         print_line(&format!("{:<14} {}", "DDI", cell(ddi)))?;
     }
+    for tie in &facts.ties {
+        print_line(&format!("{:<14} {} as {}", "tied", tie.why, cell(&tie.sip_call_id)))?;
+    }
     print_tracks(facts)?;
     for hold in &facts.holds {
         print_line(&format!("{:<14} {} to {}", "hold", length(hold.start_ms), length(hold.end_ms)))?;

@@ -130,6 +130,7 @@ fn facts(call: u64) -> RecordingFacts {
         tags: vec![],
         held: false,
         sip_call_ids: vec![],
+        ties: Vec::new(),
         rule: "all".into(),
     }
 }

@@ -65,6 +65,7 @@ fn call_row(n: u8) -> CallRow {
         outcome: Outcome::Recorded,
         reason: String::new(),
         recordings: vec![facts(n).id],
+        ties: vec![],
     }
 }
 

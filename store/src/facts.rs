@@ -86,6 +86,15 @@ pub struct Track {
     pub audio_ms: u64,
 }
 
+/// Why a leg is thought to be part of a call that another leg began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tied {
+    /// Call-ID of the leg by which the call was found.
+    pub sip_call_id: String,
+    /// What tied the two, in words: `same Session-ID`, `Replaces`, `forked INVITE`.
+    pub why: String,
+}
+
 /// Everything known about one recording that is not audio.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordingFacts {
@@ -152,6 +161,9 @@ pub struct RecordingFacts {
     pub held: bool,
     /// SIP Call-IDs of the legs in it.
     pub sip_call_ids: Vec<String>,
+    /// Why its leg is part of this call; empty for the leg that began it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ties: Vec<Tied>,
     /// Which rule said that it is to be kept.
     pub rule: String,
 }
@@ -179,6 +191,9 @@ pub struct CallRow {
     pub reason: String,
     /// The recordings made of it.
     pub recordings: Vec<RecordingId>,
+    /// Why this leg is part of its call; empty for the leg that began it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ties: Vec<Tied>,
 }
 
 /// What one run of the recorder counted beside the calls.

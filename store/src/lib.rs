@@ -43,7 +43,7 @@ mod writer;
 pub use archive::Archive;
 pub use error::Error;
 pub use facts::{
-    CallRow, Counters, Direction, DtmfFact, Outcome, RecordingFacts, Source, Span, State, Track,
+    CallRow, Counters, Direction, DtmfFact, Outcome, RecordingFacts, Source, Span, State, Tied, Track,
 };
 pub use id::{IdError, RecordingId};
 pub use reader::{OpenChunk, Reader};

@@ -201,6 +201,7 @@ pub(crate) mod tests {
             tags: Vec::new(),
             held: false,
             sip_call_ids: vec!["a84b4c76e66710@example.com".to_owned()],
+            ties: Vec::new(),
             rule: "default".to_owned(),
         }
     }

@@ -60,6 +60,7 @@ fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         tags: vec![text.to_owned()],
         held: false,
         sip_call_ids: vec![text.to_owned()],
+        ties: Vec::new(),
         rule: text.to_owned(),
     }
 }

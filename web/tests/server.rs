@@ -62,6 +62,7 @@ fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         tags: Vec::new(),
         held: false,
         sip_call_ids: vec![text.to_owned()],
+        ties: Vec::new(),
         rule: text.to_owned(),
     }
 }
@@ -336,6 +337,7 @@ async fn what_a_stranger_wrote_stays_text_on_every_page() {
         outcome: Outcome::Recorded,
         reason: HOSTILE.to_owned(),
         recordings: vec![id],
+        ties: Vec::new(),
     };
     archive.append_call(&row).expect("room");
     let site = Site::new(archive);
@@ -526,6 +528,7 @@ async fn the_balance_sheet_adds_up_and_names_the_last_calls_with_their_reason() 
             outcome: if i < 3 { Outcome::Excluded } else { Outcome::NotAnswered },
             reason: "486 Busy Here".to_owned(),
             recordings: Vec::new(),
+            ties: Vec::new(),
         };
         archive.append_call(&row).expect("room");
     }

@@ -158,6 +158,38 @@ pub(crate) fn parameter<'a>(parameters: &'a [u8], name: &str) -> Option<&'a [u8]
     None
 }
 
+/// The Replaces value that a Refer-To names in its URI's headers (RFC 3891, 3), unescaped: Call-ID and tags.
+#[must_use]
+pub fn replaces_of(refer_to: &[u8]) -> Option<Vec<u8>> {
+    let headers = refer_to.get(memchr(b'?', refer_to)? + 1..)?;
+    let headers = before(headers, b">");
+    headers.split(|&b| b == b'&').find_map(|header| {
+        let equals = memchr(b'=', header)?;
+        let (name, value) = (header.get(..equals)?, header.get(equals + 1..)?);
+        trim(name).eq_ignore_ascii_case(b"Replaces").then(|| unescape(value))
+    })
+}
+
+/// Undoes the escapes of a URI (RFC 3261, 19.1.2); what is none stays.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match digits.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(escaped) => {
+                out.push(escaped);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push(byte);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
 /// Bytes of a message as text to show: UTF-8 where it is, else Latin-1; folds become one space, control characters `\u{fffd}`.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {

@@ -7,11 +7,13 @@
 mod address;
 mod body;
 mod framing;
+mod info;
 
 pub(crate) use address::parameter;
-pub use address::{Address, Uri, text};
+pub use address::{Address, Uri, replaces_of, text};
 pub use body::sdp_body;
 pub use framing::{Framed, next_message};
+pub use info::keyed_digit;
 
 use memchr::{memchr, memmem};
 

@@ -8,6 +8,7 @@ use crate::media::{AudioFrame, Format, Side};
 use crate::net::{Endpoint, Flow};
 use crate::rtp::dtmf::Digit;
 use crate::rtp::rtcp::SenderReport;
+use crate::sdp::Session;
 use crate::time::Timestamp;
 
 /// One leg that the tracker follows: a slot that is used again, and a serial number that is not.
@@ -89,7 +90,7 @@ pub struct Identity {
     pub signalling: Endpoint,
     /// This user was seen to register successfully: it is a device of the site.
     pub registered: bool,
-    /// Devices register at this address: it is the PBX.
+    /// Devices register at this address, or it was seen to pass calls on: it is the PBX.
     pub is_registrar: bool,
 }
 
@@ -105,6 +106,56 @@ impl Identity {
     }
 }
 
+/// Why a leg is thought to be part of a call that another leg had begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TieReason {
+    /// The INVITE was forked: another device rings or answers for it (RFC 3261, 12.1 and 16.7).
+    Fork,
+    /// The same Call-ID under other tags, while that leg runs: the next hop of a gateway.
+    CallId,
+    /// Its INVITE replaces that leg's dialog (RFC 3891).
+    Replaces,
+    /// A party of that leg was sent to this target (RFC 3515).
+    Refer,
+    /// Both carry the same session identifier (RFC 7989).
+    SessionId,
+    /// Both carry the same value in this header field, or it names that leg's Call-ID.
+    Header(String),
+    /// Under another Call-ID, but with the caller's tag: a proxy that hides the topology behind it.
+    Tag,
+    /// Both announce the same place for media, in the words of two senders: a B2BUA that leaves the media to the phones.
+    Media,
+    /// It comes out of the host that the other went into, with the same numbers, while that one runs.
+    Numbers,
+}
+
+impl fmt::Display for TieReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TieReason::Fork => f.write_str("forked INVITE"),
+            TieReason::CallId => f.write_str("same Call-ID"),
+            TieReason::Replaces => f.write_str("Replaces"),
+            TieReason::Refer => f.write_str("REFER"),
+            TieReason::SessionId => f.write_str("same Session-ID"),
+            TieReason::Header(name) => write!(f, "same {name}"),
+            TieReason::Tag => f.write_str("same tag"),
+            TieReason::Media => f.write_str("same media address"),
+            TieReason::Numbers => f.write_str("numbers and time"),
+        }
+    }
+}
+
+/// A leg continues a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tie {
+    /// The leg of that call by which it was found.
+    pub leg: LegId,
+    /// That leg's Call-ID as text.
+    pub sip_call_id: String,
+    /// Why it is thought so.
+    pub why: TieReason,
+}
+
 /// How a leg ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
@@ -118,6 +169,8 @@ pub enum Ending {
     },
     /// CANCEL before an answer.
     Cancelled,
+    /// It rang at this device until another one answered.
+    AnsweredElsewhere,
     /// A final response of 300 or more.
     Rejected {
         /// Its status; 0 when only its ACK was seen.
@@ -140,12 +193,16 @@ pub struct LegFacts {
     pub call: CallId,
     /// Which leg of that call, from 1.
     pub segment: u32,
+    /// Why it is part of that call; empty for a leg that began one.
+    pub ties: Vec<Tie>,
     /// Call-ID as text.
     pub sip_call_id: String,
     /// Caller and callee; index with [`Side::index`].
     pub parties: [Identity; 2],
-    /// User part of the Request-URI of the first INVITE.
+    /// User part of the Request-URI of the INVITE; of the hop that leads to the device, once that is known.
     pub request_user: String,
+    /// That user was seen to register: it is a device of the site.
+    pub request_registered: bool,
     /// The first INVITE.
     pub started: Timestamp,
     /// The first 180 or 183.
@@ -248,6 +305,8 @@ pub struct UnannouncedRtp {
 pub enum Event<'a> {
     /// An INVITE began a leg.
     LegStarted(&'a LegFacts),
+    /// The leg turned out to be part of an older call: its `call`, `segment` and `ties` are new.
+    Tied(&'a LegFacts),
     /// It rings.
     Ringing(&'a LegFacts),
     /// It was answered.
@@ -262,6 +321,19 @@ pub enum Event<'a> {
         side: Side,
         /// The packet.
         frame: AudioFrame<'a>,
+    },
+    /// A side has described its session anew: an offer or an answer (RFC 3264).
+    Described {
+        /// The leg.
+        leg: LegId,
+        /// Whose description it is.
+        side: Side,
+        /// When.
+        at: Timestamp,
+        /// An offer; else the answer to the other side's.
+        is_offer: bool,
+        /// What it says.
+        session: Box<Session>,
     },
     /// A digit was keyed.
     Digit {

@@ -1,12 +1,15 @@
 //! One leg's state, and the table of legs by dialog.
 //!
+//! A leg is one dialog, early or confirmed: Call-ID and both tags (RFC 3261, 12). The legs that one INVITE begins, when it is
+//! forked to several devices, share the caller's tag and are its *forks*.
+//!
 //! Call-IDs and tags are kept as digests: they are only compared, and a hostile one may be long.
 
 use std::hash::{DefaultHasher, Hasher};
 
 use rustc_hash::FxHashMap;
 
-use super::event::{CallId, Ending, LegEnd, LegFacts, LegId};
+use super::event::{Ending, LegEnd, LegFacts, LegId};
 use crate::media::{Format, Side};
 use crate::net::{Endpoint, Flow};
 use crate::playout::MediaClock;
@@ -16,8 +19,6 @@ use crate::time::Timestamp;
 pub const LEGS_MAX: usize = 200_000;
 /// Legs under one Call-ID; an INVITE beyond is an oddity.
 const LEGS_PER_CALL_ID_MAX: usize = 64;
-/// To-tags remembered per leg (one per fork that answered provisionally); the oldest makes room.
-const CALLEE_TAGS_MAX: usize = 16;
 /// Hops of a proxied INVITE, and branches of its transactions, remembered per leg.
 const HOPS_MAX: usize = 8;
 
@@ -51,6 +52,8 @@ pub(super) struct SideMedia {
     pub(super) clock: MediaClock,
     /// It holds the other side.
     pub(super) holding: bool,
+    /// What it has offered lately: both sides may at once (RFC 3261, 14.1).
+    pub(super) pending_hold: Option<PendingHold>,
     /// Its latest description asks for no media to it: audio may be absent for long.
     pub(super) quiet: bool,
 }
@@ -58,15 +61,39 @@ pub(super) struct SideMedia {
 /// A hold or retrieve that was offered and not answered yet.
 #[derive(Clone, Copy)]
 pub(super) struct PendingHold {
-    pub(super) by: Side,
     pub(super) cseq: u32,
     pub(super) holding: bool,
 }
 
-/// Where an INVITE was passed on to, and whom it asked for there.
+/// Where an INVITE was passed on to, whom it asked for there, and when.
+#[derive(Clone)]
 pub(super) struct Hop {
     pub(super) to: Endpoint,
     pub(super) user: String,
+    /// That user is registered.
+    pub(super) registered: bool,
+    /// Devices register there.
+    pub(super) is_registrar: bool,
+    pub(super) at: Timestamp,
+}
+
+/// How well a message fits a leg of its Call-ID whose one tag it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fit {
+    /// The other tag is of another fork's dialog.
+    Fork,
+    /// The callee's tag is not known yet, or the message carries none.
+    Open,
+    /// Both tags agree.
+    Dialog,
+}
+
+/// The leg of a message, the side that sent the request, and how well they fit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) leg: LegId,
+    pub(super) side: Side,
+    pub(super) fit: Fit,
 }
 
 /// A leg.
@@ -74,9 +101,8 @@ pub(super) struct Leg {
     pub(super) facts: LegFacts,
     pub(super) call_id: Digest,
     pub(super) caller_tag: Digest,
-    pub(super) callee_tags: Vec<Digest>,
-    /// Tags of the callees that answered with a 2xx. Usually one; of several forks, the caller hangs up all but one.
-    pub(super) answered_tags: Vec<Digest>,
+    /// The callee's tag, once a response has named it: the device that this leg leads to.
+    pub(super) callee_tag: Option<Digest>,
     /// From where to where the caller sent its INVITE. Only what comes back there, or goes there, can refuse or cancel the leg:
     /// behind it a proxy may try one device after the other.
     pub(super) first_hop: Flow,
@@ -87,6 +113,12 @@ pub(super) struct Leg {
     pub(super) invite_cseq: u32,
     /// Some response has come.
     pub(super) responded: bool,
+    /// The session is refreshed within so many seconds (RFC 4028, 4), by the latest message that said so.
+    pub(super) session_expires_s: Option<u32>,
+    /// Highest CSeq of an INFO with a digit, by the side that sent it.
+    pub(super) info_cseq: [Option<u32>; 2],
+    /// The INVITE that sets it up carried an offer.
+    pub(super) invite_offers: bool,
     /// Side and CSeq of the latest request that carried an offer.
     pub(super) offer: Option<(Side, u32)>,
     /// Whether the latest offer and the latest answer ask for SRTP.
@@ -96,7 +128,6 @@ pub(super) struct Leg {
     pub(super) dtls_seen: bool,
     pub(super) cancelled: bool,
     pub(super) sides: [SideMedia; 2],
-    pub(super) pending_hold: Option<PendingHold>,
     pub(super) hold_since: Option<Timestamp>,
     pub(super) holds: Vec<(Timestamp, Timestamp)>,
     /// Latest SIP message or media packet.
@@ -124,24 +155,30 @@ impl Leg {
     fn sender(&self, from_tag: Digest) -> Option<Side> {
         if self.caller_tag == from_tag {
             Some(Side::Caller)
-        } else if self.callee_tags.contains(&from_tag) {
+        } else if self.callee_tag == Some(from_tag) {
             Some(Side::Callee)
         } else {
             None
         }
     }
 
-    pub(super) fn learn_callee_tag(&mut self, tag: Option<&[u8]>) {
-        let Some(tag) = tag.map(Digest::of) else { return };
-        if tag != self.caller_tag {
-            remember(&mut self.callee_tags, tag, CALLEE_TAGS_MAX);
+    /// How a message fits whose request `side` sent, and whose receiver has that tag.
+    fn fit(&self, side: Side, receiver: Option<Digest>) -> Fit {
+        let own = match side {
+            Side::Caller => self.callee_tag,
+            Side::Callee => Some(self.caller_tag),
+        };
+        match (own, receiver) {
+            (Some(own), Some(receiver)) if own == receiver => Fit::Dialog,
+            (Some(_), Some(_)) => Fit::Fork,
+            _ => Fit::Open,
         }
     }
 
-    pub(super) fn learn_answered_tag(&mut self, tag: Option<&[u8]>) {
-        if let Some(tag) = tag.map(Digest::of) {
-            remember(&mut self.answered_tags, tag, CALLEE_TAGS_MAX);
-        }
+    /// The callee's tag is this one, if none was known.
+    pub(super) fn learn_callee_tag(&mut self, tag: Option<&[u8]>) {
+        let tag = tag.map(Digest::of).filter(|&tag| tag != self.caller_tag);
+        self.callee_tag = self.callee_tag.or(tag);
     }
 
     pub(super) fn learn_branch(&mut self, branch: Option<Digest>) {
@@ -150,17 +187,86 @@ impl Leg {
         }
     }
 
-    pub(super) fn learn_hop(&mut self, to: Endpoint, user: String) {
-        if self.hops.len() < HOPS_MAX && !self.hops.iter().any(|hop| hop.to == to) {
-            self.hops.push(Hop { to, user });
+    pub(super) fn learn_hop(&mut self, hop: Hop) {
+        if self.hops.len() < HOPS_MAX && !self.hops.iter().any(|known| known.to == hop.to) {
+            self.hops.push(hop);
         }
     }
 
-    /// The answer came from this place: the hop that leads there is the callee's device.
+    /// A response came from this place: the hop that leads there is the callee's device.
     pub(super) fn settle_callee(&mut self, from: Endpoint) {
         if let Some(hop) = self.hops.iter().find(|hop| hop.to == from) {
             self.facts.request_user.clone_from(&hop.user);
-            self.facts.parties[Side::Callee.index()].signalling = from;
+            self.facts.request_registered = hop.registered;
+            let [_, callee] = &mut self.facts.parties;
+            (callee.signalling, callee.is_registrar) = (from, hop.is_registrar);
+        }
+    }
+
+    /// The leg of another device that the same INVITE has reached: the caller's part of this one, and nothing of its callee's.
+    pub(super) fn fork(&self, facts: LegFacts) -> Leg {
+        let caller = self.side(Side::Caller);
+        let caller = SideMedia {
+            formats: caller.formats.clone(),
+            ptime_ms: caller.ptime_ms,
+            description: caller.description,
+            quiet: caller.quiet,
+            ..SideMedia::default()
+        };
+        Leg {
+            caller_tag: self.caller_tag,
+            hops: self.hops.clone(),
+            branches: self.branches.clone(),
+            responded: true,
+            invite_offers: self.invite_offers,
+            offer: self.invite_offers.then_some((Side::Caller, self.invite_cseq)),
+            encrypted_offer: self.encrypted_offer,
+            sides: [caller, SideMedia::default()],
+            ..Leg::new(
+                facts,
+                self.call_id,
+                self.caller_tag,
+                self.first_hop,
+                self.invite_cseq,
+                self.last_heard,
+            )
+        }
+    }
+
+    /// A leg of which nothing is known but its INVITE.
+    pub(super) fn new(
+        facts: LegFacts,
+        call_id: Digest,
+        caller_tag: Digest,
+        first_hop: Flow,
+        invite_cseq: u32,
+        last_heard: i64,
+    ) -> Leg {
+        Leg {
+            last_activity: facts.started,
+            facts,
+            call_id,
+            caller_tag,
+            callee_tag: None,
+            first_hop,
+            hops: Vec::new(),
+            branches: Vec::new(),
+            invite_cseq,
+            responded: false,
+            session_expires_s: None,
+            info_cseq: [None; 2],
+            invite_offers: false,
+            offer: None,
+            encrypted_offer: None,
+            encrypted_answer: None,
+            dtls_seen: false,
+            cancelled: false,
+            sides: [SideMedia::default(), SideMedia::default()],
+            hold_since: None,
+            holds: Vec::new(),
+            last_heard,
+            close_at: None,
+            end: None,
         }
     }
 
@@ -265,10 +371,29 @@ impl Legs {
         Some(leg)
     }
 
-    /// The leg of a message: by Call-ID, then by the tag of the request's sender; the newest first. Gives the side that
-    /// sent the request.
-    pub(super) fn find(&self, call_id: Digest, from_tag: Digest) -> Option<(LegId, Side)> {
-        self.of_call_id(call_id).find_map(|leg| Some((leg.facts.leg, leg.sender(from_tag)?)))
+    /// The leg of a message: by Call-ID, then by the tags of the request's sender and receiver; of several that fit alike,
+    /// the newest.
+    pub(super) fn find(&self, call_id: Digest, sender: Digest, receiver: Option<Digest>) -> Option<Found> {
+        let mut best: Option<Found> = None;
+        for leg in self.of_call_id(call_id) {
+            let Some(side) = leg.sender(sender) else { continue };
+            let fit = leg.fit(side, receiver);
+            if best.is_none_or(|best| fit > best.fit) {
+                best = Some(Found { leg: leg.facts.leg, side, fit });
+            }
+        }
+        best
+    }
+
+    /// All legs that the caller's INVITE has begun: one, or one for each device that it was forked to. Oldest first.
+    pub(super) fn forks(&self, call_id: Digest, caller_tag: Digest) -> Vec<LegId> {
+        let mut ids: Vec<LegId> = self
+            .of_call_id(call_id)
+            .filter(|leg| leg.caller_tag == caller_tag)
+            .map(|leg| leg.facts.leg)
+            .collect();
+        ids.reverse();
+        ids
     }
 
     /// A leg of this Call-ID that was refused, on this hop: a new INVITE tries it again, even under a new tag.
@@ -278,15 +403,17 @@ impl Legs {
             .map(|leg| leg.facts.leg)
     }
 
-    /// The logical call of a leg of this Call-ID that is not over.
-    pub(super) fn running_call(&self, call_id: Digest) -> Option<CallId> {
-        self.of_call_id(call_id).find(|leg| !leg.is_over()).map(|leg| leg.facts.call)
+    /// A leg of this Call-ID that is not over.
+    pub(super) fn running(&self, call_id: Digest) -> Option<&Leg> {
+        self.of_call_id(call_id).find(|leg| !leg.is_over())
     }
 
     /// A leg by Call-ID and both tags, in either order (Replaces, RFC 3891).
-    pub(super) fn find_dialog(&self, call_id: Digest, tag: Digest, other_tag: Digest) -> Option<LegId> {
-        let (first, second) = (self.find(call_id, tag)?, self.find(call_id, other_tag)?);
-        (first.0 == second.0 && first.1 != second.1).then_some(first.0)
+    pub(super) fn find_dialog(&self, call_id: Digest, tag: Digest, other_tag: Digest) -> Option<&Leg> {
+        self.of_call_id(call_id).find(|leg| {
+            let tags = (leg.caller_tag, leg.callee_tag);
+            tags == (tag, Some(other_tag)) || tags == (other_tag, Some(tag))
+        })
     }
 
     fn of_call_id(&self, call_id: Digest) -> impl Iterator<Item = &Leg> {

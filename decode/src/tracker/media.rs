@@ -539,6 +539,47 @@ impl Media {
         self.release_loose(session, at, legs, out);
     }
 
+    /// A fork hears the same caller: it claims the places that `side` of `from` has announced.
+    pub(super) fn share(&mut self, from: LegId, to: LegId, side: Side, at: Timestamp, legs: &mut Legs) {
+        let places = legs.leg(from).map(|leg| leg.side(side).claims.clone()).unwrap_or_default();
+        for place in places {
+            let owners = self.claims.get(&place).map_or(&[][..], |claim| &claim.owners);
+            let Some(owner) = owners.iter().find(|o| o.leg == from && o.side == side).copied() else {
+                continue;
+            };
+            self.claim(place, Owner { leg: to, at, ..owner }, legs);
+        }
+    }
+
+    /// A running leg in which another host announces a place of `session` too: one of the two speaks for itself, the other
+    /// repeats what it was told. Behind NAT two strangers may announce one private address; neither of them is seen there.
+    pub(super) fn announced_by_another(
+        &self,
+        leg: LegId,
+        side: Side,
+        session: &sdp::Session,
+        legs: &Legs,
+    ) -> Option<LegId> {
+        let own = legs.leg(leg)?;
+        let host = |leg: &Leg, side| leg.facts.party(side).signalling.host();
+        let is_told = |place: Endpoint, owner: &&Owner| {
+            let Some(other) = legs.leg(owner.leg).filter(|other| !other.is_over()) else { return false };
+            let hosts = [host(own, side), host(other, owner.side)];
+            let speaks_for_itself = hosts.iter().filter(|&&host| host == place.host()).count() == 1;
+            // A media gateway is neither of them: then both ends of the audio have to be the same.
+            let own_far = &own.side(side.other()).claims;
+            let both_ends = other.side(owner.side.other()).claims.iter().any(|far| own_far.contains(far));
+            other.facts.call != own.facts.call
+                && owner.purpose == Use::Audio
+                && hosts[0] != hosts[1]
+                && (speaks_for_itself || both_ends)
+        };
+        session.audio().filter_map(|media| media.receives_at).find_map(|place| {
+            let owners = &self.claims.get(&place)?.owners;
+            owners.iter().rev().find(|owner| is_told(place, owner)).map(|owner| owner.leg)
+        })
+    }
+
     fn claim(&mut self, place: Endpoint, owner: Owner, legs: &mut Legs) {
         let claim = self.claims.entry(place).or_default();
         let mine = |o: &Owner| o.leg == owner.leg && o.side == owner.side;

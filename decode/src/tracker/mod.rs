@@ -7,15 +7,18 @@
 //! Inside, the way of a frame is: [`crate::dissect`] (layers off) → SIP by its look on any port → `signalling` (legs) →
 //! `media` (claims, flows, sources) → `outbox` (events).
 
+mod calls;
 mod event;
 mod leg;
 mod media;
 mod outbox;
 mod signalling;
 
-pub use event::{CallId, Ending, Event, Identity, LegEnd, LegFacts, LegId, TrackReport, UnannouncedRtp};
+pub use event::{
+    CallId, Ending, Event, Identity, LegEnd, LegFacts, LegId, Tie, TieReason, TrackReport, UnannouncedRtp,
+};
 pub use leg::LEGS_MAX;
-pub use signalling::LINGER_MS;
+pub use signalling::{CALL_HEADERS_MAX, LINGER_MS};
 
 use rustc_hash::FxHashMap;
 
@@ -25,6 +28,7 @@ use crate::net::{Datagram, Flow, Frame, Transport};
 use crate::sip;
 use crate::tcp;
 use crate::time::{NS_PER_MS, Timestamp};
+use calls::Calls;
 use leg::{Leg, Legs};
 use media::{Media, SourceReport};
 use outbox::{LegNews, Outbox, Queued};
@@ -42,10 +46,14 @@ const INVITE_IDLE_MS: i64 = 300_000;
 const MEDIA_IDLE_MS: i64 = 120_000;
 /// The same while it is on hold, or when no audio was ever seen: only the signalling keeps it alive.
 const HOLD_IDLE_MS: i64 = 4 * 3_600_000;
+/// A session that is refreshed (RFC 4028) and was not is over so long after its refresh was due: retransmissions and a BYE.
+const REFRESH_GRACE_MS: i64 = 40_000;
 /// A TCP direction that began with so many bytes of something else is not looked at any more.
 const FOREIGN_BYTES_MAX: usize = 4096;
 /// A time stamp further behind the latest one than this is counted as odd.
 const BACKWARDS_MS: i64 = 100;
+/// So many such frames in a row, with none in time between them, tell that the clock was set back.
+const BEHIND_FRAMES: u32 = 16;
 /// A time stamp further ahead of the latest one than this is a leap: time has passed, or the clock was set, which a stream
 /// that goes on over the leap tells.
 const LEAP_MS: i64 = 60_000;
@@ -84,12 +92,15 @@ struct Core {
     foreign_bytes: FxHashMap<Flow, usize>,
     signalling: Signalling,
     legs: Legs,
+    calls: Calls,
     media: Media,
     out: Outbox,
     /// Time of the tracker: never goes back.
     now: Option<Timestamp>,
     /// What is added to capture time since its clock was set, in nanoseconds.
     shift: i64,
+    /// Frames that came well behind the latest time, in a row: how far the first one was, in nanoseconds, and how many.
+    behind: Option<(i64, u32)>,
     /// Where time was before the latest frame leapt far ahead.
     before_leap: Option<Timestamp>,
     /// The same, while the frame that leaps is handled.
@@ -105,6 +116,15 @@ impl Tracker {
     #[must_use]
     pub fn new() -> Self {
         Tracker::default()
+    }
+
+    /// Header fields whose value names a call across the legs that a PBX gives it, as `X-Call-ID`: legs with the same
+    /// value, or with another leg's Call-ID in it, are one call. At most [`CALL_HEADERS_MAX`]; `X-Call-ID` and `X-CID` unless
+    /// this is called.
+    #[must_use]
+    pub fn with_call_headers(mut self, names: &[String]) -> Self {
+        self.core.signalling.set_call_headers(names);
+        self
     }
 
     /// Takes the next frame, in capture order.
@@ -188,12 +208,7 @@ impl Core {
                 self.next_housekeeping = None;
                 shifted.max(before)
             }
-            Some(now) if now.nanos_since(shifted) > BACKWARDS_MS * NS_PER_MS => {
-                // The clock was set back, or files were put together: time goes on from here, so that lengths stay right.
-                self.out.oddity(now, None, "capture time runs backwards");
-                self.shift = now.nanos_since(at);
-                now
-            }
+            Some(now) if now.nanos_since(shifted) > BACKWARDS_MS * NS_PER_MS => self.fall_behind(now, at),
             Some(now) if shifted.nanos_since(now) > LEAP_MS * NS_PER_MS => self.leap_ahead(now, shifted),
             Some(now) => {
                 // Where capture time as it is has caught up, no shift is needed any more.
@@ -203,6 +218,9 @@ impl Core {
         if now == at {
             self.shift = 0;
         }
+        if shifted.plus_millis(BACKWARDS_MS) >= now {
+            self.behind = None;
+        }
         let passed = self.now.map_or(0, |before| now.nanos_since(before));
         self.idle_clock = self.idle_clock.saturating_add(passed.clamp(0, IDLE_STEP_MS * NS_PER_MS));
         (self.media.idle_clock, self.signalling.idle_clock) = (self.idle_clock, self.idle_clock);
@@ -211,6 +229,20 @@ impl Core {
             self.housekeeping(now);
             self.next_housekeeping = Some(now.plus_millis(HOUSEKEEPING_MS));
         }
+    }
+
+    /// A time stamp well behind the latest one. A few of them are frames out of order, as of another adapter's buffer; when no
+    /// other come any more, the clock was set back, or files were put together. Either way time goes on from where the
+    /// first of them came, so that lengths stay right; only then for good.
+    fn fall_behind(&mut self, now: Timestamp, at: Timestamp) -> Timestamp {
+        let (shift, frames) = self.behind.unwrap_or((now.nanos_since(at), 0));
+        self.behind = Some((shift, frames + 1));
+        if frames + 1 >= BEHIND_FRAMES {
+            self.behind = None;
+            self.out.oddity(now, None, "capture time runs backwards");
+            self.shift = shift;
+        }
+        now.max(at.plus_nanos(shift))
     }
 
     /// A time stamp far ahead of the latest one: believed, unless the next one takes it back.
@@ -242,8 +274,8 @@ impl Core {
                 // RTP begins with a byte from 128 on, SIP with a letter.
                 let is_text = payload.first().is_some_and(|&byte| byte < 128);
                 if is_text && sip::looks_like_sip(payload) {
-                    let Core { signalling, legs, media, out, .. } = self;
-                    signalling.handle(flow, at, payload, &mut Tables { legs, media, out });
+                    let Core { signalling, legs, calls, media, out, .. } = self;
+                    signalling.handle(flow, at, payload, &mut Tables { legs, calls, media, out });
                 } else if payload.len() >= 2 {
                     self.media.handle(flow, at, payload, &mut self.legs, &mut self.out);
                     self.undo_leap();
@@ -255,9 +287,10 @@ impl Core {
 
     /// One TCP segment: in order through the reassembler, cut into messages.
     fn handle_segment(&mut self, segment: &Datagram<'_>) {
-        let Core { tcp, foreign_bytes, signalling, legs, media, out, .. } = self;
+        let Core { tcp, foreign_bytes, signalling, legs, calls, media, out, .. } = self;
         if let Some(stream) = tcp.handle_segment(segment) {
-            read_stream(stream, segment.at, foreign_bytes, signalling, &mut Tables { legs, media, out });
+            let tables = &mut Tables { legs, calls, media, out };
+            read_stream(stream, segment.at, foreign_bytes, signalling, tables);
         }
     }
 
@@ -274,7 +307,10 @@ impl Core {
                 _ if leg.close_at.is_some() => continue,
                 None if leg.responded || leg.facts.first_audio.is_some() => INVITE_IDLE_MS,
                 None => NO_RESPONSE_MS,
-                Some(_) if leg.is_quiet() || leg.facts.first_audio.is_none() => HOLD_IDLE_MS,
+                Some(_) if leg.is_quiet() || leg.facts.first_audio.is_none() => {
+                    let refreshed_ms = leg.session_expires_s.map(|s| i64::from(s) * 1000 + REFRESH_GRACE_MS);
+                    refreshed_ms.map_or(HOLD_IDLE_MS, |ms| ms.clamp(MEDIA_IDLE_MS, HOLD_IDLE_MS))
+                }
                 Some(_) => MEDIA_IDLE_MS,
             };
             if self.idle_clock - leg.last_heard > idle_max_ms * NS_PER_MS {
@@ -285,9 +321,10 @@ impl Core {
             self.close(id, now, &ending);
         }
         self.media.expire_loose(Some(now), &mut self.out);
-        let Core { tcp, foreign_bytes, signalling, legs, media, out, .. } = self;
+        let Core { tcp, foreign_bytes, signalling, legs, calls, media, out, .. } = self;
         while let Some(stream) = tcp.poll_overdue(now) {
-            read_stream(stream, now, foreign_bytes, signalling, &mut Tables { legs, media, out });
+            let tables = &mut Tables { legs, calls, media, out };
+            read_stream(stream, now, foreign_bytes, signalling, tables);
         }
     }
 
@@ -312,7 +349,7 @@ impl Core {
             holds: std::mem::take(&mut leg.holds),
         }));
         let call = leg.facts.call;
-        self.signalling.forget(call);
+        self.calls.leave(call, id);
         self.legs.forget_dialog(id);
         self.out.push(Queued::LegEnded(id));
     }
@@ -330,6 +367,7 @@ impl Core {
                     &self.legs.leg(id).expect("a leg stays until its end is polled, which comes last").facts;
                 match news {
                     LegNews::Started => Event::LegStarted(facts),
+                    LegNews::Tied => Event::Tied(facts),
                     LegNews::Ringing => Event::Ringing(facts),
                     LegNews::Answered => Event::Answered(facts),
                     LegNews::AudioStarted => Event::AudioStarted(facts),
@@ -346,6 +384,9 @@ impl Core {
                     payload: self.out.payload(packet),
                 };
                 Event::Audio { leg, side, frame }
+            }
+            Queued::Described { leg, side, at, is_offer, session } => {
+                Event::Described { leg, side, at, is_offer, session }
             }
             Queued::Digit { leg, side, digit } => Event::Digit { leg, side, digit },
             Queued::Hold { leg, by, at } => Event::Hold { leg, by, at },

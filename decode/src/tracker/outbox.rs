@@ -10,7 +10,7 @@ use crate::net::Flow;
 use crate::rtp::Packet;
 use crate::rtp::dtmf::Digit;
 use crate::rtp::rtcp::SenderReport;
-use crate::sdp::static_format;
+use crate::sdp::{Session, static_format};
 use crate::time::Timestamp;
 
 /// Most different formats that are told apart by their parameters; beyond, a format is known by codec and clock alone.
@@ -71,6 +71,7 @@ impl Formats {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LegNews {
     Started,
+    Tied,
     Ringing,
     Answered,
     AudioStarted,
@@ -80,6 +81,7 @@ pub(super) enum LegNews {
 pub(super) enum Queued {
     Leg(LegNews, LegId),
     Audio { leg: LegId, side: Side, at: Timestamp, format: FormatId, packet: StoredPacket },
+    Described { leg: LegId, side: Side, at: Timestamp, is_offer: bool, session: Box<Session> },
     Digit { leg: LegId, side: Side, digit: Digit },
     Hold { leg: LegId, by: Side, at: Timestamp },
     Retrieve { leg: LegId, by: Side, at: Timestamp },

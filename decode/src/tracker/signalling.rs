@@ -5,17 +5,19 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
-use super::event::{CallId, Ending, Identity, LegFacts, LegId};
-use super::leg::{Digest, Leg, Legs, PendingHold, SideMedia};
+use super::calls::{self, Calls, Newcomer};
+use super::event::{CallId, Ending, Identity, LegFacts, LegId, Tie, TieReason};
+use super::leg::{Digest, Fit, Found, Hop, Leg, Legs, PendingHold};
 use super::media::Media;
 use super::outbox::{LegNews, Outbox, Queued};
 use crate::media::Side;
 use crate::net::{Endpoint, Flow};
+use crate::rtp::dtmf::Digit;
 use crate::sdp;
 use crate::sip::{self, Address, Message, StartLine, text};
-use crate::time::{NS_PER_MS, Timestamp};
+use crate::time::Timestamp;
 
 /// After its end a leg stays for packets on the way and repeated messages.
 pub const LINGER_MS: i64 = 1_000;
@@ -24,33 +26,21 @@ const CANCEL_WAIT_MS: i64 = 5_000;
 /// After a refusal the caller may try again under the same Call-ID (with credentials that a person has to type, a longer
 /// session interval, another codec).
 const RETRY_WAIT_MS: i64 = 64_000;
-/// A REFER explains an INVITE to its target for this long.
-const REFER_WAIT_MS: i64 = 30_000;
-/// Referrals remembered; the oldest makes room.
-const REFERRALS_MAX: usize = 1_024;
 /// Registrations remembered.
 const REGISTRATIONS_MAX: usize = 100_000;
-/// Addresses remembered at which devices register.
+/// Addresses remembered of PBXs: devices register there, or calls pass through.
 const REGISTRARS_MAX: usize = 1_024;
 /// Answers whose INVITE was not seen, kept for the ACK that proves the call; and the longest that is kept, in bytes.
 const ORPHANS_MAX: usize = 256;
 const ORPHAN_BYTES_MAX: usize = 4_096;
+/// Correlation header fields that are looked at.
+pub const CALL_HEADERS_MAX: usize = 16;
+/// A correlation value is at least so long: a shorter one could be anybody's.
+const CALL_HEADER_VALUE_MIN: usize = 8;
+/// A tag of at least so many characters is nobody else's by chance.
+const TAG_MIN: usize = 8;
 /// Longest text kept of a name, number or Call-ID, in characters.
 const TEXT_MAX: usize = 256;
-
-/// Logical calls: segments told so far, and legs that still live.
-#[derive(Default)]
-struct Segments {
-    told: u32,
-    live: u32,
-}
-
-/// Somebody was sent to a target (REFER), within a call.
-struct Referral {
-    target: String,
-    at: Timestamp,
-    call: CallId,
-}
 
 /// A 2xx to an INVITE that was sent before the capture began.
 struct Orphan {
@@ -59,14 +49,24 @@ struct Orphan {
     bytes: Vec<u8>,
 }
 
+/// Names of header fields; see [`super::Tracker::with_call_headers`].
+struct CallHeaders(Vec<String>);
+
+impl Default for CallHeaders {
+    /// What gateways and PBXs write without being told to.
+    fn default() -> Self {
+        CallHeaders(["X-Call-ID", "X-CID"].map(str::to_owned).to_vec())
+    }
+}
+
 /// What the signalling has taught about the site and its calls.
 #[derive(Default)]
 pub(super) struct Signalling {
     registered: FxHashSet<String>,
     registrars: FxHashSet<std::net::IpAddr>,
-    segments: FxHashMap<CallId, Segments>,
-    referrals: VecDeque<Referral>,
     orphans: VecDeque<Orphan>,
+    /// Header fields that name a call across its legs.
+    call_headers: CallHeaders,
     pub(super) messages: u64,
     /// Time that counts as silence when it passes without a message, in nanoseconds (see [`super::Core`]).
     pub(super) idle_clock: i64,
@@ -75,6 +75,7 @@ pub(super) struct Signalling {
 /// The tables that a message may touch.
 pub(super) struct Tables<'t> {
     pub(super) legs: &'t mut Legs,
+    pub(super) calls: &'t mut Calls,
     pub(super) media: &'t mut Media,
     pub(super) out: &'t mut Outbox,
 }
@@ -95,6 +96,11 @@ struct Heard<'m, 'a> {
 impl Heard<'_, '_> {
     fn sender_tag(&self) -> &[u8] {
         self.from.tag().unwrap_or_default()
+    }
+
+    /// The leg that it is about.
+    fn find(&self, legs: &Legs) -> Option<Found> {
+        legs.find(self.call_id, Digest::of(self.sender_tag()), self.to.tag().map(Digest::of))
     }
 
     /// The branch of the top Via: names the transaction (RFC 3261, 8.1.1.7).
@@ -135,72 +141,95 @@ impl Signalling {
     }
 
     fn request(&mut self, heard: &Heard<'_, '_>, method: &[u8], uri: &[u8], tables: &mut Tables<'_>) {
-        let mut found = tables.legs.find(heard.call_id, Digest::of(heard.sender_tag()));
+        let mut found = heard.find(tables.legs);
         if found.is_none() && method == b"ACK" && heard.to.tag().is_some() {
             found = self.adopt_orphan(heard, uri, tables);
         }
-        if let Some((id, side)) = found
+        if let Some(Found { leg: id, side, .. }) = found
             && let Some(leg) = tables.legs.leg_mut(id)
         {
-            leg.last_activity = heard.at;
-            leg.last_heard = self.idle_clock;
+            self.touch(leg, heard);
             if side == Side::Caller {
                 leg.learn_callee_tag(heard.to.tag());
             }
+            tie_by_session(heard, id, tables);
         }
         match (method, found) {
             (b"INVITE", _) => self.invite(heard, uri, found, tables),
-            (b"ACK", Some((id, side))) => ack(heard, id, side, tables),
-            (b"BYE", Some((id, side))) => bye(heard, id, side, tables),
-            (b"CANCEL", Some((id, _))) => cancel(heard, id, tables),
-            (b"UPDATE" | b"PRACK", Some((id, side))) => describe(heard, id, side, tables),
-            (b"REFER", Some((id, _))) => self.refer(heard, id, tables),
+            (b"ACK", Some(found)) => ack(heard, found.leg, found.side, tables),
+            (b"BYE", Some(found)) => bye(heard, found.leg, found.side, tables),
+            (b"CANCEL", Some(found)) => cancel(heard, found.leg, tables),
+            (b"UPDATE" | b"PRACK", Some(found)) => describe(heard, found.leg, found.side, tables),
+            (b"INFO", Some(found)) => info(heard, found.leg, found.side, tables),
+            (b"REFER", Some(found)) => refer(heard, found.leg, tables),
             _ => {}
         }
     }
 
-    fn refer(&mut self, heard: &Heard<'_, '_>, id: LegId, tables: &Tables<'_>) {
-        if let (Some(target), Some(leg)) = (heard.message.header("Refer-To"), tables.legs.leg(id)) {
-            if self.referrals.len() >= REFERRALS_MAX {
-                self.referrals.pop_front();
-            }
-            let target = shown(Address::parse(target).uri.user);
-            self.referrals.push_back(Referral { target, at: heard.at, call: leg.facts.call });
+    /// A message of this leg: it lives.
+    fn touch(&self, leg: &mut Leg, heard: &Heard<'_, '_>) {
+        leg.last_activity = heard.at;
+        leg.last_heard = self.idle_clock;
+        if let Some(expires) = heard.message.header("Session-Expires") {
+            let seconds = expires.split(|&b| b == b';').next().map(sip::trim).unwrap_or_default();
+            let seconds = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok());
+            leg.session_expires_s = seconds.or(leg.session_expires_s);
         }
     }
 
-    fn invite(
-        &mut self,
-        heard: &Heard<'_, '_>,
-        uri: &[u8],
-        found: Option<(LegId, Side)>,
-        tables: &mut Tables<'_>,
-    ) {
+    fn invite(&mut self, heard: &Heard<'_, '_>, uri: &[u8], found: Option<Found>, tables: &mut Tables<'_>) {
         let initial = heard.to.tag().is_none();
-        let retried = || tables.legs.find_refused(heard.call_id, heard.flow).map(|id| (id, Side::Caller));
-        let found = found.or_else(|| if initial { retried() } else { None });
+        let found = found.map(|found| (found.leg, found.side)).or_else(|| {
+            let refused = initial.then(|| tables.legs.find_refused(heard.call_id, heard.flow)).flatten();
+            refused.map(|id| (id, Side::Caller))
+        });
         let Some((id, side)) = found else {
             self.begin(heard, uri, !initial, tables);
             return;
         };
-        let Some(leg) = tables.legs.leg_mut(id) else { return };
-        if initial && side == Side::Caller {
-            let over = leg.is_over() && leg.facts.answered.is_some();
-            if over && heard.cseq != leg.invite_cseq {
-                // The Call-ID is used again after the call: another call.
-                self.begin(heard, uri, false, tables);
-                return;
-            }
-            if leg.facts.answered.is_none() && (heard.cseq > leg.invite_cseq || !leg.cancelled) {
+        if !(initial && side == Side::Caller) {
+            return describe(heard, id, side, tables);
+        }
+        let Some(caller_tag) = tables.legs.leg(id).map(|leg| leg.caller_tag) else { return };
+        let forks = tables.legs.forks(heard.call_id, caller_tag);
+        let answered =
+            || forks.iter().filter_map(|&id| tables.legs.leg(id)).filter(|leg| leg.facts.answered.is_some());
+        let is_answered = answered().next().is_some();
+        if is_answered && answered().all(|leg| leg.is_over() && leg.invite_cseq != heard.cseq) {
+            // The Call-ID is used again after the call: another call.
+            self.begin(heard, uri, false, tables);
+            return;
+        }
+        if let Some(leg) = tables.legs.leg_mut(id).filter(|_| !is_answered) {
+            let again = heard.cseq > leg.invite_cseq;
+            if again || (leg.callee_tag.is_none() && !leg.cancelled) {
                 // Tried again, with credentials or otherwise changed, or passed on to another device: the same call.
                 leg.invite_cseq = leg.invite_cseq.max(heard.cseq);
                 leg.caller_tag = Digest::of(heard.sender_tag());
+                leg.callee_tag = leg.callee_tag.filter(|_| !again);
                 leg.reopen();
             }
-            leg.learn_hop(heard.flow.dst, shown_user(uri));
-            leg.learn_branch(heard.branch());
         }
-        describe(heard, id, side, tables);
+        let hop = self.hop(heard, uri);
+        for id in forks {
+            let Some(leg) = tables.legs.leg_mut(id) else { continue };
+            leg.learn_hop(hop.clone());
+            leg.learn_branch(heard.branch());
+            let callee = leg.facts.party(Side::Callee).number.clone();
+            tables.calls.note_numbers(id, heard.flow.dst, &leg.facts.party(Side::Caller).number, &callee);
+            describe(heard, id, side, tables);
+        }
+    }
+
+    fn hop(&self, heard: &Heard<'_, '_>, uri: &[u8]) -> Hop {
+        let user = shown_user(uri);
+        Hop {
+            to: heard.flow.dst,
+            is_registrar: self.registrars.contains(&heard.flow.dst.ip()),
+            registered: self.registered.contains(&user),
+            user,
+            at: heard.at,
+        }
     }
 
     /// A new leg.
@@ -211,26 +240,28 @@ impl Signalling {
         joined_late: bool,
         tables: &mut Tables<'_>,
     ) -> Option<LegId> {
-        let related = self.related_call(heard, uri, tables.legs);
         let Some(leg) = tables.legs.next_id(heard.call_id) else {
             tables.out.oddity(heard.at, Some(heard.flow), "more calls at once than can be followed");
             return None;
         };
-        let call = related
-            .unwrap_or_else(|| CallId::new(heard.at, &[heard.shown_call_id.as_bytes(), heard.sender_tag()]));
-        let segments = self.segments.entry(call).or_default();
-        segments.told += 1;
-        segments.live += 1;
-        let segment = segments.told;
         let mut caller = self.identity(&heard.from, heard.flow.src);
         assert_identity(&mut caller, heard.message);
+        let callee = self.identity(&heard.to, heard.flow.dst);
+        let hop = self.hop(heard, uri);
+        let ties = self.related(heard, leg, [&caller.number, &callee.number], &hop.user, tables);
+        let tied = ties.first().map(|&(call, _)| call);
+        let new = CallId::new(heard.at, &[heard.shown_call_id.as_bytes(), heard.sender_tag()]);
+        let (call, segment) = tables.calls.enter(leg, tied, new);
+        tables.calls.note_numbers(leg, heard.flow.dst, &caller.number, &callee.number);
         let facts = LegFacts {
             leg,
             call,
             segment,
+            ties: ties.iter().take(1).map(|(_, tie)| tie.clone()).collect(),
             sip_call_id: heard.shown_call_id.clone(),
-            parties: [caller, self.identity(&heard.to, heard.flow.dst)],
-            request_user: shown_user(uri),
+            parties: [caller, callee],
+            request_user: hop.user.clone(),
+            request_registered: hop.registered,
             started: heard.at,
             ringing: None,
             answered: joined_late.then_some(heard.at),
@@ -244,52 +275,83 @@ impl Signalling {
             audio_packets: [0; 2],
             first_audio: None,
         };
-        let mut state = Leg {
-            facts,
-            call_id: heard.call_id,
-            caller_tag: Digest::of(heard.sender_tag()),
-            callee_tags: Vec::new(),
-            answered_tags: Vec::new(),
-            first_hop: heard.flow,
-            hops: Vec::new(),
-            branches: Vec::new(),
-            invite_cseq: heard.cseq,
-            responded: false,
-            offer: None,
-            encrypted_offer: None,
-            encrypted_answer: None,
-            dtls_seen: false,
-            cancelled: false,
-            sides: [SideMedia::default(), SideMedia::default()],
-            pending_hold: None,
-            hold_since: None,
-            holds: Vec::new(),
-            last_activity: heard.at,
-            last_heard: self.idle_clock,
-            close_at: None,
-            end: None,
-        };
+        let caller_tag = Digest::of(heard.sender_tag());
+        let mut state = Leg::new(facts, heard.call_id, caller_tag, heard.flow, heard.cseq, self.idle_clock);
         state.learn_callee_tag(heard.to.tag());
-        state.learn_hop(heard.flow.dst, shown_user(uri));
+        state.learn_hop(hop);
         state.learn_branch(heard.branch());
+        self.touch(&mut state, heard);
         tables.legs.insert(state);
         tables.out.push(Queued::Leg(LegNews::Started, leg));
+        for (nth, (_, tie)) in ties.into_iter().enumerate() {
+            if let Some(relay) = calls::mark_relay(tie.leg, leg, tables.legs) {
+                self.learn_pbx(relay);
+            }
+            if nth > 0 {
+                tables.calls.join(leg, tie.leg, tie.why, tables.legs, tables.out);
+            }
+        }
         describe(heard, leg, Side::Caller, tables);
         Some(leg)
     }
 
+    /// A response of another device than the one that `base` leads to: the INVITE was forked, and this is a leg of its own.
+    fn fork(&self, heard: &Heard<'_, '_>, base: LegId, tables: &mut Tables<'_>) -> Option<LegId> {
+        let Some(id) = tables.legs.next_id(heard.call_id) else {
+            tables.out.oddity(
+                heard.at,
+                Some(heard.flow),
+                "an INVITE is forked to more devices than can be followed",
+            );
+            return None;
+        };
+        let base = tables.legs.leg(base)?;
+        let (call, segment) = tables.calls.enter(id, Some(base.facts.call), base.facts.call);
+        let hop = base.hops.iter().find(|hop| hop.to == heard.flow.src);
+        let first = base.hops.first();
+        let facts = LegFacts {
+            leg: id,
+            call,
+            segment,
+            ties: vec![Tie {
+                leg: base.facts.leg,
+                sip_call_id: base.facts.sip_call_id.clone(),
+                why: TieReason::Fork,
+            }],
+            parties: [base.facts.party(Side::Caller).clone(), self.identity(&heard.to, base.first_hop.dst)],
+            request_user: first.map(|hop| hop.user.clone()).unwrap_or_default(),
+            request_registered: first.is_some_and(|hop| hop.registered),
+            started: hop.map_or(base.facts.started, |hop| hop.at),
+            ringing: None,
+            answered: None,
+            ended: None,
+            ending: Ending::Running,
+            early_media: false,
+            encrypted: false,
+            audio_packets: [0; 2],
+            first_audio: None,
+            ..base.facts.clone()
+        };
+        let mut leg = base.fork(facts);
+        let base = base.facts.leg;
+        leg.last_activity = heard.at;
+        leg.last_heard = self.idle_clock;
+        leg.learn_callee_tag(heard.to.tag());
+        leg.settle_callee(heard.flow.src);
+        tables.legs.insert(leg);
+        tables.out.push(Queued::Leg(LegNews::Started, id));
+        tables.media.share(base, id, Side::Caller, heard.at, tables.legs);
+        Some(id)
+    }
+
     /// The capture began while it rang: an answer was seen and is now acknowledged, so there is a call, although its INVITE
     /// was not seen. (An answer alone proves nothing: RFC 4475, bcast.)
-    fn adopt_orphan(
-        &mut self,
-        ack: &Heard<'_, '_>,
-        uri: &[u8],
-        tables: &mut Tables<'_>,
-    ) -> Option<(LegId, Side)> {
+    fn adopt_orphan(&mut self, ack: &Heard<'_, '_>, uri: &[u8], tables: &mut Tables<'_>) -> Option<Found> {
         let place = self.orphans.iter().position(|orphan| orphan.call_id == ack.call_id)?;
         let orphan = self.orphans.remove(place)?;
         let id = self.begin(ack, uri, true, tables)?;
-        let Ok(message) = sip::parse(&orphan.bytes) else { return Some((id, Side::Caller)) };
+        let found = Found { leg: id, side: Side::Caller, fit: Fit::Dialog };
+        let Ok(message) = sip::parse(&orphan.bytes) else { return Some(found) };
         if let Some(leg) = tables.legs.leg_mut(id) {
             leg.settle_callee(orphan.flow.src);
         }
@@ -301,7 +363,7 @@ impl Signalling {
             ..*ack
         };
         describe(&answer, id, Side::Callee, tables);
-        Some((id, Side::Caller))
+        Some(found)
     }
 
     fn identity(&self, address: &Address<'_>, signalling: Endpoint) -> Identity {
@@ -330,31 +392,37 @@ impl Signalling {
             }
             return;
         }
-        let Some((id, requester)) = tables.legs.find(heard.call_id, Digest::of(heard.sender_tag())) else {
+        let Some(found) = heard.find(tables.legs) else {
             return self.keep_orphan(heard, status, bytes);
         };
+        let Some(id) = self.responder(heard, found, status, tables) else { return };
+        let requester = found.side;
         let Some(leg) = tables.legs.leg_mut(id) else { return };
-        leg.last_activity = heard.at;
-        leg.last_heard = self.idle_clock;
+        self.touch(leg, heard);
         leg.responded = true;
-        if requester == Side::Caller && (101..300).contains(&status) {
+        if requester == Side::Caller && (101..300).contains(&status) && leg.callee_tag.is_none() {
             leg.learn_callee_tag(heard.to.tag());
+            if leg.facts.answered.is_none() {
+                leg.settle_callee(heard.flow.src);
+            }
         }
+        tie_by_session(heard, id, tables);
+        let Some(leg) = tables.legs.leg_mut(id) else { return };
         if heard.cseq_method != b"INVITE" && heard.cseq_method != b"UPDATE" {
             if heard.cseq_method == b"PRACK" && status / 100 == 2 {
                 describe(heard, id, requester.other(), tables);
             }
             return;
         }
-        let sets_up = requester == Side::Caller
-            && heard.cseq_method == b"INVITE"
-            && heard.cseq == leg.invite_cseq
-            && !leg.facts.joined_late;
+        let sets_up =
+            heard.cseq_method == b"INVITE" && requester == Side::Caller && leg.is_set_up_by(heard.cseq);
         match status {
             ..=100 => {}
             101..=199 => {
                 if sets_up && leg.facts.answered.is_none() && !leg.cancelled {
-                    leg.reopen();
+                    if leg.facts.ending != Ending::AnsweredElsewhere {
+                        leg.reopen();
+                    }
                     if leg.facts.ringing.is_none() && matches!(status, 180 | 183) {
                         leg.facts.ringing = Some(heard.at);
                         tables.out.push(Queued::Leg(LegNews::Ringing, id));
@@ -363,23 +431,53 @@ impl Signalling {
                 describe(heard, id, requester.other(), tables);
             }
             200..=299 => {
-                if sets_up && heard.cseq_method == b"INVITE" {
-                    leg.learn_answered_tag(heard.to.tag());
-                    if leg.facts.answered.is_none() {
-                        leg.settle_callee(heard.flow.src);
-                        answer(leg, heard.at, tables.out);
-                    }
+                if sets_up && leg.facts.answered.is_none() {
+                    leg.settle_callee(heard.flow.src);
+                    answer(leg, heard.at, tables.out);
+                    answered_elsewhere(heard, id, tables);
                 }
-                settle_hold(leg, requester, heard, true, tables.out);
+                if let Some(leg) = tables.legs.leg_mut(id) {
+                    settle_hold(leg, requester, heard, true, tables.out);
+                }
                 describe(heard, id, requester.other(), tables);
             }
             300.. => {
                 settle_hold(leg, requester, heard, false, tables.out);
-                if sets_up && leg.facts.answered.is_none() && leg.is_first_hop(heard.flow.reversed()) {
-                    refuse(leg, heard.at, status, reason);
+                if sets_up {
+                    refused(heard, id, found.fit, (status, reason), tables);
                 }
             }
         }
+    }
+
+    /// The leg that a response speaks for: the one found, or a new one when the INVITE turns out to be forked.
+    fn responder(
+        &self,
+        heard: &Heard<'_, '_>,
+        found: Found,
+        status: u16,
+        tables: &mut Tables<'_>,
+    ) -> Option<LegId> {
+        let leg = tables.legs.leg(found.leg)?;
+        let is_fork = found.fit == Fit::Fork
+            && found.side == Side::Caller
+            && heard.cseq_method == b"INVITE"
+            && (101..300).contains(&status)
+            && leg.is_set_up_by(heard.cseq);
+        if !is_fork {
+            return Some(found.leg);
+        }
+        let caller_tag = leg.caller_tag;
+        let is_answered = tables
+            .legs
+            .forks(heard.call_id, caller_tag)
+            .into_iter()
+            .any(|id| tables.legs.leg(id).is_some_and(|leg| leg.facts.answered.is_some()));
+        // Who begins to ring when the call is answered already comes too late.
+        if is_answered && status < 200 {
+            return None;
+        }
+        self.fork(heard, found.leg, tables)
     }
 
     fn register(&mut self, heard: &Heard<'_, '_>) {
@@ -393,8 +491,12 @@ impl Signalling {
         if self.registered.len() < REGISTRATIONS_MAX {
             self.registered.insert(user);
         }
+        self.learn_pbx(heard.flow.src);
+    }
+
+    fn learn_pbx(&mut self, at: Endpoint) {
         if self.registrars.len() < REGISTRARS_MAX {
-            self.registrars.insert(heard.flow.src.ip());
+            self.registrars.insert(at.ip());
         }
     }
 
@@ -413,38 +515,109 @@ impl Signalling {
         self.orphans.push_back(Orphan { call_id: heard.call_id, flow: heard.flow, bytes: bytes.to_vec() });
     }
 
-    /// The logical call that a new leg continues: the dialog that it replaces, or one whose party was referred here.
-    fn related_call(&self, heard: &Heard<'_, '_>, uri: &[u8], legs: &Legs) -> Option<CallId> {
-        if let Some(replaces) = heard.message.header("Replaces") {
-            let end = replaces.iter().position(|&b| b == b';').unwrap_or(replaces.len());
-            let (call_id, parameters) = replaces.split_at_checked(end)?;
-            let tag = |name| Digest::of(sip::parameter(parameters, name).unwrap_or_default());
-            if let Some(id) = legs.find_dialog(Digest::of(sip::trim(call_id)), tag("from-tag"), tag("to-tag"))
-            {
-                return legs.leg(id).map(|leg| leg.facts.call);
-            }
-        }
-        // One Call-ID under two tags at the same time: the next hop of a gateway that changes tags only.
-        if let Some(call) = legs.running_call(heard.call_id) {
-            return Some(call);
-        }
-        heard.message.header("Referred-By")?;
-        let target = shown_user(uri);
-        let fresh = |referral: &&Referral| {
-            referral.target == target && heard.at.nanos_since(referral.at) < REFER_WAIT_MS * NS_PER_MS
-        };
-        self.referrals.iter().rev().find(fresh).map(|referral| referral.call)
+    /// Header fields whose value names a call across its legs.
+    pub(super) fn set_call_headers(&mut self, names: &[String]) {
+        self.call_headers = CallHeaders(names.iter().take(CALL_HEADERS_MAX).cloned().collect());
     }
 
-    /// A leg of this call is gone.
-    pub(super) fn forget(&mut self, call: CallId) {
-        if let Some(segments) = self.segments.get_mut(&call) {
-            segments.live = segments.live.saturating_sub(1);
-            if segments.live == 0 {
-                self.segments.remove(&call);
-            }
+    /// What ties a new leg to legs that are there, the surest first: its call is that of the first one, and the others' calls
+    /// are the same call then (an attended transfer replaces one leg and was asked for in another). The leg is listed under
+    /// what it carries, so that later ones find it.
+    fn related(
+        &self,
+        heard: &Heard<'_, '_>,
+        leg: LegId,
+        [caller, callee]: [&str; 2],
+        target: &str,
+        tables: &mut Tables<'_>,
+    ) -> Vec<(CallId, Tie)> {
+        let by_header = self.meet_headers(heard, leg, tables);
+        let by_session = meet_sessions(heard, leg, tables.calls);
+        let by_tag = self.meet_tag(heard, leg, tables);
+        let legs = &*tables.legs;
+        let tie = |leg: &Leg, why: TieReason| {
+            (leg.facts.call, Tie { leg: leg.facts.leg, sip_call_id: leg.facts.sip_call_id.clone(), why })
+        };
+        let replaced = heard.message.header("Replaces").and_then(|value| replaced_leg(value, legs));
+        let new = Newcomer {
+            at: heard.at,
+            src: heard.flow.src,
+            dst: heard.flow.dst,
+            caller,
+            callee,
+            target,
+            is_referred: heard.message.header("Referred-By").is_some(),
+        };
+        let known = [
+            replaced.map(|leg| tie(leg, TieReason::Replaces)),
+            // One Call-ID under two tags at the same time: the next hop of a gateway that changes tags only.
+            legs.running(heard.call_id).map(|leg| tie(leg, TieReason::CallId)),
+            tables.calls.referred(&new),
+            by_session.and_then(|id| Some(tie(legs.leg(id)?, TieReason::SessionId))),
+            by_header.and_then(|(id, name)| Some(tie(legs.leg(id)?, TieReason::Header(name)))),
+            by_tag.and_then(|id| Some(tie(legs.leg(id)?, TieReason::Tag))),
+        ];
+        let mut ties: Vec<(CallId, Tie)> = known.into_iter().flatten().collect();
+        if ties.is_empty() {
+            let continued = tables.calls.continued(&new, legs).and_then(|id| legs.leg(id));
+            ties.extend(continued.map(|leg| tie(leg, TieReason::Numbers)));
         }
+        ties
     }
+
+    /// A leg under another Call-ID whose caller has the same tag: a proxy that hides the topology changes the one and keeps the
+    /// other.
+    fn meet_tag(&self, heard: &Heard<'_, '_>, leg: LegId, tables: &mut Tables<'_>) -> Option<LegId> {
+        let tag = heard.from.tag().filter(|tag| tag.len() >= TAG_MIN)?;
+        let met = tables.calls.meet_tag(leg, Digest::of(tag))?;
+        let first_hop = tables.legs.leg(met)?.first_hop;
+        (first_hop.dst.host() == heard.flow.src.host()).then_some(met)
+    }
+
+    /// A leg with the same value in a correlation header, or whose Call-ID is that value.
+    fn meet_headers(
+        &self,
+        heard: &Heard<'_, '_>,
+        leg: LegId,
+        tables: &mut Tables<'_>,
+    ) -> Option<(LegId, String)> {
+        let mut found = None;
+        for name in &self.call_headers.0 {
+            let Some(value) = heard.message.header(name).filter(|v| v.len() >= CALL_HEADER_VALUE_MIN) else {
+                continue;
+            };
+            let met = tables.calls.meet_header(leg, name, value);
+            let named = || tables.legs.running(Digest::of(value)).map(|leg| leg.facts.leg);
+            found = found.or_else(|| Some((met.or_else(named)?, name.clone())));
+        }
+        found
+    }
+}
+
+/// Legs met by the session identifiers of a message.
+fn meet_sessions(heard: &Heard<'_, '_>, leg: LegId, calls: &mut Calls) -> Option<LegId> {
+    let value = heard.message.header("Session-ID")?;
+    let mut met = None;
+    for uuid in calls::session_uuids(value) {
+        let found = calls.meet_session(leg, uuid);
+        met = met.or(found);
+    }
+    met
+}
+
+/// A later message of a leg may carry the session identifier of another one.
+fn tie_by_session(heard: &Heard<'_, '_>, leg: LegId, tables: &mut Tables<'_>) {
+    if let Some(with) = meet_sessions(heard, leg, tables.calls) {
+        tables.calls.join(leg, with, TieReason::SessionId, tables.legs, tables.out);
+    }
+}
+
+/// The leg whose dialog a Replaces value names (RFC 3891, 6.1).
+fn replaced_leg<'l>(value: &[u8], legs: &'l Legs) -> Option<&'l Leg> {
+    let end = value.iter().position(|&b| b == b';').unwrap_or(value.len());
+    let (call_id, parameters) = value.split_at_checked(end)?;
+    let tag = |name| Digest::of(sip::parameter(parameters, name).unwrap_or_default());
+    legs.find_dialog(Digest::of(sip::trim(call_id)), tag("from-tag"), tag("to-tag"))
 }
 
 /// A caller who withholds the number in From may be named to the network (RFC 3325, 9.1), or by the older Remote-Party-ID.
@@ -501,29 +674,93 @@ fn bye(heard: &Heard<'_, '_>, id: LegId, side: Side, tables: &mut Tables<'_>) {
     if leg.is_over() {
         return;
     }
-    // Of two forks that answered, the caller hangs one up; the call goes on with the other.
-    let callee_tag = if side == Side::Caller { heard.to.tag() } else { Some(heard.sender_tag()) };
-    let fork = callee_tag.map(Digest::of);
-    if leg.answered_tags.len() > 1 && fork.is_some_and(|tag| leg.answered_tags.contains(&tag)) {
-        leg.answered_tags.retain(|&tag| Some(tag) != fork);
-        return;
-    }
-    if leg.facts.answered.is_none() && !leg.responded {
-        // No response was ever seen: a tap of one direction. A BYE tells that there was a call.
-        answer(leg, leg.facts.started, tables.out);
+    if leg.facts.answered.is_none() && side == Side::Callee {
+        // Its answer and the ACK were missed: before them a callee sends no BYE (RFC 3261, 15).
+        answer(leg, leg.facts.ringing.unwrap_or(leg.facts.started), tables.out);
     }
     leg.facts.ended = Some(heard.at);
     leg.facts.ending = Ending::Bye { by: side };
     leg.close_at = Some(heard.at.plus_millis(LINGER_MS));
 }
 
+/// The caller gives up: every device that still rings.
 fn cancel(heard: &Heard<'_, '_>, id: LegId, tables: &mut Tables<'_>) {
+    let Some(leg) = tables.legs.leg(id) else { return };
+    for id in tables.legs.forks(heard.call_id, leg.caller_tag) {
+        let Some(leg) = tables.legs.leg_mut(id) else { continue };
+        if leg.facts.answered.is_none()
+            && !leg.is_over()
+            && heard.cseq == leg.invite_cseq
+            && leg.is_first_hop(heard.flow)
+        {
+            leg.cancelled = true;
+            leg.facts.ended = Some(heard.at);
+            leg.facts.ending = Ending::Cancelled;
+            leg.close_at = Some(heard.at.plus_millis(CANCEL_WAIT_MS));
+        }
+    }
+}
+
+/// One device has answered: the others that the INVITE was forked to stop ringing. One that answers all the same is
+/// answered (RFC 3261, 13.2.2.4).
+fn answered_elsewhere(heard: &Heard<'_, '_>, answered: LegId, tables: &mut Tables<'_>) {
+    let Some(leg) = tables.legs.leg(answered) else { return };
+    for id in tables.legs.forks(heard.call_id, leg.caller_tag) {
+        let Some(leg) = tables.legs.leg_mut(id).filter(|leg| leg.facts.answered.is_none()) else { continue };
+        if !leg.is_over() {
+            leg.facts.ended = Some(heard.at);
+            leg.facts.ending = Ending::AnsweredElsewhere;
+            leg.close_at = Some(heard.at.plus_millis(CANCEL_WAIT_MS));
+        }
+    }
+}
+
+/// A final response of 300 or more to the INVITE. At the caller's own hop it ends the attempt, whichever device it speaks for;
+/// behind a proxy it ends the one device that sent it.
+fn refused(
+    heard: &Heard<'_, '_>,
+    id: LegId,
+    fit: Fit,
+    (status, reason): (u16, &[u8]),
+    tables: &mut Tables<'_>,
+) {
+    let Some(leg) = tables.legs.leg(id) else { return };
+    let forks = if leg.is_first_hop(heard.flow.reversed()) {
+        tables.legs.forks(heard.call_id, leg.caller_tag)
+    } else if fit == Fit::Dialog {
+        vec![id]
+    } else {
+        return;
+    };
+    for id in forks {
+        let Some(leg) = tables.legs.leg_mut(id) else { continue };
+        if leg.facts.answered.is_none() && leg.is_set_up_by(heard.cseq) && (!leg.is_over() || leg.cancelled) {
+            refuse(leg, heard.at, status, reason);
+        }
+    }
+}
+
+/// A digit that travels in the signalling. Its CSeq tells a repetition.
+fn info(heard: &Heard<'_, '_>, id: LegId, side: Side, tables: &mut Tables<'_>) {
+    let Some((digit, duration_ms)) = sip::keyed_digit(heard.message) else { return };
     let Some(leg) = tables.legs.leg_mut(id) else { return };
-    if leg.facts.answered.is_none() && heard.cseq == leg.invite_cseq && leg.is_first_hop(heard.flow) {
-        leg.cancelled = true;
-        leg.facts.ended.get_or_insert(heard.at);
-        leg.facts.ending = Ending::Cancelled;
-        leg.close_at = Some(heard.at.plus_millis(CANCEL_WAIT_MS));
+    let Some(latest) = leg.info_cseq.get_mut(side.index()) else { return };
+    if latest.is_none_or(|latest| heard.cseq > latest) {
+        *latest = Some(heard.cseq);
+        let digit = Digit { at: heard.at, digit, duration_ms };
+        tables.out.push(Queued::Digit { leg: id, side, digit });
+    }
+}
+
+fn refer(heard: &Heard<'_, '_>, id: LegId, tables: &mut Tables<'_>) {
+    let (Some(refer_to), Some(leg)) = (heard.message.header("Refer-To"), tables.legs.leg(id)) else { return };
+    let target = shown(Address::parse(refer_to).uri.user);
+    tables.calls.note_referral(leg, target, heard.flow.dst, heard.at);
+    // The call that is to be replaced is named (RFC 3891, 3), also where a PBX joins the two by itself.
+    if let Some(named) = sip::replaces_of(refer_to)
+        && let Some(with) = replaced_leg(&named, tables.legs).map(|leg| leg.facts.leg)
+    {
+        tables.calls.join(id, with, TieReason::Refer, tables.legs, tables.out);
     }
 }
 
@@ -540,6 +777,7 @@ fn describe(heard: &Heard<'_, '_>, id: LegId, side: Side, tables: &mut Tables<'_
     };
     if is_request && is_offer {
         leg.offer = Some((side, heard.cseq));
+        leg.invite_offers |= heard.message.method() == Some(b"INVITE") && leg.is_set_up_by(heard.cseq);
     }
     let description = Digest::of(body);
     if leg.side(side).description == Some(description) {
@@ -554,6 +792,11 @@ fn describe(heard: &Heard<'_, '_>, id: LegId, side: Side, tables: &mut Tables<'_
         offer_hold(leg, side, &session, heard.cseq);
     }
     tables.media.apply(id, side, &session, heard.at, tables.legs, tables.out);
+    if let Some(with) = tables.media.announced_by_another(id, side, &session, tables.legs) {
+        tables.calls.join(id, with, TieReason::Media, tables.legs, tables.out);
+    }
+    let (at, session) = (heard.at, Box::new(session));
+    tables.out.push(Queued::Described { leg: id, side, at, is_offer, session });
 }
 
 fn apply_description(leg: &mut Leg, side: Side, session: &sdp::Session, description: Digest, is_offer: bool) {
@@ -587,6 +830,11 @@ fn apply_description(leg: &mut Leg, side: Side, session: &sdp::Session, descript
 }
 
 impl Leg {
+    /// Is this the CSeq of the INVITE that sets the leg up?
+    fn is_set_up_by(&self, cseq: u32) -> bool {
+        cseq == self.invite_cseq && !self.facts.joined_late
+    }
+
     /// Is the media encrypted, by all that is known?
     pub(super) fn settle_encryption(&mut self) {
         self.facts.encrypted =
@@ -600,15 +848,14 @@ fn offer_hold(leg: &mut Leg, by: Side, session: &sdp::Session, cseq: u32) {
     let Some(audio) = session.audio().find(|m| m.receives_at.is_some() || m.held_by_address) else { return };
     let holding = audio.held_by_address
         || matches!(audio.direction, sdp::Direction::SendOnly | sdp::Direction::Inactive);
-    leg.pending_hold = Some(PendingHold { by, cseq, holding });
+    leg.side_mut(by).pending_hold = Some(PendingHold { cseq, holding });
 }
 
 /// The final response to an offer of hold or retrieve has come.
 fn settle_hold(leg: &mut Leg, offerer: Side, heard: &Heard<'_, '_>, accepted: bool, out: &mut Outbox) {
-    let Some(pending) = leg.pending_hold.filter(|p| p.by == offerer && p.cseq == heard.cseq) else { return };
-    leg.pending_hold = None;
     let id = leg.facts.leg;
-    let state = leg.side_mut(pending.by);
+    let state = leg.side_mut(offerer);
+    let Some(pending) = state.pending_hold.take_if(|pending| pending.cseq == heard.cseq) else { return };
     if !accepted {
         // As before: the next offer may say the same again and mean it.
         state.quiet = state.holding;
@@ -619,7 +866,7 @@ fn settle_hold(leg: &mut Leg, offerer: Side, heard: &Heard<'_, '_>, accepted: bo
         return;
     }
     state.holding = pending.holding;
-    let (by, at) = (pending.by, heard.at);
+    let (by, at) = (offerer, heard.at);
     out.push(if pending.holding {
         Queued::Hold { leg: id, by, at }
     } else {

@@ -51,6 +51,7 @@ pub(crate) fn facts(n: u8) -> RecordingFacts {
         tags: vec![],
         held: false,
         sip_call_ids: vec![format!("{n}@pbx")],
+        ties: Vec::new(),
         rule: "all".into(),
     }
 }
