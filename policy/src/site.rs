@@ -44,7 +44,7 @@ impl Site {
             let device =
                 listed.iter().copied().filter(|&side| !self.is_pbx(facts.party(side))).collect::<Vec<_>>();
             if device.is_empty() { listed } else { device }
-        } else if sides.iter().all(|&side| facts.party(side).registered && !self.is_pbx(facts.party(side))) {
+        } else if sides.iter().all(|&side| is_registered(facts, side) && !self.is_pbx(facts.party(side))) {
             sides.to_vec()
         } else {
             let (caller, callee) = (self.evidence(facts, Side::Caller), self.evidence(facts, Side::Callee));
@@ -105,7 +105,7 @@ impl Site {
         if own.is_withheld() {
             points -= 3;
         }
-        if own.registered {
+        if is_registered(facts, side) {
             points += 4;
         }
         if self.is_pbx(other) {
@@ -123,10 +123,15 @@ impl Site {
             Some(_) => self.is_listed(facts, side),
             None => {
                 let party = facts.party(side);
-                party.registered || (!party.is_withheld() && looks_internal(&self.number(facts, side)))
+                is_registered(facts, side) || (!party.is_withheld() && looks_internal(&self.number(facts, side)))
             }
         }
     }
+}
+
+/// Was the party on that side seen to register: by its own number, or by the one that its device was called by?
+fn is_registered(facts: &LegFacts, side: Side) -> bool {
+    facts.party(side).registered || (side == Side::Callee && facts.request_registered)
 }
 
 /// How much a number looks like an extension's: a short number more than a word, a long number not at all.
