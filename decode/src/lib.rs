@@ -10,6 +10,7 @@ mod link;
 pub mod media;
 pub mod net;
 pub mod playout;
+pub mod quality;
 pub mod rtp;
 pub mod sdp;
 pub mod sip;

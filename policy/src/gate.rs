@@ -364,7 +364,7 @@ mod tests {
     }
 
     fn end(gate: &mut Gate, facts: LegFacts) -> Vec<Action> {
-        let end = LegEnd { facts, tracks: Vec::new(), holds: Vec::new() };
+        let end = LegEnd { facts, tracks: Vec::new(), holds: Vec::new(), absences: Vec::new() };
         gate.handle_event(&Event::LegEnded(Box::new(end)));
         std::iter::from_fn(|| gate.poll_action()).collect()
     }

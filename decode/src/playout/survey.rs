@@ -265,7 +265,7 @@ impl Track {
         let undecodable = spoken && rate == 0;
         let Some(index) = self.source_index(frame) else { return rate };
         let Some(source) = self.sources.get_mut(index) else { return rate };
-        let arrival = source.stream.push(frame.sequence, frame.timestamp, clock_rate(frame.format), frame.at);
+        let arrival = source.stream.push(frame.sequence);
         (source.last_at, source.sequence) = (frame.at, frame.sequence);
         self.rows.count(first_second, frame.at, arrival, undecodable);
         let Arrival::New { missing, late } = arrival else { return rate };

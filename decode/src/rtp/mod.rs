@@ -1,10 +1,13 @@
 //! RTP packets (RFC 3550, 5.1), read through `rtp-rs` with the tolerance that a recorder needs.
 //!
-//! Streams, loss and duplicates are [`stream`]'s, RTCP is [`rtcp`]'s, keyed digits are [`dtmf`]'s.
+//! Sequence numbers and duplicates are [`stream`]'s, gaps and bursts [`loss`]'s, jitter and lateness [`timing`]'s; RTCP is [`rtcp`]'s,
+//! keyed digits are [`dtmf`]'s.
 
 pub mod dtmf;
+pub mod loss;
 pub mod rtcp;
 pub mod stream;
+pub mod timing;
 
 use rtp_rs::RtpReader;
 

@@ -1,9 +1,10 @@
-//! What one synchronization source sent and what did not arrive (RFC 3550, A.1, A.3 and A.8).
+//! Which sequence numbers of one synchronization source came (RFC 3550, A.1 and A.3).
 //!
 //! Copies of a packet are told apart from late ones by a window over the last [`WINDOW`] sequence numbers, so that a mirror
-//! that shows every packet twice, or a relay that shows both of its sides, counts it once.
+//! that shows every packet twice, or a relay that shows both of its sides, counts it once. When packets come is
+//! [`super::timing`]'s, what is missing where [`super::loss`]'s.
 
-use crate::time::{NS_PER_S, Timestamp};
+use std::ops::RangeInclusive;
 
 /// Sequence numbers that the window remembers. More than 10 s of 20 ms packets.
 pub const WINDOW: u64 = 512;
@@ -29,6 +30,8 @@ pub enum Arrival {
 #[derive(Clone, Debug)]
 pub struct Stream {
     first: u64,
+    /// What `first` was before a packet from before it came.
+    former_first: u64,
     highest: u64,
     seen: [u64; WORDS],
     /// Unique packets since `first`.
@@ -38,8 +41,8 @@ pub struct Stream {
     lost_before: u64,
     duplicates: u64,
     reordered: u64,
-    transit_ticks: Option<i64>,
-    jitter_ticks: f64,
+    /// What would follow a packet from behind the window: two in a row are a restart (RFC 3550, A.1: bad_seq).
+    after_stray: Option<u16>,
 }
 
 impl Stream {
@@ -50,6 +53,7 @@ impl Stream {
         let first = 0x1_0000 + u64::from(sequence);
         Stream {
             first,
+            former_first: first,
             highest: first.wrapping_sub(1),
             seen: [0; WORDS],
             received_in_run: 0,
@@ -57,39 +61,38 @@ impl Stream {
             lost_before: 0,
             duplicates: 0,
             reordered: 0,
-            transit_ticks: None,
-            jitter_ticks: 0.0,
+            after_stray: None,
         }
     }
 
     /// Takes the next packet in arrival order.
-    pub fn push(&mut self, sequence: u16, timestamp: u32, clock_rate: u32, at: Timestamp) -> Arrival {
+    pub fn push(&mut self, sequence: u16) -> Arrival {
         let delta = i64::from(sequence.wrapping_sub(self.highest as u16) as i16);
-        if delta.unsigned_abs() > RESTART {
-            self.restart(sequence);
-            return self.push(sequence, timestamp, clock_rate, at);
-        }
-        let extended = self.highest.saturating_add_signed(delta);
-        if delta > 0 {
-            self.advance(extended);
-            self.update_jitter(timestamp, clock_rate, at);
+        if delta > 0 && delta.unsigned_abs() <= RESTART {
+            self.advance(self.highest.saturating_add_signed(delta));
             return Arrival::New { missing: (delta - 1) as u32, late: false };
         }
-        let behind = delta.unsigned_abs();
-        if behind < WINDOW {
-            let (word, bit) = place(extended);
-            if let Some(word) = self.seen.get_mut(word) {
-                if *word & bit != 0 {
-                    self.duplicates += 1;
-                    return Arrival::Duplicate;
-                }
-                *word |= bit;
-            }
-        }
-        self.first = self.first.min(extended);
-        self.received_in_run += 1;
-        self.reordered += 1;
-        Arrival::New { missing: 0, late: true }
+        self.push_behind(sequence, delta)
+    }
+
+    /// The place of a sequence number in the count over all wraps and restarts; near the highest one so far.
+    #[must_use]
+    pub fn extended(&self, sequence: u16) -> u64 {
+        let delta = i64::from(sequence.wrapping_sub(self.highest as u16) as i16);
+        self.highest.saturating_add_signed(delta)
+    }
+
+    /// The highest sequence number so far, extended.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// When the late packet with this number has become the first one of its run: the numbers between it and the former first
+    /// one, which nobody had missed before.
+    #[must_use]
+    pub fn missing_at_front(&self, extended: u64) -> Option<RangeInclusive<u64>> {
+        (extended == self.first).then(|| self.first + 1..=self.former_first.saturating_sub(1))
     }
 
     /// Unique packets.
@@ -117,10 +120,36 @@ impl Stream {
         self.reordered
     }
 
-    /// Interarrival jitter in milliseconds (RFC 3550, 6.4.1).
-    #[must_use]
-    pub fn jitter_ms(&self, clock_rate: u32) -> f64 {
-        self.jitter_ticks * 1000.0 / f64::from(clock_rate.max(1))
+    /// A packet that is not ahead: late, a copy, or of a sender that has started its numbers again.
+    #[inline(never)]
+    fn push_behind(&mut self, sequence: u16, delta: i64) -> Arrival {
+        let behind = delta.unsigned_abs();
+        if behind > RESTART || (behind >= WINDOW && self.after_stray == Some(sequence)) {
+            self.restart(sequence);
+            return self.push(sequence);
+        }
+        if behind >= WINDOW {
+            // Too old to be told from a copy. It is kept, and is no news of what is missing.
+            self.after_stray = Some(sequence.wrapping_add(1));
+            self.received_before += 1;
+            self.reordered += 1;
+            return Arrival::New { missing: 0, late: true };
+        }
+        let extended = self.highest.saturating_add_signed(delta);
+        let (word, bit) = place(extended);
+        if let Some(word) = self.seen.get_mut(word) {
+            if *word & bit != 0 {
+                self.duplicates += 1;
+                return Arrival::Duplicate;
+            }
+            *word |= bit;
+        }
+        if extended < self.first {
+            (self.first, self.former_first) = (extended, self.first);
+        }
+        self.received_in_run += 1;
+        self.reordered += 1;
+        Arrival::New { missing: 0, late: true }
     }
 
     fn advance(&mut self, extended: u64) {
@@ -143,30 +172,20 @@ impl Stream {
         self.received_in_run += 1;
     }
 
+    /// A new run begins, above all numbers of the ones before: extended numbers only grow from run to run.
     fn restart(&mut self, sequence: u16) {
+        let first = ((self.highest >> 16) + 2) << 16 | u64::from(sequence);
         let next = Stream {
+            first,
+            former_first: first,
+            highest: first - 1,
             received_before: self.received(),
             lost_before: self.lost(),
             duplicates: self.duplicates,
             reordered: self.reordered,
-            jitter_ticks: self.jitter_ticks,
             ..Stream::new(sequence)
         };
         *self = next;
-    }
-
-    fn update_jitter(&mut self, timestamp: u32, clock_rate: u32, at: Timestamp) {
-        // The arrival in ticks, modulo 2^32 like the timestamp; only differences count.
-        let arrival = (i128::from(at.as_nanos()) * i128::from(clock_rate) / i128::from(NS_PER_S)) as i64;
-        let transit = i64::from((arrival as u32).wrapping_sub(timestamp) as i32);
-        if let Some(previous) = self.transit_ticks {
-            let difference = (transit - previous).unsigned_abs();
-            // A jump of the timestamp is no jitter.
-            if difference < u64::from(clock_rate) {
-                self.jitter_ticks += (difference as f64 - self.jitter_ticks) / 16.0;
-            }
-        }
-        self.transit_ticks = Some(transit);
     }
 }
 
@@ -182,9 +201,9 @@ mod tests {
 
     fn feed(sequences: impl IntoIterator<Item = u16>) -> Stream {
         let mut stream: Option<Stream> = None;
-        for (i, sequence) in sequences.into_iter().enumerate() {
+        for sequence in sequences {
             let stream = stream.get_or_insert_with(|| Stream::new(sequence));
-            stream.push(sequence, u32::from(sequence) * 160, 8000, Timestamp::from_millis(20 * i as i64));
+            stream.push(sequence);
         }
         stream.expect("not empty")
     }
@@ -223,9 +242,22 @@ mod tests {
     }
 
     #[test]
-    fn steady_arrival_has_no_jitter() {
-        let stream = feed(0..100);
-        assert!(stream.jitter_ms(8000) < 0.2, "{}", stream.jitter_ms(8000));
+    fn a_sender_that_goes_back_a_thousand_numbers_has_restarted_and_one_stray_has_not() {
+        let restarted = feed((2000..2600).chain(1000..1600));
+        assert_eq!((restarted.received(), restarted.lost(), restarted.duplicates()), (1200, 0, 0));
+        let stray = feed((2000..2600).chain([1000]).chain(2600..3000));
+        assert_eq!((stray.received(), stray.lost(), stray.duplicates()), (1001, 0, 0));
+    }
+
+    #[test]
+    fn extended_numbers_grow_over_wraps_and_restarts() {
+        let mut stream = Stream::new(65_530);
+        let mut before = 0;
+        for sequence in (65_530..=65_535).chain(0..100).chain(40_000..40_100).chain(7..50) {
+            stream.push(sequence);
+            assert!(stream.highest() > before && stream.highest() as u16 == sequence);
+            before = stream.highest();
+        }
     }
 
     proptest! {

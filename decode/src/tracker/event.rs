@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::absence::Absence;
+use super::quality::Quality;
 use crate::media::{AudioFrame, Format, Side};
 use crate::net::{Endpoint, Flow};
 use crate::rtp::dtmf::Digit;
@@ -254,13 +256,13 @@ pub struct TrackReport {
     pub packets: u64,
     /// Missing by sequence number, network's fault.
     pub lost_network: u64,
-    /// Missing while the capture dropped frames.
+    /// Missing while the capture dropped frames, or cut short by it.
     pub lost_capture: u64,
     /// Came after a later one.
     pub reordered: u64,
     /// Copies.
     pub duplicates: u64,
-    /// Largest interarrival jitter of its sources, in milliseconds.
+    /// Largest interarrival jitter of its sources at their ends, in milliseconds.
     pub jitter_ms: f64,
     /// Clock skew against the capture clock, parts per million.
     pub skew_ppm: f64,
@@ -270,6 +272,20 @@ pub struct TrackReport {
     pub start: Option<Timestamp>,
     /// Where its last sample ends.
     pub end: Option<Timestamp>,
+    /// The rest of what was measured, and what the far end reported.
+    pub quality: Quality,
+}
+
+/// A track of so much audio and more, in milliseconds, may be called silent.
+const SILENT_TRACK_MS_MIN: u64 = 10_000;
+
+impl TrackReport {
+    /// Is nearly all of it digital silence?
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.audio_ms >= SILENT_TRACK_MS_MIN
+            && self.quality.silent_ms.saturating_mul(20) >= self.audio_ms * 19
+    }
 }
 
 /// A finished leg.
@@ -281,6 +297,8 @@ pub struct LegEnd {
     pub tracks: Vec<TrackReport>,
     /// Time on hold, both sides' holds merged: start and end on the capture clock.
     pub holds: Vec<(Timestamp, Timestamp)>,
+    /// Stretches without one party, holds left out, by their beginning.
+    pub absences: Vec<Absence>,
 }
 
 /// RTP that no signalling announced.

@@ -50,6 +50,10 @@ pub(super) struct SideMedia {
     pub(super) sources: Vec<u32>,
     /// Where its samples lie on the capture clock.
     pub(super) clock: MediaClock,
+    /// When a packet of it came last.
+    pub(super) heard_at: Option<Timestamp>,
+    /// Canonical names that its sources have given (RFC 3550, 6.5.1).
+    pub(super) names: Vec<(u32, Digest)>,
     /// It holds the other side.
     pub(super) holding: bool,
     /// What it has offered lately: both sides may at once (RFC 3261, 14.1).
@@ -130,6 +134,8 @@ pub(super) struct Leg {
     pub(super) sides: [SideMedia; 2],
     pub(super) hold_since: Option<Timestamp>,
     pub(super) holds: Vec<(Timestamp, Timestamp)>,
+    /// Stretches in which one side was not heard, holds not yet taken out.
+    pub(super) absences: Vec<super::absence::Absence>,
     /// Latest SIP message or media packet.
     pub(super) last_activity: Timestamp,
     /// The same on the idle clock, in nanoseconds (see [`super::Core`]).
@@ -264,6 +270,7 @@ impl Leg {
             sides: [SideMedia::default(), SideMedia::default()],
             hold_since: None,
             holds: Vec::new(),
+            absences: Vec::new(),
             last_heard,
             close_at: None,
             end: None,

@@ -6,19 +6,25 @@
 //! on a place lets its flows be judged again.
 
 mod loose;
+mod reports;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::loose::Loose;
+use self::reports::SourceReports;
+use super::absence::{self, Resumption};
 use super::event::LegId;
 use super::leg::{Leg, Legs};
 use super::outbox::{FormatId, LegNews, Outbox, Queued};
+use super::quality::Reported;
 use crate::codec;
 use crate::media::{Codec, Format, Side};
 use crate::net::{Endpoint, Flow};
 use crate::rtp::dtmf::Detector;
+use crate::rtp::loss::{Found, Watch};
 use crate::rtp::stream::{Arrival, Stream};
-use crate::rtp::{self, Packet, rtcp};
+use crate::rtp::timing::Timing;
+use crate::rtp::{self, Packet};
 use crate::sdp;
 use crate::time::{NS_PER_MS, Timestamp};
 
@@ -43,8 +49,6 @@ const LIVE_MS: i64 = 2_000;
 const FOREIGN_AGAIN_MS: i64 = 1_000;
 /// Sources per side; a side that changes its SSRC more often keeps the packets but not the statistics of each.
 const SOURCES_MAX: usize = 64;
-/// Loss within this time after the capture dropped frames is the capture's.
-const DROP_SHADOW_MS: i64 = 1_000;
 
 /// What a claimed place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +95,13 @@ struct Source {
     flow: Flow,
     last_at: Timestamp,
     receive: Stream,
-    lost_capture: u64,
+    watch: Watch,
+    timing: Timing,
+    /// Ticks of audio that hold one constant value.
+    silent_ticks: u64,
+    reports: Option<Box<SourceReports>>,
+    /// It has said goodbye.
+    has_left: bool,
     clock_rate: u32,
     dtmf: Detector,
     /// Payload types met, with packets of each.
@@ -106,6 +116,8 @@ struct Known {
     payload_type: u8,
     format: FormatId,
     kind: Payload,
+    /// One byte is one sample: silence can be told without decoding.
+    is_g711: bool,
     packets: u64,
 }
 
@@ -125,7 +137,11 @@ pub(super) struct Media {
     free: Vec<u32>,
     loose: FxHashMap<Flow, Box<Loose>>,
     loose_at: FxHashMap<Endpoint, Vec<Flow>>,
+    /// Sources by SSRC, for RTCP that comes to a place of its own; the latest of those that share one.
+    by_ssrc: FxHashMap<u32, u32>,
     dropped_at: Option<Timestamp>,
+    /// The datagram in hand was cut by the capture.
+    pub(super) is_cut: bool,
     /// Time that counts as silence when it passes without a packet, in nanoseconds (see [`super::Core`]).
     pub(super) idle_clock: i64,
     /// Capture time has just leapt ahead by so much; whether the clock was set or time has passed is not known yet.
@@ -140,6 +156,7 @@ impl Media {
     /// The capture lost frames just now.
     pub(super) fn note_drops(&mut self, at: Timestamp) {
         self.dropped_at = Some(at);
+        self.sources.iter_mut().flatten().for_each(|source| source.watch.note_drops(at));
     }
 
     /// A datagram that is no SIP.
@@ -212,9 +229,7 @@ impl Media {
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
-        let drops =
-            self.dropped_at.is_some_and(|dropped| at.nanos_since(dropped) < DROP_SHADOW_MS * NS_PER_MS);
-        let (idle_clock, leap) = (self.idle_clock, self.leap);
+        let (idle_clock, leap, is_cut) = (self.idle_clock, self.leap, self.is_cut);
         let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else { return };
         let Some(leg) = legs.leg_mut(source.leg) else { return };
         // Half a second of audio or less on, outside a hold, while the clock says that minutes have passed: the clock is wrong.
@@ -228,21 +243,33 @@ impl Media {
             }
             None => at,
         };
-        match source.receive.push(packet.sequence, packet.timestamp, source.clock_rate, at) {
-            Arrival::Duplicate => return,
-            Arrival::New { missing, .. } if drops => source.lost_capture += u64::from(missing),
-            Arrival::New { .. } => {}
+        let arrival = source.receive.push(packet.sequence);
+        source.watch.count(&source.receive, packet.sequence, arrival, at);
+        if arrival == Arrival::Duplicate {
+            return;
         }
         source.last_at = at;
         source.flow = flow;
         leg.last_activity = at;
         leg.last_heard = idle_clock;
         let side = source.side;
+        let step = packet.sequence.wrapping_sub(source.latest.1);
+        let heard_before = leg.side_mut(side).heard_at.replace(at);
+        if absence::is_due(heard_before, at) {
+            let resumption = Resumption { step, advance, clock_rate: source.clock_rate };
+            absence::note(leg, side, heard_before, at, resumption);
+        }
         let known = known_format(source, leg, packet.payload_type, &mut out.formats);
+        let format = out.formats.by_id(known.format);
+        if known.kind != Payload::Event && source.timing.push(packet.timestamp, format.clock_rate, at) {
+            source.watch.note_late();
+        }
+        if is_cut {
+            source.watch.note_cut();
+        }
         if leg.facts.encrypted {
             return;
         }
-        let format = out.formats.by_id(known.format);
         match known.kind {
             Payload::Event => {
                 if let Some(digit) = source.dtmf.push(packet.payload, packet.timestamp, format.clock_rate, at)
@@ -251,8 +278,6 @@ impl Media {
                 }
             }
             kind => {
-                let step = packet.sequence.wrapping_sub(source.latest.1);
-                let advance = packet.timestamp.wrapping_sub(source.latest.0);
                 if step == 1 && advance > 0 && advance < format.clock_rate {
                     source.ticks_per_packet = advance;
                 }
@@ -261,6 +286,9 @@ impl Media {
                     Payload::Noise => 0,
                     _ => codec::packet_ticks(format, packet.payload.len()).unwrap_or(source.ticks_per_packet),
                 };
+                if known.is_g711 && is_constant(packet.payload) {
+                    source.silent_ticks += u64::from(ticks);
+                }
                 let rate = format.clock_rate;
                 leg.side_mut(side).clock.push(at, packet.ssrc, packet.timestamp, rate, ticks);
             }
@@ -282,6 +310,8 @@ impl Media {
         let Some(best) = candidates.first().copied() else {
             if rtp::looks_like_rtp(bytes) {
                 self.loose_packet(flow, at, bytes);
+            } else if rtp::is_rtcp(bytes) {
+                self.reports_of_known_source(flow, at, bytes, legs, out);
             }
             return;
         };
@@ -376,6 +406,9 @@ impl Media {
             .sources
             .iter()
             .filter_map(|&index| self.source(index))
+            .filter(|source| {
+                !source.has_left && !reports::is_same_sender(leg, source.side, source.ssrc, ssrc)
+            })
             .filter(|source| source.flow != flow && at.nanos_since(source.last_at) < LIVE_MS * NS_PER_MS);
         let mut live = live.peekable();
         live.peek().is_some() && !announced && !live.any(|source| source.ssrc == ssrc)
@@ -396,6 +429,10 @@ impl Media {
         if same.is_some() || known.len() >= SOURCES_MAX {
             return same.or_else(|| known.last().copied());
         }
+        let mut watch = Watch::new(at);
+        if let Some(dropped) = self.dropped_at {
+            watch.note_drops(dropped);
+        }
         let source = Source {
             leg: candidate.owner.leg,
             side: candidate.speaker,
@@ -403,7 +440,11 @@ impl Media {
             flow,
             last_at: at,
             receive: Stream::new(packet.sequence),
-            lost_capture: 0,
+            watch,
+            timing: Timing::default(),
+            silent_ticks: 0,
+            reports: None,
+            has_left: false,
             clock_rate: 8000,
             dtmf: Detector::default(),
             formats: Vec::new(),
@@ -417,6 +458,7 @@ impl Media {
                 (self.sources.len() - 1) as u32
             }
         };
+        self.by_ssrc.insert(source.ssrc, index);
         if let Some(slot) = self.sources.get_mut(index as usize) {
             *slot = Some(source);
         }
@@ -438,24 +480,6 @@ impl Media {
             }
         }
         self.flows.insert(flow, binding);
-    }
-
-    /// RTCP: the sender reports in it, and a sign of life.
-    fn reports(
-        &self,
-        leg: LegId,
-        side: Side,
-        at: Timestamp,
-        bytes: &[u8],
-        legs: &mut Legs,
-        out: &mut Outbox,
-    ) {
-        let Some(state) = legs.leg_mut(leg) else { return };
-        state.last_heard = self.idle_clock;
-        state.last_activity = at;
-        for report in rtcp::sender_reports(bytes) {
-            out.push(Queued::SenderReport { leg, side, at, report });
-        }
     }
 }
 
@@ -500,7 +524,8 @@ fn known_format(
             source.ticks_per_packet = format.clock_rate / 1000 * ptime_ms;
         }
     }
-    let known = Known { payload_type, format: formats.intern(format), kind, packets: 1 };
+    let is_g711 = matches!(format.codec, Codec::Pcmu | Codec::Pcma);
+    let known = Known { payload_type, format: formats.intern(format), kind, is_g711, packets: 1 };
     source.formats.push(known);
     known
 }
@@ -633,8 +658,11 @@ impl Media {
             for index in side.sources.drain(..) {
                 if let Some(source) = self.sources.get_mut(index as usize).and_then(Option::take) {
                     self.free.push(index);
+                    if self.by_ssrc.get(&source.ssrc) == Some(&index) {
+                        self.by_ssrc.remove(&source.ssrc);
+                    }
                     self.leave_tail(&source);
-                    reports.push(SourceReport::of(&source));
+                    reports.push(SourceReport::of(source));
                 }
             }
         }
@@ -666,29 +694,44 @@ fn forget_changed_formats(source: &mut Source, leg: &Leg, formats: &super::outbo
         .retain(|known| now(known.payload_type).is_none_or(|format| format == formats.by_id(known.format)));
 }
 
+/// Does a payload of G.711 hold one value throughout? So digital silence looks: mute, or a microphone that is not there.
+/// Near zero the last bit and the sign may change.
+fn is_constant(payload: &[u8]) -> bool {
+    let Some((first, rest)) = payload.split_first() else { return false };
+    // The values next to zero: 1111 111x of mu-law, 1101 010x of A-law, and their opposites.
+    let mask = if matches!(first | 0x80, 0xfe | 0xff | 0xd4 | 0xd5) { 0x7e } else { 0xff };
+    let differs = |byte: &u8| (byte ^ first) & mask != 0;
+    // Speech shows within a few samples.
+    if rest.iter().take(8).any(differs) {
+        return false;
+    }
+    rest.iter().fold(0, |all, byte| all | (byte ^ first)) & mask == 0
+}
+
 /// One source's numbers.
 pub(super) struct SourceReport {
     pub(super) ssrc: u32,
     pub(super) packets: u64,
-    pub(super) lost: u64,
-    pub(super) lost_capture: u64,
     pub(super) reordered: u64,
     pub(super) duplicates: u64,
-    pub(super) jitter_ms: f64,
+    pub(super) found: Found,
+    pub(super) timing: Timing,
+    pub(super) silent_ms: u64,
+    pub(super) reported: Option<Reported>,
     pub(super) formats: Vec<(FormatId, u64)>,
 }
 
 impl SourceReport {
-    fn of(source: &Source) -> Self {
-        let lost = source.receive.lost();
+    fn of(source: Source) -> Self {
         SourceReport {
             ssrc: source.ssrc,
             packets: source.receive.received(),
-            lost,
-            lost_capture: source.lost_capture.min(lost),
             reordered: source.receive.reordered(),
             duplicates: source.receive.duplicates(),
-            jitter_ms: source.receive.jitter_ms(source.clock_rate),
+            found: source.watch.finish(),
+            timing: source.timing,
+            silent_ms: source.silent_ticks.saturating_mul(1000) / u64::from(source.clock_rate.max(1)),
+            reported: source.reports.and_then(|reports| reports.finish()),
             formats: source.formats.iter().map(|known| (known.format, known.packets)).collect(),
         }
     }

@@ -7,17 +7,21 @@
 //! Inside, the way of a frame is: [`crate::dissect`] (layers off) → SIP by its look on any port → `signalling` (legs) →
 //! `media` (claims, flows, sources) → `outbox` (events).
 
+mod absence;
 mod calls;
 mod event;
 mod leg;
 mod media;
 mod outbox;
+mod quality;
 mod signalling;
 
+pub use absence::{ABSENT_MS, Absence};
 pub use event::{
     CallId, Ending, Event, Identity, LegEnd, LegFacts, LegId, Tie, TieReason, TrackReport, UnannouncedRtp,
 };
 pub use leg::LEGS_MAX;
+pub use quality::{Quality, Reported};
 pub use signalling::{CALL_HEADERS_MAX, LINGER_MS};
 
 use rustc_hash::FxHashMap;
@@ -272,8 +276,10 @@ impl Core {
         match datagram.transport {
             Transport::Udp => {
                 // RTP begins with a byte from 128 on, SIP with a letter.
+                self.media.is_cut = datagram.truncated;
                 let is_text = payload.first().is_some_and(|&byte| byte < 128);
                 if is_text && sip::looks_like_sip(payload) {
+                    self.media.is_cut = false;
                     let Core { signalling, legs, calls, media, out, .. } = self;
                     signalling.handle(flow, at, payload, &mut Tables { legs, calls, media, out });
                 } else if payload.len() >= 2 {
@@ -343,10 +349,19 @@ impl Core {
             leg.holds.push((since, ended.max(since)));
         }
         let reports = self.media.release(leg);
+        let absences = absence::settle(leg, ended);
+        let tracks = track_reports(leg, &reports, &self.out);
+        if !absences.is_empty() {
+            self.out.oddity(ended, None, "one party of an answered call is not heard for long");
+        }
+        if tracks.iter().any(TrackReport::is_silent) {
+            self.out.oddity(ended, None, "one party of a call sends nothing but silence");
+        }
         leg.end = Some(Box::new(LegEnd {
             facts: leg.facts.clone(),
-            tracks: track_reports(leg, &reports, &self.out),
+            tracks,
             holds: std::mem::take(&mut leg.holds),
+            absences,
         }));
         let call = leg.facts.call;
         self.calls.leave(call, id);
@@ -463,15 +478,16 @@ fn track_reports(leg: &Leg, reports: &[Vec<SourceReport>; 2], out: &Outbox) -> V
                     .collect(),
                 ssrcs: sources.iter().map(|source| source.ssrc).collect(),
                 packets: sum(|s| s.packets),
-                lost_network: sum(|s| s.lost - s.lost_capture),
-                lost_capture: sum(|s| s.lost_capture),
+                lost_network: sum(|s| s.found.lost_network),
+                lost_capture: sum(|s| s.found.lost_capture),
                 reordered: sum(|s| s.reordered),
                 duplicates: sum(|s| s.duplicates),
-                jitter_ms: sources.iter().map(|s| s.jitter_ms).fold(0.0, f64::max),
+                jitter_ms: sources.iter().map(|s| s.timing.jitter_ms()).fold(0.0, f64::max),
                 skew_ppm: clock.skew_ppm(),
                 audio_ms: clock.audio_ms(),
                 start: clock.start(),
                 end: clock.end(),
+                quality: quality::summed_up(sources, out),
             }
         })
         .collect()

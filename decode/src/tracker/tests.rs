@@ -1,5 +1,7 @@
 //! The tracker against built traffic: two phones, a PBX between or not, everything in order and not.
 
+mod quality;
+
 use std::fmt::Write as _;
 
 use super::*;
