@@ -1,9 +1,11 @@
 //! From what the tracker tells to what the archive keeps: the facts of a recording and the lines of the balance sheet.
 
-use decode::tracker::{Ending, LegEnd, LegFacts, Tie, TrackReport, UnannouncedRtp};
+use decode::tracker::{Absence, Ending, LegEnd, LegFacts, Tie, TrackReport, UnannouncedRtp};
 use decode::{Codec, Party, Side, Timestamp};
 use policy::{Direction, Outcome, RecordingPlan};
 use store::{CallRow, DtmfFact, RecordingFacts, RecordingId, Source, Span, State, Tied, Track};
+
+use crate::quality;
 
 /// Media that begins within this time of the answer, or ends within it before the hang-up, bounds the recording itself;
 /// a longer silence at either edge is a part of the call and becomes time.
@@ -33,6 +35,7 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         tracks: Vec::new(),
         pauses: Vec::new(),
         holds: Vec::new(),
+        one_way: Vec::new(),
         dtmf: Vec::new(),
         user: None,
         agent: None,
@@ -79,9 +82,21 @@ pub(crate) fn at_end(start: RecordingFacts, near: Side, end: &LegEnd, keyed: &[K
         talk_ms: answered_ms.saturating_sub(hold_ms),
         tracks: [near, near.other()]
             .into_iter()
-            .filter_map(|side| Some(track_facts(track(side)?, party(side))))
+            .filter_map(|side| {
+                let (this, other) = (track(side)?, track(side.other()));
+                Some(track_facts(this, other, party(side), started))
+            })
             .collect(),
         holds,
+        one_way: end
+            .absences
+            .iter()
+            .map(|&Absence { side, from, to }| store::Absence {
+                party: party(side),
+                start_ms: offset_ms(from),
+                end_ms: offset_ms(to),
+            })
+            .collect(),
         dtmf: keyed
             .iter()
             .map(|&(at, party, duration_ms)| DtmfFact { at_ms: offset_ms(at), party, duration_ms })
@@ -107,15 +122,16 @@ fn bounds(end: &LegEnd, first_packet: Timestamp) -> (Timestamp, Timestamp) {
     (started, ended.max(started))
 }
 
-fn track_facts(report: &TrackReport, party: Party) -> Track {
+fn track_facts(report: &TrackReport, other: Option<&TrackReport>, party: Party, started: Timestamp) -> Track {
     let is_speech = |codec: &Codec| !matches!(codec, Codec::ComfortNoise | Codec::TelephoneEvent);
     let main = report.formats.iter().find(|(format, _)| is_speech(&format.codec)).or(report.formats.first());
-    let codec = main.map_or_else(|| Codec::from_name("unknown"), |(format, _)| format.codec.clone());
+    let main = main.map(|(format, _)| format);
+    let codec = main.map_or_else(|| Codec::from_name("unknown"), |format| format.codec.clone());
     Track {
         party,
-        mos: mos(&codec, report),
+        mos: quality::listening(report, main),
         codec,
-        clock_rate: main.map_or(0, |(format, _)| format.clock_rate),
+        clock_rate: main.map_or(0, |format| format.clock_rate),
         ssrcs: report.ssrcs.clone(),
         packets: report.packets,
         lost_network: report.lost_network,
@@ -125,27 +141,12 @@ fn track_facts(report: &TrackReport, party: Party) -> Track {
         jitter_ms: rounded(report.jitter_ms),
         skew_ppm: rounded(report.skew_ppm),
         audio_ms: report.audio_ms,
+        quality: quality::facts(report, other, main, started),
     }
 }
 
-/// Listening quality from loss alone by the E-model (ITU-T G.107, 7.5; equipment values of G.113 appendix I, with loss
-/// concealment): R = 93.2 - Ie_eff. Only for codecs whose values are published.
-fn mos(codec: &Codec, report: &TrackReport) -> Option<f64> {
-    let (impairment, robustness) = match codec {
-        Codec::Pcmu | Codec::Pcma => (0.0, 25.1),
-        Codec::Other(name) if &**name == "G729" => (11.0, 19.0),
-        Codec::Other(name) if &**name == "GSM" => (20.0, 10.0),
-        _ => return None,
-    };
-    let lost = (report.lost_network + report.lost_capture) as f64;
-    let loss_percent = 100.0 * lost / (lost + report.packets as f64).max(1.0);
-    let effective = impairment + (95.0 - impairment) * loss_percent / (loss_percent + robustness);
-    let r = (93.2 - effective).clamp(0.0, 100.0);
-    let mos = 1.0 + 0.035 * r + 7e-6 * r * (r - 60.0) * (100.0 - r);
-    Some(rounded(mos.clamp(1.0, 4.5)))
-}
-
-fn rounded(value: f64) -> f64 {
+/// To two places: more would be noise.
+pub(crate) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 

@@ -123,7 +123,8 @@ impl Site {
             Some(_) => self.is_listed(facts, side),
             None => {
                 let party = facts.party(side);
-                is_registered(facts, side) || (!party.is_withheld() && looks_internal(&self.number(facts, side)))
+                is_registered(facts, side)
+                    || (!party.is_withheld() && looks_internal(&self.number(facts, side)))
             }
         }
     }

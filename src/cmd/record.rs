@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use capture::{Advance, Filter, Filtered, FrameSource, MergedFiles, MirrorPort, PortOptions, Ring};
+use decode::Timestamp;
 use store::{Archive, Created};
 
 use super::{print_json, print_line, settle_recovery, warn};
@@ -21,8 +22,11 @@ use crate::tables;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes of frames that may wait between the capture threads and the recorder: 0.7 s of a full gigabit port.
 const RING_BYTES: usize = 64 * 1024 * 1024;
-/// How often a busy source is asked what it dropped.
+/// How often a busy source is asked what it dropped, in frames; one that is less busy is asked by capture time, so that a drop is
+/// charged to the second it belongs to.
 const DROPS_CHECK_FRAMES: u64 = 4096;
+/// The same in capture time.
+const DROPS_CHECK_MS: i64 = 200;
 /// Recordings listed at the end; more are told as a number.
 const LISTED_MAX: usize = 40;
 
@@ -104,14 +108,16 @@ fn walk(source: &mut dyn FrameSource, recorder: &mut Recorder<'_>, stop: &Atomic
     let mut troubles = Vec::new();
     let mut dropped = 0;
     let mut frames: u64 = 0;
+    let mut next_check = Timestamp::MIN;
     while !stop.load(Ordering::Relaxed) {
         match source.advance_within(PATIENCE) {
             Ok(Advance::Frame) => {
-                if let Some(frame) = source.frame() {
-                    recorder.handle_frame(&frame);
-                }
+                let Some(frame) = source.frame() else { continue };
+                let at = frame.at;
+                recorder.handle_frame(&frame);
                 frames += 1;
-                if frames.is_multiple_of(DROPS_CHECK_FRAMES) {
+                if at >= next_check || frames.is_multiple_of(DROPS_CHECK_FRAMES) {
+                    next_check = at.plus_millis(DROPS_CHECK_MS);
                     charge_drops(source, recorder, &mut dropped);
                 }
             }

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 
 use capture::{FrameSource, MergedFiles};
 use decode::sdp::{Direction, Kind, Media};
-use decode::tracker::{Ending, Event, LegEnd, LegFacts, Tracker};
+use decode::tracker::{Ending, Event, LegEnd, LegFacts, TrackReport, Tracker};
 use decode::{Side, Timestamp};
 use policy::{Rules, Site};
 
@@ -12,6 +12,9 @@ use super::warn;
 use crate::cli;
 use crate::failure::{Done, Failure};
 use crate::tables::cell;
+
+/// Less jitter than this is not worth a line, in milliseconds.
+const JITTER_MS_MIN: f64 = 5.0;
 
 pub(crate) fn run(args: &cli::Replay) -> Result<Done, Failure> {
     let mut source = MergedFiles::open(&args.files).map_err(Failure::new)?;
@@ -184,7 +187,7 @@ impl<W: Write> Text<W> {
                 .collect();
             writeln!(
                 self.out,
-                "            {} {}: {} packets, lost {}, late {}, copies {}, {} ms of audio",
+                "            {} {}: {} packets, lost {}, out of order {}, copies {}, {} ms of audio",
                 word(track.side),
                 formats.join(" "),
                 track.packets,
@@ -192,6 +195,16 @@ impl<W: Write> Text<W> {
                 track.reordered,
                 track.duplicates,
                 track.audio_ms
+            )?;
+            if let Some(quality) = quality(track) {
+                writeln!(self.out, "            {} {quality}", word(track.side))?;
+            }
+        }
+        for absence in &end.absences {
+            let ms = absence.to.millis_since(absence.from);
+            self.line(
+                absence.from,
+                &format!("leg {} {} not heard for {ms} ms", facts.leg, word(absence.side)),
             )?;
         }
         Ok(())
@@ -229,6 +242,39 @@ fn described(media: &Media) -> String {
     };
     let encrypted = if media.encrypted { " SRTP" } else { "" };
     format!("{kind} at {place}{direction}{encrypted}{}", formats.concat())
+}
+
+/// What a track lacks, and what the far end says; nothing of a clean one.
+fn quality(track: &TrackReport) -> Option<String> {
+    let quality = &track.quality;
+    let bursts = &quality.bursts;
+    let mut words = Vec::new();
+    if bursts.gaps > 0 {
+        words.push(format!("{} gaps, longest {}, {} bursts", bursts.gaps, bursts.longest, bursts.count));
+    }
+    for (count, what) in [
+        (track.lost_capture - quality.cut, "lost by the capture"),
+        (quality.cut, "cut short"),
+        (quality.late, "too late"),
+        (quality.undecodable, "not decodable"),
+        (quality.silent_ms, "ms of digital silence"),
+    ] {
+        if count > 0 {
+            words.push(format!("{count} {what}"));
+        }
+    }
+    if let Some(reported) = &quality.reported {
+        words.push(format!("far end reports {} lost in {} reports", reported.lost, reported.reports));
+        if let Some(round_trip_ms) = reported.round_trip_ms {
+            words.push(format!("{round_trip_ms:.1} ms there and back"));
+        }
+    }
+    let jitter =
+        || format!("jitter {:.1} ms, at most {:.1} ms", quality.jitter_mean_ms, quality.jitter_max_ms);
+    if !words.is_empty() || quality.jitter_max_ms >= JITTER_MS_MIN {
+        words.push(jitter());
+    }
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn party(facts: &LegFacts, side: Side) -> String {

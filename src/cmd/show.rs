@@ -3,11 +3,13 @@
 //! Facts stand in clear and are always shown. The completeness record and the gaps come from the sealed packets
 //! themselves: they need the private key, and say so when it is not there.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use decode::playout::Timeline;
 use serde_json::{Value, json};
-use store::{Archive, RecordingFacts, RecordingId, Row, State, Verdict};
+use store::quality::Reported;
+use store::{Archive, RecordingFacts, RecordingId, Row, State, Track, Verdict};
 use web::words::{length, named, party as name, size, state};
 
 use super::{export, open_archive, print_json, print_line};
@@ -108,7 +110,7 @@ fn print_tracks(facts: &RecordingFacts) -> Result<(), Failure> {
         let ssrcs: Vec<String> = track.ssrcs.iter().map(|ssrc| format!("{ssrc:08x}")).collect();
         let mos = track.mos.map_or_else(String::new, |mos| format!(", MOS {mos:.2}"));
         print_line(&format!(
-            "{:<14} {} {} Hz, {} of audio in {} packets; lost {} in the network, {} by the capture; {} late, {} copies; \
+            "{:<14} {} {} Hz, {} of audio in {} packets; lost {} in the network, {} by the capture; {} out of order, {} copies; \
              jitter {:.1} ms, clock {:+.1} ppm{mos}; SSRC {}",
             name(track.party),
             track.codec,
@@ -123,8 +125,74 @@ fn print_tracks(facts: &RecordingFacts) -> Result<(), Failure> {
             track.skew_ppm,
             ssrcs.join(" ")
         ))?;
+        for line in quality_lines(track) {
+            print_line(&format!("{:<14} {line}", ""))?;
+        }
+    }
+    for absence in &facts.one_way {
+        print_line(&format!(
+            "{:<14} {} not heard {} to {}",
+            "one-way audio",
+            name(absence.party),
+            length(absence.start_ms),
+            length(absence.end_ms)
+        ))?;
     }
     Ok(())
+}
+
+/// What is to be said of a track beyond its counts. Nothing of one that an earlier version has recorded.
+fn quality_lines(track: &Track) -> Vec<String> {
+    let quality = &track.quality;
+    if quality.expected == 0 {
+        return Vec::new();
+    }
+    let mut lines = vec![format!(
+        "sent {}, came whole {}, too late for a telephone {}; jitter {:.1} ms on average, at most {:.1} ms",
+        quality.expected, quality.received, quality.late, quality.jitter_mean_ms, quality.jitter_max_ms
+    )];
+    if quality.loss_runs > 0 {
+        lines.push(format!(
+            "{} gaps, the longest of {} packets; {} bursts, {:.1} % lost in them and {:.2} % between them",
+            quality.loss_runs,
+            quality.loss_longest,
+            quality.bursts,
+            100.0 * quality.burst_density,
+            100.0 * quality.gap_density
+        ));
+    }
+    for (count, what) in [
+        (quality.cut, "packets cut short by the capture"),
+        (quality.undecodable, "packets in an encoding that could not be decoded here"),
+    ] {
+        if count > 0 {
+            lines.push(format!("{count} {what}"));
+        }
+    }
+    if quality.silent_ms >= GAP_MS_MIN {
+        lines.push(format!("{} of it digital silence", length(quality.silent_ms)));
+    }
+    if let Some(reported) = &quality.reported {
+        lines.push(reported_line(reported));
+    }
+    if let Some(mos) = quality.mos_cq {
+        lines.push(format!("conversational MOS {mos:.2}, with the delay that RTCP tells"));
+    }
+    lines
+}
+
+fn reported_line(reported: &Reported) -> String {
+    let mut line = format!(
+        "the far end reports: lost {} (at most {:.1} % at a time), jitter {:.1} ms, in {} reports",
+        reported.lost, reported.loss_max_percent, reported.jitter_ms, reported.reports
+    );
+    if let Some(round_trip_ms) = reported.round_trip_ms {
+        let _ = write!(line, "; {round_trip_ms:.1} ms there and back");
+    }
+    if let Some(mos) = reported.mos_lq {
+        let _ = write!(line, "; MOS {mos:.1}");
+    }
+    line
 }
 
 fn print_timeline(timeline: &Timeline) -> Result<(), Failure> {

@@ -120,6 +120,7 @@ fn facts(call: u64) -> RecordingFacts {
         tracks: vec![],
         pauses: vec![],
         holds: vec![],
+        one_way: vec![],
         dtmf: vec![],
         user: None,
         agent: None,

@@ -9,6 +9,7 @@ pub use policy::{Direction, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::id::RecordingId;
+use crate::quality::Quality;
 
 /// How far a recording has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,17 @@ pub struct DtmfFact {
     pub duration_ms: u32,
 }
 
+/// A stretch of an answered call in which nothing came of one party while the other one was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// Who was not heard.
+    pub party: Party,
+    /// Where it begins, in milliseconds from the start of the recording.
+    pub start_ms: u64,
+    /// Where it ends.
+    pub end_ms: u64,
+}
+
 /// One party's side of a recording: what was received and what was not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Track {
@@ -69,7 +81,7 @@ pub struct Track {
     pub packets: u64,
     /// Packets missing by sequence number while the capture itself lost nothing.
     pub lost_network: u64,
-    /// Packets missing while the kernel or a ring of ours dropped frames.
+    /// Packets missing while the kernel or a ring of ours dropped frames, or cut short by the capture.
     pub lost_capture: u64,
     /// Packets that came after a later one.
     pub reordered: u64,
@@ -77,13 +89,17 @@ pub struct Track {
     pub duplicates: u64,
     /// Interarrival jitter at the end (RFC 3550, 6.4.1), largest of the sources, in milliseconds.
     pub jitter_ms: f64,
-    /// Estimated listening quality, 1.0 to 4.5 (G.107 E-model from loss and codec); none when it cannot be told.
+    /// Estimated listening quality of the call, 1.0 to 4.5 (G.107 E-model from codec, network loss and lateness); none when it
+    /// cannot be told. What our own capture lost is not the call's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub mos: Option<f64>,
     /// How much faster the sender's clock ran than the capture clock, in parts per million.
     pub skew_ppm: f64,
     /// Audio time of this track by its RTP timestamps, first packet to the end of the last one.
     pub audio_ms: u64,
+    /// The rest of what was measured. Recordings of earlier versions have none.
+    #[serde(default)]
+    pub quality: Quality,
 }
 
 /// Why a leg is thought to be part of a call that another leg began.
@@ -141,6 +157,9 @@ pub struct RecordingFacts {
     pub pauses: Vec<Span>,
     /// Stretches on hold.
     pub holds: Vec<Span>,
+    /// One-way audio: stretches of 10 s and more in which one party was not heard, holds left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub one_way: Vec<Absence>,
     /// Keyed digits (not which).
     pub dtmf: Vec<DtmfFact>,
     /// User of the extension, when known.

@@ -27,6 +27,7 @@ mod journal;
 mod keys;
 mod layout;
 mod ledger;
+pub mod quality;
 mod reader;
 pub mod record;
 mod recovery;
@@ -43,9 +44,11 @@ mod writer;
 pub use archive::Archive;
 pub use error::Error;
 pub use facts::{
-    CallRow, Counters, Direction, DtmfFact, Outcome, RecordingFacts, Source, Span, State, Tied, Track,
+    Absence, CallRow, Counters, Direction, DtmfFact, Outcome, RecordingFacts, Source, Span, State, Tied,
+    Track,
 };
 pub use id::{IdError, RecordingId};
+pub use quality::Quality;
 pub use reader::{OpenChunk, Reader};
 pub use record::{Mark, Record};
 pub use report::{Created, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict};

@@ -195,6 +195,7 @@ pub(crate) fn make_sayable(facts: &mut RecordingFacts) {
         finite(&mut track.jitter_ms);
         finite(&mut track.skew_ppm);
         track.mos = track.mos.filter(|mos| mos.is_finite());
+        track.quality.make_sayable();
     }
 }
 

@@ -191,6 +191,7 @@ pub(crate) mod tests {
             tracks: Vec::new(),
             pauses: Vec::new(),
             holds: Vec::new(),
+            one_way: Vec::new(),
             dtmf: Vec::new(),
             user: text("alice"),
             agent: text("4711"),

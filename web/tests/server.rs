@@ -52,6 +52,7 @@ fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         tracks: Vec::new(),
         pauses: Vec::new(),
         holds: Vec::new(),
+        one_way: Vec::new(),
         dtmf: Vec::new(),
         user: some(),
         agent: some(),

@@ -41,6 +41,7 @@ pub(crate) fn facts(n: u8) -> RecordingFacts {
         tracks: vec![],
         pauses: vec![],
         holds: vec![],
+        one_way: vec![],
         dtmf: vec![],
         user: None,
         agent: None,
@@ -76,6 +77,7 @@ pub(crate) fn ended(n: u8, ms: u64) -> RecordingFacts {
         mos: Some(4.4),
         skew_ppm: 0.25,
         audio_ms: ms,
+        quality: store::Quality::default(),
     }];
     facts
 }

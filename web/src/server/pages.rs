@@ -272,7 +272,8 @@ fn tracks_table(html: &mut Html, facts: &RecordingFacts) {
         "Packets",
         "Lost in the network",
         "Lost by the capture",
-        "Late",
+        "Out of order",
+        "Too late",
         "Copies",
         "Jitter",
         "Clock",
@@ -289,7 +290,8 @@ fn tracks_table(html: &mut Html, facts: &RecordingFacts) {
             .cell("Packets", track.packets)
             .cell("Lost in the network", track.lost_network)
             .cell("Lost by the capture", track.lost_capture)
-            .cell("Late", track.reordered)
+            .cell("Out of order", track.reordered)
+            .cell("Too late", track.quality.late)
             .cell("Copies", track.duplicates)
             .cell("Jitter", format_args!("{:.1} ms", track.jitter_ms))
             .cell("Clock", format_args!("{:+.1} ppm", track.skew_ppm))
