@@ -24,7 +24,7 @@ Options of pcap (times in milliseconds, rates in percent):
   --ipv6 --vlan ID (twice: QinQ) --sip udp|tcp|tcp-pieces --big-invite --proxied
   --loss PCT --reorder PCT --duplicates PCT --jitter MS
   --ending bye|no-bye|cancelled|busy --late-offer --early-media --hold --move-port --change-ssrc
-  --digits KEYS --silence-suppression --skew NEAR,FAR (ppm)
+  --digits KEYS --silence-suppression --skew NEAR,FAR (ppm) --later-skew NEAR,FAR --one-way --rtcp TRIP_MS
   --rtp-only --span --snaplen BYTES --skip MS --step-back MS
   --format pcap|pcap-nanos|pcapng --cut-bytes N (off the end of the file) --truth FILE
 
@@ -181,11 +181,10 @@ fn wire_option(s: &mut Scenario, option: &str, words: &mut VecDeque<String>) -> 
         "--reorder" => s.reorder_pct = value(words, option)?,
         "--duplicates" => s.duplicate_pct = value(words, option)?,
         "--jitter" => s.jitter_ms = value(words, option)?,
-        "--skew" => {
-            let word: String = value(words, option)?;
-            let parts = word.split_once(',').and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
-            s.skew_ppm = parts.ok_or_else(|| format!("{option} takes NEAR,FAR in ppm, not {word:?}"))?;
-        }
+        "--skew" => s.skew_ppm = skews(words, option)?,
+        "--later-skew" => s.later_skew_ppm = Some(skews(words, option)?),
+        "--one-way" => s.one_way = true,
+        "--rtcp" => s.rtcp_trip_ms = Some(value(words, option)?),
         "--rtp-only" => s.rtp_only = true,
         "--span" => s.span_copies = true,
         "--snaplen" => s.snaplen = value(words, option)?,
@@ -194,6 +193,12 @@ fn wire_option(s: &mut Scenario, option: &str, words: &mut VecDeque<String>) -> 
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn skews(words: &mut VecDeque<String>, option: &str) -> Result<[f64; 2], String> {
+    let word: String = value(words, option)?;
+    let parts = word.split_once(',').and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
+    parts.ok_or_else(|| format!("{option} takes NEAR,FAR in ppm, not {word:?}"))
 }
 
 /// Files and their form; false when the option is not one of these.

@@ -31,6 +31,8 @@ const COARSE_STEP_HZ: u32 = 10;
 const COARSE_MS: usize = 100;
 /// Length of the windows in which [`silences`] measures, in milliseconds.
 const SILENCE_WINDOW_MS: usize = 10;
+/// Length of the two windows that [`step_near`] holds against each other, in milliseconds.
+const STEP_WINDOW_MS: f64 = 20.0;
 /// A tone must carry this share of the energy to be reported.
 const PURITY_MIN: f64 = 0.02;
 
@@ -91,6 +93,22 @@ pub fn level_dbfs(samples: &[i16]) -> f64 {
 #[must_use]
 pub fn levels_by_second(samples: &[i16], rate: u32) -> Vec<f64> {
     samples.chunks_exact((rate as usize).max(1)).map(level_dbfs).collect()
+}
+
+/// Where the loudness steps up or down by 3 dB and more, in milliseconds: the steepest such place within `within_ms` of
+/// `near_ms`, to a millisecond or two.
+#[must_use]
+pub fn step_near(samples: &[i16], rate: u32, near_ms: f64, within_ms: f64) -> Option<f64> {
+    let to_sample = |ms: f64| (ms * f64::from(rate) / 1000.0).round().max(0.0) as usize;
+    let window = to_sample(STEP_WINDOW_MS);
+    let first = to_sample(near_ms - within_ms).max(window);
+    let last = to_sample(near_ms + within_ms).min(samples.len().saturating_sub(window));
+    let steps = (first..last).step_by((rate as usize / 1000).max(1)).filter_map(|at| {
+        let (before, after) = (samples.get(at - window..at)?, samples.get(at..at + window)?);
+        Some(((level_dbfs(after) - level_dbfs(before)).abs(), at))
+    });
+    let (step, at) = steps.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (step >= 3.0).then(|| at as f64 * 1000.0 / f64::from(rate))
 }
 
 /// The stretches of at least `min_ms` in which no window of 10 ms is louder than `below_dbfs`. Bounds are exact to
@@ -165,6 +183,17 @@ mod tests {
         (0..len)
             .map(|n| (amplitude * (std::f64::consts::TAU * hz * n as f64 / 8000.0).sin()) as i16)
             .collect()
+    }
+
+    #[test]
+    fn a_step_of_loudness_is_found_to_a_few_milliseconds() {
+        let tone = |n: usize| (f64::from(n as u32) * 0.3).sin();
+        let loud = |n: usize| if n < 8_123 { 12_000.0 } else { 6_000.0 };
+        let samples: Vec<i16> = (0..16_000).map(|n| (tone(n) * loud(n)) as i16).collect();
+        let found = step_near(&samples, 8_000, 1_000.0, 150.0).expect("a step");
+        assert!((found - 8_123.0 / 8.0).abs() <= 3.0, "{found}");
+        assert_eq!(step_near(&samples, 8_000, 400.0, 150.0), None);
+        assert_eq!(step_near(&[], 8_000, 400.0, 150.0), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::plan::Call;
+use super::rtcp::{self, Report};
 use super::{EVENT_PT, LOUDNESS, NOISE_PT, Party, RATE, Scenario, Sent};
 use crate::g711::Law;
 use crate::rng::Rng;
@@ -91,11 +92,8 @@ impl<'a> Stream<'a> {
         voices: Option<&[Arc<[u8]>; 2]>,
     ) -> Self {
         let place = usize::from(party == Party::Far);
-        let mut rng = Rng::new(scenario.seed, (u64::from(call.index) << 2) + 0x1_0000_0000 + place as u64);
-        let is_early = scenario.early_media && party != call.caller;
-        let first = if is_early { call.ringing + 40 * MS } else { call.media_from };
-        let phase = rng.below(u64::from(scenario.ptime_ms) * 1000) as i64 * 1000;
-        let ssrc = rng.next() as u32 | 1;
+        let mut rng = rng_of(scenario, call, party);
+        let (start, ssrc) = opening(scenario, call, party, &mut rng);
         let end = call.end_of(party);
         let hz = call.tones[place];
         Stream {
@@ -111,7 +109,7 @@ impl<'a> Stream<'a> {
             } else {
                 vec![]
             },
-            start: first + phase,
+            start,
             slot: 0,
             sequence: rng.next() as u16,
             timestamp_base: rng.next() as u32,
@@ -149,6 +147,7 @@ impl<'a> Stream<'a> {
             self.change_source(at);
             if self.may_send(at) {
                 self.fill(at, out);
+                self.report(at, out);
             } else {
                 self.marker = true;
             }
@@ -158,17 +157,58 @@ impl<'a> Stream<'a> {
 
     /// When the packet of an interval is sent, by this party's own clock.
     fn due(&self, slot: u64) -> i64 {
-        let ppm = self.scenario.skew_ppm[usize::from(self.party == Party::Far)];
-        let nominal = (slot * u64::from(self.scenario.ptime_ms)) as f64 * MS as f64;
-        self.start + (nominal / (1.0 + ppm / 1e6)).round() as i64
+        let place = usize::from(self.party == Party::Far);
+        let length = |slots: u64, ppm: f64| {
+            (slots * u64::from(self.scenario.ptime_ms)) as f64 * MS as f64 / (1.0 + ppm / 1e6)
+        };
+        let half = u64::from(self.scenario.talk_ms / 2 / self.scenario.ptime_ms);
+        let turn = self.scenario.later_skew_ppm.filter(|_| slot > half);
+        let nanos = match turn {
+            Some(later) => length(half, self.scenario.skew_ppm[place]) + length(slot - half, later[place]),
+            None => length(slot, self.scenario.skew_ppm[place]),
+        };
+        self.start + nanos.round() as i64
+    }
+
+    /// RTCP, when it is due with this packet.
+    fn report(&mut self, at: i64, out: &mut Vec<(i64, Vec<u8>)>) {
+        let Some(trip_ms) = self.scenario.rtcp_trip_ms else { return };
+        let every = rtcp::EVERY_MS / u64::from(self.scenario.ptime_ms).max(1);
+        if self.slot == 0 || !self.slot.is_multiple_of(every.max(1)) {
+            return;
+        }
+        let other = self.party.other();
+        let (start, about) =
+            opening(self.scenario, self.call, other, &mut rng_of(self.scenario, self.call, other));
+        let trip = i64::from(trip_ms) * MS;
+        // The other party reports at whole seconds from its start, by the same rule; half a trip later it is heard here.
+        let heard = (at - trip - start).div_euclid(rtcp::EVERY_MS as i64 * MS);
+        let name = if self.party == Party::Near { "near" } else { "far" };
+        let compound = Report {
+            ssrc: self.sent.ssrcs.last().copied().unwrap_or_default(),
+            at,
+            timestamp: self.timestamp(self.slot),
+            packets: self.sent.packets as u32,
+            cname: &format!("{name}-{}@xtask.invalid", self.call.index),
+            about,
+            before: (self.slot / every.max(1)) as u32 - 1,
+            heard: (heard > 0).then_some(start + heard * rtcp::EVERY_MS as i64 * MS),
+            trip,
+        };
+        let frame = self.datagram(at, 1, &compound.bytes());
+        out.push((at, frame));
     }
 
     fn last_moment(&self) -> i64 {
         if self.call.answer.is_some() { self.call.media_until } else { self.call.end }
     }
 
-    /// Nobody sends while the call is on hold.
+    /// Nobody sends while the call is on hold; of one-way audio, the far side no more.
     fn may_send(&self, at: i64) -> bool {
+        let gone_at = self.call.media_from + i64::from(self.scenario.talk_ms) * MS / 100 * 40;
+        if self.scenario.one_way && self.party == Party::Far && at >= gone_at {
+            return false;
+        }
         !self
             .call
             .hold
@@ -281,6 +321,17 @@ impl<'a> Stream<'a> {
     }
 
     fn bytes(&mut self, at: i64, packet: &Packet<'_>) -> Vec<u8> {
+        let mut rtp = Vec::with_capacity(12 + packet.payload.len());
+        rtp.extend([0x80, (u8::from(packet.marker) << 7) | packet.payload_type]);
+        rtp.extend(self.sequence.to_be_bytes());
+        rtp.extend(packet.timestamp.to_be_bytes());
+        rtp.extend(self.sent.ssrcs.last().copied().unwrap_or_default().to_be_bytes());
+        rtp.extend(packet.payload);
+        self.datagram(at, 0, &rtp)
+    }
+
+    /// A frame from this party's port to the other's, or from so many ports above to as many above.
+    fn datagram(&mut self, at: i64, above: u16, payload: &[u8]) -> Vec<u8> {
         let (from, to) = (self.call.end_of(self.party), self.call.end_of(self.party.other()));
         let port = |party: Party, usual: u16| {
             let moved =
@@ -288,21 +339,29 @@ impl<'a> Stream<'a> {
             if moved { self.call.moved_port() } else { usual }
         };
         let path = Path {
-            from: (from.host, port(self.party, from.rtp_port)),
-            to: (to.host, port(self.party.other(), to.rtp_port)),
+            from: (from.host, port(self.party, from.rtp_port) + above),
+            to: (to.host, port(self.party.other(), to.rtp_port) + above),
             vlans: &self.scenario.vlans,
         };
-        let mut rtp = Vec::with_capacity(12 + packet.payload.len());
-        rtp.extend([0x80, (u8::from(packet.marker) << 7) | packet.payload_type]);
-        rtp.extend(self.sequence.to_be_bytes());
-        rtp.extend(packet.timestamp.to_be_bytes());
-        rtp.extend(self.sent.ssrcs.last().copied().unwrap_or_default().to_be_bytes());
-        rtp.extend(packet.payload);
         self.ident = self.ident.wrapping_add(1);
-        let mut frames = wire::udp(path, self.ident, &rtp);
+        let mut frames = wire::udp(path, self.ident, payload);
         assert_eq!(frames.len(), 1, "a packet of audio fits one frame");
         frames.remove(0)
     }
+}
+
+/// The draws of one party of one call.
+fn rng_of(scenario: &Scenario, call: &Call, party: Party) -> Rng {
+    let place = u64::from(party == Party::Far);
+    Rng::new(scenario.seed, (u64::from(call.index) << 2) + 0x1_0000_0000 + place)
+}
+
+/// When a party sends its first packet, and its first source: its first two draws.
+fn opening(scenario: &Scenario, call: &Call, party: Party, rng: &mut Rng) -> (i64, u32) {
+    let is_early = scenario.early_media && party != call.caller;
+    let first = if is_early { call.ringing + 40 * MS } else { call.media_from };
+    let phase = rng.below(u64::from(scenario.ptime_ms) * 1000) as i64 * 1000;
+    (first + phase, rng.next() as u32 | 1)
 }
 
 /// The event code of a key (RFC 4733, 3.2, table 3).

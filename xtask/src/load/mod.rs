@@ -12,6 +12,7 @@
 mod dialog;
 mod media;
 mod plan;
+mod rtcp;
 mod shape;
 mod tcp;
 #[cfg(test)]
@@ -195,6 +196,14 @@ pub struct Scenario {
     /// How much faster than the capture clock the near and the far party's clock run, in parts per million.
     pub skew_ppm: [f64; 2],
 
+    /// What `skew_ppm` becomes after half of the talk; none when it stays.
+    pub later_skew_ppm: Option<[f64; 2]>,
+    /// After 40 % of the talk nothing comes of the far side any more: one-way audio.
+    pub one_way: bool,
+    /// Both parties send RTCP once a second, on the port above their audio's. This long is the way from the capture to either
+    /// of them and back, in milliseconds; none is no RTCP.
+    pub rtcp_trip_ms: Option<u32>,
+
     /// No SIP at all.
     pub rtp_only: bool,
     /// Every frame comes a second time 2 us later, as from a mirror of both directions of a port.
@@ -242,6 +251,9 @@ impl Default for Scenario {
             digits: String::new(),
             silence_suppression: false,
             skew_ppm: [0.0; 2],
+            later_skew_ppm: None,
+            one_way: false,
+            rtcp_trip_ms: None,
             rtp_only: false,
             span_copies: false,
             snaplen: 0,
