@@ -22,7 +22,7 @@ pub use event::{
 };
 pub use leg::LEGS_MAX;
 pub use quality::{Quality, Reported};
-pub use signalling::{CALL_HEADERS_MAX, LINGER_MS};
+pub use signalling::{CALL_HEADERS_MAX, HALF_OPEN_MAX, LINGER_MS};
 
 use rustc_hash::FxHashMap;
 

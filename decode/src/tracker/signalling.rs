@@ -26,6 +26,9 @@ const CANCEL_WAIT_MS: i64 = 5_000;
 /// After a refusal the caller may try again under the same Call-ID (with credentials that a person has to type, a longer
 /// session interval, another codec).
 const RETRY_WAIT_MS: i64 = 64_000;
+/// INVITEs without any response that are waited for. Beyond, the oldest is given up before its time: a flood of them must not
+/// fill the table of calls, and a call that is alive has its first response within moments.
+pub const HALF_OPEN_MAX: usize = 32_768;
 /// Registrations remembered.
 const REGISTRATIONS_MAX: usize = 100_000;
 /// Addresses remembered of PBXs: devices register there, or calls pass through.
@@ -65,6 +68,8 @@ pub(super) struct Signalling {
     registered: FxHashSet<String>,
     registrars: FxHashSet<std::net::IpAddr>,
     orphans: VecDeque<Orphan>,
+    /// Legs in the order in which they began, those that have had a response since among them.
+    half_open: VecDeque<LegId>,
     /// Header fields that name a call across its legs.
     call_headers: CallHeaders,
     pub(super) messages: u64,
@@ -282,6 +287,7 @@ impl Signalling {
         state.learn_branch(heard.branch());
         self.touch(&mut state, heard);
         tables.legs.insert(state);
+        self.make_room(leg, heard.at, tables.legs);
         tables.out.push(Queued::Leg(LegNews::Started, leg));
         for (nth, (_, tie)) in ties.into_iter().enumerate() {
             if let Some(relay) = calls::mark_relay(tie.leg, leg, tables.legs) {
@@ -293,6 +299,22 @@ impl Signalling {
         }
         describe(heard, leg, Side::Caller, tables);
         Some(leg)
+    }
+
+    /// One more leg waits for its first response; see [`HALF_OPEN_MAX`].
+    fn make_room(&mut self, leg: LegId, at: Timestamp, legs: &mut Legs) {
+        self.half_open.push_back(leg);
+        if self.half_open.len() <= HALF_OPEN_MAX {
+            return;
+        }
+        let oldest = self.half_open.pop_front().and_then(|id| legs.leg_mut(id));
+        if let Some(leg) =
+            oldest.filter(|leg| !leg.responded && leg.facts.first_audio.is_none() && !leg.is_over())
+        {
+            leg.facts.ended = Some(at);
+            leg.facts.ending = Ending::TimedOut;
+            leg.close_at = Some(at);
+        }
     }
 
     /// A response of another device than the one that `base` leads to: the INVITE was forked, and this is a leg of its own.

@@ -1002,6 +1002,30 @@ fn a_damaged_time_stamp_moves_nothing() {
 }
 
 #[test]
+fn a_flood_of_invites_fills_no_table_and_costs_no_call_that_lives() {
+    let mut wire = Wire::new();
+    wire.answered_call("honest", 4000);
+    let mut most = 0;
+    for i in 0..2 * HALF_OPEN_MAX {
+        // 5,000 a second.
+        wire.now_ms = 10_000 + i as i64 / 5;
+        wire.udp((STRANGER, 5060), B, &message(INVITE, &format!("flood {i}"), "1 INVITE", "f", "", ""));
+        wire.heard.clear();
+        most = most.max(i - wire.ends.len());
+        if i % 1_000 == 0 {
+            wire.rtp((PHONE, 4000), (PBX, 4000), 7, (i / 1_000) as u16..(i / 1_000) as u16 + 1);
+        }
+    }
+    assert!(most < HALF_OPEN_MAX + 2_000, "{most}");
+    wire.bye("honest");
+    wire.finish();
+    assert_eq!(wire.ends.len(), 2 * HALF_OPEN_MAX + 1);
+    let honest = wire.ends.iter().find(|end| end.facts.sip_call_id == "honest").expect("the call");
+    assert_eq!(honest.facts.ending, Ending::Bye { by: Side::Callee });
+    assert_eq!(honest.facts.audio_packets[0], 66);
+}
+
+#[test]
 fn floods_of_places_tags_and_names_are_bounded() {
     let mut wire = Wire::new();
     wire.answered_call("1", 4000);
