@@ -1,17 +1,26 @@
 //! Frames to datagrams: link, tunnel and IP layers off, fragments joined, UDP and TCP headers read.
 //!
-//! A frame with one whole UDP datagram is borrowed through and costs no allocation; a completed fragment set is borrowed
-//! from a buffer kept here. Streams of TCP are put in order by [`crate::tcp`], not here. Checksums are not judged: network
-//! adapters fill them in after a local capture has seen the frame, and a receiver's verdict is not visible on a mirror port.
+//! A frame with one whole UDP datagram is borrowed through and costs no allocation; a completed fragment set and an unpacked
+//! HEP payload are borrowed from buffers kept here. A message that an agent or an analyser hands on (HEP, exported PDUs)
+//! becomes a datagram with the addresses that it names; it is whole, so it counts as UDP even where it travelled over TCP.
+//! Streams of TCP are put in order by [`crate::tcp`], not here. Checksums are not judged: network adapters fill them in
+//! after a local capture has seen the frame, and a receiver's verdict is not visible on a mirror port.
 
 use etherparse::{TcpSlice, UdpSlice};
 
-use crate::ip::{self, FragmentTable};
+use crate::exported::{self, Pdu};
+use crate::fragments::FragmentTable;
+use crate::hep;
+use crate::ip;
 use crate::link::{self, Step, ether_type};
 use crate::net::{Datagram, Flow, Frame, Transport};
+use crate::sip;
 use crate::tunnel;
 
-pub use crate::ip::{FRAGMENT_BYTES_MAX, FRAGMENT_GAPS_MAX, FRAGMENT_SETS_MAX, FRAGMENT_TIMEOUT_MS};
+pub use crate::fragments::{
+    FRAGMENT_BYTES_MAX, FRAGMENT_BYTES_PER_SOURCE_MAX, FRAGMENT_COPIES_MAX, FRAGMENT_COPY_MS,
+    FRAGMENT_SETS_MAX, FRAGMENT_SETS_PER_SOURCE_MAX, FRAGMENT_STRETCHES_MAX, FRAGMENT_TIMEOUT_MS,
+};
 
 /// Layers taken off one frame, tags and tunnels together; a frame with more is given up.
 pub const LAYERS_MAX: usize = 32;
@@ -26,13 +35,13 @@ pub struct Counts {
     pub udp: u64,
     /// Frames that gave, or completed, a TCP segment.
     pub tcp: u64,
-    /// Frames with IP that carries neither UDP nor TCP (ICMP, IGMP, ESP, SCTP).
+    /// Frames with IP that carries neither UDP nor TCP (ICMP, IGMP, ESP, SCTP), or HEP that carries neither SIP nor RTP.
     pub other_transport: u64,
     /// Frames that hold no IP (ARP, spanning tree, LLDP).
     pub not_ip: u64,
     /// Frames of a link type that has no reader here.
     pub unknown_link: u64,
-    /// Fragments that did not complete a packet when they came.
+    /// Fragments that did not complete a packet when they came: of unfinished ones, and copies of those that are joined.
     pub fragments_held: u64,
     /// Frames that contradict themselves or end inside a header.
     pub malformed: u64,
@@ -45,6 +54,12 @@ pub struct Counts {
     pub fragments: u64,
     /// Fragment sets given up: too old, too many, overlapping or in contradiction.
     pub fragment_sets_dropped: u64,
+    /// Fragments that came again after their packet was joined.
+    pub fragment_copies: u64,
+    /// Frames in which a HEP packet was taken off, over UDP or as a source.
+    pub hep: u64,
+    /// Of these: statistics, logs, other protocols, and what could not be unpacked.
+    pub hep_unread: u64,
     /// Datagrams given with `truncated`.
     pub truncated: u64,
     /// Frames in which a tunnel was taken off, other than fragments that were held.
@@ -59,11 +74,23 @@ pub struct Dissector {
     /// The packet completed last, and the one completed last inside such a one.
     joined: Vec<u8>,
     joined_inside: Vec<u8>,
+    /// The HEP payload unpacked last.
+    unpacked: Vec<u8>,
 }
 
 /// Where a walk through the layers ended.
 enum Outcome<'a> {
-    Datagram { flow: Flow, transport: Transport, payload: &'a [u8], truncated: bool },
+    Datagram {
+        flow: Flow,
+        transport: Transport,
+        payload: &'a [u8],
+        truncated: bool,
+    },
+    /// A message that has yet to be unpacked.
+    Packed {
+        flow: Flow,
+        payload: &'a [u8],
+    },
     Fragment(ip::Packet<'a>),
     OtherTransport,
     NotIp,
@@ -77,6 +104,7 @@ enum Outcome<'a> {
 struct Walk {
     layers: usize,
     tunnelled: bool,
+    hep: bool,
 }
 
 impl Dissector {
@@ -89,7 +117,8 @@ impl Dissector {
     /// What became of the frames so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts { fragment_sets_dropped: self.fragments.dropped, ..self.counts }
+        let (fragment_sets_dropped, fragment_copies) = (self.fragments.dropped, self.fragments.copies);
+        Counts { fragment_sets_dropped, fragment_copies, ..self.counts }
     }
 
     /// The datagram that this frame carries or completes; `None` when it does neither, and then [`Dissector::counts`]
@@ -128,11 +157,16 @@ impl Dissector {
                 });
             }
         }
+        if walk.hep {
+            outcome = unpack(outcome, &mut self.unpacked);
+            self.counts.hep += 1;
+            self.counts.hep_unread += u64::from(matches!(outcome, Outcome::OtherTransport));
+        }
         self.counts.tunnelled += u64::from(walk.tunnelled);
         let count = match &outcome {
             Outcome::Datagram { transport: Transport::Udp, .. } => &mut self.counts.udp,
             Outcome::Datagram { transport: Transport::Tcp { .. }, .. } => &mut self.counts.tcp,
-            Outcome::OtherTransport => &mut self.counts.other_transport,
+            Outcome::OtherTransport | Outcome::Packed { .. } => &mut self.counts.other_transport,
             Outcome::NotIp => &mut self.counts.not_ip,
             Outcome::UnknownLink => &mut self.counts.unknown_link,
             Outcome::Malformed => &mut self.counts.malformed,
@@ -159,6 +193,11 @@ impl Walk {
                     Some(packet) => return self.transport(packet),
                     None => return Outcome::Malformed,
                 },
+                Step::Hep(bytes) => return self.hep_frame(bytes),
+                Step::Exported(bytes) => match exported_pdu(bytes) {
+                    Ok(step) => step,
+                    Err(outcome) => return outcome,
+                },
                 Step::NotIp => return Outcome::NotIp,
                 Step::Malformed => return Outcome::Malformed,
                 Step::UnknownLink => return Outcome::UnknownLink,
@@ -180,7 +219,27 @@ impl Walk {
                 self.tunnelled = true;
                 tunnel::pppoe(bytes)
             }
+            kind => self.rare_ether_type(kind, bytes),
+        }
+    }
+
+    /// Everything that no ordinary site's frames hold.
+    #[cold]
+    fn rare_ether_type<'a>(&mut self, kind: u16, bytes: &'a [u8]) -> Step<'a> {
+        match kind {
             ether_type::TRANSPARENT_ETHERNET => Step::Ethernet(bytes),
+            ether_type::BACKBONE => {
+                self.tunnelled = true;
+                bytes.get(4..).map_or(Step::Malformed, Step::Ethernet)
+            }
+            ether_type::NSH => {
+                self.tunnelled = true;
+                tunnel::nsh(bytes)
+            }
+            ether_type::PORT_EXTENDER => link::tag(bytes, 8),
+            ether_type::VN_TAG => link::tag(bytes, 6),
+            ether_type::CISCO_METADATA => link::cisco_metadata(bytes),
+            ether_type::MACSEC => link::macsec(bytes),
             ether_type::PPP => Step::Ppp(bytes),
             kind if ether_type::VLAN_OLD.contains(&kind) => link::vlan(bytes),
             kind if kind <= ether_type::LENGTH_MAX => {
@@ -215,7 +274,13 @@ impl Walk {
             MPLS_IN_IP => tunnel::mpls(packet.payload),
             // RFC 3378: two bytes, version 3.
             ETHERNET_IN_IP => packet.payload.get(2..).map_or(Step::Malformed, Step::Ethernet),
-            _ => return Outcome::OtherTransport,
+            _ => {
+                return match ip::behind_extensions(&packet) {
+                    // It ends: each time at least one header is gone.
+                    Some(packet) => self.transport(packet),
+                    None => Outcome::OtherTransport,
+                };
+            }
         };
         self.tunnelled = true;
         self.run(inside)
@@ -235,12 +300,85 @@ impl Walk {
             self.tunnelled = true;
             return self.run(inside);
         }
+        // RTP begins with a byte from 128 on: it is not looked at any longer.
+        if payload.first().is_some_and(|&byte| byte < 128)
+            && let Some(outcome) = self.hep_datagram(payload)
+        {
+            return outcome;
+        }
         Outcome::Datagram {
             flow: Flow { src: packet.src.with_port(source), dst: packet.dst.with_port(destination) },
             transport: Transport::Udp,
             payload,
             truncated: announced > packet.payload.len(),
         }
+    }
+}
+
+impl Walk {
+    /// A HEP packet on its way to a collector, on whatever port; `None` when it is something else.
+    #[cold]
+    fn hep_datagram<'a>(&mut self, payload: &'a [u8]) -> Option<Outcome<'a>> {
+        if !hep::looks_like_hep(payload) {
+            return None;
+        }
+        let packet = hep::parse(payload).ok()?;
+        // Versions 1 and 2 have no magic: only a SIP message behind the header tells them from other things.
+        if let hep::Payload::Plain(message) = packet.payload
+            && !payload.starts_with(b"HEP3")
+            && !sip::looks_like_sip(message)
+        {
+            return None;
+        }
+        self.hep = true;
+        self.tunnelled = true;
+        Some(hep_packet(&packet))
+    }
+
+    /// A frame that is a HEP packet.
+    #[cold]
+    fn hep_frame<'a>(&mut self, bytes: &'a [u8]) -> Outcome<'a> {
+        let Ok(packet) = hep::parse(bytes) else { return Outcome::Malformed };
+        self.hep = true;
+        hep_packet(&packet)
+    }
+}
+
+/// What an agent handed on, as a datagram of its own flow.
+fn hep_packet<'a>(packet: &hep::Packet<'a>) -> Outcome<'a> {
+    let flow = packet.flow;
+    match (packet.kind, packet.payload) {
+        (hep::Kind::Other(_), _) => Outcome::OtherTransport,
+        (_, hep::Payload::Packed(payload)) => Outcome::Packed { flow, payload },
+        // An account of RTCP in JSON.
+        (hep::Kind::Rtcp, hep::Payload::Plain(text)) if text.first().is_none_or(|&byte| byte < 128) => {
+            Outcome::OtherTransport
+        }
+        (_, hep::Payload::Plain(payload)) => message(flow, payload),
+    }
+}
+
+/// A whole message that was handed on with its addresses.
+fn message(flow: Flow, payload: &[u8]) -> Outcome<'_> {
+    Outcome::Datagram { flow, transport: Transport::Udp, payload, truncated: false }
+}
+
+/// Unpacks what is packed; everything else passes.
+#[cold]
+fn unpack<'a>(outcome: Outcome<'a>, buffer: &'a mut Vec<u8>) -> Outcome<'a> {
+    match outcome {
+        Outcome::Packed { flow, payload } if hep::inflate(payload, buffer) => message(flow, buffer),
+        Outcome::Packed { .. } => Outcome::OtherTransport,
+        other => other,
+    }
+}
+
+#[cold]
+fn exported_pdu(bytes: &[u8]) -> Result<Step<'_>, Outcome<'_>> {
+    match exported::parse(bytes) {
+        Some(Pdu::Layer(step)) => Ok(step),
+        Some(Pdu::Message(flow, payload)) => Err(message(flow, payload)),
+        None => Err(Outcome::OtherTransport),
     }
 }
 

@@ -5,6 +5,9 @@
 
 pub mod codec;
 pub mod dissect;
+mod exported;
+mod fragments;
+pub mod hep;
 mod ip;
 mod link;
 pub mod media;

@@ -1,8 +1,11 @@
 //! Link layers: takes off what stands before the IP header in a captured frame.
 //!
 //! Owns the meaning of the capture formats' link types (LINKTYPE_ values of pcap and pcapng): Ethernet II and 802.3
-//! with LLC/SNAP, 802.1Q and 802.1ad tags, Linux cooked captures, PPP, Cisco HDLC, BSD loopback and raw IP. Does not
-//! own tunnels ([`crate::tunnel`]) or anything from the IP header on ([`crate::ip`]).
+//! with LLC/SNAP, the tags that may stand between Ethernet and IP, Linux cooked captures, PPP, Cisco HDLC, BSD loopback,
+//! PKTAP, NFLOG and raw IP. Does not own tunnels ([`crate::tunnel`]) or anything from the IP header on ([`crate::ip`]).
+//! 802.11 is not read: a mirror port is behind the access point.
+
+use crate::net::LINK_HEP;
 
 /// What a layer contains, or why nothing more can be taken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,10 @@ pub(crate) enum Step<'a> {
     Ppp(&'a [u8]),
     /// An IP header; the first four bits say which.
     Ip(&'a [u8]),
+    /// A HEP packet ([`crate::hep`]).
+    Hep(&'a [u8]),
+    /// An exported PDU ([`crate::exported`]).
+    Exported(&'a [u8]),
     /// Something that is not IP: ARP, spanning tree, a keep-alive of a tunnel.
     NotIp,
     /// Too short for what it says it is.
@@ -32,6 +39,17 @@ pub(crate) mod ether_type {
     pub(crate) const VLAN_SERVICE: u16 = 0x88a8;
     /// Double tags from before 802.1ad; 0x9200 and 0x9300 were used for a third and a fourth.
     pub(crate) const VLAN_OLD: [u16; 3] = [0x9100, 0x9200, 0x9300];
+    /// A provider backbone's instance tag (802.1ah): a customer's whole frame behind it.
+    pub(crate) const BACKBONE: u16 = 0x88e7;
+    /// 802.1BR's and Cisco's tags of a port extender.
+    pub(crate) const PORT_EXTENDER: u16 = 0x893f;
+    pub(crate) const VN_TAG: u16 = 0x8926;
+    /// Cisco's tag of security groups.
+    pub(crate) const CISCO_METADATA: u16 = 0x8909;
+    /// 802.1AE.
+    pub(crate) const MACSEC: u16 = 0x88e5;
+    /// RFC 8300.
+    pub(crate) const NSH: u16 = 0x894f;
     pub(crate) const MPLS: u16 = 0x8847;
     pub(crate) const MPLS_MULTICAST: u16 = 0x8848;
     pub(crate) const PPPOE_SESSION: u16 = 0x8864;
@@ -59,6 +77,10 @@ pub(crate) fn first(link: u16, data: &[u8]) -> Step<'_> {
         9 | 50 => Step::Ppp(data),
         51 => pppoe_framed(data),
         104 => cisco_hdlc(data),
+        239 => nflog(data),
+        252 => Step::Exported(data),
+        258 => pktap(data),
+        LINK_HEP => Step::Hep(data),
         _ => Step::UnknownLink,
     }
 }
@@ -76,6 +98,37 @@ pub(crate) fn vlan(bytes: &[u8]) -> Step<'_> {
     match (be16(bytes, 2), bytes.get(4..)) {
         (Some(kind), Some(rest)) => Step::EtherType(kind, rest),
         _ => Step::Malformed,
+    }
+}
+
+/// A tag of fixed length with the next EtherType at its end.
+pub(crate) fn tag(bytes: &[u8], length: usize) -> Step<'_> {
+    match (length.checked_sub(2).and_then(|at| be16(bytes, at)), bytes.get(length..)) {
+        (Some(kind), Some(rest)) => Step::EtherType(kind, rest),
+        _ => Step::Malformed,
+    }
+}
+
+/// Cisco metadata: version 1, length 1, one option with the security group, then the next EtherType.
+pub(crate) fn cisco_metadata(bytes: &[u8]) -> Step<'_> {
+    match bytes {
+        [1, 1, ..] => tag(bytes, 8),
+        [_, _, ..] => Step::NotIp,
+        _ => Step::Malformed,
+    }
+}
+
+/// IEEE 802.1AE: control bits, length, packet number, perhaps the channel's name. What is only signed is read, what is
+/// encrypted cannot be; the check value at the end is cut off by the length in the IP header.
+pub(crate) fn macsec(bytes: &[u8]) -> Step<'_> {
+    const VERSION: u8 = 0x80;
+    const HAS_CHANNEL: u8 = 0x20;
+    const ENCRYPTED: u8 = 0x08;
+    const CHANGED: u8 = 0x04;
+    match bytes.first() {
+        None => Step::Malformed,
+        Some(control) if control & (VERSION | ENCRYPTED | CHANGED) != 0 => Step::NotIp,
+        Some(control) => tag(bytes, if control & HAS_CHANNEL != 0 { 16 } else { 8 }),
     }
 }
 
@@ -161,6 +214,50 @@ fn cisco_hdlc(bytes: &[u8]) -> Step<'_> {
         (Some(kind), Some(rest)) => Step::EtherType(kind, rest),
         _ => Step::Malformed,
     }
+}
+
+/// LINKTYPE_PKTAP of Apple's systems: a header that says its own length and the link type of what follows, both in the
+/// order of machines that are all little-endian.
+fn pktap(bytes: &[u8]) -> Step<'_> {
+    const LINK_AT: usize = 8;
+    const HEADER_BYTES_MIN: usize = 12;
+    const PKTAP: u16 = 258;
+    let word = |at: usize| bytes.get(at..)?.first_chunk::<4>().copied().map(u32::from_le_bytes);
+    let (Some(length), Some(link)) = (word(0), word(LINK_AT)) else { return Step::Malformed };
+    let frame = usize::try_from(length).ok().filter(|&length| length >= HEADER_BYTES_MIN);
+    match (frame.and_then(|length| bytes.get(length..)), u16::try_from(link)) {
+        (_, Ok(PKTAP)) | (None, _) => Step::Malformed,
+        (Some(frame), Ok(link)) => first(link, frame),
+        (Some(_), Err(_)) => Step::UnknownLink,
+    }
+}
+
+/// LINKTYPE_NFLOG: address family, version 0, group, then attributes in the order of the machine that captured; number 9
+/// is the packet.
+fn nflog(bytes: &[u8]) -> Step<'_> {
+    const ATTRIBUTES_MAX: usize = 32;
+    const PAYLOAD: u16 = 9;
+    let Some(([_, 0, _, _], mut rest)) = bytes.split_first_chunk::<4>() else { return Step::Malformed };
+    for _ in 0..ATTRIBUTES_MAX {
+        let Some(&[l0, l1, t0, t1]) = rest.first_chunk::<4>() else { return Step::NotIp };
+        // Attribute numbers are small: the byte that is not zero tells the order.
+        let [length, kind] = if t0 == 0 && t1 != 0 {
+            [u16::from_be_bytes([l0, l1]), u16::from_be_bytes([t0, t1])]
+        } else {
+            [u16::from_le_bytes([l0, l1]), u16::from_le_bytes([t0, t1])]
+        };
+        let length = usize::from(length);
+        if length < 4 {
+            return Step::Malformed;
+        }
+        if kind == PAYLOAD {
+            // A cut capture has less than announced.
+            return Step::Ip(rest.get(4..length).or_else(|| rest.get(4..)).unwrap_or_default());
+        }
+        let Some(after) = rest.get(length.next_multiple_of(4)..) else { return Step::Malformed };
+        rest = after;
+    }
+    Step::NotIp
 }
 
 #[cfg(test)]

@@ -5,6 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::time::Timestamp;
 
+/// Link type of frames that are HEP packets as a socket received them ([`crate::hep`]). A number of ours: the registry of
+/// LINKTYPE_ values has none for it, and its numbers are far from here.
+pub const LINK_HEP: u16 = 0xfe01;
+
 /// One captured frame, borrowed from the capture's own buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -97,6 +101,12 @@ impl fmt::Debug for Endpoint {
 }
 
 /// Where a datagram came from and went to.
+///
+/// The VLAN, VNI or label that it came through is no part of this, on purpose: one packet often shows up under two of them
+/// (a router on a stick, a mirror of both sides of a trunk, the outer and the inner side of a tunnel), and a copy must be
+/// known as a copy, or audio is kept twice and calls split in two. The price: two customers' networks that use the same
+/// private addresses and ports at the same time and are mirrored to one port cannot be told apart by address. Their calls
+/// stay apart by Call-ID, their media does not; such networks need a recorder each, or a filter (`vlan 100`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
     /// Sender.

@@ -108,6 +108,9 @@ fn every_link_type_leads_to_the_datagram() {
     let ip = sip_in_ipv4();
     let with = |head: &[u8]| [head, &ip].concat();
     let snap = with(&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0]);
+    let nflog_length = (ip.len() as u16 + 4).to_le_bytes();
+    // 20 bytes of header, record type 1, Ethernet behind it.
+    let pktap = [20, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'e', b'n', b'0', 0, 0, 0, 0, 0];
     for (link, data) in [
         (113, with(&[0, 0, 0, 1, 0, 6, 1, 2, 3, 4, 5, 6, 0, 0, 8, 0])),
         (113, [&[0; 14], &[0x81, 0, 0, 7, 8, 0][..], &ip].concat()),
@@ -120,10 +123,35 @@ fn every_link_type_leads_to_the_datagram() {
         (9, with(&[0xff, 3, 0, 0x21])),
         (51, with(&[0x11, 0, 0, 1, 0, 255, 0, 0x21])),
         (104, with(&[0x0f, 0, 8, 0])),
+        (239, with(&[&[2, 0, 0, 1, 8, 0, 1, 0, 8, 0, 1, 0][..], &nflog_length, &[9, 0]].concat())),
+        (258, [&pktap[..], &ethernet(0x0800, &ip)].concat()),
         (ETHERNET, ethernet(snap.len() as u16, &snap)),
     ] {
         gives_sip(link, &data);
     }
+}
+
+/// Path 1, metadata of type 2 and no length, Ethernet next.
+const NSH_ETHERNET: [u8; 8] = [0x0f, 0xc2, 2, 3, 0, 0, 1, 255];
+
+#[test]
+fn a_tag_between_ethernet_and_ip_is_taken_off() {
+    let ip = sip_in_ipv4();
+    let signed = [&ip[..], &[0x77; 16]].concat();
+    for (kind, tag, packet) in [
+        (0x893f, &[0, 0, 0, 0, 0, 0, 8, 0][..], &ip),
+        (0x8926, &[0, 0, 0, 0, 8, 0], &ip),
+        (0x8909, &[1, 1, 0, 1, 0, 16, 8, 0], &ip),
+        (0x88e5, &[0, 0, 0, 0, 0, 1, 8, 0], &signed),
+        (0x88e5, &[0x20, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0, 1, 8, 0], &signed),
+    ] {
+        gives_sip(ETHERNET, &ethernet(kind, &[tag, packet].concat()));
+    }
+    // Encrypted.
+    let mut dissector = Dissector::new();
+    let data = ethernet(0x88e5, &[&[0x2c, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0, 1, 8, 0][..], &ip].concat());
+    assert!(dissector.handle_frame(&frame(ETHERNET, &data)).is_none());
+    assert_eq!(dissector.counts().not_ip, 1);
 }
 
 #[test]
@@ -172,6 +200,49 @@ fn every_tunnel_leads_to_the_inner_datagram() {
             0x0800,
             over_udp(2152, &[0x36, 255, 0, 0, 0, 0, 0, 1, 0, 5, 0, 0x85, 1, 0, 9, 0], &ip),
         ),
+        ("GENEVE", 0x0800, over_udp(6081, &[0, 0, 0x65, 0x58, 0, 0, 42, 0], &inner_frame)),
+        (
+            "GENEVE with options, IP inside",
+            0x0800,
+            over_udp(
+                6081,
+                &[4, 0x40, 8, 0, 0, 0, 42, 0, 1, 2, 0x80, 1, 9, 9, 9, 9, 1, 2, 3, 0, 1, 2, 3, 0],
+                &ip,
+            ),
+        ),
+        ("VXLAN-GPE", 0x0800, over_udp(4790, &[0x0c, 0, 0, 1, 0, 0, 42, 0], &ip)),
+        ("VXLAN-GPE, no protocol", 0x0800, over_udp(4790, &[8, 0, 0, 0, 0, 0, 42, 0], &inner_frame)),
+        (
+            "VXLAN-GPE with NSH",
+            0x0800,
+            over_udp(4790, &[&[0x0c, 0, 0, 4, 0, 0, 42, 0][..], &NSH_ETHERNET].concat(), &inner_frame),
+        ),
+        ("NSH", 0x894f, with(&NSH_ETHERNET, &inner_frame)),
+        ("TZSP", 0x0800, over_udp(37008, &[1, 0, 0, 1, 1], &inner_frame)),
+        (
+            "TZSP with tags",
+            0x0800,
+            over_udp(37008, &[1, 0, 0, 1, 10, 1, 0xd0, 0, 0, 41, 2, 0, 60, 1], &inner_frame),
+        ),
+        ("MPLS in UDP", 0x0800, over_udp(6635, &[0, 1, 1, 64], &ip)),
+        ("GRE in UDP", 0x0800, over_udp(4754, &[0, 0, 8, 0], &ip)),
+        ("GRE in UDP with a key", 0x0800, over_udp(4754, &[0x20, 0, 0x65, 0x58, 0, 0, 0, 9], &inner_frame)),
+        ("L2TP", 0x0800, over_udp(1701, &[0, 2, 0, 7, 0, 9, 0xff, 3, 0, 0x21], &ip)),
+        (
+            "L2TP, all fields",
+            0x0800,
+            over_udp(
+                1701,
+                &[
+                    &[0x4a, 2][..],
+                    &(ip.len() as u16 + 18).to_be_bytes(),
+                    &[0, 7, 0, 9, 0, 1, 0, 2, 0, 2, 0xee, 0xee, 0, 0x21],
+                ]
+                .concat(),
+                &[&ip[..], b"padding"].concat(),
+            ),
+        ),
+        ("a provider's backbone", 0x88e7, with(&[0, 0, 0, 42], &inner_frame)),
         ("Ethernet in IP", 0x0800, ipv4(97, &with(&[0x30, 0], &inner_frame))),
         ("MPLS in IP", 0x0800, ipv4(137, &with(&[0, 1, 1, 64], &ip))),
     ] {
@@ -186,7 +257,7 @@ fn rtp_and_sip_on_the_port_of_a_tunnel_stay_what_they_are() {
     // Payload type 127 with the marker looks like a G-PDU, an SSRC of 45... like the IP header in it.
     let late_rtp = [&[0x80, 0xff, 0, 1, 0, 0, 0, 160, 0x45, 2, 3, 4][..], &[0xd5; 160]].concat();
     let no_vxlan = [&[8, 0, 0, 0, 0, 0, 42, 0][..], &[0xd5; 160]].concat();
-    for port in [4789, 8472, 2152] {
+    for port in [4789, 8472, 2152, 4790, 6081, 37008, 6635, 4754, 1701] {
         for payload in [&rtp[..], &late_rtp, &no_vxlan, SIP, b"\x08", b""] {
             let data = ethernet(0x0800, &ipv4(17, &udp(port, port, payload)));
             let mut dissector = Dissector::new();
@@ -399,19 +470,20 @@ fn a_fragment_past_the_largest_packet_drops_its_set() {
 fn unfinished_sets_are_bounded_in_number_in_bytes_and_in_time() {
     let mut dissector = Dissector::new();
     let (_, parts) = parts();
-    let first = |id: u16| ethernet(0x0800, &ipv4_part(17, id, 0, true, &parts[0].2));
-    for id in 0..10_000 {
-        assert!(dissector.handle_frame(&frame(ETHERNET, &first(id))).is_none());
+    let first = |source: u8, id: u16| {
+        let mut packet = ipv4_part(17, id, 0, true, &parts[0].2[..80]);
+        packet[15] = source;
+        ethernet(0x0800, &packet)
+    };
+    for id in 0..10_000_u16 {
+        assert!(dissector.handle_frame(&frame(ETHERNET, &first(1, id))).is_none());
+    }
+    assert_eq!(dissector.counts().fragment_sets_dropped, 10_000 - FRAGMENT_SETS_PER_SOURCE_MAX as u64);
+    let mut dissector = Dissector::new();
+    for id in 0..10_000_u16 {
+        assert!(dissector.handle_frame(&frame(ETHERNET, &first((id % 100) as u8, id))).is_none());
     }
     assert_eq!(dissector.counts().fragment_sets_dropped, 10_000 - FRAGMENT_SETS_MAX as u64);
-
-    // A fragment at the far end makes room for 64 KiB: 8 MiB hold 128 of these.
-    let mut dissector = Dissector::new();
-    for id in 0..1000 {
-        let data = ethernet(0x0800, &ipv4_part(17, id, 65496, true, &[0; 32]));
-        assert!(dissector.handle_frame(&frame(ETHERNET, &data)).is_none());
-    }
-    assert!(dissector.counts().fragment_sets_dropped >= 1000 - (FRAGMENT_BYTES_MAX / 65000) as u64);
 
     // The last part of a packet comes too late.
     let mut dissector = Dissector::new();
@@ -422,6 +494,138 @@ fn unfinished_sets_are_bounded_in_number_in_bytes_and_in_time() {
         assert!(dissector.handle_frame(&frame).is_none());
     }
     assert_eq!(dissector.counts().fragment_sets_dropped, 1);
+}
+
+#[test]
+fn copies_of_fragments_begin_no_set_of_their_own() {
+    let (payload, parts) = parts();
+    let mut dissector = Dissector::new();
+    let mut given = 0;
+    let mut hand = |id: u16, parts: &[Part], at: i64, dissector: &mut Dissector| {
+        for (offset, more, bytes) in parts {
+            let data = ethernet(0x0800, &ipv4_part(17, id, *offset, *more, bytes));
+            // Each twice at once, as a mirror of both directions shows them.
+            for _ in 0..2 {
+                let frame = Frame { at: Timestamp::from_millis(at), ..frame(ETHERNET, &data) };
+                given += usize::from(dissector.handle_frame(&frame).is_some_and(|d| d.payload == payload));
+            }
+        }
+        given
+    };
+    assert_eq!(hand(7, &parts, 1000, &mut dissector), 1);
+    // The whole packet once more, from the other side of a router.
+    assert_eq!(hand(7, &parts, 1004, &mut dissector), 1);
+    assert_eq!(dissector.counts().fragment_copies, 1 + 8);
+    // The id is used again, by another packet: nothing of the first one lies in wait for it.
+    let mut other = parts.clone();
+    other[0].2[20] ^= 0xff;
+    assert_eq!(hand(7, &other, 1500, &mut dissector), 1);
+    assert_eq!(dissector.counts().udp, 2);
+    // And by the same one, when it can be no copy any more.
+    assert_eq!(hand(7, &parts, 2600, &mut dissector), 2);
+    assert_eq!(dissector.counts().fragment_sets_dropped, 0);
+    adds_up(dissector.counts());
+}
+
+#[test]
+fn headers_that_came_in_fragments_are_taken_off_too() {
+    let datagram = udp(5060, 5061, &[7; 1600]);
+    // Destination options, then an authentication header, inside what was cut into fragments.
+    let inside = [&[51, 0, 1, 4, 0, 0, 0, 0, 17, 1, 0, 0][..], &[9; 8], &datagram].concat();
+    let mut dissector = Dissector::new();
+    for (from, to) in [(0, 800), (800, inside.len())] {
+        let place = (from as u16 | u16::from(to < inside.len())).to_be_bytes();
+        let head = [60, 0, place[0], place[1], 0, 0, 0, 5];
+        let data = ethernet(0x86dd, &ipv6(44, &[&head[..], &inside[from..to]].concat()));
+        let frame = frame(ETHERNET, &data);
+        let given = dissector.handle_frame(&frame);
+        assert_eq!(given.is_some_and(|datagram| datagram.payload == [7; 1600]), from > 0);
+    }
+    let nothing = ethernet(0x86dd, &ipv6(59, b"no next header"));
+    let mobility = ethernet(0x86dd, &ipv6(135, &[17, 0, 5, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 9, 0, 0, b'x']));
+    assert!(dissector.handle_frame(&frame(ETHERNET, &nothing)).is_none());
+    assert!(dissector.handle_frame(&frame(ETHERNET, &mobility)).is_some_and(|d| d.payload == b"x"));
+    assert_eq!(dissector.counts().other_transport, 1);
+    adds_up(dissector.counts());
+}
+
+/// A HEP packet with SIP from 192.0.2.1:5060 to 192.0.2.2:5061, of this protocol type, its payload in this chunk.
+fn hep_packet(kind: u8, chunk: u8, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u16 + 6).to_be_bytes();
+    let body = [
+        &[0, 0, 0, 1, 0, 7, 2, 0, 0, 0, 2, 0, 7, 6][..],
+        &[0, 0, 0, 3, 0, 10, 192, 0, 2, 1, 0, 0, 0, 4, 0, 10, 192, 0, 2, 2],
+        &[0, 0, 0, 7, 0, 8, 0x13, 0xc4, 0, 0, 0, 8, 0, 8, 0x13, 0xc5],
+        &[0, 0, 0, 11, 0, 7, kind, 0, 0, 0, chunk, length[0], length[1]],
+        payload,
+    ]
+    .concat();
+    [&b"HEP3"[..], &(body.len() as u16 + 6).to_be_bytes(), &body].concat()
+}
+
+#[test]
+fn a_message_that_an_agent_hands_on_has_its_own_addresses() {
+    let packet = hep_packet(1, 15, SIP);
+    for port in [9060, 9063, 40_000] {
+        let counts = gives_sip(ETHERNET, &ethernet(0x0800, &ipv4(17, &udp(33_000, port, &packet))));
+        assert_eq!((counts.hep, counts.hep_unread, counts.tunnelled), (1, 0, 1));
+    }
+    assert_eq!(gives_sip(crate::net::LINK_HEP, &packet).hep, 1);
+    let old = [&[1, 16, 2, 17, 0x13, 0xc4, 0x13, 0xc5, 192, 0, 2, 1, 192, 0, 2, 2][..], SIP].concat();
+    gives_sip(ETHERNET, &ethernet(0x0800, &ipv4(17, &udp(33_000, 9060, &old))));
+    let mut packed = Vec::new();
+    std::io::Read::read_to_end(
+        &mut flate2::read::ZlibEncoder::new(SIP, flate2::Compression::fast()),
+        &mut packed,
+    )
+    .expect("memory can be read");
+    gives_sip(ETHERNET, &ethernet(0x0800, &ipv4(17, &udp(33_000, 9060, &hep_packet(1, 16, &packed)))));
+}
+
+#[test]
+fn hep_that_says_nothing_to_us_is_counted_and_what_is_no_hep_stays_a_datagram() {
+    let mut dissector = Dissector::new();
+    for packet in [hep_packet(100, 15, b"log"), hep_packet(5, 15, b"{}"), hep_packet(1, 16, b"damaged")] {
+        let data = ethernet(0x0800, &ipv4(17, &udp(33_000, 9060, &packet)));
+        assert!(dissector.handle_frame(&frame(ETHERNET, &data)).is_none());
+    }
+    assert_eq!((dissector.counts().hep_unread, dissector.counts().other_transport), (3, 3));
+    let cut = hep_packet(1, 15, SIP);
+    let not_sip = [&[1, 16, 2, 17, 0, 1, 0, 2, 192, 0, 2, 1, 192, 0, 2, 2][..], b"something"].concat();
+    for payload in [&cut[..cut.len() - 1], &b"HEP3"[..], &not_sip] {
+        let data = ethernet(0x0800, &ipv4(17, &udp(33_000, 9060, payload)));
+        let frame = frame(ETHERNET, &data);
+        assert!(dissector.handle_frame(&frame).is_some_and(|datagram| datagram.payload == payload));
+    }
+    assert!(dissector.handle_frame(&frame(crate::net::LINK_HEP, b"HEP3")).is_none());
+    assert_eq!((dissector.counts().hep, dissector.counts().malformed), (3, 1));
+    adds_up(dissector.counts());
+}
+
+#[test]
+fn a_pdu_that_an_analyser_wrote_out_has_the_addresses_in_its_tags() {
+    let tag = |number: u16, value: &[u8]| {
+        [&number.to_be_bytes()[..], &(value.len() as u16).to_be_bytes(), value].concat()
+    };
+    let tags = |name: &[u8]| {
+        [
+            tag(12, name),
+            tag(20, &[192, 0, 2, 1]),
+            tag(21, &[192, 0, 2, 2]),
+            tag(24, &[0, 0, 0, 2]),
+            tag(25, &[0, 0, 0x13, 0xc4]),
+            tag(26, &[0, 0, 0x13, 0xc5]),
+            tag(0, b""),
+        ]
+        .concat()
+    };
+    gives_sip(252, &[&tags(b"sip\0")[..], SIP].concat());
+    gives_sip(252, &[&tags(b"ip\0\0")[..], &sip_in_ipv4()].concat());
+    let mut dissector = Dissector::new();
+    for data in [[&tags(b"http")[..], SIP].concat(), tags(b"sip\0")[..20].to_vec(), Vec::new()] {
+        assert!(dissector.handle_frame(&frame(252, &data)).is_none());
+    }
+    assert_eq!(dissector.counts().other_transport, 3);
 }
 
 #[test]
@@ -464,7 +668,7 @@ proptest! {
     #[test]
     fn no_bytes_of_any_link_type_break_the_dissector_and_the_counts_add_up(
         frames in prop::collection::vec((
-            prop::sample::select(vec![0_u16, 1, 9, 12, 50, 51, 101, 104, 108, 113, 147, 228, 276]),
+            prop::sample::select(vec![0_u16, 1, 9, 12, 50, 51, 101, 104, 108, 113, 147, 228, 239, 252, 258, 276, 0xfe01]),
             prop::collection::vec(any::<u8>(), 0..120),
         ), 0..20)
     ) {
@@ -477,7 +681,7 @@ proptest! {
 
     #[test]
     fn a_good_frame_with_some_bytes_changed_breaks_nothing(
-        which in 0_usize..6,
+        which in 0_usize..9,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         length in any::<prop::sample::Index>(),
     ) {
@@ -488,6 +692,9 @@ proptest! {
             1 => v6_part(1, 0, true, &[7; 64]),
             2 => ethernet(0x0800, &ipv4(47, &[&[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1], &[0; 12][..], &inner].concat())),
             3 => ethernet(0x0800, &ipv4(17, &udp(2152, 2152, &[&[0x34, 255, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 9, 0], &ip[..]].concat()))),
+            5 => ethernet(0x0800, &ipv4(17, &udp(9, 9060, &hep_packet(1, 15, SIP)))),
+            6 => ethernet(0x0800, &ipv4(17, &udp(9, 37008, &[&[1, 0, 0, 1, 10, 1, 7, 1], &inner[..]].concat()))),
+            7 => ethernet(0x0800, &ipv4(17, &udp(9, 6081, &[&[2, 0, 0x65, 0x58, 0, 0, 4, 0, 1, 2, 3, 1, 0, 0, 0, 0], &inner[..]].concat()))),
             4 => ethernet(0x8847, &[&[0, 1, 0, 64, 0, 2, 1, 64], &ip[..]].concat()),
             _ => ethernet(0x0800, &ipv4_part(6, 5, 0, true, &tcp_segment(2, b"data"))),
         };
