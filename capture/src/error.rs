@@ -65,6 +65,14 @@ pub enum Error {
         /// What libpcap says.
         message: String,
     },
+    /// HEP cannot be listened for there.
+    #[error("cannot listen for HEP on {address}: {message}")]
+    Listen {
+        /// As given.
+        address: String,
+        /// What the system says.
+        message: String,
+    },
     /// The capture library or the system refuses for another reason.
     #[error("cannot capture on \"{interface}\": {message}")]
     Port {

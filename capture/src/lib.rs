@@ -1,7 +1,7 @@
-//! How bytes enter: capture files and mirror ports, as one stream of frames.
+//! How bytes enter: capture files, mirror ports and HEP agents, as one stream of frames.
 //!
-//! A [`FrameSource`] is a file ([`PcapFile`]), several files in time order ([`MergedFiles`]) or mirror ports with their
-//! threads ([`Ring`]); a [`Filtered`] one passes on what a BPF filter lets through. What a frame holds is `decode`'s
+//! A [`FrameSource`] is a file ([`PcapFile`]), several files in time order ([`MergedFiles`]) or mirror ports and sockets for
+//! HEP with their threads ([`Ring`]); a [`Filtered`] one passes on what a BPF filter lets through. What a frame holds is `decode`'s
 //! business: here it is bytes with a time, a link type and the number of its source.
 
 use std::time::Duration;
@@ -11,6 +11,7 @@ use decode::Frame;
 mod error;
 mod file;
 mod filter;
+mod hep;
 mod input;
 mod interfaces;
 mod merge;
@@ -22,6 +23,7 @@ mod samples;
 pub use error::{Error, LooksLike};
 pub use file::{FRAME_BYTES_MAX, INTERFACES_MAX, PcapFile};
 pub use filter::{Filter, Filtered};
+pub use hep::{HEP_CONNECTIONS_MAX, HepListener, HepOptions};
 pub use interfaces::{Interface, interfaces};
 pub use merge::MergedFiles;
 pub use port::{MirrorPort, PortOptions};
@@ -115,6 +117,8 @@ pub struct Counters {
     pub dropped_interface: u64,
     /// Frames dropped because the ring between the capture thread and its reader was full.
     pub dropped_ring: u64,
+    /// Packets and connections of HEP that were not let in: of somebody who is not named, without the key, or no HEP.
+    pub refused: u64,
 }
 
 impl std::ops::AddAssign for Counters {
@@ -127,5 +131,6 @@ impl std::ops::AddAssign for Counters {
         self.dropped_kernel = self.dropped_kernel.saturating_add(other.dropped_kernel);
         self.dropped_interface = self.dropped_interface.saturating_add(other.dropped_interface);
         self.dropped_ring = self.dropped_ring.saturating_add(other.dropped_ring);
+        self.refused = self.refused.saturating_add(other.refused);
     }
 }

@@ -1,4 +1,5 @@
-//! Mirror ports at work: a thread per port empties the kernel's buffer into a bounded ring, which is a [`FrameSource`].
+//! Mirror ports and HEP sockets at work: threads empty the kernel's buffers into a bounded ring, which is a
+//! [`FrameSource`].
 //!
 //! Nothing downstream holds a capture thread up: when the ring is full, what comes is dropped and counted. Frames travel
 //! in batches, whose buffers go back to the threads when they are read, so that a running capture allocates nothing.
@@ -13,7 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use decode::{Frame, Timestamp};
 use pcap::BreakLoop;
 
-use crate::{Advance, Counters, Error, FrameSource, MirrorPort, PortOptions, port};
+use crate::{Advance, Counters, Error, FrameSource, HepListener, MirrorPort, PortOptions, port};
 
 /// Bytes of frames in one batch, from which on it is handed over; a batch is handed over at least every 20 ms.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
@@ -64,6 +65,7 @@ struct Port {
     dropped_kernel: AtomicU64,
     dropped_interface: AtomicU64,
     dropped_ring: AtomicU64,
+    refused: AtomicU64,
     frames: AtomicU64,
     bytes: AtomicU64,
 }
@@ -130,9 +132,25 @@ impl Ring {
     ///
     /// [`Error::Port`] when the system gives no thread.
     pub fn start(ports: Vec<MirrorPort>, ring_bytes: usize) -> Result<Ring, Error> {
+        Ring::start_with(ports, Vec::new(), ring_bytes)
+    }
+
+    /// The same with sockets that HEP comes to, which stand behind the ports in the order of sources.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::start`].
+    pub fn start_with(
+        ports: Vec<MirrorPort>,
+        listeners: Vec<HepListener>,
+        ring_bytes: usize,
+    ) -> Result<Ring, Error> {
+        let names: Vec<String> = listeners.iter().map(HepListener::name).collect();
         let interfaces = ports.iter().map(|port| port.options.interface.as_str());
-        let (mut ring, sinks, asleep) = Ring::wired(interfaces, ring_bytes);
-        for (port, mut sink) in ports.into_iter().zip(sinks) {
+        let (mut ring, sinks, asleep) =
+            Ring::wired(interfaces.chain(names.iter().map(String::as_str)), ring_bytes);
+        let mut sinks = sinks.into_iter();
+        for (port, mut sink) in ports.into_iter().zip(sinks.by_ref()) {
             let interface = port.options.interface.clone();
             sink.link = port.link();
             let worker = Worker { options: port.options.clone(), sink, asleep: asleep.clone() };
@@ -142,6 +160,12 @@ impl Ring {
                 .spawn(move || worker.run(port))
                 .map_err(|error| Error::Port { interface, message: error.to_string() })?;
             ring.threads.push(thread);
+        }
+        for ((listener, sink), name) in listeners.into_iter().zip(sinks).zip(names) {
+            let threads = listener
+                .start(sink, asleep.clone())
+                .map_err(|error| Error::Port { interface: name, message: error.to_string() })?;
+            ring.threads.extend(threads);
         }
         Ok(ring)
     }
@@ -313,6 +337,7 @@ impl Port {
             dropped_kernel: AtomicU64::new(0),
             dropped_interface: AtomicU64::new(0),
             dropped_ring: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
@@ -325,15 +350,16 @@ impl Port {
             dropped_kernel: self.dropped_kernel.load(Ordering::Relaxed),
             dropped_interface: self.dropped_interface.load(Ordering::Relaxed),
             dropped_ring: self.dropped_ring.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
             ..Counters::default()
         }
     }
 }
 
 /// Where a capture thread puts its frames.
-struct Sink {
+pub(crate) struct Sink {
     port: usize,
-    link: u16,
+    pub(crate) link: u16,
     shared: Arc<Shared>,
     sender: Sender<Message>,
     spares: Receiver<Batch>,
@@ -341,7 +367,38 @@ struct Sink {
 }
 
 impl Sink {
-    fn push(&mut self, at: Timestamp, wire_len: u32, data: &[u8]) {
+    /// One for another thread of the same port.
+    pub(crate) fn another(&self) -> Sink {
+        Sink {
+            port: self.port,
+            link: self.link,
+            shared: self.shared.clone(),
+            sender: self.sender.clone(),
+            spares: self.spares.clone(),
+            batch: None,
+        }
+    }
+
+    /// Has the ring been stopped?
+    pub(crate) fn stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::SeqCst)
+    }
+
+    /// Counts a packet that may not come in.
+    pub(crate) fn refuse(&self) {
+        if let Some(port) = self.shared.ports.get(self.port) {
+            port.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts packets that the kernel dropped.
+    pub(crate) fn kernel_dropped(&self, packets: u64) {
+        if let Some(port) = self.shared.ports.get(self.port) {
+            port.dropped_kernel.fetch_add(packets, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn push(&mut self, at: Timestamp, wire_len: u32, data: &[u8]) {
         let (port, link, spares) = (self.port, self.link, &self.spares);
         let batch = self.batch.get_or_insert_with(|| {
             let spare = spares.try_recv().ok();
@@ -360,7 +417,7 @@ impl Sink {
     }
 
     /// To the reader, or, when the ring is full, nowhere.
-    fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         let Some(batch) = self.batch.take() else { return };
         let Some(port) = self.shared.ports.get(self.port) else { return };
         let (frames, bytes) = (batch.frames.len() as u64, batch.bytes.len());
@@ -469,7 +526,7 @@ impl Worker {
     }
 
     fn stopped(&self) -> bool {
-        self.sink.shared.stop.load(Ordering::SeqCst)
+        self.sink.stopped()
     }
 
     fn up(&self, up: bool) {

@@ -18,6 +18,10 @@ for target in $(cargo +nightly fuzz list); do
                 head -c 16384 "$capture" >"$corpus/seed-$(basename "$(dirname "$capture")")"
             done
             ;;
+        frame | hep)
+            # Calls through every encapsulation.
+            cargo xtask fuzz-seeds "$target" "$corpus"
+            ;;
     esac
     echo "== $target, $seconds s"
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 -print_final_stats=1

@@ -13,3 +13,4 @@ pub mod rng;
 pub mod tones;
 pub mod wav;
 pub mod wire;
+pub mod wrap;

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use xtask::check::{self, Limits};
 use xtask::g711::Law;
 use xtask::load::{Direction, Ending, LINES_MAX, Person, RATE, Scenario, Transport, Truth};
-use xtask::pcap::Container;
+use xtask::pcap::{Container, Writer};
+use xtask::wrap::{Layer, Wrapper};
 use xtask::{manifest, wav};
 
 const HELP: &str = "\
 cargo xtask pcap --out FILE [OPTIONS]            write a capture of made-up calls, and what is in them to --truth FILE
 cargo xtask check-tones TRUTH DIR [OPTIONS]      judge the WAV files under DIR against that truth
+cargo xtask fuzz-seeds frame|hep DIR             write inputs for these fuzz targets, one for each encapsulation
 
 Options of pcap (times in milliseconds, rates in percent):
   --calls N --first-line N --calls-per-line N --talk MS --ring MS --ramp MS --seed N --epoch SECONDS
@@ -27,6 +29,7 @@ Options of pcap (times in milliseconds, rates in percent):
   --digits KEYS --silence-suppression --skew NEAR,FAR (ppm) --later-skew NEAR,FAR --one-way --rtcp TRIP_MS
   --rtp-only --span --snaplen BYTES --skip MS --step-back MS
   --format pcap|pcap-nanos|pcapng --cut-bytes N (off the end of the file) --truth FILE
+  --wrap LAYER (several: from the outside in)
 
 Options of check-tones:
   --length MS (250) --purity SHARE (0.9) --gap MS (100) --gaps-allowed";
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let outcome = match words.pop_front().as_deref() {
         Some("pcap") => make_pcap(words),
         Some("check-tones") => check_tones(words),
+        Some("fuzz-seeds") => fuzz_seeds(words),
         None | Some("help" | "--help" | "-h") => {
             println!("{HELP}");
             Ok(true)
@@ -81,6 +85,8 @@ struct Output {
     container: Container,
     /// Bytes to cut off the end.
     cut: u64,
+    /// What every frame is wrapped in.
+    layers: Vec<Layer>,
     near_wav: Option<PathBuf>,
     far_wav: Option<PathBuf>,
 }
@@ -120,9 +126,51 @@ fn make_pcap(mut words: VecDeque<String>) -> Result<bool, String> {
     Ok(true)
 }
 
+/// Bytes of one fuzz seed at most: small ones keep the fuzzer fast.
+const SEED_BYTES_MAX: usize = 16 * 1024;
+
+/// A call through each encapsulation: lists of frames as the target `frame` reads them, or HEP packets in a stream.
+fn fuzz_seeds(mut words: VecDeque<String>) -> Result<bool, String> {
+    let frames: bool = choice(&mut words, "fuzz-seeds", &[("frame", true), ("hep", false)])?;
+    let dir: PathBuf = value(&mut words, "fuzz-seeds")?;
+    let scenarios = [false, true].map(|ipv6| Scenario {
+        talk_ms: 200,
+        ramp_ms: 0,
+        ipv6,
+        big_invite: frames,
+        ..Scenario::default()
+    });
+    for (scenario, family) in scenarios.iter().zip(["v4", "v6"]) {
+        let traffic = scenario.traffic().frames;
+        for (name, layer) in Layer::ALL.into_iter().filter(|(_, layer)| frames || *layer == Layer::Hep3) {
+            let mut wrapper = Wrapper::new(&[layer]);
+            let mut seed = Vec::new();
+            for frame in traffic.iter().flat_map(|frame| wrapper.wrap(frame.clone())) {
+                // Ethernet, no pause, length; or what a HEP frame has behind its Ethernet, IPv4 and UDP headers.
+                let bytes = if frames { &frame.bytes[..] } else { frame.bytes.get(42..).unwrap_or_default() };
+                if seed.len() + bytes.len() > SEED_BYTES_MAX {
+                    break;
+                }
+                if frames {
+                    seed.extend([0, 0]);
+                    seed.extend((bytes.len() as u16).to_be_bytes());
+                }
+                seed.extend(bytes);
+            }
+            let path = dir.join(format!("seed-{name}-{family}"));
+            fs::write(&path, seed).map_err(|why| format!("{}: {why}", path.display()))?;
+        }
+    }
+    Ok(true)
+}
+
 /// Writes the file and cuts its end; gives the truth and the length in bytes.
 fn write_capture(s: &Scenario, output: &Output, out: &Path) -> std::io::Result<(Vec<Truth>, u64)> {
-    let truth = s.write(BufWriter::with_capacity(1 << 20, File::create(out)?), output.container)?;
+    let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, File::create(out)?), output.container)?;
+    let mut wrapper = Wrapper::new(&output.layers);
+    let truth =
+        s.each_frame(|frame| wrapper.wrap(frame).iter().try_for_each(|wrapped| writer.write(wrapped)))?;
+    writer.finish()?;
     let length = fs::metadata(out)?.len().saturating_sub(output.cut);
     File::options().write(true).open(out)?.set_len(length)?;
     Ok((truth, length))
@@ -214,6 +262,7 @@ fn output_option(o: &mut Output, option: &str, words: &mut VecDeque<String>) -> 
             o.container = choice(words, option, &known)?;
         }
         "--cut-bytes" => o.cut = value(words, option)?,
+        "--wrap" => o.layers.push(choice(words, option, &Layer::ALL)?),
         _ => return Ok(false),
     }
     Ok(true)

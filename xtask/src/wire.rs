@@ -67,10 +67,16 @@ pub fn udp(path: Path<'_>, ident: u16, payload: &[u8]) -> Vec<Vec<u8>> {
         sum => sum,
     };
     datagram[6..8].copy_from_slice(&sum.to_be_bytes());
-    if ip_header_len(path) + datagram.len() <= MTU {
-        return vec![frame(path, PROTO_UDP, ident, None, &datagram)];
+    ip(path, PROTO_UDP, ident, &datagram)
+}
+
+/// One IP packet as frames: one, or as many fragments as [`MTU`] asks for, in order.
+#[must_use]
+pub fn ip(path: Path<'_>, protocol: u8, ident: u16, payload: &[u8]) -> Vec<Vec<u8>> {
+    if ip_header_len(path) + payload.len() <= MTU {
+        return vec![frame(path, protocol, ident, None, payload)];
     }
-    fragments(path, ident, &datagram)
+    fragments(path, protocol, ident, payload, MTU)
 }
 
 /// One TCP segment as a frame. A SYN carries the option for a maximum segment size of 1460.
@@ -92,16 +98,22 @@ pub fn tcp(path: Path<'_>, ident: u16, segment: Segment, payload: &[u8]) -> Vec<
 }
 
 /// Cuts an IP payload into fragments: every one but the last a multiple of eight bytes (RFC 791, 3.2; RFC 8200, 4.5).
-fn fragments(path: Path<'_>, ident: u16, datagram: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn fragments(
+    path: Path<'_>,
+    protocol: u8,
+    ident: u16,
+    datagram: &[u8],
+    mtu: usize,
+) -> Vec<Vec<u8>> {
     let extension = if path.from.0.ip.is_ipv6() { 8 } else { 0 };
-    let room = (MTU - ip_header_len(path) - extension) / 8 * 8;
+    let room = (mtu - ip_header_len(path) - extension) / 8 * 8;
     let count = datagram.len().div_ceil(room);
     (0..count)
         .map(|n| {
             let start = n * room;
             let part = &datagram[start..datagram.len().min(start + room)];
             let more = u16::from(n + 1 < count);
-            frame(path, PROTO_UDP, ident, Some(((start / 8) as u16, more)), part)
+            frame(path, protocol, ident, Some(((start / 8) as u16, more)), part)
         })
         .collect()
 }
