@@ -1,6 +1,6 @@
 //! The command line: its words, its help, its examples.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -25,7 +25,8 @@ pub(crate) enum Command {
     /// Record the calls of capture files or network adapters into an archive
     #[command(
         after_help = "Examples:\n  earwitness record -r monday.pcapng tuesday.pcap.gz -a /srv/calls\n  \
-        tcpdump -i eth1 -w - | earwitness record -r -\n  earwitness record -i eth1 -a /srv/calls 'not port 22'\n\n\
+        tcpdump -i eth1 -w - | earwitness record -r -\n  earwitness record -i eth1 -a /srv/calls 'not port 22'\n  \
+        earwitness record -i eth1 --hep 192.0.2.5:9060 --hep-from 192.0.2.10\n\n\
         Files may be pcap or pcapng, plain or gzip; several are read in time order. At the end the calls are finished and\n\
         the balance sheet is printed: every call that was seen, and what became of it."
     )]
@@ -72,19 +73,25 @@ pub(crate) struct ArchiveDir {
 }
 
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("input").required(true).args(["read", "interface"])))]
+#[command(group(clap::ArgGroup::new("input").required(true).multiple(true).args(["read", "interface", "hep"])))]
 pub(crate) struct Record {
     /// Capture files to read; `-` is the standard input
-    #[arg(short = 'r', long = "read", value_name = "FILE", num_args = 1..)]
+    #[arg(short = 'r', long = "read", value_name = "FILE", num_args = 1.., conflicts_with_all = ["interface", "hep"])]
     pub(crate) read: Vec<PathBuf>,
     /// Network adapter to record from, until interrupted; once for each
     #[arg(short = 'i', long = "interface", value_name = "IFACE")]
     pub(crate) interface: Vec<String>,
+    /// Take HEP (versions 1 to 3) from SIP servers and agents here, over UDP and TCP, until interrupted; beside -i or alone
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) hep: Vec<SocketAddr>,
+    /// Who may send HEP, once for each; without it and [hep] of the configuration, this machine alone
+    #[arg(long, value_name = "ADDR", requires = "hep")]
+    pub(crate) hep_from: Vec<IpAddr>,
     #[command(flatten)]
     pub(crate) archive: ArchiveDir,
     #[command(flatten)]
     pub(crate) json: Json,
-    /// BPF filter in tcpdump's language; behind another option or `--`, since words after -r are files
+    /// BPF filter in tcpdump's language, for files and adapters; behind another option or `--`, since words after -r are files
     #[arg(value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
 }

@@ -23,6 +23,8 @@ pub(crate) struct ConfigFile {
     pub(crate) site: SiteSection,
     /// Which calls are recorded.
     pub(crate) record: RecordSection,
+    /// Who may send HEP.
+    pub(crate) hep: HepSection,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,6 +66,26 @@ impl Default for RecordSection {
     }
 }
 
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HepSection {
+    /// Addresses of agents, besides those of the command line.
+    pub(crate) from: Vec<IpAddr>,
+    /// File with the key that their packets must carry; none is asked for when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+impl HepSection {
+    /// The key, without the line end that editors leave.
+    pub(crate) fn key(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(path) = &self.key_file else { return Ok(None) };
+        let wrong = |why: String| Failure::config(format!("[hep] key_file {}: {why}", path.display()));
+        let key = std::fs::read(path).map_err(|error| wrong(error.to_string()))?.trim_ascii_end().to_vec();
+        if key.is_empty() { Err(wrong("it is empty".to_owned())) } else { Ok(Some(key)) }
+    }
+}
+
 /// What follows from it.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -71,6 +93,7 @@ pub(crate) struct Settings {
     pub(crate) rules: Rules,
     /// Header fields that tie legs; the tracker's own choice when absent.
     pub(crate) call_headers: Option<Vec<String>>,
+    pub(crate) hep: HepSection,
 }
 
 impl ConfigFile {
@@ -104,7 +127,7 @@ impl ConfigFile {
             exclude_internal: self.record.exclude_internal,
             keep_unanswered: self.record.unanswered,
         };
-        Settings { archive, rules, call_headers: self.site.call_headers }
+        Settings { archive, rules, call_headers: self.site.call_headers, hep: self.hep }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `record`: capture files or network adapters into an archive.
+//! `record`: capture files, network adapters or HEP agents into an archive.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use capture::{Advance, Filter, Filtered, FrameSource, MergedFiles, MirrorPort, PortOptions, Ring};
+use capture::{
+    Advance, Filter, Filtered, FrameSource, HepListener, HepOptions, MergedFiles, MirrorPort, PortOptions,
+    Ring,
+};
 use decode::Timestamp;
 use store::{Archive, Created};
 
@@ -32,7 +35,7 @@ const LISTED_MAX: usize = 40;
 
 pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     let settings = config::resolve(&args.archive)?;
-    let mut source = open_source(args)?;
+    let mut source = open_source(args, &settings.hep)?;
     let stop = stop_flag()?;
     let (archive, created) = Archive::open_or_create(&settings.archive)?;
     match created {
@@ -45,7 +48,14 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     }
     let mut recorder = Recorder::new(&archive, settings.rules, settings.call_headers.as_deref());
     let troubles = walk(&mut *source, &mut recorder, &stop);
-    let report = recorder.finish(source.counters());
+    let counters = source.counters();
+    if counters.refused > 0 {
+        warn(&format!(
+            "{} HEP packets or connections were refused: not from an address of --hep-from, without the key, or no HEP",
+            counters.refused
+        ));
+    }
+    let report = recorder.finish(counters);
     print_report(args, &archive, &report)?;
     report.failure.into_result()?;
     archive.close()?;
@@ -62,19 +72,36 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     Ok(Done::InPart)
 }
 
-/// The files or adapters that the words name, behind their filter.
-fn open_source(args: &cli::Record) -> Result<Box<dyn FrameSource>, Failure> {
+/// The files, adapters and sockets that the words name, behind their filter.
+fn open_source(args: &cli::Record, hep: &config::HepSection) -> Result<Box<dyn FrameSource>, Failure> {
     let filter_text = args.filter.join(" ");
     let filter =
         if filter_text.is_empty() { None } else { Some(Filter::new(&filter_text).map_err(Failure::usage)?) };
-    if args.interface.is_empty() {
+    if args.interface.is_empty() && args.hep.is_empty() {
         let files = open_files(&args.read)?;
         return Ok(match filter {
             Some(filter) => Box::new(Filtered::new(files, filter)),
             None => Box::new(files),
         });
     }
-    open_ports(&args.interface, &filter_text)
+    if args.interface.is_empty() && filter.is_some() {
+        return Err(Failure::usage("a filter is for files and adapters: HEP is taken whole"));
+    }
+    open_ports(&args.interface, &filter_text, open_listeners(args, hep)?)
+}
+
+fn open_listeners(args: &cli::Record, hep: &config::HepSection) -> Result<Vec<HepListener>, Failure> {
+    let key = if args.hep.is_empty() { None } else { hep.key()? };
+    let from: Vec<_> = args.hep_from.iter().chain(&hep.from).map(|address| address.to_canonical()).collect();
+    if from.is_empty() && args.hep.iter().any(|listen| !listen.ip().to_canonical().is_loopback()) {
+        warn("nobody is named by --hep-from: HEP is taken from this machine alone");
+    }
+    let listen = |&listen: &_| {
+        let options =
+            HepOptions { from: from.clone(), key: key.clone(), ..HepOptions::new(listen, clock::now) };
+        HepListener::bind(options).map_err(Failure::new)
+    };
+    args.hep.iter().map(listen).collect()
 }
 
 fn open_files(paths: &[PathBuf]) -> Result<MergedFiles, Failure> {
@@ -84,13 +111,17 @@ fn open_files(paths: &[PathBuf]) -> Result<MergedFiles, Failure> {
     MergedFiles::open(paths).map_err(Failure::new)
 }
 
-fn open_ports(names: &[String], filter: &str) -> Result<Box<dyn FrameSource>, Failure> {
+fn open_ports(
+    names: &[String],
+    filter: &str,
+    listeners: Vec<HepListener>,
+) -> Result<Box<dyn FrameSource>, Failure> {
     let open = |name: &String| {
         MirrorPort::open(PortOptions { filter: filter.to_owned(), ..PortOptions::new(name) })
             .map_err(Failure::new)
     };
     let ports: Vec<MirrorPort> = names.iter().map(open).collect::<Result<_, _>>()?;
-    Ok(Box::new(Ring::start(ports, RING_BYTES).map_err(Failure::new)?))
+    Ok(Box::new(Ring::start_with(ports, listeners, RING_BYTES).map_err(Failure::new)?))
 }
 
 /// Set by the first SIGINT or SIGTERM: recordings are closed first. The second one ends the process at once.
