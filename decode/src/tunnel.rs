@@ -63,22 +63,29 @@ pub(crate) fn mpls(mut bytes: &[u8]) -> Step<'_> {
     Step::Malformed
 }
 
-/// Would this be an Ethernet frame with something that we read?
+/// Would this be an Ethernet frame with something that we know?
 fn has_known_type(bytes: &[u8]) -> bool {
-    matches!(
-        be16(bytes, 12),
+    match be16(bytes, 12) {
         Some(
             ether_type::IPV4
-                | ether_type::IPV6
-                | ether_type::ARP
-                | ether_type::VLAN
-                | ether_type::VLAN_SERVICE
-                | ether_type::MPLS
-                | ether_type::PPPOE_SESSION
-                | ether_type::CISCO_METADATA
-                | ether_type::NSH
-        )
-    )
+            | ether_type::IPV6
+            | ether_type::ARP
+            | ether_type::VLAN
+            | ether_type::VLAN_SERVICE
+            | ether_type::MPLS
+            | ether_type::PPPOE_SESSION
+            | ether_type::CISCO_METADATA
+            | ether_type::NSH,
+        ) => true,
+        // 802.3 with SNAP, IP or spanning tree behind the length.
+        Some(0..=ether_type::LENGTH_MAX) => {
+            matches!(
+                bytes.get(14..),
+                Some([0xaa, 0xaa, 3, 0, 0, 0, ..] | [0x06, 0x06, 3, ..] | [0x42, 0x42, 3, ..])
+            )
+        }
+        _ => false,
+    }
 }
 
 /// GRE: flags, protocol, then the optional fields that the flags announce.

@@ -7,7 +7,8 @@
 use decode::{Dissector, Frame, Timestamp};
 use libfuzzer_sys::fuzz_target;
 
-const LINKS: [u16; 16] = [1, 1, 1, 1, 113, 276, 101, 12, 228, 0, 108, 9, 50, 51, 104, 147];
+const LINKS: [u16; 20] =
+    [1, 1, 1, 1, 113, 276, 101, 12, 228, 0, 108, 9, 50, 51, 104, 147, 239, 252, 258, decode::net::LINK_HEP];
 
 fuzz_target!(|input: &[u8]| {
     let mut dissector = Dissector::new();
@@ -19,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
         rest = next;
         // Now and then a second, so that fragment sets grow old.
         at = at.plus_millis(i64::from(*pause) * 100);
-        let link = LINKS[usize::from(link % 16)];
+        let link = LINKS[usize::from(link % 20)];
         let frame = Frame { at, link, source: 0, wire_len: length as u32, data };
         if let Some(datagram) = dissector.handle_frame(&frame) {
             assert!(datagram.payload.len() <= 65_535);

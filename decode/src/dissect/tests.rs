@@ -159,6 +159,7 @@ fn every_tunnel_leads_to_the_inner_datagram() {
     let ip = sip_in_ipv4();
     let inner_frame = ethernet(0x0800, &ip);
     let with = |head: &[u8], rest: &[u8]| [head, rest].concat();
+    let snap_frame = ethernet(ip.len() as u16 + 8, &with(&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &ip));
     let over_udp = |port: u16, head: &[u8], rest: &[u8]| ipv4(17, &udp(40000, port, &with(head, rest)));
     let ppp_length = (ip.len() as u16 + 2).to_be_bytes();
     let pppoe = with(&[0x11, 0, 0, 1, ppp_length[0], ppp_length[1], 0, 0x21], &ip);
@@ -168,6 +169,7 @@ fn every_tunnel_leads_to_the_inner_datagram() {
         ("PPPoE", 0x8864, pppoe),
         ("MPLS, two labels", 0x8847, with(&[0, 1, 0, 64, 0, 2, 1, 64], &ip)),
         ("MPLS, pseudowire", 0x8847, with(&[0, 1, 1, 64, 0, 0, 0, 0], &inner_frame)),
+        ("MPLS, pseudowire, 802.3", 0x8847, with(&[0, 1, 1, 64, 0, 0, 0, 0], &snap_frame)),
         ("IP in IP", 0x0800, ipv4(4, &ip)),
         ("4in6", 0x86dd, ipv6(4, &ip)),
         ("GRE", 0x0800, ipv4(47, &with(&[0, 0, 8, 0], &ip))),
