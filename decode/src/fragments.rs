@@ -463,7 +463,7 @@ mod tests {
         // Ten thousand unfinished sets of many senders; large ones; such with bytes at the far end alone; with many gaps.
         for (sets, step, length) in [(10_000, 0, 16), (10_000, 1480, 1480), (400, 16, 8)] {
             let mut table = FragmentTable::default();
-            let pieces = if step == 0 { 1 } else { 60_000 / step };
+            let pieces = 60_000_usize.checked_div(step).unwrap_or(1);
             for id in 0..sets {
                 for piece in 0..pieces.min(300) {
                     let offset = 65_000 / 8 * 8 - piece * step - length;
