@@ -1,7 +1,7 @@
 //! The signalling of one call as messages with their time and path. What they travel on is not decided here.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::plan::{Call, REINVITE_MS};
 use super::{EVENT_PT, Ending, NOISE_PT, Party, Scenario, Transport};
@@ -11,6 +11,8 @@ const MS: i64 = 1_000_000;
 /// Time that a proxy takes to pass a message on.
 const PROXY_MS: i64 = 2;
 const SIP_PORT: u16 = 5060;
+/// What a phone behind a NAT takes for its address.
+const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 
 /// One SIP message on one hop.
 #[derive(Clone, Debug)]
@@ -218,10 +220,11 @@ impl Script<'_> {
     fn sdp(&self, party: Party, version: u32, direction: &str, is_offer: bool) -> String {
         let (s, c) = (self.scenario, self.call);
         let end = c.end_of(party);
-        let family = if end.host.ip.is_ipv6() { "IP6" } else { "IP4" };
         let moved = party == Party::Near && version == 12;
         let port = if moved { c.moved_port() } else { end.rtp_port };
-        let (law, ip) = (s.law, end.host.ip);
+        let law = s.law;
+        let ip = if s.nat && party == Party::Near { PRIVATE.into() } else { end.host.ip };
+        let family = if ip.is_ipv6() { "IP6" } else { "IP4" };
         let mut formats = law.payload_type().to_string();
         let mut maps = format!("a=rtpmap:{} {}/8000\r\n", law.payload_type(), law.name());
         if s.silence_suppression {

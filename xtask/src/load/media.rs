@@ -336,7 +336,12 @@ impl<'a> Stream<'a> {
         let port = |party: Party, usual: u16| {
             let moved =
                 party == Party::Near && self.call.moved.is_some_and(|moved| at >= Call::in_force(moved));
-            if moved { self.call.moved_port() } else { usual }
+            let rebound = party == Party::Near && self.call.rebound.is_some_and(|rebound| at >= rebound);
+            match (moved, rebound) {
+                (true, _) => self.call.moved_port(),
+                (_, true) => self.call.rebound_port(),
+                _ => usual,
+            }
         };
         let path = Path {
             from: (from.host, port(self.party, from.rtp_port) + above),

@@ -14,6 +14,7 @@ mod media;
 mod plan;
 mod rtcp;
 mod shape;
+mod spray;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -206,6 +207,11 @@ pub struct Scenario {
 
     /// No SIP at all.
     pub rtp_only: bool,
+    /// The extension is behind a NAT: its SDP names a private address, and in the middle of the talk the NAT gives its audio
+    /// another port.
+    pub nat: bool,
+    /// Strangers send RTP to the call's four ports, from 200 ms before the audio to 200 ms after the call.
+    pub spray: bool,
     /// Every frame comes a second time 2 us later, as from a mirror of both directions of a port.
     pub span_copies: bool,
     /// Bytes captured of each frame at most; 0 is no limit.
@@ -255,6 +261,8 @@ impl Default for Scenario {
             one_way: false,
             rtcp_trip_ms: None,
             rtp_only: false,
+            nat: false,
+            spray: false,
             span_copies: false,
             snaplen: 0,
             skip_ms: 0,

@@ -56,6 +56,8 @@ pub(super) struct Call {
     pub(super) hold: Option<(i64, i64)>,
     /// The re-INVITE that moves the extension's port.
     pub(super) moved: Option<i64>,
+    /// When a NAT gives the extension's audio another port.
+    pub(super) rebound: Option<i64>,
     /// When the far side's source changes.
     pub(super) ssrc_change: Option<i64>,
 }
@@ -71,6 +73,11 @@ impl Call {
     /// The port that the extension moves to.
     pub(super) fn moved_port(&self) -> u16 {
         self.near.rtp_port + 1000
+    }
+
+    /// The port that a NAT gives the extension's audio later.
+    pub(super) fn rebound_port(&self) -> u16 {
+        self.near.rtp_port + 2000
     }
 
     /// When something that a re-INVITE asked for comes into force.
@@ -143,6 +150,7 @@ fn call(s: &Scenario, rng: &mut Rng, line: u32, index: u32, invite: i64) -> Call
         end: if answered { media_from + talk + TAIL_MS * MS } else { answered_at },
         hold: when(s.hold, 40).zip(when(s.hold, 60)),
         moved: when(s.move_port, 70),
+        rebound: when(s.nat, 50),
         ssrc_change: when(s.change_ssrc, 30),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::media::{self, Stream};
 use super::plan::{self, Call};
-use super::{Party, Scenario, Transport, Truth, dialog, tcp};
+use super::{Party, Scenario, Transport, Truth, dialog, spray, tcp};
 use crate::pcap::Frame;
 use crate::rng::Rng;
 use crate::wire::{self, Path};
@@ -34,7 +34,12 @@ pub(super) fn run(s: &Scenario, mut sink: impl FnMut(Frame) -> io::Result<()>) -
         .flat_map(|c| [Party::Near, Party::Far].map(|party| (c, party)))
         .map(|(c, party)| (Stream::new(s, c, party, &tables, voices.as_ref()), speaks(c, party)))
         .collect();
-    let mut signalling = if s.rtp_only { Vec::new() } else { signalling(s, &calls) }.into_iter().peekable();
+    let mut prepared = if s.rtp_only { Vec::new() } else { signalling(s, &calls) };
+    if s.spray {
+        prepared.extend(calls.iter().flat_map(|call| spray::frames(s, call)));
+        prepared.sort_by_key(|(at, _)| *at);
+    }
+    let mut signalling = prepared.into_iter().peekable();
 
     let mut shaper = Shaper::new(s, first, last);
     let mut pending: Vec<(i64, Vec<u8>)> = Vec::new();
