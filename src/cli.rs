@@ -101,6 +101,9 @@ pub(crate) struct Replay {
     /// Capture files to read; `-` is the standard input
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// Configuration file: the site and its devices
+    #[arg(short = 'c', long = "config", value_name = "CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -251,7 +254,7 @@ pub(crate) struct Filters {
     /// User
     #[arg(long, value_name = "PATTERN")]
     pub(crate) user: Option<String>,
-    /// inbound, outbound or internal
+    /// inbound, outbound, internal or unknown (a call without signalling)
     #[arg(long)]
     pub(crate) direction: Option<String>,
     /// complete, interrupted or recording

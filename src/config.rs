@@ -5,6 +5,8 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use decode::net::Mac;
+use decode::tracker::{Address, Device, Devices, STREAM_IDLE_MS, Subnet};
 use policy::{Pattern, Rules, Site};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,9 @@ pub(crate) struct ConfigFile {
     pub(crate) record: RecordSection,
     /// Who may send HEP.
     pub(crate) hep: HepSection,
+    /// Phones that no signalling names.
+    #[serde(rename = "device", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) devices: Vec<DeviceEntry>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +51,9 @@ pub(crate) struct SiteSection {
     /// Header fields whose value names a call across the legs that the PBX gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) call_headers: Option<Vec<String>>,
+    /// Subnets that the PBX reaches without a router: Ethernet addresses of devices count in these only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lan: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -58,11 +66,35 @@ pub(crate) struct RecordSection {
     pub(crate) exclude_internal: bool,
     /// Audio of a call that is never answered is kept. Default true.
     pub(crate) unanswered: bool,
+    /// Seconds of silence after which a call without signalling is over. Default 30.
+    pub(crate) stream_idle_s: u32,
+}
+
+/// A phone that is known by its address.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeviceEntry {
+    /// Its extension's number.
+    pub(crate) number: String,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) name: String,
+    /// Its IP address; this or `mac`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ip: Option<IpAddr>,
+    /// Its Ethernet address; this or `ip`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mac: Option<String>,
 }
 
 impl Default for RecordSection {
     fn default() -> Self {
-        RecordSection { devices: None, exclude_internal: false, unanswered: true }
+        RecordSection {
+            devices: None,
+            exclude_internal: false,
+            unanswered: true,
+            stream_idle_s: (STREAM_IDLE_MS / 1_000) as u32,
+        }
     }
 }
 
@@ -94,6 +126,18 @@ pub(crate) struct Settings {
     /// Header fields that tie legs; the tracker's own choice when absent.
     pub(crate) call_headers: Option<Vec<String>>,
     pub(crate) hep: HepSection,
+    pub(crate) devices: Devices,
+}
+
+/// What is wrong with a setting that TOML alone does not show.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Wrong(String);
+
+impl Wrong {
+    /// Where it stands.
+    pub(crate) fn within(self, path: &Path) -> Failure {
+        Failure::config(format!("{}: {}", path.display(), self.0))
+    }
 }
 
 impl ConfigFile {
@@ -118,7 +162,8 @@ impl ConfigFile {
     }
 
     /// Resolves it; `archive` comes from the command line or the environment and goes first.
-    pub(crate) fn settings(self, archive: Option<PathBuf>) -> Settings {
+    pub(crate) fn settings(self, archive: Option<PathBuf>) -> Result<Settings, Wrong> {
+        let devices = self.known_devices()?;
         let archive = archive.or(self.archive.dir).unwrap_or_else(|| PathBuf::from("earwitness-archive"));
         let site = Site { extensions: self.site.extensions, pbx: self.site.pbx };
         let rules = Rules {
@@ -127,19 +172,58 @@ impl ConfigFile {
             exclude_internal: self.record.exclude_internal,
             keep_unanswered: self.record.unanswered,
         };
-        Settings { archive, rules, call_headers: self.site.call_headers, hep: self.hep }
+        Ok(Settings { archive, rules, call_headers: self.site.call_headers, hep: self.hep, devices })
+    }
+
+    fn known_devices(&self) -> Result<Devices, Wrong> {
+        let lans: Vec<Subnet> = self
+            .site
+            .lan
+            .iter()
+            .map(|net| {
+                net.parse().map_err(|_| Wrong(format!("site.lan: {net:?} is no subnet as 192.0.2.0/24")))
+            })
+            .collect::<Result<_, _>>()?;
+        let list: Vec<Device> = self.devices.iter().map(DeviceEntry::resolve).collect::<Result<_, _>>()?;
+        if !(1..=86_400).contains(&self.record.stream_idle_s) {
+            return Err(Wrong("record.stream_idle_s: 1 to 86400 seconds".into()));
+        }
+        let devices =
+            Devices::new(list, self.site.pbx.clone()).map_err(|error| Wrong(format!("device: {error}")))?;
+        Ok(devices.with_lans(lans).with_idle_ms(i64::from(self.record.stream_idle_s) * 1_000))
+    }
+}
+
+impl DeviceEntry {
+    fn resolve(&self) -> Result<Device, Wrong> {
+        let wrong = |what: &str| Wrong(format!("device {:?}: {what}", self.number));
+        if self.number.is_empty() {
+            return Err(wrong("has no number"));
+        }
+        let address = match (self.ip, &self.mac) {
+            (Some(ip), None) => Address::Ip(ip.to_canonical()),
+            (None, Some(mac)) => {
+                Address::Mac(mac.parse::<Mac>().map_err(|_| wrong("its mac is no Ethernet address"))?)
+            }
+            _ => return Err(wrong("takes either ip or mac")),
+        };
+        Ok(Device { number: self.number.clone(), name: self.name.clone(), address })
+    }
+}
+
+/// The settings of a configuration file, or the default ones.
+pub(crate) fn settings_of(path: Option<&Path>, archive: Option<PathBuf>) -> Result<Settings, Failure> {
+    match path {
+        Some(path) => ConfigFile::read(path)?.settings(archive).map_err(|wrong| wrong.within(path)),
+        None => ConfigFile::default().settings(archive).map_err(|wrong| wrong.within(Path::new("defaults"))),
     }
 }
 
 /// The settings of a command with `--archive` and `--config`.
 pub(crate) fn resolve(dir: &crate::cli::ArchiveDir) -> Result<Settings, Failure> {
-    let file = match &dir.config {
-        Some(path) => ConfigFile::read(path)?,
-        None => ConfigFile::default(),
-    };
     let from_environment =
         || std::env::var_os("EARWITNESS_ARCHIVE").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    Ok(file.settings(dir.archive.clone().or_else(from_environment)))
+    settings_of(dir.config.as_deref(), dir.archive.clone().or_else(from_environment))
 }
 
 #[cfg(test)]
@@ -153,10 +237,30 @@ mod tests {
         let all: String = COMMENTED
             .lines()
             .map(|line| {
-                line.strip_prefix("# ").filter(|l| l.contains(" = ")).unwrap_or(line).to_owned() + "\n"
+                let is_setting = |l: &&str| l.contains(" = ") || l.starts_with("[[");
+                line.strip_prefix("# ").filter(is_setting).unwrap_or(line).to_owned() + "\n"
             })
             .collect();
-        assert_ne!(ConfigFile::parse(&all).expect("reads"), ConfigFile::default());
+        let all = ConfigFile::parse(&all).expect("reads");
+        assert_ne!(all, ConfigFile::default());
+        assert!(all.settings(None).is_ok());
+    }
+
+    #[test]
+    fn a_device_has_a_number_and_one_address_that_is_no_others() {
+        let read = |text: &str| ConfigFile::parse(text).expect("TOML").settings(None).map(|_| ());
+        assert_eq!(read("[[device]]\nnumber = \"2001\"\nmac = \"02:00:5e:10:00:01\"\n"), Ok(()));
+        for (wrong, why) in [
+            ("[[device]]\nnumber = \"2001\"\n", "either ip or mac"),
+            ("[[device]]\nnumber = \"\"\nip = \"192.0.2.20\"\n", "no number"),
+            ("[[device]]\nnumber = \"2001\"\nmac = \"02:00\"\n", "Ethernet"),
+            ("[site]\nlan = [\"192.0.2.0\"]\n", "subnet"),
+            ("[record]\nstream_idle_s = 0\n", "stream_idle_s"),
+            ("[site]\npbx = [\"192.0.2.10\"]\n[[device]]\nnumber = \"2001\"\nip = \"192.0.2.10\"\n", "PBX"),
+        ] {
+            let Err(Wrong(told)) = read(wrong) else { panic!("{wrong} is taken") };
+            assert!(told.contains(why), "{told}");
+        }
     }
 
     #[test]

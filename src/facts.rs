@@ -3,7 +3,7 @@
 use decode::tracker::{Absence, Ending, LegEnd, LegFacts, Tie, TrackReport, UnannouncedRtp};
 use decode::{Codec, Party, Side, Timestamp};
 use policy::{Direction, Outcome, RecordingPlan};
-use store::{CallRow, DtmfFact, RecordingFacts, RecordingId, Source, Span, State, Tied, Track};
+use store::{CallRow, DtmfFact, RecordingFacts, RecordingId, Signalling, Source, Span, State, Tied, Track};
 
 use crate::quality;
 
@@ -21,7 +21,8 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         source: Source::Mirror,
         extension: plan.extension.clone(),
         extension_name: some(&plan.extension_name),
-        outside_number: (plan.direction != Direction::Internal).then(|| plan.other_party.clone()),
+        outside_number: matches!(plan.direction, Direction::Inbound | Direction::Outbound)
+            .then(|| plan.other_party.clone()),
         other_party: some(&plan.other_party),
         other_party_name: some(&plan.other_party_name),
         direction: plan.direction,
@@ -45,9 +46,11 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         ddi: plan.ddi.clone(),
         tags: Vec::new(),
         held: false,
-        sip_call_ids: vec![sip_call_id.to_owned()],
+        sip_call_ids: some(sip_call_id).into_iter().collect(),
         ties: Vec::new(),
         rule: plan.rule.clone(),
+        signalling: if sip_call_id.is_empty() { Signalling::None } else { Signalling::Sip },
+        foreign_packets: 0,
     }
 }
 
@@ -97,6 +100,7 @@ pub(crate) fn at_end(start: RecordingFacts, near: Side, end: &LegEnd, keyed: &[K
                 end_ms: offset_ms(to),
             })
             .collect(),
+        foreign_packets: end.foreign_packets,
         dtmf: keyed
             .iter()
             .map(|&(at, party, duration_ms)| DtmfFact { at_ms: offset_ms(at), party, duration_ms })
@@ -164,7 +168,7 @@ pub(crate) fn call_row(
     };
     CallRow {
         call: facts.call.to_string(),
-        sip_call_ids: vec![facts.sip_call_id.clone()],
+        sip_call_ids: some(&facts.sip_call_id).into_iter().collect(),
         from: shown(Side::Caller),
         to: shown(Side::Callee),
         started: facts.started,
@@ -188,7 +192,7 @@ pub(crate) fn interrupted_row(facts: &RecordingFacts) -> CallRow {
     let other = facts.other_party.clone().unwrap_or_default();
     let (from, to) = match facts.direction {
         Direction::Inbound => (other, facts.extension.clone()),
-        Direction::Outbound | Direction::Internal => (facts.extension.clone(), other),
+        Direction::Outbound | Direction::Internal | Direction::Unknown => (facts.extension.clone(), other),
     };
     CallRow {
         call: facts.call.clone(),

@@ -81,7 +81,7 @@ impl Filters {
     fn add(&mut self, field: &str, value: &str) -> Result<(), Failure> {
         // These fields have few values: a word that is none of them would match nothing, silently.
         let known: &[&str] = match field {
-            "direction" => &["inbound", "outbound", "internal"],
+            "direction" => &["inbound", "outbound", "internal", "unknown"],
             "state" => &["recording", "complete", "interrupted"],
             "source" => &["mirror", "record-a-call", "import"],
             _ => &[],

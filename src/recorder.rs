@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use decode::tracker::{Event, LegEnd, LegId, Tracker};
+use decode::tracker::{Devices, Event, LegEnd, LegId, Tracker};
 use decode::{Frame, Party, Side, Timestamp};
 use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules};
 use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
@@ -123,9 +123,16 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Into `archive`, by `rules`; legs are also tied by these header fields, when they are given.
-    pub(crate) fn new(archive: &'a Archive, rules: Rules, call_headers: Option<&[String]>) -> Self {
-        let tracker = Tracker::new();
+    /// Into `archive`, by `rules`; legs are also tied by these header fields, when they are given, and these devices are known
+    /// without signalling.
+    pub(crate) fn new(
+        archive: &'a Archive,
+        rules: Rules,
+        call_headers: Option<&[String]>,
+        devices: Devices,
+    ) -> Self {
+        let mut tracker = Tracker::new();
+        tracker.know_devices(devices);
         Recorder {
             archive,
             tracker: match call_headers {
@@ -261,6 +268,9 @@ impl Walk<'_> {
                         *self.report.outcomes.entry(outcome).or_default() += 1;
                     }
                 }
+            }
+            Event::ForeignRtp(rtp) => {
+                tracing::debug!(leg = %rtp.leg, packets = rtp.packets, taken = rtp.taken, "foreign stream");
             }
             Event::Oddity { at, flow, what } => {
                 *self.report.oddities.entry(what).or_default() += 1;

@@ -1,9 +1,12 @@
 //! Golden texts: each capture of `pcaps/` replayed, against the `expect.txt` beside it.
 //!
+//! A `config.toml` beside the capture, where there is one, is given to it.
+//!
 //! `UPDATE_EXPECT=1 cargo test --test replay` writes them anew; the difference is then read before it is committed.
 
 mod common;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,8 +33,13 @@ fn every_capture_replays_as_expected() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let mut wrong = Vec::new();
     for case in cases {
-        let output =
-            common::earwitness().arg("replay").args(captures(&case)).output().expect("the program runs");
+        let config = case.join("config.toml");
+        let mut words = vec![OsString::from("replay")];
+        words.extend(captures(&case).into_iter().map(Into::into));
+        if config.exists() {
+            words.extend(["-c".into(), config.into()]);
+        }
+        let output = common::earwitness().args(words).output().expect("the program runs");
         let name = case.file_name().expect("a name").to_string_lossy().into_owned();
         assert!(
             matches!(output.status.code(), Some(0 | 3)),

@@ -13,7 +13,7 @@ use crate::fragments::FragmentTable;
 use crate::hep;
 use crate::ip;
 use crate::link::{self, Step, ether_type};
-use crate::net::{Datagram, Flow, Frame, Transport};
+use crate::net::{Datagram, Ethernet, Flow, Frame, Transport};
 use crate::sip;
 use crate::tunnel;
 
@@ -105,6 +105,7 @@ struct Walk {
     layers: usize,
     tunnelled: bool,
     hep: bool,
+    ethernet: Option<Ethernet>,
 }
 
 impl Dissector {
@@ -176,7 +177,7 @@ impl Dissector {
         *count += 1;
         let Outcome::Datagram { flow, transport, payload, truncated } = outcome else { return None };
         self.counts.truncated += u64::from(truncated);
-        Some(Datagram { at: frame.at, flow, transport, payload, truncated })
+        Some(Datagram { at: frame.at, flow, transport, payload, truncated, ethernet: walk.ethernet })
     }
 }
 
@@ -186,7 +187,10 @@ impl Walk {
         while self.layers < LAYERS_MAX {
             self.layers += 1;
             step = match step {
-                Step::Ethernet(bytes) => link::ethernet(bytes),
+                Step::Ethernet(bytes) => {
+                    self.ethernet = link::addresses(bytes);
+                    link::ethernet(bytes)
+                }
                 Step::EtherType(kind, bytes) => self.ether_type(kind, bytes),
                 Step::Ppp(bytes) => link::ppp(bytes),
                 Step::Ip(bytes) => match ip::parse(bytes) {

@@ -7,6 +7,8 @@
 
 use crate::net::LINK_HEP;
 
+use crate::net::{Ethernet, Mac};
+
 /// What a layer contains, or why nothing more can be taken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
@@ -83,6 +85,13 @@ pub(crate) fn first(link: u16, data: &[u8]) -> Step<'_> {
         LINK_HEP => Step::Hep(data),
         _ => Step::UnknownLink,
     }
+}
+
+/// Receiver and sender of an Ethernet frame.
+#[inline]
+pub(crate) fn addresses(bytes: &[u8]) -> Option<Ethernet> {
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *bytes.first_chunk::<12>()?;
+    Some(Ethernet { src: Mac([s0, s1, s2, s3, s4, s5]), dst: Mac([d0, d1, d2, d3, d4, d5]) })
 }
 
 /// Destination, source, EtherType or 802.3 length.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
+use crate::ParseError;
 use crate::time::Timestamp;
 
 /// Link type of frames that are HEP packets as a socket received them ([`crate::hep`]). A number of ours: the registry of
@@ -123,6 +125,41 @@ impl Flow {
     }
 }
 
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+/// Six pairs of hexadecimal digits with colons between.
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// As written with colons, with hyphens, or with neither (`02005e000001`).
+impl FromStr for Mac {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let digits = text.replace([':', '-'], "");
+        let bytes = u64::from_str_radix(&digits, 16).ok();
+        let bytes = bytes.filter(|_| digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let bytes = bytes.ok_or(ParseError { offset: 0, expected: "an Ethernet address" })?;
+        let [_, _, octets @ ..] = bytes.to_be_bytes();
+        Ok(Mac(octets))
+    }
+}
+
+/// Sender and receiver of a frame on its last Ethernet hop: the device's own only where no router stands between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ethernet {
+    /// Sender.
+    pub src: Mac,
+    /// Receiver.
+    pub dst: Mac,
+}
+
 /// What a frame carried, once link, tunnel and IP layers are off and fragments are joined.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
@@ -136,6 +173,8 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
     /// The capture cut it (snap length); `payload` is the part that was captured.
     pub truncated: bool,
+    /// The innermost Ethernet header around it, when there was one.
+    pub ethernet: Option<Ethernet>,
 }
 
 /// The transport of a [`Datagram`].
@@ -154,4 +193,21 @@ pub enum Transport {
         /// RST flag.
         rst: bool,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ethernet_addresses_are_read_as_people_write_them() {
+        let mac = Mac([0x02, 0, 0x5e, 0x10, 0xff, 1]);
+        for text in ["02:00:5e:10:ff:01", "02-00-5E-10-FF-01", "02005e10ff01"] {
+            assert_eq!(text.parse(), Ok(mac), "{text}");
+        }
+        assert_eq!(mac.to_string(), "02:00:5e:10:ff:01");
+        for wrong in ["", "02:00:5e:10:ff", "02:00:5e:10:ff:01:02", "02:00:5e:10:ff:0g", "+2005e10ff01"] {
+            assert!(wrong.parse::<Mac>().is_err(), "{wrong}");
+        }
+    }
 }

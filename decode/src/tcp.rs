@@ -11,7 +11,7 @@
 //! # let end = |port| Endpoint::v4([192, 0, 2, 1], port);
 //! # let datagram = Datagram {
 //! #     at: Timestamp::from_millis(0), flow: Flow { src: end(1), dst: end(2) }, payload: b"one\ntwo\nth",
-//! #     transport: Transport::Tcp { sequence: 7, syn: false, fin: false, rst: false }, truncated: false,
+//! #     transport: Transport::Tcp { sequence: 7, syn: false, fin: false, rst: false }, truncated: false, ethernet: None,
 //! # };
 //! let mut reassembler = Reassembler::new();
 //! if let Some(mut stream) = reassembler.handle_segment(&datagram) {

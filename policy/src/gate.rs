@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use decode::tracker::{CallId, Ending, Event, LegEnd, LegFacts, LegId};
+use decode::tracker::{CallId, Ending, Event, LegEnd, LegFacts, LegId, UnannouncedRtp};
 use decode::{AudioFrame, Party, Side, Timestamp};
 
 use crate::outcome::{Direction, Outcome};
@@ -166,10 +166,9 @@ impl Gate {
             Event::Tied(facts) => self.recount(facts),
             Event::AudioStarted(facts) => self.start(facts),
             Event::LegEnded(end) => self.end(end),
-            Event::UnannouncedRtp(rtp) => self.actions.push_back(Action::Account {
-                outcome: Outcome::DeviceNotRecorded,
-                reason: format!("RTP without signalling, {} packets", rtp.packets),
-            }),
+            Event::UnannouncedRtp(rtp) => self
+                .actions
+                .push_back(Action::Account { outcome: Outcome::DeviceNotRecorded, reason: unannounced(rtp) }),
             _ => {}
         }
     }
@@ -308,6 +307,13 @@ impl Gate {
     }
 }
 
+/// Why RTP without signalling is not recorded, with what an administrator needs to list the device: its addresses stand in the
+/// line beside it.
+fn unannounced(rtp: &UnannouncedRtp) -> String {
+    let seen = rtp.ethernet.map_or_else(String::new, |e| format!(", Ethernet {} to {}", e.src, e.dst));
+    format!("RTP without signalling, no listed device, {} packets{seen}", rtp.packets)
+}
+
 fn party(speaker: Side, near: Side) -> Party {
     if speaker == near { Party::Near } else { Party::Far }
 }
@@ -344,7 +350,7 @@ fn outcome(facts: &LegFacts, verdict: Option<&Verdict>, discarded: bool) -> (Out
             (Outcome::Running, "the capture ended before an answer".into())
         }
         _ if facts.malformed => (Outcome::Malformed, "the signalling could not be followed".into()),
-        Ending::TimedOut => (Outcome::NotAnswered, "no answer was seen".into()),
+        Ending::TimedOut | Ending::MediaStopped => (Outcome::NotAnswered, "no answer was seen".into()),
         Ending::Bye { .. } => (Outcome::NotAnswered, "hung up before an answer".into()),
     }
 }
@@ -364,7 +370,8 @@ mod tests {
     }
 
     fn end(gate: &mut Gate, facts: LegFacts) -> Vec<Action> {
-        let end = LegEnd { facts, tracks: Vec::new(), holds: Vec::new(), absences: Vec::new() };
+        let end =
+            LegEnd { facts, tracks: Vec::new(), holds: Vec::new(), absences: Vec::new(), foreign_packets: 0 };
         gate.handle_event(&Event::LegEnded(Box::new(end)));
         std::iter::from_fn(|| gate.poll_action()).collect()
     }

@@ -15,6 +15,8 @@ pub enum Direction {
     Outbound,
     /// Between two extensions.
     Internal,
+    /// Cannot be told: a call without signalling.
+    Unknown,
 }
 
 /// How a call ended, for the balance sheet. Every call seen has exactly one.

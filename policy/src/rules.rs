@@ -64,7 +64,10 @@ impl Rules {
         let roles = self.site.roles(facts);
         let Some(devices) = &self.devices else { return roles };
         let is_listed = |side: Side| devices.matches(&self.site.number(facts, side));
-        if self.site.extensions.is_some() || roles.extensions.iter().any(|&side| is_listed(side)) {
+        if facts.is_stream_only()
+            || self.site.extensions.is_some()
+            || roles.extensions.iter().any(|&side| is_listed(side))
+        {
             return roles;
         }
         let device = |&side: &Side| is_listed(side) && !self.site.is_pbx(facts.party(side));

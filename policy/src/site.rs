@@ -38,6 +38,9 @@ impl Site {
     #[must_use]
     pub fn roles(&self, facts: &LegFacts) -> Roles {
         let sides = [Side::Caller, Side::Callee];
+        if facts.is_stream_only() {
+            return stream_roles(facts);
+        }
         let extensions: Vec<Side> = if self.extensions.is_some() {
             let listed: Vec<Side> = sides.into_iter().filter(|&side| self.is_listed(facts, side)).collect();
             // On a leg between the PBX and a device, the PBX speaks for the other extension: that one has a leg of its own.
@@ -135,6 +138,15 @@ fn is_registered(facts: &LegFacts, side: Side) -> bool {
     facts.party(side).registered || (side == Side::Callee && facts.request_registered)
 }
 
+/// A call without signalling: its extensions are the phones that are known by their addresses; of two, neither is outside. Who
+/// called cannot be told.
+fn stream_roles(facts: &LegFacts) -> Roles {
+    let known = |&side: &Side| facts.party(side).registered;
+    let extensions: Vec<Side> = [Side::Caller, Side::Callee].into_iter().filter(known).collect();
+    let direction = if extensions.len() == 2 { Direction::Internal } else { Direction::Unknown };
+    Roles { extensions, direction }
+}
+
 /// How much a number looks like an extension's: a short number more than a word, a long number not at all.
 fn likeness(number: &str) -> i32 {
     let is_number = number.bytes().all(|b| b.is_ascii_digit() || b"*#".contains(&b));
@@ -215,6 +227,24 @@ mod tests {
         facts.request_user = "2002".into();
         facts.request_registered = true;
         assert_eq!(Site::default().number(&facts, Side::Callee), "2002");
+    }
+
+    #[test]
+    fn without_signalling_the_listed_phones_are_the_extensions() {
+        let mut facts = facts("2000", "");
+        facts.sip_call_id.clear();
+        facts.parties[0].registered = true;
+        let listed = Site { extensions: Some("7000-7999".parse().expect("pattern")), pbx: Vec::new() };
+        for site in [Site::default(), listed] {
+            let roles = site.roles(&facts);
+            assert_eq!((roles.extensions, roles.direction), (vec![Side::Caller], Direction::Unknown));
+        }
+        facts.parties[1].registered = true;
+        let roles = Site::default().roles(&facts);
+        assert_eq!(
+            (roles.extensions, roles.direction),
+            (vec![Side::Caller, Side::Callee], Direction::Internal)
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::failure::{Done, Failure};
 pub(crate) fn run(command: ConfigCommand) -> Result<Done, Failure> {
     match command {
         ConfigCommand::Check { file } => {
-            ConfigFile::read(&file)?;
+            ConfigFile::read(&file)?.settings(None).map_err(|why| why.within(&file))?;
             print_line(&format!("{} is right", file.display()))?;
         }
         ConfigCommand::Show { file } => {

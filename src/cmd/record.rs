@@ -46,7 +46,8 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         )),
         Created::Existing => settle_recovery(&archive)?,
     }
-    let mut recorder = Recorder::new(&archive, settings.rules, settings.call_headers.as_deref());
+    let mut recorder =
+        Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices);
     let troubles = walk(&mut *source, &mut recorder, &stop);
     let counters = source.counters();
     if counters.refused > 0 {

@@ -6,10 +6,11 @@ use capture::{FrameSource, MergedFiles};
 use decode::sdp::{Direction, Kind, Media};
 use decode::tracker::{Ending, Event, LegEnd, LegFacts, TrackReport, Tracker};
 use decode::{Side, Timestamp};
-use policy::{Rules, Site};
+use policy::Site;
 
 use super::warn;
 use crate::cli;
+use crate::config;
 use crate::failure::{Done, Failure};
 use crate::tables::cell;
 
@@ -17,11 +18,13 @@ use crate::tables::cell;
 const JITTER_MS_MIN: f64 = 5.0;
 
 pub(crate) fn run(args: &cli::Replay) -> Result<Done, Failure> {
+    let settings = config::settings_of(args.config.as_deref(), None)?;
     let mut source = MergedFiles::open(&args.files).map_err(Failure::new)?;
     let mut tracker = Tracker::new();
+    tracker.know_devices(settings.devices);
     let out = BufWriter::new(std::io::stdout().lock());
     let mut text =
-        Text { out, start: None, site: Rules::default().site, last_oddity: String::new(), repeated: 0 };
+        Text { out, start: None, site: settings.rules.site, last_oddity: String::new(), repeated: 0 };
     let mut troubles = 0;
     loop {
         match source.next_frame() {
@@ -93,6 +96,14 @@ impl<W: Write> Text<W> {
             Event::LegStarted(facts) => {
                 let late = if facts.joined_late { " (already running)" } else { "" };
                 let [from, to] = [Side::Caller, Side::Callee].map(|side| party(facts, side));
+                if facts.is_stream_only() {
+                    let [near, far] = facts.parties.each_ref().map(|party| party.signalling);
+                    let what = format!(
+                        "leg {} without signalling: {from} at {near} and {to} at {far} call {}",
+                        facts.leg, facts.call
+                    );
+                    return self.line(facts.started, &what);
+                }
                 let what = format!(
                     "leg {} INVITE {from} -> {to} segment {} call {}{late}",
                     facts.leg, facts.segment, facts.call
@@ -145,8 +156,28 @@ impl<W: Write> Text<W> {
             Event::UnannouncedRtp(rtp) => self.line(
                 rtp.ended,
                 &format!(
-                    "unannounced RTP {} -> {}: {} packets of type {}",
-                    rtp.flow.src, rtp.flow.dst, rtp.packets, rtp.payload_type
+                    "unannounced RTP {} -> {}: {} packets of type {}{}",
+                    rtp.flow.src,
+                    rtp.flow.dst,
+                    rtp.packets,
+                    rtp.payload_type,
+                    rtp.ethernet.map_or_else(String::new, |e| format!(", Ethernet {} -> {}", e.src, e.dst))
+                ),
+            ),
+            Event::ForeignRtp(rtp) => self.line(
+                rtp.ended,
+                &format!(
+                    "foreign RTP {} -> {}: {} packets kept out of leg {} as no {}'s{}",
+                    rtp.flow.src,
+                    rtp.flow.dst,
+                    rtp.packets,
+                    rtp.leg,
+                    word(rtp.side),
+                    if rtp.taken == 0 {
+                        String::new()
+                    } else {
+                        format!(", {} taken before the {} spoke", rtp.taken, word(rtp.side))
+                    }
                 ),
             ),
             Event::Oddity { at, flow, what } => {
@@ -174,11 +205,15 @@ impl<W: Write> Text<W> {
             Ending::Rejected { status: 0, .. } => "refused".to_owned(),
             Ending::Rejected { status, reason } => format!("{status} {}", cell(reason)).trim_end().to_owned(),
             Ending::TimedOut => "timed out".to_owned(),
+            Ending::MediaStopped => "the media stopped".to_owned(),
             Ending::EndOfInput => "end of input".to_owned(),
         };
         let encrypted = if facts.encrypted { ", encrypted" } else { "" };
         let at = facts.ended.unwrap_or(facts.started);
         self.line(at, &format!("leg {} ended: {how}{encrypted}", facts.leg))?;
+        if end.foreign_packets > 0 {
+            writeln!(self.out, "            {} foreign packets kept out", end.foreign_packets)?;
+        }
         for track in &end.tracks {
             let formats: Vec<String> = track
                 .formats

@@ -9,7 +9,7 @@ use std::path::Path;
 use decode::playout::Timeline;
 use serde_json::{Value, json};
 use store::quality::Reported;
-use store::{Archive, RecordingFacts, RecordingId, Row, State, Track, Verdict};
+use store::{Archive, RecordingFacts, RecordingId, Row, Signalling, State, Track, Verdict};
 use web::words::{length, named, party as name, size, state};
 
 use super::{export, open_archive, print_json, print_line};
@@ -83,6 +83,7 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         ("ring/talk/hold", times.join(" / ")),
         ("state", state(facts.state).to_owned()),
         ("kept because", cell(&facts.rule)),
+        ("signalling", signalling(facts)),
         ("SIP Call-ID", facts.sip_call_ids.iter().map(|id| cell(id)).collect::<Vec<_>>().join(" ")),
         ("file", format!("{}, SHA-256 {}", size(row.bytes), row.sha256)),
     ] {
@@ -95,6 +96,10 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         print_line(&format!("{:<14} {} as {}", "tied", tie.why, cell(&tie.sip_call_id)))?;
     }
     print_tracks(facts)?;
+    if facts.foreign_packets > 0 {
+        let kept_out = "RTP packets from strangers to this call's ports; they are not in the recording";
+        print_line(&format!("{:<14} {} {kept_out}", "kept out", facts.foreign_packets))?;
+    }
     for hold in &facts.holds {
         print_line(&format!("{:<14} {} to {}", "hold", length(hold.start_ms), length(hold.end_ms)))?;
     }
@@ -103,6 +108,13 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         print_line(&format!("{:<14} {} keyed, at {}", "digits", facts.dtmf.len(), at.join(" ")))?;
     }
     Ok(())
+}
+
+fn signalling(facts: &RecordingFacts) -> String {
+    match facts.signalling {
+        Signalling::Sip => "SIP".to_owned(),
+        Signalling::None => "none: the phone is known by its address".to_owned(),
+    }
 }
 
 fn print_tracks(facts: &RecordingFacts) -> Result<(), Failure> {

@@ -133,6 +133,8 @@ fn facts(call: u64) -> RecordingFacts {
         sip_call_ids: vec![],
         ties: Vec::new(),
         rule: "all".into(),
+        signalling: store::Signalling::Sip,
+        foreign_packets: 0,
     }
 }
 

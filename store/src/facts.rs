@@ -35,6 +35,17 @@ pub enum Source {
     Import,
 }
 
+/// What told of the call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signalling {
+    /// SIP.
+    #[default]
+    Sip,
+    /// Nothing: the media of a phone that is known by its address.
+    None,
+}
+
 /// A stretch of the recording's timeline, in milliseconds from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
@@ -185,6 +196,12 @@ pub struct RecordingFacts {
     pub ties: Vec<Tied>,
     /// Which rule said that it is to be kept.
     pub rule: String,
+    /// What told of the call.
+    #[serde(default)]
+    pub signalling: Signalling,
+    /// RTP packets that somebody else sent to the call's ports; they are not in the recording.
+    #[serde(default)]
+    pub foreign_packets: u64,
 }
 
 /// One line of the balance sheet: a call that was seen, and what became of it.
@@ -192,7 +209,7 @@ pub struct RecordingFacts {
 pub struct CallRow {
     /// The logical call.
     pub call: String,
-    /// Its SIP Call-IDs; empty for RTP that nobody announced.
+    /// Its SIP Call-IDs; empty for calls without signalling and for RTP that nobody announced.
     pub sip_call_ids: Vec<String>,
     /// Calling party, as signalled.
     pub from: String,

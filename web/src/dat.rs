@@ -41,11 +41,13 @@ fn fields(facts: &RecordingFacts, file: &str) -> [(&'static str, String); 30] {
         Direction::Inbound => ((outside.clone(), trunk()), (extension.clone(), device())),
         Direction::Outbound => ((extension.clone(), device()), (outside.clone(), trunk())),
         Direction::Internal => ((nobody(), ("Extension", nobody())), (nobody(), ("Extension", nobody()))),
+        Direction::Unknown => ((nobody(), ("", nobody())), (nobody(), ("", nobody()))),
     };
     let (direction, cli) = match facts.direction {
         Direction::Inbound => ("Inbound", outside),
         Direction::Outbound => ("Outbound", extension),
         Direction::Internal => ("Internal", String::new()),
+        Direction::Unknown => ("", String::new()),
     };
     let ended = facts.state == State::Complete;
     [

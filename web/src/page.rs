@@ -73,6 +73,7 @@ fn write_row(
         Direction::Inbound => "in",
         Direction::Outbound => "out",
         Direction::Internal => "internal",
+        Direction::Unknown => "",
     };
     write!(html, "<tr><td class=\"n\">{}</td>", date_and_time(facts.started))?;
     write!(html, "<td class=\"n\">{}</td>", duration(facts.duration_ms))?;
@@ -204,6 +205,8 @@ pub(crate) mod tests {
             sip_call_ids: vec!["a84b4c76e66710@example.com".to_owned()],
             ties: Vec::new(),
             rule: "default".to_owned(),
+            signalling: store::Signalling::Sip,
+            foreign_packets: 0,
         }
     }
 

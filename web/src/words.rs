@@ -57,6 +57,7 @@ pub fn direction(direction: Direction) -> (&'static str, &'static str) {
         Direction::Inbound => ("←", "inbound"),
         Direction::Outbound => ("→", "outbound"),
         Direction::Internal => ("↔", "internal"),
+        Direction::Unknown => ("·", "unknown"),
     }
 }
 

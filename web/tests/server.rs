@@ -65,6 +65,8 @@ fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         sip_call_ids: vec![text.to_owned()],
         ties: Vec::new(),
         rule: text.to_owned(),
+        signalling: store::Signalling::Sip,
+        foreign_packets: 0,
     }
 }
 

@@ -10,6 +10,8 @@ use std::ops::RangeInclusive;
 pub const WINDOW: u64 = 512;
 /// A jump of more than this many sequence numbers is a restart, not loss (RFC 3550, A.1: MAX_DROPOUT).
 const RESTART: u64 = 3000;
+/// After a silence, a packet is late by no more than this.
+const LATE_AFTER_SILENCE: u16 = 16;
 const WORDS: usize = (WINDOW / 64) as usize;
 
 /// What a packet is to its stream.
@@ -93,6 +95,19 @@ impl Stream {
     #[must_use]
     pub fn missing_at_front(&self, extended: u64) -> Option<RangeInclusive<u64>> {
         (extended == self.first).then(|| self.first + 1..=self.former_first.saturating_sub(1))
+    }
+
+    /// After a silence, does this sequence number begin anew? Behind the highest by more than packets are ever late by, it is no
+    /// late packet: senders and relays number anew after a hold.
+    #[must_use]
+    pub fn is_restart(&self, sequence: u16) -> bool {
+        let behind = (self.highest as u16).wrapping_sub(sequence);
+        (LATE_AFTER_SILENCE + 1..RESTART as u16).contains(&behind)
+    }
+
+    /// The sender numbers anew from here: what came before stays counted.
+    pub fn begin_anew(&mut self, sequence: u16) {
+        self.restart(sequence);
     }
 
     /// Unique packets.

@@ -26,6 +26,7 @@ fn segment(flow: Flow, at_ms: i64, sequence: u32, flags: u8, payload: &[u8]) -> 
         },
         payload,
         truncated: false,
+        ethernet: None,
     }
 }
 

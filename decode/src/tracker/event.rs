@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::absence::Absence;
 use super::quality::Quality;
 use crate::media::{AudioFrame, Format, Side};
-use crate::net::{Endpoint, Flow};
+use crate::net::{Endpoint, Ethernet, Flow};
 use crate::rtp::dtmf::Digit;
 use crate::rtp::rtcp::SenderReport;
 use crate::sdp::Session;
@@ -90,9 +90,9 @@ pub struct Identity {
     pub host: String,
     /// Where its SIP messages come from and go to.
     pub signalling: Endpoint,
-    /// This user was seen to register successfully: it is a device of the site.
+    /// This user was seen to register successfully, or is listed with its address: it is a device of the site.
     pub registered: bool,
-    /// Devices register at this address, or it was seen to pass calls on: it is the PBX.
+    /// Devices register at this address, it was seen to pass calls on, or it is listed as the PBX's: it is the PBX.
     pub is_registrar: bool,
 }
 
@@ -182,6 +182,8 @@ pub enum Ending {
     },
     /// Nothing was heard of it for too long.
     TimedOut,
+    /// It had no signalling, and its media stopped or became another call's.
+    MediaStopped,
     /// The capture ended first.
     EndOfInput,
 }
@@ -197,7 +199,7 @@ pub struct LegFacts {
     pub segment: u32,
     /// Why it is part of that call; empty for a leg that began one.
     pub ties: Vec<Tie>,
-    /// Call-ID as text.
+    /// Call-ID as text; empty when the leg was made from its media alone.
     pub sip_call_id: String,
     /// Caller and callee; index with [`Side::index`].
     pub parties: [Identity; 2],
@@ -232,6 +234,13 @@ pub struct LegFacts {
 }
 
 impl LegFacts {
+    /// No signalling tells of this leg: it was made from the media of a phone that is known by its address. Then who called
+    /// whom is not known, and the caller's side is the phone's.
+    #[must_use]
+    pub fn is_stream_only(&self) -> bool {
+        self.sip_call_id.is_empty()
+    }
+
     /// The party on that side.
     #[must_use]
     pub fn party(&self, side: Side) -> &Identity {
@@ -299,6 +308,29 @@ pub struct LegEnd {
     pub holds: Vec<(Timestamp, Timestamp)>,
     /// Stretches without one party, holds left out, by their beginning.
     pub absences: Vec<Absence>,
+    /// RTP packets to its places that were not from its parties and were kept out.
+    pub foreign_packets: u64,
+}
+
+/// RTP to a call's places from somebody who is not its party.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignRtp {
+    /// The leg whose place it was sent to.
+    pub leg: LegId,
+    /// Whose voice it would have been.
+    pub side: Side,
+    /// From where to where.
+    pub flow: Flow,
+    /// First packet.
+    pub started: Timestamp,
+    /// Last packet.
+    pub ended: Timestamp,
+    /// Latest source seen on it.
+    pub ssrc: u32,
+    /// Packets that were kept out.
+    pub packets: u64,
+    /// Packets that were taken for the party's and kept, before the party itself was heard.
+    pub taken: u64,
 }
 
 /// RTP that no signalling announced.
@@ -316,6 +348,8 @@ pub struct UnannouncedRtp {
     pub payload_type: u8,
     /// Packets.
     pub packets: u64,
+    /// Ethernet addresses around the first packet.
+    pub ethernet: Option<Ethernet>,
 }
 
 /// What the tracker tells, in the order in which it happened.
@@ -395,6 +429,9 @@ pub enum Event<'a> {
     LegEnded(Box<LegEnd>),
     /// An RTP flow that nobody announced is over.
     UnannouncedRtp(Box<UnannouncedRtp>),
+    /// RTP from a stranger to a call's port is over, or its call is; its packets are in no call. Flows of a few packets are
+    /// counted at the leg's end only.
+    ForeignRtp(Box<ForeignRtp>),
     /// Traffic that broke a rule.
     Oddity {
         /// When.

@@ -48,6 +48,10 @@ pub(super) struct SideMedia {
     pub(super) description: Option<Digest>,
     /// Sources it has sent with: indices into the media table.
     pub(super) sources: Vec<u32>,
+    /// Flows that are kept out of it and watched.
+    pub(super) suspects: Vec<Flow>,
+    /// Packets that were kept out of it, of flows that are over or are not watched.
+    pub(super) foreign_packets: u64,
     /// Where its samples lie on the capture clock.
     pub(super) clock: MediaClock,
     /// When a packet of it came last.

@@ -5,13 +5,18 @@
 //! of a flow is judged; what was found is kept for the flow, so that every further packet costs one look-up. A new claim
 //! on a place lets its flows be judged again.
 
+mod foreign;
+mod held;
 mod loose;
 mod reports;
+mod streams;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::foreign::{Admission, Suspect};
 use self::loose::Loose;
 use self::reports::SourceReports;
+use self::streams::Streams;
 use super::absence::{self, Resumption};
 use super::event::LegId;
 use super::leg::{Leg, Legs};
@@ -19,7 +24,7 @@ use super::outbox::{FormatId, LegNews, Outbox, Queued};
 use super::quality::Reported;
 use crate::codec;
 use crate::media::{Codec, Format, Side};
-use crate::net::{Endpoint, Flow};
+use crate::net::{Endpoint, Ethernet, Flow};
 use crate::rtp::dtmf::Detector;
 use crate::rtp::loss::{Found, Watch};
 use crate::rtp::stream::{Arrival, Stream};
@@ -43,12 +48,12 @@ const PLACES_MAX: usize = 64;
 const SHARED_MS: i64 = 3_000;
 /// The older leg keeps its share of a stream that it was hearing until so long ago.
 const GOES_ON_MS: i64 = 1_000;
-/// A stream is live for this long after a packet: until then another sender to its place is foreign.
+/// A stream is live for this long after a packet.
 const LIVE_MS: i64 = 2_000;
-/// A foreign flow is judged again after this long.
-const FOREIGN_AGAIN_MS: i64 = 1_000;
 /// Sources per side; a side that changes its SSRC more often keeps the packets but not the statistics of each.
 const SOURCES_MAX: usize = 64;
+/// A source that was silent for this long, as on hold, may number its packets anew.
+const SILENCE_MS: i64 = 1_000;
 
 /// What a claimed place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +86,8 @@ enum Binding {
     Rtcp(LegId, Side),
     /// Video and other media of a call.
     Other,
-    /// To a call's place, but not from the party: kept out.
-    Foreign(Timestamp),
+    /// To a call's place, but not from the party, as far as is known: kept out.
+    Suspect,
     /// Nobody announced it.
     Loose,
 }
@@ -135,10 +140,14 @@ pub(super) struct Media {
     flows: FxHashMap<Flow, Binding>,
     sources: Vec<Option<Source>>,
     free: Vec<u32>,
+    suspects: FxHashMap<Flow, Box<Suspect>>,
     loose: FxHashMap<Flow, Box<Loose>>,
     loose_at: FxHashMap<Endpoint, Vec<Flow>>,
     /// Sources by SSRC, for RTCP that comes to a place of its own; the latest of those that share one.
     by_ssrc: FxHashMap<u32, u32>,
+    streams: Streams,
+    /// The Ethernet header around the datagram at hand.
+    pub(super) ethernet: Option<Ethernet>,
     dropped_at: Option<Timestamp>,
     /// The datagram in hand was cut by the capture.
     pub(super) is_cut: bool,
@@ -172,12 +181,8 @@ impl Media {
             Some(&Binding::Audio(sources)) => self.bound_audio(sources, flow, at, bytes, legs, out),
             Some(&Binding::Rtcp(leg, side)) => self.reports(leg, side, at, bytes, legs, out),
             Some(Binding::Other) => {}
-            Some(&Binding::Foreign(since)) => {
-                if at.nanos_since(since) > FOREIGN_AGAIN_MS * NS_PER_MS {
-                    self.judge(flow, at, bytes, legs, out);
-                }
-            }
-            Some(Binding::Loose) => self.loose_packet(flow, at, bytes),
+            Some(Binding::Suspect) => self.suspect_packet(flow, at, bytes, legs, out),
+            Some(Binding::Loose) => self.loose_packet(flow, at, bytes, legs, out),
             None => self.judge(flow, at, bytes, legs, out),
         }
     }
@@ -243,6 +248,11 @@ impl Media {
             }
             None => at,
         };
+        if at.nanos_since(source.last_at) > SILENCE_MS * NS_PER_MS
+            && source.receive.is_restart(packet.sequence)
+        {
+            source.receive.begin_anew(packet.sequence);
+        }
         let arrival = source.receive.push(packet.sequence);
         source.watch.count(&source.receive, packet.sequence, arrival, at);
         if arrival == Arrival::Duplicate {
@@ -309,7 +319,7 @@ impl Media {
         let candidates = self.candidates(flow, legs);
         let Some(best) = candidates.first().copied() else {
             if rtp::looks_like_rtp(bytes) {
-                self.loose_packet(flow, at, bytes);
+                self.loose_packet(flow, at, bytes, legs, out);
             } else if rtp::is_rtcp(bytes) {
                 self.reports_of_known_source(flow, at, bytes, legs, out);
             }
@@ -318,6 +328,9 @@ impl Media {
         let is_rtcp = rtp::is_rtcp(bytes);
         if best.owner.purpose == Use::Other {
             return self.bind(flow, Binding::Other);
+        }
+        if (is_rtcp || is_dtls(bytes)) && !self.is_trusted(&best, flow, at, legs) {
+            return;
         }
         if is_rtcp {
             if best.owner.purpose == Use::Rtcp {
@@ -333,24 +346,68 @@ impl Media {
             return;
         }
         let Ok(packet) = rtp::parse(bytes) else { return };
-        if self.is_foreign(&best, flow, at, packet.ssrc, legs) {
-            out.oddity(at, Some(flow), "RTP from a stranger to a call's port");
-            return self.bind(flow, Binding::Foreign(at));
+        if best.is_from_alone {
+            if self.may_be_another_stream(best.owner, packet.ssrc, legs) {
+                return self.loose_packet(flow, at, bytes, legs, out);
+            }
+            self.follow_phone(best.owner, flow, at, legs);
         }
-        self.rtp_packets += 1;
-        let mut sources = [None; BOUND_MAX];
-        // Which legs have this source already counts before any of them gets it.
+        match self.admission(&best, flow, at, &packet, legs) {
+            Admission::Party => {}
+            other => {
+                self.keep_out(&best, flow, at, (&packet, bytes), legs, out);
+                if other == Admission::Foreign {
+                    self.find_foreign(flow, at, legs, out);
+                }
+                return;
+            }
+        }
+        self.admit_held(&candidates, flow, legs, out);
+        let sharing = self.sharing(&candidates, packet.ssrc, at, legs);
+        self.admit(&sharing, flow, at, &packet, legs, out);
+    }
+
+    /// Of the candidates, those whose legs get the packet.
+    fn sharing(&self, candidates: &[Candidate], ssrc: u32, at: Timestamp, legs: &Legs) -> Vec<Candidate> {
+        let Some(best) = candidates.first() else { return Vec::new() };
         let shares = |c: &&Candidate| {
             let together = best.owner.at.nanos_since(c.owner.at) < SHARED_MS * NS_PER_MS;
-            c.rank == best.rank && (together || self.is_hearing(c, packet.ssrc, at, legs))
+            c.rank == best.rank && (together || self.is_hearing(c, ssrc, at, legs))
         };
-        let sharing: Vec<Candidate> = candidates.iter().filter(shares).copied().collect();
-        for (place, candidate) in sources.iter_mut().zip(&sharing) {
-            *place = self.source_for(candidate, flow, at, &packet, legs);
+        candidates.iter().filter(shares).copied().collect()
+    }
+
+    /// What was held of a sender goes where its candidates say.
+    fn admit_held(&mut self, candidates: &[Candidate], flow: Flow, legs: &mut Legs, out: &mut Outbox) {
+        let Some(best) = candidates.first().filter(|_| self.suspects.contains_key(&flow)) else { return };
+        let held = self.acquit(best, flow, legs, out);
+        for (at, bytes) in held.iter() {
+            let Ok(packet) = rtp::parse(bytes) else { continue };
+            let sharing = self.sharing(candidates, packet.ssrc, at, legs);
+            self.admit(&sharing, flow, at, &packet, legs, out);
+        }
+    }
+
+    /// The first packet of a flow, or of a source on it, that is a party's.
+    fn admit(
+        &mut self,
+        sharing: &[Candidate],
+        flow: Flow,
+        at: Timestamp,
+        packet: &Packet<'_>,
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        self.rtp_packets += 1;
+        // Which legs have this source already counts before any of them gets it.
+        let mut sources = [None; BOUND_MAX];
+        for (place, candidate) in sources.iter_mut().zip(sharing) {
+            self.demote_others(candidate, flow, at, packet, legs, out);
+            *place = self.source_for(candidate, flow, at, packet, legs);
         }
         self.bind(flow, Binding::Audio(sources));
         for index in sources.into_iter().flatten() {
-            self.audio_packet(index, flow, at, &packet, legs, out);
+            self.audio_packet(index, flow, at, packet, legs, out);
         }
     }
 
@@ -363,23 +420,27 @@ impl Media {
         let both =
             to.iter().filter(|owner| from.iter().any(|f| f.leg == owner.leg && f.side == owner.side.other()));
         let mut found: Vec<Candidate> =
-            both.map(|&owner| Candidate { owner, speaker: owner.side.other(), rank: 2 }).collect();
+            both.map(|&owner| Candidate::new(owner, owner.side.other(), 2)).collect();
         if found.is_empty() {
-            // A leg that goes on before one that is over, one that talks before one that rings, the newer before the older.
+            // A leg that goes on before one that is over, a place for audio before one beside it, a leg that talks before one that
+            // rings, the newer before the older.
             let standing = |o: &Owner| {
                 let leg = legs.leg(o.leg);
                 let running = leg.is_some_and(|leg| !leg.is_over());
                 (
                     running,
+                    o.purpose == Use::Audio,
                     running && leg.is_some_and(|leg| leg.facts.answered.is_some()),
                     o.at,
                     o.leg.serial(),
                 )
             };
             let newest = |list: &[Owner]| list.iter().copied().max_by_key(standing);
-            found.extend(newest(to).map(|owner| Candidate { owner, speaker: owner.side.other(), rank: 1 }));
+            found.extend(newest(to).map(|owner| Candidate::new(owner, owner.side.other(), 1)));
             if found.is_empty() {
-                found.extend(newest(from).map(|owner| Candidate { owner, speaker: owner.side, rank: 1 }));
+                let alone =
+                    |owner: Owner| Candidate { is_from_alone: true, ..Candidate::new(owner, owner.side, 1) };
+                found.extend(newest(from).map(alone));
             }
         }
         found.retain(|c| legs.leg(c.owner.leg).is_some());
@@ -392,26 +453,6 @@ impl Media {
         let Some(leg) = legs.leg(candidate.owner.leg) else { return false };
         let mut sources = leg.side(candidate.speaker).sources.iter().filter_map(|&index| self.source(index));
         sources.any(|s| s.ssrc == ssrc && at.nanos_since(s.last_at) < GOES_ON_MS * NS_PER_MS)
-    }
-
-    /// A flow is foreign when somebody else is speaking on that side already and nothing ties the newcomer to it.
-    fn is_foreign(&self, candidate: &Candidate, flow: Flow, at: Timestamp, ssrc: u32, legs: &Legs) -> bool {
-        let Some(leg) = legs.leg(candidate.owner.leg) else { return false };
-        let side = leg.side(candidate.speaker);
-        if candidate.rank == 2 {
-            return false;
-        }
-        let announced = side.claims.iter().any(|claim| claim.ip() == flow.src.ip());
-        let live = side
-            .sources
-            .iter()
-            .filter_map(|&index| self.source(index))
-            .filter(|source| {
-                !source.has_left && !reports::is_same_sender(leg, source.side, source.ssrc, ssrc)
-            })
-            .filter(|source| source.flow != flow && at.nanos_since(source.last_at) < LIVE_MS * NS_PER_MS);
-        let mut live = live.peekable();
-        live.peek().is_some() && !announced && !live.any(|source| source.ssrc == ssrc)
     }
 
     fn source_for(
@@ -488,6 +529,14 @@ struct Candidate {
     owner: Owner,
     speaker: Side,
     rank: u8,
+    /// Only the sender's place is claimed, not the receiver's.
+    is_from_alone: bool,
+}
+
+impl Candidate {
+    fn new(owner: Owner, speaker: Side, rank: u8) -> Self {
+        Candidate { owner, speaker, rank, is_from_alone: false }
+    }
 }
 
 /// DTLS records have content types 20 to 23, or 24 to 63 reserved (RFC 7983).
@@ -543,25 +592,32 @@ impl Media {
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
+        self.yield_to_sip(leg, session, at, legs, out);
+        let mut places = Vec::new();
         for media in &session.media {
             let purpose = if media.kind == sdp::Kind::Audio { Use::Audio } else { Use::Other };
             let Some(place) = media.receives_at else { continue };
             self.claim(place, Owner { leg, side, purpose, at }, legs);
+            places.push(place);
             let rtcp_place = media.rtcp_at.or_else(|| Some(place.with_port(place.port.checked_add(1)?)));
             if let Some(rtcp_place) = rtcp_place.filter(|&p| !media.rtcp_mux && p != place) {
                 let purpose = if purpose == Use::Audio { Use::Rtcp } else { Use::Other };
                 self.claim(rtcp_place, Owner { leg, side, purpose, at }, legs);
+                places.push(rtcp_place);
             }
         }
-        // Payload types may mean something else now.
+        // Payload types may mean something else now, and so may addresses.
         if let Some(leg) = legs.leg(leg) {
+            self.weigh_again(leg);
             for index in leg.sides.iter().flat_map(|side| &side.sources) {
                 if let Some(source) = self.sources.get_mut(*index as usize).and_then(Option::as_mut) {
                     forget_changed_formats(source, leg, &out.formats);
                 }
             }
         }
-        self.release_loose(session, at, legs, out);
+        for place in places {
+            self.release_loose(place, at, legs, out);
+        }
     }
 
     /// A fork hears the same caller: it claims the places that `side` of `from` has announced.
@@ -653,6 +709,10 @@ impl Media {
         for place in leg.sides.iter_mut().flat_map(|side| std::mem::take(&mut side.claims)) {
             self.give_up(place, id);
         }
+        let is_stream_only = leg.facts.is_stream_only();
+        if is_stream_only {
+            self.forget_stream(leg);
+        }
         let mut reports = [Vec::new(), Vec::new()];
         for (side, reports) in leg.sides.iter_mut().zip(&mut reports) {
             for index in side.sources.drain(..) {
@@ -661,7 +721,10 @@ impl Media {
                     if self.by_ssrc.get(&source.ssrc) == Some(&index) {
                         self.by_ssrc.remove(&source.ssrc);
                     }
-                    self.leave_tail(&source);
+                    // What comes after the end of a call without signalling is another one.
+                    if !is_stream_only {
+                        self.leave_tail(&source);
+                    }
                     reports.push(SourceReport::of(source));
                 }
             }

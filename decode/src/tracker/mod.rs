@@ -9,6 +9,7 @@
 
 mod absence;
 mod calls;
+mod devices;
 mod event;
 mod leg;
 mod media;
@@ -17,8 +18,10 @@ mod quality;
 mod signalling;
 
 pub use absence::{ABSENT_MS, Absence};
+pub use devices::{Address, DEVICES_MAX, Device, DeviceError, Devices, STREAM_IDLE_MS, Subnet};
 pub use event::{
-    CallId, Ending, Event, Identity, LegEnd, LegFacts, LegId, Tie, TieReason, TrackReport, UnannouncedRtp,
+    CallId, Ending, Event, ForeignRtp, Identity, LegEnd, LegFacts, LegId, Tie, TieReason, TrackReport,
+    UnannouncedRtp,
 };
 pub use leg::LEGS_MAX;
 pub use quality::{Quality, Reported};
@@ -129,6 +132,11 @@ impl Tracker {
     pub fn with_call_headers(mut self, names: &[String]) -> Self {
         self.core.signalling.set_call_headers(names);
         self
+    }
+
+    /// Phones that no signalling names are told by these addresses: their media alone makes calls.
+    pub fn know_devices(&mut self, devices: Devices) {
+        self.core.media.know_devices(devices);
     }
 
     /// Takes the next frame, in capture order.
@@ -272,7 +280,7 @@ impl Core {
     }
 
     fn handle_datagram(&mut self, datagram: &Datagram<'_>) {
-        let &Datagram { at, flow, payload, .. } = datagram;
+        let &Datagram { at, flow, payload, ethernet, .. } = datagram;
         match datagram.transport {
             Transport::Udp => {
                 // RTP begins with a byte from 128 on, SIP with a letter.
@@ -283,6 +291,7 @@ impl Core {
                     let Core { signalling, legs, calls, media, out, .. } = self;
                     signalling.handle(flow, at, payload, &mut Tables { legs, calls, media, out });
                 } else if payload.len() >= 2 {
+                    self.media.ethernet = ethernet;
                     self.media.handle(flow, at, payload, &mut self.legs, &mut self.out);
                     self.undo_leap();
                 }
@@ -309,6 +318,12 @@ impl Core {
                 over.push((leg.facts.leg, leg.facts.ending.clone()));
                 continue;
             }
+            if leg.facts.is_stream_only() && leg.close_at.is_none() {
+                if self.idle_clock - leg.last_heard > self.media.stream_idle_ns() {
+                    over.push((leg.facts.leg, Ending::MediaStopped));
+                }
+                continue;
+            }
             let idle_max_ms = match leg.facts.answered {
                 _ if leg.close_at.is_some() => continue,
                 None if leg.responded || leg.facts.first_audio.is_some() => INVITE_IDLE_MS,
@@ -326,6 +341,7 @@ impl Core {
         for (id, ending) in over {
             self.close(id, now, &ending);
         }
+        self.media.settle_suspects(now, &mut self.legs, &mut self.out);
         self.media.expire_loose(Some(now), &mut self.out);
         let Core { tcp, foreign_bytes, signalling, legs, calls, media, out, .. } = self;
         while let Some(stream) = tcp.poll_overdue(now) {
@@ -336,6 +352,7 @@ impl Core {
 
     /// Ends a leg: its places are free, its numbers are summed up, its last event is queued.
     fn close(&mut self, id: LegId, now: Timestamp, ending: &Ending) {
+        self.media.close_suspects(id, now, &mut self.legs, &mut self.out);
         let Some(leg) = self.legs.leg_mut(id) else { return };
         if leg.end.is_some() {
             return;
@@ -362,6 +379,7 @@ impl Core {
             tracks,
             holds: std::mem::take(&mut leg.holds),
             absences,
+            foreign_packets: leg.sides.iter().map(|side| side.foreign_packets).sum(),
         }));
         let call = leg.facts.call;
         self.calls.leave(call, id);
@@ -408,6 +426,7 @@ impl Core {
             Queued::Retrieve { leg, by, at } => Event::Retrieve { leg, by, at },
             Queued::SenderReport { leg, side, at, report } => Event::SenderReport { leg, side, at, report },
             Queued::UnannouncedRtp(report) => Event::UnannouncedRtp(report),
+            Queued::ForeignRtp(report) => Event::ForeignRtp(report),
             Queued::Oddity { at, flow, what } => Event::Oddity { at, flow, what },
         })
     }

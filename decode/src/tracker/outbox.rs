@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::event::{LegId, UnannouncedRtp};
+use super::event::{ForeignRtp, LegId, UnannouncedRtp};
 use crate::media::{Codec, Format, Side};
 use crate::net::Flow;
 use crate::rtp::Packet;
@@ -88,6 +88,7 @@ pub(super) enum Queued {
     SenderReport { leg: LegId, side: Side, at: Timestamp, report: SenderReport },
     LegEnded(LegId),
     UnannouncedRtp(Box<UnannouncedRtp>),
+    ForeignRtp(Box<ForeignRtp>),
     Oddity { at: Timestamp, flow: Option<Flow>, what: &'static str },
 }
 

@@ -7,6 +7,10 @@ use std::fmt::Write as _;
 use super::*;
 use crate::net::Endpoint;
 
+mod foreign;
+mod shapes;
+mod streams;
+
 const PHONE: [u8; 4] = [192, 0, 2, 20];
 const PBX: [u8; 4] = [192, 0, 2, 10];
 const STRANGER: [u8; 4] = [192, 0, 2, 66];
@@ -98,6 +102,9 @@ impl Wire {
                     self.ends.push(*end);
                 }
                 Event::UnannouncedRtp(rtp) => self.heard.push(format!("unannounced {}", rtp.packets)),
+                Event::ForeignRtp(rtp) => {
+                    self.heard.push(format!("foreign {}, taken {}", rtp.packets, rtp.taken));
+                }
                 Event::Oddity { what, .. } => self.heard.push(format!("odd: {what}")),
             }
         }

@@ -54,6 +54,8 @@ pub(crate) fn facts(n: u8) -> RecordingFacts {
         sip_call_ids: vec![format!("{n}@pbx")],
         ties: Vec::new(),
         rule: "all".into(),
+        signalling: store::Signalling::Sip,
+        foreign_packets: 0,
     }
 }
 

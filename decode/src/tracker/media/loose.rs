@@ -3,10 +3,11 @@
 //! The latest packets of each are kept for a moment, so that audio that overtakes its session description is not lost. What is
 //! left of a call that has ended is such a flow too, and nobody's news.
 
+use super::held::Held;
+use super::streams::STREAM_START_MS;
 use super::{Binding, LIVE_MS, Media, Source};
-use crate::net::Flow;
+use crate::net::{Endpoint, Flow};
 use crate::rtp::{self, Packet};
-use crate::sdp;
 use crate::time::{NS_PER_MS, Timestamp};
 use crate::tracker::event::UnannouncedRtp;
 use crate::tracker::leg::Legs;
@@ -29,8 +30,9 @@ pub(super) struct Loose {
     tail_of: Option<u32>,
     next_sequence: u16,
     in_order: u64,
-    pending: Vec<(Timestamp, usize)>,
-    bytes: Vec<u8>,
+    held: Held,
+    /// It was looked up among the known devices, and is none of theirs.
+    is_strange: bool,
 }
 
 impl Media {
@@ -47,15 +49,27 @@ impl Media {
             ssrc: source.ssrc,
             payload_type: 0,
             packets: 0,
+            ethernet: None,
         };
         self.watch(Loose { tail_of: Some(source.ssrc), ..Loose::new(report, source.latest.1) });
     }
 
-    pub(super) fn loose_packet(&mut self, flow: Flow, at: Timestamp, bytes: &[u8]) {
+    pub(super) fn loose_packet(
+        &mut self,
+        flow: Flow,
+        at: Timestamp,
+        bytes: &[u8],
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
         let Ok(packet) = rtp::parse(bytes) else { return };
         if let Some(loose) = self.loose.get_mut(&flow) {
             self.rtp_packets += 1;
-            return loose.push(at, &packet, bytes);
+            loose.push(at, &packet, bytes);
+            if self.streams.are_known() && loose.is_ripe(at, bytes.len()) {
+                self.look_up_loose(flow, at, legs, out);
+            }
+            return;
         }
         self.rtp_packets += 1;
         let report = UnannouncedRtp {
@@ -65,6 +79,7 @@ impl Media {
             ssrc: packet.ssrc,
             payload_type: packet.payload_type,
             packets: 0,
+            ethernet: self.ethernet,
         };
         let mut loose = Loose::new(report, packet.sequence);
         loose.push(at, &packet, bytes);
@@ -83,28 +98,44 @@ impl Media {
         self.bind(flow, Binding::Loose);
     }
 
-    /// Flows that waited for this announcement are judged again, with what was kept of them.
+    /// Does it belong to a phone that is known by its address? Then it is a call.
+    #[cold]
+    fn look_up_loose(&mut self, flow: Flow, at: Timestamp, legs: &mut Legs, out: &mut Outbox) {
+        let Some(loose) = self.loose.get_mut(&flow) else { return };
+        loose.is_strange = true;
+        let UnannouncedRtp { ethernet, started, payload_type, .. } = loose.report;
+        let started = loose.held.iter().next().map_or(started, |(first, _)| first.max(started));
+        if self.begin_stream(flow, ethernet, (started, at), payload_type, legs, out) {
+            for place in [flow.src, flow.dst] {
+                self.release_loose(place, at, legs, out);
+            }
+        }
+    }
+
+    /// The latest source of a watched flow.
+    pub(super) fn loose_ssrc(&self, flow: Flow) -> Option<u32> {
+        self.loose.get(&flow).map(|loose| loose.report.ssrc)
+    }
+
+    /// Flows that waited for this place to be claimed are judged again, with what was kept of them.
     pub(super) fn release_loose(
         &mut self,
-        session: &sdp::Session,
+        place: Endpoint,
         at: Timestamp,
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
-        for place in session.media.iter().filter_map(|media| media.receives_at) {
-            let flows = self.loose_at.get(&place).cloned().unwrap_or_default();
-            for flow in flows {
-                let Some(loose) = self.take_loose(flow) else { continue };
-                self.rtp_packets = self.rtp_packets.saturating_sub(loose.report.packets);
-                if at.nanos_since(loose.report.ended) > LIVE_MS * NS_PER_MS {
-                    self.report_loose(*loose, out);
-                    continue;
-                }
-                let mut start = 0;
-                for &(at, end) in &loose.pending {
-                    self.handle(flow, at, loose.bytes.get(start..end).unwrap_or_default(), legs, out);
-                    start = end;
-                }
+        let flows = self.loose_at.get(&place).cloned().unwrap_or_default();
+        for flow in flows {
+            let Some(loose) = self.take_loose(flow) else { continue };
+            self.rtp_packets = self.rtp_packets.saturating_sub(loose.report.packets);
+            if at.nanos_since(loose.report.ended) > LIVE_MS * NS_PER_MS {
+                self.report_loose(*loose, out);
+                continue;
+            }
+            self.ethernet = loose.report.ethernet;
+            for (at, bytes) in loose.held.iter() {
+                self.handle(flow, at, bytes, legs, out);
             }
         }
     }
@@ -158,7 +189,16 @@ impl Media {
 
 impl Loose {
     fn new(report: UnannouncedRtp, next_sequence: u16) -> Loose {
-        Loose { report, tail_of: None, next_sequence, in_order: 0, pending: Vec::new(), bytes: Vec::new() }
+        Loose { report, tail_of: None, next_sequence, in_order: 0, held: Held::default(), is_strange: false }
+    }
+
+    /// Is it RTP for certain, and old enough that an announcement would have come? At the latest when what is kept of it would
+    /// begin to be lost.
+    fn is_ripe(&self, at: Timestamp, len: usize) -> bool {
+        !self.is_strange
+            && self.in_order >= LOOSE_PACKETS_MIN
+            && (at.nanos_since(self.report.started) >= STREAM_START_MS * NS_PER_MS
+                || self.held.is_full_for(len, LOOSE_BYTES_MAX))
     }
 
     fn push(&mut self, at: Timestamp, packet: &Packet<'_>, bytes: &[u8]) {
@@ -172,14 +212,6 @@ impl Loose {
         }
         self.next_sequence = packet.sequence.wrapping_add(1);
         self.report.ssrc = packet.ssrc;
-        // Only the latest stretch is kept; it starts anew when it is full.
-        if self.bytes.len() + bytes.len() > LOOSE_BYTES_MAX {
-            self.bytes.clear();
-            self.pending.clear();
-        }
-        if bytes.len() <= LOOSE_BYTES_MAX {
-            self.bytes.extend_from_slice(bytes);
-            self.pending.push((at, self.bytes.len()));
-        }
+        self.held.push(at, bytes, LOOSE_BYTES_MAX);
     }
 }
