@@ -220,9 +220,11 @@ impl<W: Write> Text<W> {
                 .iter()
                 .map(|(f, packets)| format!("{}/{} x{packets}", f.codec, f.clock_rate))
                 .collect();
+            let relayed =
+                if track.relayed > 0 { format!(", relayed {}", track.relayed) } else { String::new() };
             writeln!(
                 self.out,
-                "            {} {}: {} packets, lost {}, out of order {}, copies {}, {} ms of audio",
+                "            {} {}: {} packets, lost {}, out of order {}, copies {}{relayed}, {} ms of audio",
                 word(track.side),
                 formats.join(" "),
                 track.packets,

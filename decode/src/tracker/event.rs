@@ -271,6 +271,8 @@ pub struct TrackReport {
     pub reordered: u64,
     /// Copies.
     pub duplicates: u64,
+    /// Packets in which a media relay said the same again at another hop, as a source of its own; left out.
+    pub relayed: u64,
     /// Largest interarrival jitter of its sources at their ends, in milliseconds.
     pub jitter_ms: f64,
     /// Clock skew against the capture clock, parts per million.

@@ -35,6 +35,12 @@ impl Digest {
     }
 }
 
+impl Default for Hops {
+    fn default() -> Self {
+        Hops(0)
+    }
+}
+
 /// What a side has said about its media, and what it has sent.
 #[derive(Default)]
 pub(super) struct SideMedia {
@@ -44,8 +50,9 @@ pub(super) struct SideMedia {
     pub(super) ptime_ms: Option<u32>,
     /// Places claimed for it, oldest first.
     pub(super) claims: Vec<Endpoint>,
-    /// Digest of the latest description, to know a repetition.
+    /// Digest of the latest description, to know a repetition, and the hops at which it was heard.
     pub(super) description: Option<Digest>,
+    pub(super) description_hops: Hops,
     /// Sources it has sent with: indices into the media table.
     pub(super) sources: Vec<u32>,
     /// Flows that are kept out of it and watched.
@@ -58,6 +65,8 @@ pub(super) struct SideMedia {
     pub(super) heard_at: Option<Timestamp>,
     /// Canonical names that its sources have given (RFC 3550, 6.5.1).
     pub(super) names: Vec<(u32, Digest)>,
+    /// Packets in which a relay has said again at another hop what was heard already.
+    pub(super) relayed_packets: u64,
     /// It holds the other side.
     pub(super) holding: bool,
     /// What it has offered lately: both sides may at once (RFC 3261, 14.1).
@@ -73,9 +82,43 @@ pub(super) struct PendingHold {
     pub(super) holding: bool,
 }
 
-/// Where an INVITE was passed on to, whom it asked for there, and when.
+/// At which hops of its leg something was heard: one bit for each of [`HOPS_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hops(u8);
+
+impl Hops {
+    /// It cannot be told.
+    pub(super) const ANY: Hops = Hops(u8::MAX);
+
+    fn only(index: usize) -> Hops {
+        Hops(1_u8.checked_shl(index as u32).unwrap_or(u8::MAX))
+    }
+
+    /// At these, or at those.
+    pub(super) fn with(self, other: Hops) -> Hops {
+        Hops(self.0 | other.0)
+    }
+
+    /// At hops that are among both.
+    pub(super) fn both(self, other: Hops) -> Hops {
+        Hops(self.0 & other.0)
+    }
+
+    /// Is there such a hop?
+    pub(super) fn meet(self, other: Hops) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Are the others all among these?
+    pub(super) fn hold(self, other: Hops) -> bool {
+        other.0 & !self.0 == 0
+    }
+}
+
+/// From where an INVITE was passed on to where, whom it asked for there, and when.
 #[derive(Clone)]
 pub(super) struct Hop {
+    pub(super) from: Endpoint,
     pub(super) to: Endpoint,
     pub(super) user: String,
     /// That user is registered.
@@ -203,6 +246,13 @@ impl Leg {
         }
     }
 
+    /// The hop that a message of this leg runs along, in either direction; any, when no INVITE was seen there.
+    pub(super) fn hops_of(&self, flow: Flow) -> Hops {
+        let ends = |hop: &Hop| [(hop.from.host(), hop.to.host()), (hop.to.host(), hop.from.host())];
+        let of_flow = (flow.src.host(), flow.dst.host());
+        self.hops.iter().position(|hop| ends(hop).contains(&of_flow)).map_or(Hops::ANY, Hops::only)
+    }
+
     /// A response came from this place: the hop that leads there is the callee's device.
     pub(super) fn settle_callee(&mut self, from: Endpoint) {
         if let Some(hop) = self.hops.iter().find(|hop| hop.to == from) {
@@ -220,6 +270,7 @@ impl Leg {
             formats: caller.formats.clone(),
             ptime_ms: caller.ptime_ms,
             description: caller.description,
+            description_hops: caller.description_hops,
             quiet: caller.quiet,
             ..SideMedia::default()
         };

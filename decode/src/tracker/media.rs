@@ -7,6 +7,7 @@
 
 mod foreign;
 mod held;
+mod hops;
 mod loose;
 mod reports;
 mod streams;
@@ -19,7 +20,7 @@ use self::reports::SourceReports;
 use self::streams::Streams;
 use super::absence::{self, Resumption};
 use super::event::LegId;
-use super::leg::{Leg, Legs};
+use super::leg::{Hops, Leg, Legs};
 use super::outbox::{FormatId, LegNews, Outbox, Queued};
 use super::quality::Reported;
 use crate::codec;
@@ -69,6 +70,7 @@ struct Owner {
     side: Side,
     purpose: Use,
     at: Timestamp,
+    hops: Hops,
 }
 
 #[derive(Default)]
@@ -88,6 +90,8 @@ enum Binding {
     Other,
     /// To a call's place, but not from the party, as far as is known: kept out.
     Suspect,
+    /// What this side of the leg says at another hop already; since when.
+    Relayed(LegId, Side, Timestamp),
     /// Nobody announced it.
     Loose,
 }
@@ -181,6 +185,15 @@ impl Media {
             Some(&Binding::Audio(sources)) => self.bound_audio(sources, flow, at, bytes, legs, out),
             Some(&Binding::Rtcp(leg, side)) => self.reports(leg, side, at, bytes, legs, out),
             Some(Binding::Other) => {}
+            Some(&Binding::Relayed(leg, side, since))
+                if at.nanos_since(since) < hops::AGAIN_MS * NS_PER_MS =>
+            {
+                self.rtp_packets += 1;
+                if let Some(leg) = legs.leg_mut(leg) {
+                    leg.side_mut(side).relayed_packets += 1;
+                }
+            }
+            Some(Binding::Relayed(..)) => self.judge(flow, at, bytes, legs, out),
             Some(Binding::Suspect) => self.suspect_packet(flow, at, bytes, legs, out),
             Some(Binding::Loose) => self.loose_packet(flow, at, bytes, legs, out),
             None => self.judge(flow, at, bytes, legs, out),
@@ -361,6 +374,9 @@ impl Media {
                 }
                 return;
             }
+        }
+        if self.is_relayed(&best, flow, at, packet.ssrc, legs) {
+            return self.keep_relayed(&best, flow, at, legs);
         }
         self.admit_held(&candidates, flow, legs, out);
         let sharing = self.sharing(&candidates, packet.ssrc, at, legs);
@@ -581,12 +597,11 @@ fn known_format(
 
 /// Claims: what session descriptions say.
 impl Media {
-    /// A side of a leg receives at the places of `session`. Places of earlier descriptions stay its own until another leg claims
-    /// them: packets on the way to them are still its audio, and an offer may be refused.
+    /// A side of a leg, heard at these hops, receives at the places of `session`. Places of earlier descriptions stay its own
+    /// until another leg claims them: packets on the way to them are still its audio, and an offer may be refused.
     pub(super) fn apply(
         &mut self,
-        leg: LegId,
-        side: Side,
+        (leg, side, hops): (LegId, Side, Hops),
         session: &sdp::Session,
         at: Timestamp,
         legs: &mut Legs,
@@ -597,12 +612,12 @@ impl Media {
         for media in &session.media {
             let purpose = if media.kind == sdp::Kind::Audio { Use::Audio } else { Use::Other };
             let Some(place) = media.receives_at else { continue };
-            self.claim(place, Owner { leg, side, purpose, at }, legs);
+            self.claim(place, Owner { leg, side, purpose, at, hops }, legs);
             places.push(place);
             let rtcp_place = media.rtcp_at.or_else(|| Some(place.with_port(place.port.checked_add(1)?)));
             if let Some(rtcp_place) = rtcp_place.filter(|&p| !media.rtcp_mux && p != place) {
                 let purpose = if purpose == Use::Audio { Use::Rtcp } else { Use::Other };
-                self.claim(rtcp_place, Owner { leg, side, purpose, at }, legs);
+                self.claim(rtcp_place, Owner { leg, side, purpose, at, hops }, legs);
                 places.push(rtcp_place);
             }
         }
@@ -666,6 +681,7 @@ impl Media {
         let mine = |o: &Owner| o.leg == owner.leg && o.side == owner.side;
         if let Some(known) = claim.owners.iter_mut().find(|o| mine(o) && o.purpose == owner.purpose) {
             known.at = owner.at;
+            known.hops = known.hops.with(owner.hops);
             return;
         }
         // A leg that is over keeps its places only until somebody else wants them.
@@ -679,6 +695,18 @@ impl Media {
             self.flows.remove(&flow);
         }
         let Some(leg) = legs.leg_mut(owner.leg) else { return };
+        // Flows between here and the other side's places were judged by one end alone.
+        for far in &leg.side(owner.side.other()).claims {
+            let Some(claim) = self.claims.get_mut(far) else { continue };
+            let is_between = |flow: &Flow| flow.src == place || flow.dst == place;
+            claim.flows.retain(|flow| {
+                let judged_again = is_between(flow);
+                if judged_again {
+                    self.flows.remove(flow);
+                }
+                !judged_again
+            });
+        }
         let claims = &mut leg.side_mut(owner.side).claims;
         if claims.contains(&place) {
             return;

@@ -501,6 +501,7 @@ fn track_reports(leg: &Leg, reports: &[Vec<SourceReport>; 2], out: &Outbox) -> V
                 lost_capture: sum(|s| s.found.lost_capture),
                 reordered: sum(|s| s.reordered),
                 duplicates: sum(|s| s.duplicates),
+                relayed: leg.side(side).relayed_packets,
                 jitter_ms: sources.iter().map(|s| s.timing.jitter_ms()).fold(0.0, f64::max),
                 skew_ppm: clock.skew_ppm(),
                 audio_ms: clock.audio_ms(),

@@ -229,6 +229,7 @@ impl Signalling {
     fn hop(&self, heard: &Heard<'_, '_>, uri: &[u8]) -> Hop {
         let user = shown_user(uri);
         Hop {
+            from: heard.flow.src,
             to: heard.flow.dst,
             is_registrar: self.registrars.contains(&heard.flow.dst.ip()),
             registered: self.registered.contains(&user),
@@ -802,7 +803,13 @@ fn describe(heard: &Heard<'_, '_>, id: LegId, side: Side, tables: &mut Tables<'_
         leg.invite_offers |= heard.message.method() == Some(b"INVITE") && leg.is_set_up_by(heard.cseq);
     }
     let description = Digest::of(body);
+    let hops = leg.hops_of(heard.flow);
     if leg.side(side).description == Some(description) {
+        let known = &mut leg.side_mut(side).description_hops;
+        if !known.hold(hops) {
+            *known = known.with(hops);
+            tables.media.heard_at(id, side, &sdp::parse(body), hops);
+        }
         return;
     }
     let session = sdp::parse(body);
@@ -810,10 +817,11 @@ fn describe(heard: &Heard<'_, '_>, id: LegId, side: Side, tables: &mut Tables<'_
         return;
     }
     apply_description(leg, side, &session, description, is_offer);
+    leg.side_mut(side).description_hops = hops;
     if is_offer && leg.facts.answered.is_some() && is_request {
         offer_hold(leg, side, &session, heard.cseq);
     }
-    tables.media.apply(id, side, &session, heard.at, tables.legs, tables.out);
+    tables.media.apply((id, side, hops), &session, heard.at, tables.legs, tables.out);
     if let Some(with) = tables.media.announced_by_another(id, side, &session, tables.legs) {
         tables.calls.join(id, with, TieReason::Media, tables.legs, tables.out);
     }

@@ -709,6 +709,60 @@ fn a_caller_who_gives_up_ends_every_device_that_rings() {
     assert!(wire.ends.iter().all(|end| end.facts.ending == Ending::Cancelled));
 }
 
+/// A call through a proxy with a media relay beside it: each party is told of the relay's place instead of the other's.
+fn through_a_relay(wire: &mut Wire) -> [([u8; 4], u16); 4] {
+    let [proxy, callee, relay] = [10, 31, 40].map(|host| ([192, 0, 2, host], 5060));
+    let (outer, inner) = ((relay.0, 30_000), (relay.0, 30_010));
+    wire.udp(A, proxy, &message(INVITE, "1", "1 INVITE", "a", "", &sdp(PHONE, 4000, "")));
+    wire.udp(proxy, callee, &message(INVITE, "1", "1 INVITE", "a", "", &sdp(inner.0, inner.1, "")));
+    wire.udp(callee, proxy, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "b", &sdp(callee.0, 4002, "")));
+    wire.udp(proxy, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "b", &sdp(outer.0, outer.1, "")));
+    [(PHONE, 4000), outer, inner, (callee.0, 4002)]
+}
+
+#[test]
+fn a_relay_with_sources_of_its_own_is_heard_once() {
+    let mut wire = Wire::new();
+    let [phone, outer, inner, callee] = through_a_relay(&mut wire);
+    for k in 0..50 {
+        wire.rtp(phone, outer, 7, k..k + 1);
+        wire.rtp(inner, callee, 77, k..k + 1);
+        wire.rtp(callee, inner, 8, k..k + 1);
+        wire.rtp(outer, phone, 88, k..k + 1);
+    }
+    wire.finish();
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(1, Side::Callee)), (50, 50));
+    assert!(wire.audio.iter().all(|&(.., ssrc, _)| ssrc < 10), "the phones' own sources");
+    assert_eq!(wire.ends[0].tracks.iter().map(|track| track.relayed).collect::<Vec<_>>(), [50, 50]);
+    assert_eq!(wire.told("odd"), 0);
+}
+
+#[test]
+fn a_relay_that_is_heard_alone_is_heard() {
+    // The capture sees the phone's hop for the first packets only.
+    let mut wire = Wire::new();
+    let [phone, outer, inner, callee] = through_a_relay(&mut wire);
+    wire.rtp(phone, outer, 7, 0..10);
+    wire.rtp(inner, callee, 77, 0..300);
+    wire.finish();
+    assert!(wire.packets_of(1, Side::Caller) >= 10 + 300 - 160, "{}", wire.packets_of(1, Side::Caller));
+}
+
+#[test]
+fn both_legs_hear_phones_whose_first_packet_comes_between_the_two_answers() {
+    let mut wire = Wire::new();
+    wire.udp(A, B, &message(INVITE, "1", "1 INVITE", "a", "", &sdp(PHONE, 4000, "")));
+    wire.udp(B, C, &message(INVITE, "2", "1 INVITE", "c", "", &sdp(PHONE, 4000, "")));
+    wire.rtp((C.0, 4002), (PHONE, 4000), 8, 0..1);
+    wire.udp(C, B, &message("SIP/2.0 200 OK", "2", "1 INVITE", "c", "d", &sdp(C.0, 4002, "")));
+    wire.rtp((C.0, 4002), (PHONE, 4000), 8, 1..3);
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "b", &sdp(C.0, 4002, "")));
+    wire.rtp((C.0, 4002), (PHONE, 4000), 8, 3..20);
+    wire.finish();
+    assert!(wire.packets_of(1, Side::Callee) >= 17, "{}", wire.packets_of(1, Side::Callee));
+    assert_eq!(wire.packets_of(2, Side::Callee), 20);
+}
+
 const C: ([u8; 4], u16) = ([192, 0, 2, 21], 5060);
 
 /// A message with another From and To than `message` writes, and more header fields.

@@ -127,14 +127,22 @@ impl Media {
     ) {
         let flows = self.loose_at.get(&place).cloned().unwrap_or_default();
         for flow in flows {
-            let Some(loose) = self.take_loose(flow) else { continue };
-            self.rtp_packets = self.rtp_packets.saturating_sub(loose.report.packets);
+            let Some(mut loose) = self.take_loose(flow) else { continue };
             if at.nanos_since(loose.report.ended) > LIVE_MS * NS_PER_MS {
                 self.report_loose(*loose, out);
                 continue;
             }
             self.ethernet = loose.report.ethernet;
-            for (at, bytes) in loose.held.iter() {
+            let held = std::mem::take(&mut loose.held);
+            // What is not held any more was nobody's: a call that ran before the capture began. It is told of as such.
+            let handed_on = (held.len() as u64).min(loose.report.packets);
+            loose.report.packets -= handed_on;
+            self.rtp_packets = self.rtp_packets.saturating_sub(handed_on);
+            if loose.report.packets > 0 {
+                loose.report.ended = held.iter().next().map_or(at, |(at, _)| at);
+                self.report_loose(*loose, out);
+            }
+            for (at, bytes) in held.iter() {
                 self.handle(flow, at, bytes, legs, out);
             }
         }

@@ -15,7 +15,7 @@ use crate::sdp;
 use crate::time::{NS_PER_MS, Timestamp};
 use crate::tracker::devices::{Devices, Found};
 use crate::tracker::event::{CallId, Ending, Identity, LegFacts, LegId};
-use crate::tracker::leg::{Digest, Leg, Legs};
+use crate::tracker::leg::{Digest, Hops, Leg, Legs};
 use crate::tracker::outbox::{LegNews, Outbox, Queued};
 
 /// A stream must last this long before it makes a leg: what SIP announces late is SIP's.
@@ -167,7 +167,7 @@ impl Media {
     /// there and not another call.
     fn claim_pair(&mut self, leg: LegId, [caller, callee]: [Endpoint; 2], at: Timestamp, legs: &mut Legs) {
         for (side, place) in [(Side::Caller, caller), (Side::Callee, callee)] {
-            self.claim(place, Owner { leg, side, purpose: Use::Audio, at }, legs);
+            self.claim(place, Owner { leg, side, purpose: Use::Audio, at, hops: Hops::ANY }, legs);
         }
     }
 
@@ -254,7 +254,11 @@ impl Media {
         let other = owner.side.other();
         let is_new = |leg: &Leg| leg.facts.is_stream_only() && !leg.side(other).claims.contains(&flow.dst);
         if legs.leg(owner.leg).is_some_and(is_new) {
-            self.claim(flow.dst, Owner { leg: owner.leg, side: other, purpose: Use::Audio, at }, legs);
+            self.claim(
+                flow.dst,
+                Owner { leg: owner.leg, side: other, purpose: Use::Audio, at, hops: Hops::ANY },
+                legs,
+            );
             if let Some(leg) = legs.leg(owner.leg) {
                 self.weigh_again(leg);
             }
