@@ -80,7 +80,18 @@ pub struct Reassembler {
     gapped: VecDeque<Flow>,
     /// Bytes kept in all of them.
     bytes: usize,
+    /// Connections begun, each direction by itself.
+    begun: u64,
     counts: Counts,
+}
+
+/// What a stream's reader notes of it; forgotten with the direction, and when another connection begins on its ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages read.
+    pub messages: u64,
+    /// Bytes that were none of the reader's since the last message.
+    pub foreign: usize,
 }
 
 /// One direction that has something for its reader.
@@ -102,6 +113,9 @@ enum State {
 
 #[derive(Debug)]
 struct Direction {
+    /// Which of the reassembler's connections it is.
+    number: u64,
+    tally: Tally,
     state: State,
     /// The bytes before the unread ones are known, or there are none.
     in_sync: bool,
@@ -164,7 +178,8 @@ impl Reassembler {
 
         if direction.starts_anew(initial, sequence, datagram.payload.len(), idle_ms) {
             self.counts.restarts += 1;
-            direction.restart(initial, sequence);
+            self.begun += 1;
+            direction.restart(self.begun, initial, sequence);
         }
         if direction.state == State::Ignored {
             self.counts.ignored += 1;
@@ -228,7 +243,10 @@ impl Reassembler {
         if self.directions.len() >= DIRECTIONS_MAX {
             self.evict_until(|reassembler| reassembler.directions.len() < DIRECTIONS_MAX);
         }
+        self.begun += 1;
         let direction = Direction {
+            number: self.begun,
+            tally: Tally::default(),
             state: State::Open,
             in_sync: initial.is_some(),
             initial,
@@ -291,7 +309,8 @@ impl Direction {
         }
     }
 
-    fn restart(&mut self, initial: Option<u32>, sequence: u32) {
+    fn restart(&mut self, number: u64, initial: Option<u32>, sequence: u32) {
+        (self.number, self.tally) = (number, Tally::default());
         self.state = State::Open;
         self.in_sync = initial.is_some();
         self.initial = initial;
@@ -446,6 +465,18 @@ impl Stream<'_> {
     #[must_use]
     pub fn flow(&self) -> Flow {
         self.flow
+    }
+
+    /// A number that this direction has as long as it is the same connection as far as can be told; another connection on
+    /// the same ports has another, and so has one that was forgotten and is seen again.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.direction.number
+    }
+
+    /// The reader's own notes.
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.direction.tally
     }
 
     /// The bytes in order that were not consumed yet, oldest first.

@@ -434,6 +434,15 @@ pub enum Event<'a> {
     /// RTP from a stranger to a call's port is over, or its call is; its packets are in no call. Flows of a few packets are
     /// counted at the leg's end only.
     ForeignRtp(Box<ForeignRtp>),
+    /// A TLS connection that may carry SIP cannot be read from here on. Told once for a connection.
+    TlsUndecryptable {
+        /// When that was clear.
+        at: Timestamp,
+        /// From the client to the server, as far as it is known who is who.
+        flow: Flow,
+        /// Why, in a few words.
+        why: &'static str,
+    },
     /// Traffic that broke a rule.
     Oddity {
         /// When.

@@ -27,12 +27,11 @@ pub use leg::LEGS_MAX;
 pub use quality::{Quality, Reported};
 pub use signalling::{CALL_HEADERS_MAX, HALF_OPEN_MAX, LINGER_MS};
 
-use rustc_hash::FxHashMap;
-
 use crate::dissect::Dissector;
 use crate::media::{AudioFrame, Side};
-use crate::net::{Datagram, Flow, Frame, Transport};
+use crate::net::{Datagram, Frame, Transport};
 use crate::sip;
+use crate::stream::{Found, Streams};
 use crate::tcp;
 use crate::time::{NS_PER_MS, Timestamp};
 use calls::Calls;
@@ -55,8 +54,6 @@ const MEDIA_IDLE_MS: i64 = 120_000;
 const HOLD_IDLE_MS: i64 = 4 * 3_600_000;
 /// A session that is refreshed (RFC 4028) and was not is over so long after its refresh was due: retransmissions and a BYE.
 const REFRESH_GRACE_MS: i64 = 40_000;
-/// A TCP direction that began with so many bytes of something else is not looked at any more.
-const FOREIGN_BYTES_MAX: usize = 4096;
 /// A time stamp further behind the latest one than this is counted as odd.
 const BACKWARDS_MS: i64 = 100;
 /// So many such frames in a row, with none in time between them, tell that the clock was set back.
@@ -82,6 +79,8 @@ pub struct Counts {
     pub unannounced_rtp: u64,
     /// Oddities told.
     pub oddities: u64,
+    /// TLS connections that may have carried SIP and could not be read.
+    pub tls_undecryptable: u64,
 }
 
 /// Frames to call events. See the module's text.
@@ -95,8 +94,7 @@ pub struct Tracker {
 #[derive(Default)]
 struct Core {
     tcp: tcp::Reassembler,
-    /// Bytes of TCP directions that carried no SIP so far.
-    foreign_bytes: FxHashMap<Flow, usize>,
+    streams: Streams,
     signalling: Signalling,
     legs: Legs,
     calls: Calls,
@@ -158,6 +156,14 @@ impl Tracker {
         self.core.media.note_drops(at);
     }
 
+    /// Takes lines of a TLS key log (whole ones, any number of times), as `SSLKEYLOGFILE` has them: SIP inside the connections
+    /// that they name becomes readable, also where it came a moment before. Gives how many secrets were new.
+    pub fn add_tls_secrets(&mut self, lines: &[u8]) -> usize {
+        let Core { streams, signalling, legs, calls, media, out, .. } = &mut self.core;
+        let tables = &mut Tables { legs, calls, media, out };
+        streams.add_secrets(lines, &mut |found| take(found, signalling, tables))
+    }
+
     /// The tracker's time: the latest that it was given, and going on from there where capture time ran backwards. Events
     /// are on this clock.
     #[must_use]
@@ -168,6 +174,9 @@ impl Tracker {
     /// Ends every call and flow that still runs: the input is over.
     pub fn finish(&mut self) {
         let Some(now) = self.core.now else { return };
+        let Core { streams, signalling, legs, calls, media, out, .. } = &mut self.core;
+        let tables = &mut Tables { legs, calls, media, out };
+        streams.finish(now, &mut |found| take(found, signalling, tables));
         for id in self.core.legs.ids() {
             self.core.close(id, now, &Ending::EndOfInput);
         }
@@ -190,6 +199,7 @@ impl Tracker {
             rtp_packets: core.media.rtp_packets,
             unannounced_rtp: core.media.unannounced,
             oddities: core.out.oddities,
+            tls_undecryptable: core.streams.counts().tls_undecryptable,
         }
     }
 
@@ -300,12 +310,12 @@ impl Core {
         }
     }
 
-    /// One TCP segment: in order through the reassembler, cut into messages.
+    /// One TCP segment: in order through the reassembler, then read as what its connection carries.
     fn handle_segment(&mut self, segment: &Datagram<'_>) {
-        let Core { tcp, foreign_bytes, signalling, legs, calls, media, out, .. } = self;
+        let Core { tcp, streams, signalling, legs, calls, media, out, .. } = self;
+        let tables = &mut Tables { legs, calls, media, out };
         if let Some(stream) = tcp.handle_segment(segment) {
-            let tables = &mut Tables { legs, calls, media, out };
-            read_stream(stream, segment.at, foreign_bytes, signalling, tables);
+            streams.handle(stream, segment.at, &mut |found| take(found, signalling, tables));
         }
     }
 
@@ -343,11 +353,12 @@ impl Core {
         }
         self.media.settle_suspects(now, &mut self.legs, &mut self.out);
         self.media.expire_loose(Some(now), &mut self.out);
-        let Core { tcp, foreign_bytes, signalling, legs, calls, media, out, .. } = self;
+        let Core { tcp, streams, signalling, legs, calls, media, out, .. } = self;
+        let tables = &mut Tables { legs, calls, media, out };
         while let Some(stream) = tcp.poll_overdue(now) {
-            let tables = &mut Tables { legs, calls, media, out };
-            read_stream(stream, now, foreign_bytes, signalling, tables);
+            streams.handle(stream, now, &mut |found| take(found, signalling, tables));
         }
+        streams.handle_timeout(now, &mut |found| take(found, signalling, tables));
     }
 
     /// Ends a leg: its places are free, its numbers are summed up, its last event is queued.
@@ -427,6 +438,7 @@ impl Core {
             Queued::SenderReport { leg, side, at, report } => Event::SenderReport { leg, side, at, report },
             Queued::UnannouncedRtp(report) => Event::UnannouncedRtp(report),
             Queued::ForeignRtp(report) => Event::ForeignRtp(report),
+            Queued::TlsUndecryptable { at, flow, why } => Event::TlsUndecryptable { at, flow, why },
             Queued::Oddity { at, flow, what } => Event::Oddity { at, flow, what },
         })
     }
@@ -437,37 +449,15 @@ fn is_near(at: Timestamp, before: Timestamp) -> bool {
     (-BACKWARDS_MS * NS_PER_MS..LEAP_MS * NS_PER_MS).contains(&at.nanos_since(before))
 }
 
-/// Reads the whole messages out of a TCP stream's unread bytes.
-fn read_stream(
-    mut stream: tcp::Stream<'_>,
-    at: Timestamp,
-    foreign_bytes: &mut FxHashMap<Flow, usize>,
-    signalling: &mut Signalling,
-    tables: &mut Tables<'_>,
-) {
-    let flow = stream.flow();
-    loop {
-        match sip::next_message(stream.bytes(), stream.ended()) {
-            sip::Framed::Message(range) => {
-                foreign_bytes.remove(&flow);
-                stream.mark_in_sync();
-                signalling.handle(flow, at, stream.bytes().get(range.clone()).unwrap_or_default(), tables);
-                stream.consume(range.end);
-            }
-            sip::Framed::Wait { skip } => {
-                stream.consume(skip);
-                if stream.ended() {
-                    foreign_bytes.remove(&flow);
-                } else if skip > 0 {
-                    let foreign = foreign_bytes.entry(flow).or_default();
-                    *foreign = foreign.saturating_add(skip);
-                    if *foreign > FOREIGN_BYTES_MAX {
-                        foreign_bytes.remove(&flow);
-                        stream.ignore();
-                    }
-                }
-                return;
-            }
+/// Takes what a TCP connection carried.
+fn take(found: Found<'_>, signalling: &mut Signalling, tables: &mut Tables<'_>) {
+    match found {
+        Found::Message { at, flow, bytes } => {
+            signalling.handle(flow, at, bytes, tables);
+        }
+        Found::Oddity { at, flow, what } => tables.out.oddity(at, Some(flow), what),
+        Found::Undecryptable { at, flow, why } => {
+            tables.out.push(Queued::TlsUndecryptable { at, flow, why });
         }
     }
 }

@@ -89,6 +89,7 @@ pub(super) enum Queued {
     LegEnded(LegId),
     UnannouncedRtp(Box<UnannouncedRtp>),
     ForeignRtp(Box<ForeignRtp>),
+    TlsUndecryptable { at: Timestamp, flow: Flow, why: &'static str },
     Oddity { at: Timestamp, flow: Option<Flow>, what: &'static str },
 }
 

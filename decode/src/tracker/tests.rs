@@ -106,6 +106,7 @@ impl Wire {
                     self.heard.push(format!("foreign {}, taken {}", rtp.packets, rtp.taken));
                 }
                 Event::Oddity { what, .. } => self.heard.push(format!("odd: {what}")),
+                Event::TlsUndecryptable { why, .. } => self.heard.push(format!("TLS: {why}")),
             }
         }
     }
