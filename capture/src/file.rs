@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use decode::{Frame, Timestamp};
 use pcap_parser::{
-    Block, EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapHeader, parse_block_be,
-    parse_block_le, parse_enhancedpacketblock_be, parse_enhancedpacketblock_le, parse_pcap_frame,
-    parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header, traits::PcapNGPacketBlock,
+    Block, DecryptionSecretsBlock, EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapHeader,
+    SecretsType, parse_block_be, parse_block_le, parse_enhancedpacketblock_be, parse_enhancedpacketblock_le,
+    parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header,
+    traits::PcapNGPacketBlock,
 };
 
 use crate::input::{BUFFER_BYTES, Input};
@@ -21,6 +22,9 @@ use crate::{Counters, Error, FrameSource, LooksLike};
 pub const FRAME_BYTES_MAX: u32 = 256 * 1024;
 /// Interfaces of one pcapng section; the packets of any further ones are left out.
 pub const INTERFACES_MAX: usize = 4096;
+
+/// Bytes of TLS secrets that one file may give between two frames; more are left out.
+pub const TLS_SECRETS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// One capture file.
 pub struct PcapFile {
@@ -68,6 +72,8 @@ struct Classic {
 struct Section {
     big_endian: bool,
     interfaces: Vec<Interface>,
+    /// Key log lines of the Decryption Secrets Blocks, not taken yet.
+    tls_secrets: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
@@ -234,6 +240,15 @@ impl FrameSource for PcapFile {
     fn counters(&self) -> Counters {
         self.counters
     }
+
+    fn take_tls_secrets(&mut self) -> Option<Vec<u8>> {
+        match &mut self.format {
+            Format::Next(section) if !section.tls_secrets.is_empty() => {
+                Some(std::mem::take(&mut section.tls_secrets))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for PcapFile {
@@ -319,7 +334,8 @@ impl Section {
             if !big && u32_at(input.window(), 8, false) != BYTE_ORDER_MAGIC {
                 return Ok(Found::Broken);
             }
-            *self = Section { big_endian: big, interfaces: Vec::new() };
+            let tls_secrets = std::mem::take(&mut self.tls_secrets);
+            *self = Section { big_endian: big, interfaces: Vec::new(), tls_secrets };
         }
         let length = u32_at(input.window(), 4, self.big_endian);
         if length < 12 {
@@ -382,10 +398,24 @@ impl Section {
                 let length = simple.packet_data().len().min(limit);
                 Ok(Some(Current::in_block(last, interface, simple.origlen, 12, length, record)))
             }
+            Block::DecryptionSecrets(secrets) => {
+                self.keep_secrets(secrets);
+                Ok(None)
+            }
             Block::Unknown(unknown) if is_old_packet(unknown.block_type, self.big_endian) => {
                 self.old_packet(unknown.data, record)
             }
             _ => Ok(None),
+        }
+    }
+
+    /// Each block is a whole key log; its last line may lack its end.
+    fn keep_secrets(&mut self, secrets: &DecryptionSecretsBlock<'_>) {
+        let Some(lines) = secrets.data.get(..secrets.secrets_len as usize) else { return };
+        let is_room = self.tls_secrets.len().saturating_add(lines.len()) < TLS_SECRETS_BYTES_MAX;
+        if secrets.secrets_type == SecretsType::TlsKeyLog && is_room {
+            self.tls_secrets.extend_from_slice(lines);
+            self.tls_secrets.push(b'\n');
         }
     }
 

@@ -126,6 +126,10 @@ impl<S: FrameSource> FrameSource for Filtered<S> {
         }
     }
 
+    fn take_tls_secrets(&mut self) -> Option<Vec<u8>> {
+        self.source.take_tls_secrets()
+    }
+
     fn advance_within(&mut self, patience: std::time::Duration) -> Result<Advance, Error> {
         loop {
             match self.source.advance_within(patience)? {

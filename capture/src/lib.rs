@@ -21,7 +21,7 @@ mod ring;
 mod samples;
 
 pub use error::{Error, LooksLike};
-pub use file::{FRAME_BYTES_MAX, INTERFACES_MAX, PcapFile};
+pub use file::{FRAME_BYTES_MAX, INTERFACES_MAX, PcapFile, TLS_SECRETS_BYTES_MAX};
 pub use filter::{Filter, Filtered};
 pub use hep::{HEP_CONNECTIONS_MAX, HepListener, HepOptions};
 pub use interfaces::{Interface, interfaces};
@@ -47,6 +47,11 @@ pub trait FrameSource {
 
     /// What was read and what was missed so far.
     fn counters(&self) -> Counters;
+
+    /// TLS secrets that stood in the file before the current frame, as lines of a key log: each is given once.
+    fn take_tls_secrets(&mut self) -> Option<Vec<u8>> {
+        None
+    }
 
     /// As [`FrameSource::advance`], but a live source waits no longer than `patience`, so that its user can see to what is
     /// due by the clock. A file never waits.
@@ -80,6 +85,10 @@ impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
 
     fn counters(&self) -> Counters {
         (**self).counters()
+    }
+
+    fn take_tls_secrets(&mut self) -> Option<Vec<u8>> {
+        (**self).take_tls_secrets()
     }
 
     fn advance_within(&mut self, patience: Duration) -> Result<Advance, Error> {

@@ -22,6 +22,8 @@ pub struct MergedFiles {
     closed: Counters,
     /// Files broken before their first frame, to be told with the first frames.
     broken: Vec<Error>,
+    /// Of files that are closed.
+    tls_secrets: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl MergedFiles {
             rival: None,
             closed: Counters::default(),
             broken: Vec::new(),
+            tls_secrets: Vec::new(),
         };
         for path in paths {
             let path = path.as_ref().to_owned();
@@ -67,6 +70,7 @@ impl MergedFiles {
                 Some(at) => State::Open(Box::new(file), at),
                 None => {
                     merged.closed += file.counters();
+                    merged.tls_secrets.extend(file.take_tls_secrets().unwrap_or_default());
                     State::Done
                 }
             };
@@ -107,6 +111,7 @@ impl MergedFiles {
             return Ok(());
         }
         self.closed += file.counters();
+        self.tls_secrets.extend(file.take_tls_secrets().unwrap_or_default());
         entry.state = State::Done;
         advanced.map(|_| ())
     }
@@ -180,6 +185,16 @@ impl FrameSource for MergedFiles {
             }
         }
         sum
+    }
+
+    fn take_tls_secrets(&mut self) -> Option<Vec<u8>> {
+        if !self.tls_secrets.is_empty() {
+            return Some(std::mem::take(&mut self.tls_secrets));
+        }
+        match &mut self.files.get_mut(self.current?)?.state {
+            State::Open(file, _) => file.take_tls_secrets(),
+            _ => None,
+        }
     }
 }
 

@@ -100,6 +100,30 @@ fn simple_and_old_packets_are_read_and_other_blocks_passed_over() {
 }
 
 #[test]
+fn tls_secrets_come_out_before_the_frames_behind_them_and_once() {
+    for order in [LITTLE, BIG] {
+        let secrets = |kind: u32, lines: &[u8]| {
+            let content = [&order.u32(kind)[..], &order.u32(lines.len() as u32), lines].concat();
+            order.block(0x0a, &content)
+        };
+        let mut bytes = [order.section(), order.interface(1, 0, &[])].concat();
+        bytes.extend(secrets(0x544c_534b, b"CLIENT_RANDOM 1"));
+        // Of WireGuard, and a length that lies.
+        bytes.extend(secrets(0x5747_4b4c, b"other"));
+        bytes.extend(order.block(0x0a, &[order.u32(0x544c_534b), order.u32(9999)].concat()));
+        bytes.extend(order.enhanced(0, 1, 3, b"abc"));
+        bytes.extend(secrets(0x544c_534b, b"CLIENT_RANDOM 2\n"));
+        let mut file = open_bytes(&bytes).expect("a capture");
+        assert!(file.advance().expect("whole blocks"));
+        assert_eq!(file.take_tls_secrets().as_deref(), Some(&b"CLIENT_RANDOM 1\n"[..]));
+        assert_eq!(file.take_tls_secrets(), None);
+        assert!(!file.advance().expect("whole blocks"));
+        assert_eq!(file.take_tls_secrets().as_deref(), Some(&b"CLIENT_RANDOM 2\n\n"[..]));
+        assert_eq!((file.counters().frames, file.counters().bad_blocks), (1, 1));
+    }
+}
+
+#[test]
 fn a_new_section_has_its_own_order_and_interfaces() {
     let mut bytes = LITTLE.section();
     bytes.extend(LITTLE.interface(1, 0, &[]));
