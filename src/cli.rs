@@ -88,6 +88,8 @@ pub(crate) struct Record {
     #[arg(long, value_name = "ADDR", requires = "hep")]
     pub(crate) hep_from: Vec<IpAddr>,
     #[command(flatten)]
+    pub(crate) tls: TlsKeys,
+    #[command(flatten)]
     pub(crate) archive: ArchiveDir,
     #[command(flatten)]
     pub(crate) json: Json,
@@ -96,8 +98,19 @@ pub(crate) struct Record {
     pub(crate) filter: Vec<String>,
 }
 
+/// Where TLS secrets are.
+#[derive(Debug, Args)]
+pub(crate) struct TlsKeys {
+    /// TLS key log, as programs write it where SSLKEYLOGFILE names a file: SIP inside TLS is read with it. A live capture
+    /// reads on as the file grows. Secrets inside pcapng files are used without it
+    #[arg(long = "tls-keylog", value_name = "FILE")]
+    pub(crate) key_logs: Vec<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) tls: TlsKeys,
     /// Capture files to read; `-` is the standard input
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,

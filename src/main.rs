@@ -7,6 +7,7 @@ mod config;
 mod facts;
 mod failure;
 mod filters;
+mod keylog;
 mod quality;
 mod recorder;
 mod tables;

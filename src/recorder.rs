@@ -165,6 +165,13 @@ impl<'a> Recorder<'a> {
         self.seal_stale();
     }
 
+    /// Takes lines of a TLS key log.
+    pub(crate) fn add_tls_secrets(&mut self, lines: &[u8]) {
+        let added = self.tracker.add_tls_secrets(lines);
+        tracing::debug!(added, "TLS secrets read");
+        self.drain();
+    }
+
     /// The capture has lost frames since the last call of this.
     pub(crate) fn note_drops(&mut self, frames: u64) {
         self.tracker.note_drops(self.now);
@@ -187,6 +194,7 @@ impl<'a> Recorder<'a> {
             packets_dropped_kernel: capture.dropped_kernel + capture.dropped_interface,
             packets_dropped_ring: capture.dropped_ring,
             oddities: counts.oddities,
+            tls_undecryptable: counts.tls_undecryptable,
         };
         if let Some(started) = self.started {
             let run = RunRow { started, ended: self.now, counters: self.report.counters };
@@ -275,6 +283,9 @@ impl Walk<'_> {
             Event::Oddity { at, flow, what } => {
                 *self.report.oddities.entry(what).or_default() += 1;
                 tracing::debug!(%at, ?flow, what, "oddity");
+            }
+            Event::TlsUndecryptable { at, flow, why } => {
+                tracing::debug!(%at, ?flow, why, "a TLS connection that may carry SIP is not read");
             }
             Event::LegStarted(_)
             | Event::Tied(_)

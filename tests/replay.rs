@@ -33,11 +33,14 @@ fn every_capture_replays_as_expected() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let mut wrong = Vec::new();
     for case in cases {
-        let config = case.join("config.toml");
+        let (config, keys) = (case.join("config.toml"), case.join("keys.txt"));
         let mut words = vec![OsString::from("replay")];
         words.extend(captures(&case).into_iter().map(Into::into));
         if config.exists() {
             words.extend(["-c".into(), config.into()]);
+        }
+        if keys.is_file() {
+            words.extend(["--tls-keylog".into(), keys.into()]);
         }
         let output = common::earwitness().args(words).output().expect("the program runs");
         let name = case.file_name().expect("a name").to_string_lossy().into_owned();

@@ -18,6 +18,7 @@ use crate::cli;
 use crate::clock;
 use crate::config;
 use crate::failure::{Done, Failure};
+use crate::keylog::KeyLogs;
 use crate::recorder::{Recorder, Report};
 use crate::tables;
 
@@ -30,12 +31,15 @@ const RING_BYTES: usize = 64 * 1024 * 1024;
 const DROPS_CHECK_FRAMES: u64 = 4096;
 /// The same in capture time.
 const DROPS_CHECK_MS: i64 = 200;
+/// How often a busy source lets the key logs be looked at: a look costs as much as a few frames.
+const KEYS_CHECK_FRAMES: u64 = 256;
 /// Recordings listed at the end; more are told as a number.
 const LISTED_MAX: usize = 40;
 
 pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     let settings = config::resolve(&args.archive)?;
     let mut source = open_source(args, &settings.hep)?;
+    let mut keys = KeyLogs::open(&args.tls.key_logs)?;
     let stop = stop_flag()?;
     let (archive, created) = Archive::open_or_create(&settings.archive)?;
     match created {
@@ -48,7 +52,10 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     }
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices);
-    let troubles = walk(&mut *source, &mut recorder, &stop);
+    // Of capture files all is written; behind a live source a key log still grows.
+    let is_live = !args.interface.is_empty() || !args.hep.is_empty();
+    keys.read_on(!is_live, |lines| recorder.add_tls_secrets(lines)).map_err(Failure::new)?;
+    let troubles = walk(&mut *source, &mut recorder, &mut keys, &stop);
     let counters = source.counters();
     if counters.refused > 0 {
         warn(&format!(
@@ -136,18 +143,30 @@ fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 /// Frames until the end or a signal. Gives what could not be read.
-fn walk(source: &mut dyn FrameSource, recorder: &mut Recorder<'_>, stop: &AtomicBool) -> Vec<String> {
+fn walk(
+    source: &mut dyn FrameSource,
+    recorder: &mut Recorder<'_>,
+    keys: &mut KeyLogs,
+    stop: &AtomicBool,
+) -> Vec<String> {
     let mut troubles = Vec::new();
     let mut dropped = 0;
     let mut frames: u64 = 0;
     let mut next_check = Timestamp::MIN;
     while !stop.load(Ordering::Relaxed) {
-        match source.advance_within(PATIENCE) {
+        let advanced = source.advance_within(PATIENCE);
+        if let Some(lines) = source.take_tls_secrets() {
+            recorder.add_tls_secrets(&lines);
+        }
+        match advanced {
             Ok(Advance::Frame) => {
                 let Some(frame) = source.frame() else { continue };
                 let at = frame.at;
                 recorder.handle_frame(&frame);
                 frames += 1;
+                if frames.is_multiple_of(KEYS_CHECK_FRAMES) {
+                    read_keys(keys, recorder, &mut troubles);
+                }
                 if at >= next_check || frames.is_multiple_of(DROPS_CHECK_FRAMES) {
                     next_check = at.plus_millis(DROPS_CHECK_MS);
                     charge_drops(source, recorder, &mut dropped);
@@ -155,6 +174,7 @@ fn walk(source: &mut dyn FrameSource, recorder: &mut Recorder<'_>, stop: &Atomic
             }
             Ok(Advance::Idle) => {
                 charge_drops(source, recorder, &mut dropped);
+                read_keys(keys, recorder, &mut troubles);
                 recorder.handle_timeout(clock::now());
             }
             Ok(Advance::End) => break,
@@ -162,6 +182,13 @@ fn walk(source: &mut dyn FrameSource, recorder: &mut Recorder<'_>, stop: &Atomic
         }
     }
     troubles
+}
+
+/// What a key log has new. One that fails is told, and not asked again.
+fn read_keys(keys: &mut KeyLogs, recorder: &mut Recorder<'_>, troubles: &mut Vec<String>) {
+    if let Err(failure) = keys.read_on(false, |lines| recorder.add_tls_secrets(lines)) {
+        troubles.push(failure);
+    }
 }
 
 /// Frames that the kernel, the adapter or the ring dropped since the last look are charged to the calls that run now.

@@ -12,6 +12,7 @@ use super::warn;
 use crate::cli;
 use crate::config;
 use crate::failure::{Done, Failure};
+use crate::keylog::KeyLogs;
 use crate::tables::cell;
 
 /// Less jitter than this is not worth a line, in milliseconds.
@@ -22,17 +23,25 @@ pub(crate) fn run(args: &cli::Replay) -> Result<Done, Failure> {
     let mut source = MergedFiles::open(&args.files).map_err(Failure::new)?;
     let mut tracker = Tracker::new();
     tracker.know_devices(settings.devices);
+    KeyLogs::open(&args.tls.key_logs)?
+        .read_on(true, |lines| _ = tracker.add_tls_secrets(lines))
+        .map_err(Failure::new)?;
     let out = BufWriter::new(std::io::stdout().lock());
     let mut text =
         Text { out, start: None, site: settings.rules.site, last_oddity: String::new(), repeated: 0 };
     let mut troubles = 0;
     loop {
-        match source.next_frame() {
-            Ok(Some(frame)) => {
+        let advanced = source.advance();
+        if let Some(lines) = source.take_tls_secrets() {
+            tracker.add_tls_secrets(&lines);
+        }
+        match advanced {
+            Ok(true) => {
+                let Some(frame) = source.frame() else { continue };
                 text.start.get_or_insert(frame.at);
                 tracker.handle_frame(&frame);
             }
-            Ok(None) => break,
+            Ok(false) => break,
             Err(error) => {
                 warn(&error.to_string());
                 troubles += 1;
@@ -180,6 +189,9 @@ impl<W: Write> Text<W> {
                     }
                 ),
             ),
+            Event::TlsUndecryptable { at, flow, why } => {
+                self.line(*at, &format!("TLS {} -> {}: {why}", flow.src, flow.dst))
+            }
             Event::Oddity { at, flow, what } => {
                 let place = flow.map_or_else(String::new, |flow| format!(" {} -> {}", flow.src, flow.dst));
                 self.oddity(*at, format!("oddity: {what}{place}"))

@@ -249,6 +249,9 @@ pub struct Counters {
     pub packets_dropped_ring: u64,
     /// Traffic that broke a rule.
     pub oddities: u64,
+    /// TLS connections that may have carried SIP and could not be read.
+    #[serde(default)]
+    pub tls_undecryptable: u64,
 }
 
 impl Counters {
@@ -261,5 +264,6 @@ impl Counters {
         self.packets_dropped_kernel += other.packets_dropped_kernel;
         self.packets_dropped_ring += other.packets_dropped_ring;
         self.oddities += other.oddities;
+        self.tls_undecryptable += other.tls_undecryptable;
     }
 }

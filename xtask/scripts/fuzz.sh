@@ -22,6 +22,9 @@ for target in $(cargo +nightly fuzz list); do
             # Calls through every encapsulation.
             cargo xtask fuzz-seeds "$target" "$corpus"
             ;;
+        stream)
+            cp decode/src/stream/tls/vectors/*.txt "$corpus"
+            ;;
     esac
     echo "== $target, $seconds s"
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 -print_final_stats=1
