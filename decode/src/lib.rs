@@ -17,6 +17,7 @@ pub mod quality;
 pub mod rtp;
 pub mod sdp;
 pub mod sip;
+pub mod srtp;
 pub mod stream;
 pub mod tcp;
 pub mod time;

@@ -10,11 +10,14 @@ use memchr::memchr;
 use crate::media::{Codec, Format};
 use crate::net::Endpoint;
 use crate::sip::text;
+use crate::srtp::sdes::{self, Crypto};
 
 /// Most media descriptions that are looked at in one session description.
 pub const MEDIA_MAX: usize = 32;
 /// Most formats of one media description that are looked at.
 pub const FORMATS_MAX: usize = 64;
+/// Most `a=crypto` lines of one media description that are looked at.
+pub const CRYPTO_LINES_MAX: usize = 16;
 
 /// Bytes of format parameters that are kept.
 const FMTP_BYTES_MAX: usize = 512;
@@ -53,8 +56,14 @@ pub struct Media {
     pub rtcp_at: Option<Endpoint>,
     /// RTP and RTCP share a port (RFC 5761).
     pub rtcp_mux: bool,
-    /// SRTP is asked for: a SAVP profile, `a=crypto` (RFC 4568) or a DTLS fingerprint (RFC 5763).
+    /// SRTP is asked for: a SAVP profile, `a=crypto` (RFC 4568), a DTLS fingerprint (RFC 5763) or MIKEY (RFC 4567).
     pub encrypted: bool,
+    /// The profile allows nothing but SRTP; without it, an offer of keys may be answered without (RFC 8643).
+    pub secure_profile: bool,
+    /// Keys that the sender of the description protects with what it sends (RFC 4568, 6).
+    pub crypto: Vec<Crypto>,
+    /// Other ways to agree on keys that it names.
+    pub keying: Keying,
     /// Which way.
     pub direction: Direction,
     /// The address is 0.0.0.0 or ::, the old way to say hold (RFC 3264, 8.4).
@@ -63,6 +72,36 @@ pub struct Media {
     pub ptime_ms: Option<u32>,
     /// Formats in order of preference.
     pub formats: Vec<Format>,
+}
+
+/// Ways to agree on keys that leave none in the description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keying {
+    /// `a=fingerprint`: DTLS-SRTP (RFC 5763).
+    pub dtls: bool,
+    /// `a=key-mgmt:mikey` (RFC 4567).
+    pub mikey: bool,
+    /// `a=zrtp-hash` (RFC 6189, 8).
+    pub zrtp: bool,
+}
+
+impl Keying {
+    /// Takes over what the name and value of an attribute say.
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"fingerprint" => self.dtls = true,
+            b"key-mgmt" => {
+                self.mikey |= value.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"mikey"))
+            }
+            b"zrtp-hash" => self.zrtp = true,
+            _ => {}
+        }
+    }
+
+    /// What either says.
+    pub(crate) fn or(self, other: Keying) -> Keying {
+        Keying { dtls: self.dtls | other.dtls, mikey: self.mikey | other.mikey, zrtp: self.zrtp | other.zrtp }
+    }
 }
 
 /// A session description.
@@ -86,7 +125,7 @@ impl Session {
 struct Defaults {
     address: Option<IpAddr>,
     direction: Direction,
-    encrypted: bool,
+    keying: Keying,
 }
 
 /// Reads a description. Never fails: what cannot be read is left out.
@@ -134,7 +173,10 @@ struct Section {
     kind: Kind,
     port: u16,
     address: Option<IpAddr>,
-    encrypted: bool,
+    secure_profile: bool,
+    crypto: Vec<Crypto>,
+    has_crypto: bool,
+    keying: Keying,
     direction: Option<Direction>,
     ptime_ms: Option<u32>,
     rtcp_mux: bool,
@@ -154,14 +196,17 @@ impl Section {
         // A port that does not fit a port is treated as none: the section is kept, without a place to listen.
         let port = number::<u16>(port).unwrap_or(0);
         let protocol = words.next().unwrap_or_default();
-        let encrypted = memchr::memmem::find(protocol, b"SAVP").is_some();
+        let secure_profile = memchr::memmem::find(protocol, b"SAVP").is_some();
         let kind = if media.eq_ignore_ascii_case(b"audio") { Kind::Audio } else { Kind::Other };
         let payload_types = words.filter_map(number::<u8>).filter(|&pt| pt < 128).take(FORMATS_MAX).collect();
         Some(Section {
             kind,
             port,
             address: None,
-            encrypted,
+            secure_profile,
+            crypto: Vec::new(),
+            has_crypto: false,
+            keying: Keying::default(),
             direction: None,
             ptime_ms: None,
             rtcp_mux: false,
@@ -190,8 +235,16 @@ impl Section {
                     self.rtcp = Some((port, words.next().and_then(connection)));
                 }
             }
-            b"crypto" | b"fingerprint" => self.encrypted = true,
-            other => self.direction = direction(other).or(self.direction),
+            b"crypto" => {
+                self.has_crypto = true;
+                if self.crypto.len() < CRYPTO_LINES_MAX {
+                    self.crypto.extend(sdes::parse(value));
+                }
+            }
+            other => {
+                self.keying.note(other, value);
+                self.direction = direction(other).or(self.direction);
+            }
         }
     }
 
@@ -205,12 +258,16 @@ impl Section {
             .filter(|&(port, _)| port != 0)
             .and_then(|(port, ip)| Some(Endpoint::new(ip.or(usable)?, port)));
         let formats = self.payload_types.iter().map(|&pt| self.format(pt)).collect();
+        let keying = self.keying.or(defaults.keying);
         Media {
             kind: self.kind,
             receives_at,
             rtcp_at,
             rtcp_mux: self.rtcp_mux,
-            encrypted: self.encrypted || defaults.encrypted,
+            encrypted: self.secure_profile || self.has_crypto || keying.dtls || keying.mikey,
+            secure_profile: self.secure_profile,
+            crypto: self.crypto,
+            keying,
             direction: self.direction.unwrap_or(defaults.direction),
             held_by_address,
             ptime_ms: self.ptime_ms,
@@ -235,10 +292,8 @@ impl Section {
 }
 
 fn session_attribute(value: &[u8], defaults: &mut Defaults) {
-    let (name, _) = split_attribute(value);
-    if name == b"fingerprint" {
-        defaults.encrypted = true;
-    }
+    let (name, value) = split_attribute(value);
+    defaults.keying.note(name, value);
     defaults.direction = direction(name).unwrap_or(defaults.direction);
 }
 
@@ -371,6 +426,25 @@ mod tests {
     fn thousands_of_media_lines_are_bounded() {
         let body = b"m=audio 4000 RTP/AVP 0\r\n".repeat(10_000);
         assert_eq!(parse(&body).media.len(), MEDIA_MAX);
+    }
+
+    #[test]
+    fn keys_and_the_ways_to_agree_on_others_are_read() {
+        let session = parse(
+            b"a=fingerprint:SHA-1 4A:AD\r\nm=audio 4000 RTP/SAVP 0\r\n\
+              a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20|1:4\r\n\
+              a=crypto:2 F8_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\r\na=crypto:\r\n\
+              m=audio 4002 RTP/AVP 0\r\na=key-mgmt:mikey AQAFgM0\r\na=zrtp-hash:1.10 fe30\r\n",
+        );
+        let [first, second] = &session.media[..] else { panic!("{session:?}") };
+        let keys: Vec<_> = first.crypto.iter().map(|line| (line.tag, line.keys.len())).collect();
+        assert_eq!(keys, [(1, 1), (2, 0)]);
+        assert!(first.encrypted && first.secure_profile && first.keying.dtls && !first.keying.mikey);
+        assert!(second.encrypted && !second.secure_profile && second.crypto.is_empty());
+        assert_eq!(second.keying, Keying { dtls: true, mikey: true, zrtp: true });
+        assert!(!format!("{session:?}").contains("wDfvg"));
+        let many = [&b"m=audio 4000 RTP/SAVP 0\r\n"[..], &b"a=crypto:1 X\r\n".repeat(1000)].concat();
+        assert_eq!(parse(&many).media[0].crypto.len(), CRYPTO_LINES_MAX);
     }
 
     #[test]
