@@ -15,6 +15,7 @@ pub mod net;
 pub mod playout;
 pub mod quality;
 pub mod rtp;
+pub mod scramble;
 pub mod sdp;
 pub mod sip;
 pub mod srtp;

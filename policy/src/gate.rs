@@ -166,9 +166,11 @@ impl Gate {
             Event::Tied(facts) => self.recount(facts),
             Event::AudioStarted(facts) => self.start(facts),
             Event::LegEnded(end) => self.end(end),
-            Event::UnannouncedRtp(rtp) => self
-                .actions
-                .push_back(Action::Account { outcome: Outcome::DeviceNotRecorded, reason: unannounced(rtp) }),
+            Event::UnannouncedRtp(rtp) => {
+                let outcome =
+                    if rtp.looks_encrypted { Outcome::Undecryptable } else { Outcome::DeviceNotRecorded };
+                self.actions.push_back(Action::Account { outcome, reason: unannounced(rtp) });
+            }
             _ => {}
         }
     }
@@ -302,7 +304,7 @@ impl Gate {
                 Action::Finish { recording, segment }
             });
         }
-        let (outcome, reason) = outcome(facts, judged.as_ref().map(|judged| &judged.verdict), discard);
+        let (outcome, reason) = outcome(end, judged.as_ref().map(|judged| &judged.verdict), discard);
         self.actions.push_back(Action::Account { outcome, reason });
     }
 }
@@ -311,7 +313,8 @@ impl Gate {
 /// line beside it.
 fn unannounced(rtp: &UnannouncedRtp) -> String {
     let seen = rtp.ethernet.map_or_else(String::new, |e| format!(", Ethernet {} to {}", e.src, e.dst));
-    format!("RTP without signalling, no listed device, {} packets{seen}", rtp.packets)
+    let look = if rtp.looks_encrypted { ", whose bytes look encrypted" } else { "" };
+    format!("RTP without signalling, no listed device, {} packets{look}{seen}", rtp.packets)
 }
 
 fn party(speaker: Side, near: Side) -> Party {
@@ -319,11 +322,12 @@ fn party(speaker: Side, near: Side) -> Party {
 }
 
 /// The one column of the balance sheet that a call belongs to.
-fn outcome(facts: &LegFacts, verdict: Option<&Verdict>, discarded: bool) -> (Outcome, String) {
+fn outcome(end: &LegEnd, verdict: Option<&Verdict>, discarded: bool) -> (Outcome, String) {
+    let facts = &end.facts;
     if let Some(verdict) = verdict {
         return match verdict {
             Verdict::Record { .. } if discarded => (Outcome::NotAnswered, "early audio is not kept".into()),
-            Verdict::Record { rule } => (Outcome::Recorded, rule.clone()),
+            Verdict::Record { rule } => recorded(end, rule),
             Verdict::DeviceNotRecorded => {
                 (Outcome::DeviceNotRecorded, "no recorded device takes part".into())
             }
@@ -331,8 +335,9 @@ fn outcome(facts: &LegFacts, verdict: Option<&Verdict>, discarded: bool) -> (Out
         };
     }
     // Without a verdict no audio came that could be read.
-    if facts.encrypted && facts.answered.is_some() {
-        return (Outcome::Undecryptable, "the media is encrypted and no key is known".into());
+    let missing = end.tracks.iter().find_map(|track| track.no_key).or(facts.no_key);
+    if let Some(missing) = missing.filter(|_| facts.encrypted && facts.answered.is_some()) {
+        return (Outcome::Undecryptable, format!("the media is encrypted: {}", missing.words()));
     }
     if facts.answered.is_some() {
         return match facts.audio_announced {
@@ -355,10 +360,35 @@ fn outcome(facts: &LegFacts, verdict: Option<&Verdict>, discarded: bool) -> (Out
     }
 }
 
+/// A call of which something was recorded: with what could not be read of it. What looks like ciphertext for the most part is kept
+/// as evidence, and not counted as a recording of a call.
+fn recorded(end: &LegEnd, rule: &str) -> (Outcome, String) {
+    let (mut packets, mut scrambled) = (0, 0);
+    let mut reason = String::new();
+    for track in &end.tracks {
+        let who = if track.side == Side::Caller { "caller" } else { "callee" };
+        packets += track.packets;
+        scrambled += track.looks_encrypted;
+        if let Some(missing) = track.no_key {
+            let (lost, why) = (track.undecryptable, missing.words());
+            reason += &format!("; {lost} packets of the {who} could not be decrypted: {why}");
+        }
+        if track.looks_encrypted > 0 {
+            reason += &format!(
+                "; {} packets of the {who}, announced as plain, look encrypted",
+                track.looks_encrypted
+            );
+        }
+    }
+    let outcome = if scrambled > packets / 2 { Outcome::Undecryptable } else { Outcome::Recorded };
+    (outcome, format!("{rule}{reason}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::facts;
+    use decode::tracker::{NoKey, TrackReport};
     use decode::{Codec, Format};
 
     fn started(rules: Rules, caller: &str, callee: &str) -> (Gate, LegFacts, Vec<Action>) {
@@ -489,7 +519,62 @@ mod tests {
         assert_eq!(busy, (Outcome::NotAnswered, "486 Busy Here".into()));
         assert_eq!(of(|f| f.ending = Ending::EndOfInput).0, Outcome::Running);
         assert_eq!(of(|f| f.answered = Some(f.started)).0, Outcome::NoMedia);
-        let encrypted = of(|f| (f.answered, f.encrypted) = (Some(f.started), true));
+        let encrypted =
+            of(|f| (f.answered, f.encrypted, f.no_key) = (Some(f.started), true, Some(NoKey::Zrtp)));
         assert_eq!(encrypted.0, Outcome::Undecryptable);
+        assert!(encrypted.1.contains("ZRTP"), "{}", encrypted.1);
+        // The keys are there, and nobody spoke.
+        assert_eq!(of(|f| (f.answered, f.encrypted) = (Some(f.started), true)).0, Outcome::NoMedia);
+    }
+
+    fn track(side: Side, undecryptable: u64, looks_encrypted: u64) -> TrackReport {
+        TrackReport {
+            side,
+            formats: Vec::new(),
+            ssrcs: vec![7],
+            packets: 100,
+            decrypted: 0,
+            undecryptable,
+            no_key: (undecryptable > 0).then_some(NoKey::NotSeen),
+            looks_encrypted,
+            lost_network: 0,
+            lost_capture: 0,
+            reordered: 0,
+            duplicates: 0,
+            jitter_ms: 0.0,
+            skew_ppm: 0.0,
+            audio_ms: 2_000,
+            start: None,
+            end: None,
+            quality: decode::tracker::Quality::default(),
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_of_a_recorded_call_is_in_its_reason() {
+        for (tracks, expected, words) in [
+            ([track(Side::Caller, 0, 0), track(Side::Callee, 0, 0)], Outcome::Recorded, ""),
+            (
+                [track(Side::Caller, 0, 0), track(Side::Callee, 100, 0)],
+                Outcome::Recorded,
+                "100 packets of the callee",
+            ),
+            ([track(Side::Caller, 0, 100), track(Side::Callee, 0, 0)], Outcome::Recorded, "look encrypted"),
+            (
+                [track(Side::Caller, 0, 100), track(Side::Callee, 0, 97)],
+                Outcome::Undecryptable,
+                "look encrypted",
+            ),
+        ] {
+            let (mut gate, facts, _) = started(Rules::default(), "2000", "01632960001");
+            let end = LegEnd { facts, tracks: tracks.into(), holds: Vec::new(), absences: Vec::new() };
+            gate.handle_event(&Event::LegEnded(Box::new(end)));
+            let actions: Vec<Action> = std::iter::from_fn(|| gate.poll_action()).collect();
+            let [Action::Finish(_), Action::Account { outcome, reason }] = &actions[..] else {
+                panic!("{actions:?}")
+            };
+            assert_eq!(*outcome, expected, "{reason}");
+            assert!(reason.contains(words), "{reason}");
+        }
     }
 }

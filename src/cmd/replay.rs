@@ -165,12 +165,13 @@ impl<W: Write> Text<W> {
             Event::UnannouncedRtp(rtp) => self.line(
                 rtp.ended,
                 &format!(
-                    "unannounced RTP {} -> {}: {} packets of type {}{}",
+                    "unannounced RTP {} -> {}: {} packets of type {}{}{}",
                     rtp.flow.src,
                     rtp.flow.dst,
                     rtp.packets,
                     rtp.payload_type,
-                    rtp.ethernet.map_or_else(String::new, |e| format!(", Ethernet {} -> {}", e.src, e.dst))
+                    rtp.ethernet.map_or_else(String::new, |e| format!(", Ethernet {} -> {}", e.src, e.dst)),
+                    if rtp.looks_encrypted { ", which look encrypted" } else { "" }
                 ),
             ),
             Event::ForeignRtp(rtp) => self.line(
@@ -220,7 +221,11 @@ impl<W: Write> Text<W> {
             Ending::MediaStopped => "the media stopped".to_owned(),
             Ending::EndOfInput => "end of input".to_owned(),
         };
-        let encrypted = if facts.encrypted { ", encrypted" } else { "" };
+        let encrypted = match facts.no_key {
+            _ if !facts.encrypted => String::new(),
+            Some(missing) => format!(", encrypted: {}", missing.words()),
+            None => ", SRTP with keys from the signalling".to_owned(),
+        };
         let at = facts.ended.unwrap_or(facts.started);
         self.line(at, &format!("leg {} ended: {how}{encrypted}", facts.leg))?;
         if end.foreign_packets > 0 {
@@ -236,14 +241,15 @@ impl<W: Write> Text<W> {
                 if track.relayed > 0 { format!(", relayed {}", track.relayed) } else { String::new() };
             writeln!(
                 self.out,
-                "            {} {}: {} packets, lost {}, out of order {}, copies {}{relayed}, {} ms of audio",
+                "            {} {}: {} packets, lost {}, out of order {}, copies {}{relayed}, {} ms of audio{}",
                 word(track.side),
                 formats.join(" "),
                 track.packets,
                 track.lost_network + track.lost_capture,
                 track.reordered,
                 track.duplicates,
-                track.audio_ms
+                track.audio_ms,
+                secrecy(track)
             )?;
             if let Some(quality) = quality(track) {
                 writeln!(self.out, "            {} {quality}", word(track.side))?;
@@ -324,6 +330,24 @@ fn quality(track: &TrackReport) -> Option<String> {
         words.push(jitter());
     }
     (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// What of a track was encrypted.
+fn secrecy(track: &TrackReport) -> String {
+    let mut said = String::new();
+    for (count, what) in [
+        (track.decrypted, "decrypted"),
+        (track.undecryptable, "not decrypted"),
+        (track.looks_encrypted, "look encrypted"),
+    ] {
+        if count > 0 {
+            said += &format!(", {count} {what}");
+        }
+    }
+    if let Some(missing) = track.no_key {
+        said += &format!(" ({})", missing.words());
+    }
+    said
 }
 
 fn party(facts: &LegFacts, side: Side) -> String {

@@ -10,7 +10,7 @@ use decode::playout::Timeline;
 use serde_json::{Value, json};
 use store::quality::Reported;
 use store::{Archive, RecordingFacts, RecordingId, Row, Signalling, State, Track, Verdict};
-use web::words::{length, named, party as name, size, state};
+use web::words::{length, named, party as name, secrecy, size, state};
 
 use super::{export, open_archive, print_json, print_line};
 use crate::failure::{Done, Failure};
@@ -137,6 +137,13 @@ fn print_tracks(facts: &RecordingFacts) -> Result<(), Failure> {
             track.skew_ppm,
             ssrcs.join(" ")
         ))?;
+        if track.decrypted > 0 {
+            let what = "packets were SRTP, decrypted with a key from the signalling";
+            print_line(&format!("{:<14} {} {what}", "", track.decrypted))?;
+        }
+        for what in secrecy(track) {
+            print_line(&format!("{:<14} {what}", ""))?;
+        }
         for line in quality_lines(track) {
             print_line(&format!("{:<14} {line}", ""))?;
         }

@@ -4,6 +4,7 @@
 //! list, retain and count. What a caller keyed in is sealed with the audio; here stands only that a digit was keyed.
 //! Fields may be added, never renamed: they are a public format (`docs/format.md`).
 
+pub use decode::tracker::NoKey;
 use decode::{Codec, Party, Timestamp};
 pub use policy::{Direction, Outcome};
 use serde::{Deserialize, Serialize};
@@ -88,8 +89,20 @@ pub struct Track {
     pub clock_rate: u32,
     /// Synchronization sources, in order of appearance.
     pub ssrcs: Vec<u32>,
-    /// Packets kept (duplicates not counted; telephone events counted).
+    /// Packets kept (duplicates not counted; telephone events counted), and those that could not be decrypted.
     pub packets: u64,
+    /// Of these, SRTP that was decrypted with a key from the signalling.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub decrypted: u64,
+    /// Encrypted packets that no key opened: they are not in the recording.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub undecryptable: u64,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub no_key: Option<NoKey>,
+    /// Packets announced as plain audio whose bytes look encrypted: they are in the recording, and noise.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub looks_encrypted: u64,
     /// Packets missing by sequence number while the capture itself lost nothing.
     pub lost_network: u64,
     /// Packets missing while the kernel or a ring of ours dropped frames, or cut short by the capture.
@@ -120,6 +133,10 @@ pub struct Tied {
     pub sip_call_id: String,
     /// What tied the two, in words: `same Session-ID`, `Replaces`, `forked INVITE`.
     pub why: String,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Everything known about one recording that is not audio.

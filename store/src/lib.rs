@@ -44,8 +44,8 @@ mod writer;
 pub use archive::Archive;
 pub use error::Error;
 pub use facts::{
-    Absence, CallRow, Counters, Direction, DtmfFact, Outcome, RecordingFacts, Signalling, Source, Span,
-    State, Tied, Track,
+    Absence, CallRow, Counters, Direction, DtmfFact, NoKey, Outcome, RecordingFacts, Signalling, Source,
+    Span, State, Tied, Track,
 };
 pub use id::{IdError, RecordingId};
 pub use quality::Quality;

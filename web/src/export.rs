@@ -15,6 +15,7 @@ use store::{Archive, Mark, Record, RecordingFacts, RecordingId};
 
 use crate::error::Error;
 use crate::wav::{Layout, WavWriter};
+use crate::words;
 
 /// How the two parties are put into channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -248,7 +249,12 @@ impl<'a> Export<'a> {
     /// What the listener of this shape must know: what was kept and cannot be decoded here. One sentence each.
     #[must_use]
     pub fn warnings(&self, shape: Shape) -> Vec<String> {
-        warnings(&self.encodings, |party| shape.holds(party))
+        let mut said = warnings(&self.encodings, |party| shape.holds(party));
+        for track in self.facts.tracks.iter().filter(|track| shape.holds(track.party)) {
+            let party = words::party(track.party);
+            said.extend(words::secrecy(track).iter().map(|what| format!("{party}: {what}")));
+        }
+        said
     }
 
     /// Length of the file that [`Export::write`] would write, in bytes.

@@ -2,7 +2,7 @@
 
 use decode::playout::GapKind;
 use decode::{Party, Timestamp};
-use store::{Counters, Direction, Finding, Outcome, State, Verdict};
+use store::{Counters, Direction, Finding, Outcome, State, Track, Verdict};
 
 /// Minutes and seconds, with tenths; hours when there are some.
 #[must_use]
@@ -38,6 +38,23 @@ pub fn named(number: &str, name: Option<&str>) -> String {
         Some(name) if !name.is_empty() && name != number => format!("{number} {name}"),
         _ => number.to_owned(),
     }
+}
+
+/// What is to be known of a track's encryption. One sentence each.
+#[must_use]
+pub fn secrecy(track: &Track) -> Vec<String> {
+    let mut said = Vec::new();
+    if track.undecryptable > 0 {
+        let why = track.no_key.map_or(String::new(), |missing| format!(": {}", missing.words()));
+        said.push(format!("{} packets could not be decrypted and are missing{why}", track.undecryptable));
+    }
+    if track.looks_encrypted > 0 {
+        said.push(format!(
+            "{} packets were announced as plain audio and look encrypted: what is heard of them is noise",
+            track.looks_encrypted
+        ));
+    }
+    said
 }
 
 /// How far a recording has come.

@@ -74,7 +74,7 @@ impl Line {
         let transport = Transport::Tcp { sequence: self.next[by], syn, fin: false, rst: false };
         self.next[by] = self.next[by].wrapping_add(u32::from(syn) + payload.len() as u32);
         let at = Timestamp::from_millis(self.now_ms);
-        let datagram = Datagram { at, flow, transport, payload, truncated: false };
+        let datagram = Datagram { at, flow, transport, payload, truncated: false, ethernet: None };
         if let Some(stream) = self.reassembler.handle_segment(&datagram) {
             let mut sink = hear(&mut self.heard, &mut self.oddities, self.client);
             self.streams.handle(stream, at, &mut sink);

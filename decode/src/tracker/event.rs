@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::absence::Absence;
 use super::quality::Quality;
+use super::secrecy::NoKey;
 use crate::media::{AudioFrame, Format, Side};
 use crate::net::{Endpoint, Ethernet, Flow};
 use crate::rtp::dtmf::Digit;
@@ -219,8 +220,10 @@ pub struct LegFacts {
     pub ending: Ending,
     /// Some audio came before the answer.
     pub early_media: bool,
-    /// The media is encrypted: SRTP was agreed on, or DTLS was seen on its ports.
+    /// The media is encrypted: SRTP was agreed on, or DTLS or ZRTP was seen on its ports.
     pub encrypted: bool,
+    /// Why it cannot be read, when it is encrypted and keys are missing for one side at least.
+    pub no_key: Option<NoKey>,
     /// The call had begun before the capture: its INVITE was not seen.
     pub joined_late: bool,
     /// Mandatory header fields were missing.
@@ -261,8 +264,16 @@ pub struct TrackReport {
     pub formats: Vec<(Format, u64)>,
     /// Sources in order of appearance.
     pub ssrcs: Vec<u32>,
-    /// Unique packets, telephone events included.
+    /// Unique packets, telephone events and what could not be decrypted included.
     pub packets: u64,
+    /// Packets that were SRTP and were decrypted.
+    pub decrypted: u64,
+    /// Encrypted packets that no key opened: not kept.
+    pub undecryptable: u64,
+    /// Why not.
+    pub no_key: Option<NoKey>,
+    /// Packets announced as plain audio whose bytes look encrypted: kept as received.
+    pub looks_encrypted: u64,
     /// Missing by sequence number, network's fault.
     pub lost_network: u64,
     /// Missing while the capture dropped frames, or cut short by it.
@@ -352,6 +363,8 @@ pub struct UnannouncedRtp {
     pub packets: u64,
     /// Ethernet addresses around the first packet.
     pub ethernet: Option<Ethernet>,
+    /// Its bytes look encrypted, although its payload type is a plain codec's.
+    pub looks_encrypted: bool,
 }
 
 /// What the tracker tells, in the order in which it happened.

@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hasher};
 use rustc_hash::FxHashMap;
 
 use super::event::{Ending, LegEnd, LegFacts, LegId};
+use super::secrecy::Secrecy;
 use crate::media::{Format, Side};
 use crate::net::{Endpoint, Flow};
 use crate::playout::MediaClock;
@@ -172,11 +173,8 @@ pub(super) struct Leg {
     pub(super) invite_offers: bool,
     /// Side and CSeq of the latest request that carried an offer.
     pub(super) offer: Option<(Side, u32)>,
-    /// Whether the latest offer and the latest answer ask for SRTP.
-    pub(super) encrypted_offer: Option<bool>,
-    pub(super) encrypted_answer: Option<bool>,
-    /// DTLS was seen on its places.
-    pub(super) dtls_seen: bool,
+    /// What protects its media.
+    pub(super) secrecy: Secrecy,
     pub(super) cancelled: bool,
     pub(super) sides: [SideMedia; 2],
     pub(super) hold_since: Option<Timestamp>,
@@ -281,7 +279,7 @@ impl Leg {
             responded: true,
             invite_offers: self.invite_offers,
             offer: self.invite_offers.then_some((Side::Caller, self.invite_cseq)),
-            encrypted_offer: self.encrypted_offer,
+            secrecy: self.secrecy.of_fork(),
             sides: [caller, SideMedia::default()],
             ..Leg::new(
                 facts,
@@ -318,9 +316,7 @@ impl Leg {
             info_cseq: [None; 2],
             invite_offers: false,
             offer: None,
-            encrypted_offer: None,
-            encrypted_answer: None,
-            dtls_seen: false,
+            secrecy: Secrecy::default(),
             cancelled: false,
             sides: [SideMedia::default(), SideMedia::default()],
             hold_since: None,

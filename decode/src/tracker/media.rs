@@ -6,6 +6,7 @@
 //! on a place lets its flows be judged again.
 
 mod foreign;
+mod guard;
 mod held;
 mod hops;
 mod loose;
@@ -15,6 +16,7 @@ mod streams;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::foreign::{Admission, Suspect};
+use self::guard::Guard;
 use self::loose::Loose;
 use self::reports::SourceReports;
 use self::streams::Streams;
@@ -23,6 +25,7 @@ use super::event::LegId;
 use super::leg::{Hops, Leg, Legs};
 use super::outbox::{FormatId, LegNews, Outbox, Queued};
 use super::quality::Reported;
+use super::secrecy::KeyPacket;
 use crate::codec;
 use crate::media::{Codec, Format, Side};
 use crate::net::{Endpoint, Ethernet, Flow};
@@ -118,6 +121,9 @@ struct Source {
     /// Timestamp and sequence of the latest packet, to learn the length of a packet.
     latest: (u32, u16),
     ticks_per_packet: u32,
+    /// Its packets go through `guard` first: encrypted, or not yet known to be in clear.
+    is_guarded: bool,
+    guard: Option<Box<Guard>>,
 }
 
 #[derive(Clone, Copy)]
@@ -163,6 +169,8 @@ pub(super) struct Media {
     pub(super) clock_was_set: bool,
     pub(super) rtp_packets: u64,
     pub(super) unannounced: u64,
+    /// An SRTP packet that was opened; used again for the next one.
+    opened: Vec<u8>,
 }
 
 impl Media {
@@ -213,9 +221,11 @@ impl Media {
         let packet = match rtp::parse(bytes) {
             Ok(packet) => packet,
             Err(_) => {
-                let source = sources[0].and_then(|index| self.source(index)).filter(|_| rtp::is_rtcp(bytes));
-                if let Some((leg, side)) = source.map(|source| (source.leg, source.side)) {
-                    self.reports(leg, side, at, bytes, legs, out);
+                let source = sources[0].and_then(|index| self.source(index));
+                match source.map(|source| (source.leg, source.side)) {
+                    Some((leg, side)) if rtp::is_rtcp(bytes) => self.reports(leg, side, at, bytes, legs, out),
+                    Some(place) => _ = self.key_packet(place, bytes, legs),
+                    None => {}
                 }
                 return;
             }
@@ -229,7 +239,11 @@ impl Media {
             return self.judge(flow, at, bytes, legs, out);
         }
         for index in sources.into_iter().flatten() {
-            self.audio_packet(index, flow, at, &packet, legs, out);
+            if self.source(index).is_some_and(|source| source.is_guarded) {
+                self.guarded_packet(index, flow, at, bytes, legs, out);
+            } else {
+                self.audio_packet(index, flow, at, &packet, legs, out);
+            }
         }
     }
 
@@ -237,7 +251,7 @@ impl Media {
         self.sources.get(index as usize)?.as_ref()
     }
 
-    /// One packet of one source: counted, timed, handed on.
+    /// One packet of one source, in clear: counted, timed, handed on.
     fn audio_packet(
         &mut self,
         index: u32,
@@ -247,7 +261,8 @@ impl Media {
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
-        let (idle_clock, leap, is_cut) = (self.idle_clock, self.leap, self.is_cut);
+        let counting = (self.idle_clock, self.is_cut);
+        let leap = self.leap;
         let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else { return };
         let Some(leg) = legs.leg_mut(source.leg) else { return };
         // Half a second of audio or less on, outside a hold, while the clock says that minutes have passed: the clock is wrong.
@@ -261,38 +276,12 @@ impl Media {
             }
             None => at,
         };
-        if at.nanos_since(source.last_at) > SILENCE_MS * NS_PER_MS
-            && source.receive.is_restart(packet.sequence)
-        {
-            source.receive.begin_anew(packet.sequence);
-        }
-        let arrival = source.receive.push(packet.sequence);
-        source.watch.count(&source.receive, packet.sequence, arrival, at);
-        if arrival == Arrival::Duplicate {
-            return;
-        }
-        source.last_at = at;
-        source.flow = flow;
-        leg.last_activity = at;
-        leg.last_heard = idle_clock;
-        let side = source.side;
         let step = packet.sequence.wrapping_sub(source.latest.1);
-        let heard_before = leg.side_mut(side).heard_at.replace(at);
-        if absence::is_due(heard_before, at) {
-            let resumption = Resumption { step, advance, clock_rate: source.clock_rate };
-            absence::note(leg, side, heard_before, at, resumption);
-        }
-        let known = known_format(source, leg, packet.payload_type, &mut out.formats);
-        let format = out.formats.by_id(known.format);
-        if known.kind != Payload::Event && source.timing.push(packet.timestamp, format.clock_rate, at) {
-            source.watch.note_late();
-        }
-        if is_cut {
-            source.watch.note_cut();
-        }
-        if leg.facts.encrypted {
+        let Some(known) = count_packet(source, leg, flow, at, packet, &mut out.formats, counting) else {
             return;
-        }
+        };
+        let side = source.side;
+        let format = out.formats.by_id(known.format);
         match known.kind {
             Payload::Event => {
                 if let Some(digit) = source.dtmf.push(packet.payload, packet.timestamp, format.clock_rate, at)
@@ -342,7 +331,7 @@ impl Media {
         if best.owner.purpose == Use::Other {
             return self.bind(flow, Binding::Other);
         }
-        if (is_rtcp || is_dtls(bytes)) && !self.is_trusted(&best, flow, at, legs) {
+        if (is_rtcp || KeyPacket::of(bytes).is_some()) && !self.is_trusted(&best, flow, at, legs) {
             return;
         }
         if is_rtcp {
@@ -351,11 +340,7 @@ impl Media {
             }
             return self.reports(best.owner.leg, best.speaker, at, bytes, legs, out);
         }
-        if is_dtls(bytes) {
-            if let Some(leg) = legs.leg_mut(best.owner.leg) {
-                leg.dtls_seen = true;
-                leg.settle_encryption();
-            }
+        if self.key_packet((best.owner.leg, best.speaker), bytes, legs) {
             return;
         }
         let Ok(packet) = rtp::parse(bytes) else { return };
@@ -380,7 +365,7 @@ impl Media {
         }
         self.admit_held(&candidates, flow, legs, out);
         let sharing = self.sharing(&candidates, packet.ssrc, at, legs);
-        self.admit(&sharing, flow, at, &packet, legs, out);
+        self.admit(&sharing, flow, at, (&packet, bytes), legs, out);
     }
 
     /// Of the candidates, those whose legs get the packet.
@@ -400,7 +385,7 @@ impl Media {
         for (at, bytes) in held.iter() {
             let Ok(packet) = rtp::parse(bytes) else { continue };
             let sharing = self.sharing(candidates, packet.ssrc, at, legs);
-            self.admit(&sharing, flow, at, &packet, legs, out);
+            self.admit(&sharing, flow, at, (&packet, bytes), legs, out);
         }
     }
 
@@ -410,7 +395,7 @@ impl Media {
         sharing: &[Candidate],
         flow: Flow,
         at: Timestamp,
-        packet: &Packet<'_>,
+        (packet, bytes): (&Packet<'_>, &[u8]),
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
@@ -423,7 +408,11 @@ impl Media {
         }
         self.bind(flow, Binding::Audio(sources));
         for index in sources.into_iter().flatten() {
-            self.audio_packet(index, flow, at, packet, legs, out);
+            // A new source is guarded until it is known to be in clear, and one that is known has met its guard.
+            match self.source(index).is_some_and(|source| source.is_guarded) {
+                true => self.guarded_packet(index, flow, at, bytes, legs, out),
+                false => self.audio_packet(index, flow, at, packet, legs, out),
+            }
         }
     }
 
@@ -507,6 +496,8 @@ impl Media {
             formats: Vec::new(),
             latest: (packet.timestamp, packet.sequence),
             ticks_per_packet: 0,
+            is_guarded: true,
+            guard: None,
         };
         let index = match self.free.pop() {
             Some(index) => index,
@@ -555,9 +546,47 @@ impl Candidate {
     }
 }
 
-/// DTLS records have content types 20 to 23, or 24 to 63 reserved (RFC 7983).
-fn is_dtls(bytes: &[u8]) -> bool {
-    matches!(bytes, [20..=23, 254, ..])
+/// What is counted of a packet whether it can be read or not; `counting` is the idle clock, and whether its frame is cut short.
+/// `None` for a copy.
+fn count_packet(
+    source: &mut Source,
+    leg: &mut Leg,
+    flow: Flow,
+    at: Timestamp,
+    packet: &Packet<'_>,
+    formats: &mut super::outbox::Formats,
+    counting: (i64, bool),
+) -> Option<Known> {
+    let (idle_clock, is_cut) = counting;
+    let advance = packet.timestamp.wrapping_sub(source.latest.0);
+    if at.nanos_since(source.last_at) > SILENCE_MS * NS_PER_MS && source.receive.is_restart(packet.sequence) {
+        source.receive.begin_anew(packet.sequence);
+    }
+    let arrival = source.receive.push(packet.sequence);
+    source.watch.count(&source.receive, packet.sequence, arrival, at);
+    if arrival == Arrival::Duplicate {
+        return None;
+    }
+    source.last_at = at;
+    source.flow = flow;
+    leg.last_activity = at;
+    leg.last_heard = idle_clock;
+    let side = source.side;
+    let step = packet.sequence.wrapping_sub(source.latest.1);
+    let heard_before = leg.side_mut(side).heard_at.replace(at);
+    if absence::is_due(heard_before, at) {
+        let resumption = Resumption { step, advance, clock_rate: source.clock_rate };
+        absence::note(leg, side, heard_before, at, resumption);
+    }
+    let known = known_format(source, leg, packet.payload_type, formats);
+    let clock_rate = formats.by_id(known.format).clock_rate;
+    if known.kind != Payload::Event && source.timing.push(packet.timestamp, clock_rate, at) {
+        source.watch.note_late();
+    }
+    if is_cut {
+        source.watch.note_cut();
+    }
+    Some(known)
 }
 
 /// The format of a payload type for what `source` sends: as the receiver announced it, else as the sender itself did, else
@@ -629,6 +658,7 @@ impl Media {
                     forget_changed_formats(source, leg, &out.formats);
                 }
             }
+            self.guard_sources(leg);
         }
         for place in places {
             self.release_loose(place, at, legs, out);
@@ -763,9 +793,11 @@ impl Media {
     /// Digits whose end never came; for the sources of one leg.
     pub(super) fn open_digits(&mut self, leg: &Leg, now: Timestamp, out: &mut Outbox) {
         for &index in leg.sides.iter().flat_map(|side| &side.sources) {
-            if let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut)
-                && let Some(digit) = source.dtmf.poll(source.clock_rate, now)
-            {
+            let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            source.look_again(now);
+            if let Some(digit) = source.dtmf.poll(source.clock_rate, now) {
                 out.push(Queued::Digit { leg: source.leg, side: source.side, digit });
             }
         }
@@ -810,6 +842,8 @@ pub(super) struct SourceReport {
     pub(super) silent_ms: u64,
     pub(super) reported: Option<Reported>,
     pub(super) formats: Vec<(FormatId, u64)>,
+    /// Packets that were decrypted, could not be, and look encrypted although announced as plain.
+    pub(super) secrecy: [u64; 3],
 }
 
 impl SourceReport {
@@ -824,6 +858,10 @@ impl SourceReport {
             silent_ms: source.silent_ticks.saturating_mul(1000) / u64::from(source.clock_rate.max(1)),
             reported: source.reports.and_then(|reports| reports.finish()),
             formats: source.formats.iter().map(|known| (known.format, known.packets)).collect(),
+            secrecy: source
+                .guard
+                .as_ref()
+                .map_or([0; 3], |guard| [guard.decrypted, guard.undecryptable, guard.scrambled]),
         }
     }
 }

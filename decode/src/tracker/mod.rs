@@ -15,6 +15,7 @@ mod leg;
 mod media;
 mod outbox;
 mod quality;
+mod secrecy;
 mod signalling;
 
 pub use absence::{ABSENT_MS, Absence};
@@ -25,6 +26,7 @@ pub use event::{
 };
 pub use leg::LEGS_MAX;
 pub use quality::{Quality, Reported};
+pub use secrecy::NoKey;
 pub use signalling::{CALL_HEADERS_MAX, HALF_OPEN_MAX, LINGER_MS};
 
 use crate::dissect::Dissector;
@@ -478,6 +480,10 @@ fn track_reports(leg: &Leg, reports: &[Vec<SourceReport>; 2], out: &Outbox) -> V
             }
             formats.sort_by_key(|&(_, packets)| std::cmp::Reverse(packets));
             let sum = |of: fn(&SourceReport) -> u64| sources.iter().map(of).sum::<u64>();
+            let secret = sources.iter().fold([0; 3], |sum, source| {
+                std::array::from_fn(|n| sum.get(n).unwrap_or(&0) + source.secrecy.get(n).unwrap_or(&0))
+            });
+            let [decrypted, undecryptable, looks_encrypted] = secret;
             let clock = &leg.side(side).clock;
             TrackReport {
                 side,
@@ -487,6 +493,10 @@ fn track_reports(leg: &Leg, reports: &[Vec<SourceReport>; 2], out: &Outbox) -> V
                     .collect(),
                 ssrcs: sources.iter().map(|source| source.ssrc).collect(),
                 packets: sum(|s| s.packets),
+                decrypted,
+                undecryptable,
+                no_key: (undecryptable > 0).then(|| leg.secrecy.missing(side)),
+                looks_encrypted,
                 lost_network: sum(|s| s.found.lost_network),
                 lost_capture: sum(|s| s.found.lost_capture),
                 reordered: sum(|s| s.reordered),

@@ -275,6 +275,7 @@ impl Signalling {
             ending: Ending::Running,
             early_media: false,
             encrypted: false,
+            no_key: None,
             joined_late,
             malformed: heard.message.oddities.contains(&sip::Oddity::MandatoryMissing),
             audio_announced: false,
@@ -351,6 +352,7 @@ impl Signalling {
             ending: Ending::Running,
             early_media: false,
             encrypted: false,
+            no_key: None,
             audio_packets: [0; 2],
             first_audio: None,
             ..base.facts.clone()
@@ -849,13 +851,7 @@ fn apply_description(leg: &mut Leg, side: Side, session: &sdp::Session, descript
     }
     formats.truncate(2 * sdp::FORMATS_MAX);
     state.formats = formats;
-    // The answer decides; an offer may leave the choice between SRTP and RTP.
-    let encrypted = used.iter().all(|media| media.encrypted);
-    if is_offer {
-        (leg.encrypted_offer, leg.encrypted_answer) = (Some(encrypted), None);
-    } else {
-        leg.encrypted_answer = Some(encrypted);
-    }
+    leg.secrecy.describe(side, &used, is_offer);
     leg.settle_encryption();
 }
 
@@ -863,12 +859,6 @@ impl Leg {
     /// Is this the CSeq of the INVITE that sets the leg up?
     fn is_set_up_by(&self, cseq: u32) -> bool {
         cseq == self.invite_cseq && !self.facts.joined_late
-    }
-
-    /// Is the media encrypted, by all that is known?
-    pub(super) fn settle_encryption(&mut self) {
-        self.facts.encrypted =
-            self.dtls_seen || self.encrypted_answer.or(self.encrypted_offer).unwrap_or(false);
     }
 }
 

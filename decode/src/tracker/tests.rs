@@ -1,6 +1,7 @@
 //! The tracker against built traffic: two phones, a PBX between or not, everything in order and not.
 
 mod quality;
+mod secrecy;
 
 use std::fmt::Write as _;
 
@@ -25,6 +26,7 @@ struct Wire {
     heard: Vec<String>,
     ends: Vec<LegEnd>,
     audio: Vec<(u64, Side, u32, u16)>,
+    payloads: Vec<Vec<u8>>,
 }
 
 impl Wire {
@@ -35,6 +37,7 @@ impl Wire {
             heard: Vec::new(),
             ends: Vec::new(),
             audio: Vec::new(),
+            payloads: Vec::new(),
         }
     }
 
@@ -89,6 +92,7 @@ impl Wire {
                 Event::AudioStarted(facts) => self.heard.push(format!("{} audio", facts.leg)),
                 Event::Audio { leg, side, frame } => {
                     self.audio.push((leg.serial(), side, frame.ssrc, frame.sequence));
+                    self.payloads.push(frame.payload.to_vec());
                 }
                 Event::Described { .. } => {}
                 Event::Digit { leg, side, digit } => {
@@ -101,7 +105,10 @@ impl Wire {
                     self.heard.push(format!("{} ended {:?}", end.facts.leg, end.facts.ending));
                     self.ends.push(*end);
                 }
-                Event::UnannouncedRtp(rtp) => self.heard.push(format!("unannounced {}", rtp.packets)),
+                Event::UnannouncedRtp(rtp) => {
+                    let look = if rtp.looks_encrypted { ", looks encrypted" } else { "" };
+                    self.heard.push(format!("unannounced {}{look}", rtp.packets));
+                }
                 Event::ForeignRtp(rtp) => {
                     self.heard.push(format!("foreign {}, taken {}", rtp.packets, rtp.taken));
                 }

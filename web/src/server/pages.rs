@@ -299,6 +299,11 @@ fn tracks_table(html: &mut Html, facts: &RecordingFacts) {
             .raw("</tr>\n");
     }
     html.raw("</tbody>\n</table>\n");
+    for track in &facts.tracks {
+        for what in words::secrecy(track) {
+            html.raw("<p>").text(format_args!("{}: {what}.", words::party(track.party))).raw("</p>\n");
+        }
+    }
 }
 
 fn gaps_table(html: &mut Html, timeline: &Timeline) {

@@ -8,6 +8,8 @@ use super::streams::STREAM_START_MS;
 use super::{Binding, LIVE_MS, Media, Source};
 use crate::net::{Endpoint, Flow};
 use crate::rtp::{self, Packet};
+use crate::scramble::{self, Look, Scramble};
+use crate::sdp;
 use crate::time::{NS_PER_MS, Timestamp};
 use crate::tracker::event::UnannouncedRtp;
 use crate::tracker::leg::Legs;
@@ -33,6 +35,8 @@ pub(super) struct Loose {
     held: Held,
     /// It was looked up among the known devices, and is none of theirs.
     is_strange: bool,
+    /// Looks at the bytes until they have told what they are.
+    look: Option<Box<Scramble>>,
 }
 
 impl Media {
@@ -50,6 +54,7 @@ impl Media {
             payload_type: 0,
             packets: 0,
             ethernet: None,
+            looks_encrypted: false,
         };
         self.watch(Loose { tail_of: Some(source.ssrc), ..Loose::new(report, source.latest.1) });
     }
@@ -80,6 +85,7 @@ impl Media {
             payload_type: packet.payload_type,
             packets: 0,
             ethernet: self.ethernet,
+            looks_encrypted: false,
         };
         let mut loose = Loose::new(report, packet.sequence);
         loose.push(at, &packet, bytes);
@@ -197,7 +203,16 @@ impl Media {
 
 impl Loose {
     fn new(report: UnannouncedRtp, next_sequence: u16) -> Loose {
-        Loose { report, tail_of: None, next_sequence, in_order: 0, held: Held::default(), is_strange: false }
+        let look = scramble::applies_to(&sdp::static_format(report.payload_type).codec).then(Box::default);
+        Loose {
+            report,
+            tail_of: None,
+            next_sequence,
+            in_order: 0,
+            held: Held::default(),
+            is_strange: false,
+            look,
+        }
     }
 
     /// Is it RTP for certain, and old enough that an announcement would have come? At the latest when what is kept of it would
@@ -209,6 +224,19 @@ impl Loose {
                 || self.held.is_full_for(len, LOOSE_BYTES_MAX))
     }
 
+    fn look_at(&mut self, packet: &Packet<'_>) {
+        let Some(look) = self.look.as_mut().filter(|_| packet.payload_type == self.report.payload_type)
+        else {
+            return;
+        };
+        match look.push(packet.payload) {
+            Look::Unknown => return,
+            Look::Plain => {}
+            Look::Scrambled => self.report.looks_encrypted = true,
+        }
+        self.look = None;
+    }
+
     fn push(&mut self, at: Timestamp, packet: &Packet<'_>, bytes: &[u8]) {
         self.report.ended = at;
         if self.tail_of == Some(packet.ssrc) {
@@ -217,6 +245,7 @@ impl Loose {
         self.report.packets += 1;
         if packet.sequence == self.next_sequence && packet.ssrc == self.report.ssrc {
             self.in_order += 1;
+            self.look_at(packet);
         }
         self.next_sequence = packet.sequence.wrapping_add(1);
         self.report.ssrc = packet.ssrc;

@@ -97,7 +97,9 @@ impl Media {
         let Some(state) = legs.leg_mut(leg) else { return };
         state.last_heard = self.idle_clock;
         state.last_activity = at;
-        rtcp::read(bytes, |item| self.report(state, side, at, item, out));
+        let mut opened = Vec::new();
+        let Some(clear) = state.secrecy.open_control(side, bytes, &mut opened) else { return };
+        rtcp::read(clear, |item| self.report(state, side, at, item, out));
     }
 
     /// RTCP to and from a place that nobody has claimed: the source that it names tells the leg.

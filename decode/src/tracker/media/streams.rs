@@ -232,6 +232,7 @@ impl Media {
             ending: Ending::Running,
             early_media: false,
             encrypted: false,
+            no_key: None,
             joined_late: false,
             malformed: false,
             audio_announced: false,
