@@ -64,6 +64,21 @@ fn a_hundred_calls_with_loss_reordering_jitter_and_copies() {
 }
 
 #[test]
+fn a_hundred_calls_under_srtp_with_loss_reordering_and_copies() {
+    let scenario = Scenario {
+        srtp: true,
+        loss_pct: 2.0,
+        reorder_pct: 3.0,
+        duplicate_pct: 2.0,
+        jitter_ms: 15,
+        change_ssrc: true,
+        ..hundred_calls()
+    };
+    // Some of their sequence numbers pass through zero.
+    records_right(&scenario, tight());
+}
+
+#[test]
 fn a_hundred_calls_in_vlans_with_every_frame_twice() {
     let bench = Bench::new();
     let scenario = Scenario { vlans: vec![100, 7], span_copies: true, ..hundred_calls() };

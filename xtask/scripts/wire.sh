@@ -114,6 +114,12 @@ CONFIG
     : >"$WORK/$1/contacts"
 }
 
+# secure_host FOLDER MODULE ENCRYPTION: the media of a host is encrypted by a module of baresip.
+secure_host() {
+    echo "module $2" >>"$WORK/$1/config"
+    sed -i "s/\$/;mediaenc=$3/" "$WORK/$1/accounts"
+}
+
 # baresip_call SECONDS NUMBER [KEYS]: near in $A dials far in $B, keys KEYS after two seconds, and hangs up by leaving.
 baresip_call() {
     in_b baresip -f "$WORK/far" -t $(($1 + 2)) >"$WORK/far.log" 2>&1 &

@@ -10,6 +10,7 @@ pub mod load;
 pub mod manifest;
 pub mod pcap;
 pub mod rng;
+pub mod srtp;
 pub mod tones;
 pub mod wav;
 pub mod wire;

@@ -27,7 +27,7 @@ Options of pcap (times in milliseconds, rates in percent):
   --loss PCT --reorder PCT --duplicates PCT --jitter MS
   --ending bye|no-bye|cancelled|busy --late-offer --early-media --hold --move-port --change-ssrc
   --digits KEYS --silence-suppression --skew NEAR,FAR (ppm) --later-skew NEAR,FAR --one-way --rtcp TRIP_MS
-  --rtp-only --nat --spray --span --snaplen BYTES --skip MS --step-back MS
+  --srtp --rtp-only --nat --spray --span --snaplen BYTES --skip MS --step-back MS
   --format pcap|pcap-nanos|pcapng --cut-bytes N (off the end of the file) --truth FILE
   --wrap LAYER (several: from the outside in)
 
@@ -233,6 +233,7 @@ fn wire_option(s: &mut Scenario, option: &str, words: &mut VecDeque<String>) -> 
         "--later-skew" => s.later_skew_ppm = Some(skews(words, option)?),
         "--one-way" => s.one_way = true,
         "--rtcp" => s.rtcp_trip_ms = Some(value(words, option)?),
+        "--srtp" => s.srtp = true,
         "--rtp-only" => s.rtp_only = true,
         "--nat" => s.nat = true,
         "--spray" => s.spray = true,

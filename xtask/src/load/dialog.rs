@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::media::secret;
 use super::plan::{Call, REINVITE_MS};
 use super::{EVENT_PT, Ending, NOISE_PT, Party, Scenario, Transport};
 use crate::wire::Host;
@@ -238,9 +239,13 @@ impl Script<'_> {
             maps.push_str("a=rtpmap:9 G722/8000\r\na=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no\r\n");
             maps.push_str("a=rtpmap:3 GSM/8000\r\na=rtpmap:4 G723/8000\r\n");
         }
+        let profile = if s.srtp { "SAVP" } else { "AVP" };
+        if s.srtp {
+            maps.push_str(&secret(s, c, party).crypto_line());
+        }
         format!(
             "v=0\r\no=- {session} {version} IN {family} {ip}\r\ns=call\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {formats}\r\n{maps}a=ptime:{ptime}\r\na={direction}\r\n",
+             m=audio {port} RTP/{profile} {formats}\r\n{maps}a=ptime:{ptime}\r\na={direction}\r\n",
             session = c.index + 1,
             ptime = s.ptime_ms,
         )

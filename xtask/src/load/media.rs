@@ -8,6 +8,7 @@ use super::rtcp::{self, Report};
 use super::{EVENT_PT, LOUDNESS, NOISE_PT, Party, RATE, Scenario, Sent};
 use crate::g711::Law;
 use crate::rng::Rng;
+use crate::srtp::{Secret, Sender};
 use crate::wire::{self, Path};
 
 const MS: i64 = 1_000_000;
@@ -55,6 +56,12 @@ pub(super) fn tone_tables(law: Law) -> Arc<[Vec<u8>; 2]> {
     }))
 }
 
+/// The key that a party's packets are protected with.
+pub(super) fn secret(scenario: &Scenario, call: &Call, party: Party) -> Secret {
+    let place = u64::from(party == Party::Far);
+    Secret::new(scenario.seed, (u64::from(call.index) << 2) + 0x2_0000_0000 + place)
+}
+
 /// One party's sender.
 pub(super) struct Stream<'a> {
     scenario: &'a Scenario,
@@ -72,6 +79,7 @@ pub(super) struct Stream<'a> {
     ident: u16,
     /// The next audio packet is the first after a silence.
     marker: bool,
+    srtp: Option<Sender>,
     sent: Sent,
 }
 
@@ -116,6 +124,7 @@ impl<'a> Stream<'a> {
             ident: rng.next() as u16,
             rng,
             marker: true,
+            srtp: scenario.srtp.then(|| Sender::new(&secret(scenario, call, party))),
             sent: Sent {
                 tone_hz: hz,
                 from: SocketAddr::new(end.host.ip, end.rtp_port),
@@ -327,6 +336,9 @@ impl<'a> Stream<'a> {
         rtp.extend(packet.timestamp.to_be_bytes());
         rtp.extend(self.sent.ssrcs.last().copied().unwrap_or_default().to_be_bytes());
         rtp.extend(packet.payload);
+        if let Some(sender) = &mut self.srtp {
+            rtp = sender.seal(&rtp);
+        }
         self.datagram(at, 0, &rtp)
     }
 

@@ -178,6 +178,9 @@ pub struct Scenario {
     /// RTP packets are late by anything up to this, in milliseconds.
     pub jitter_ms: u32,
 
+    /// The media is SRTP, with a key of each party in its descriptions.
+    pub srtp: bool,
+
     /// How the calls end.
     pub ending: Ending,
     /// The INVITE has no SDP: the offer stands in the 200, the answer in the ACK.
@@ -248,6 +251,7 @@ impl Default for Scenario {
             reorder_pct: 0.0,
             duplicate_pct: 0.0,
             jitter_ms: 0,
+            srtp: false,
             ending: Ending::Bye,
             late_offer: false,
             early_media: false,
