@@ -345,6 +345,8 @@ fn connection(value: &[u8]) -> Option<IpAddr> {
 pub fn static_format(payload_type: u8) -> Format {
     let (name, clock_rate, channels): (&str, u32, u8) = match payload_type {
         0 => ("PCMU", 8000, 1),
+        // RFC 1890's word; RFC 3551 took it back, and senders without an rtpmap still mean it.
+        2 => ("G721", 8000, 1),
         3 => ("GSM", 8000, 1),
         4 => ("G723", 8000, 1),
         5 => ("DVI4", 8000, 1),

@@ -124,10 +124,6 @@ impl super::Decoder for Decoder {
         self.rate
     }
 
-    fn samples_in(&self, payload: &[u8]) -> usize {
-        payload.len() / self.channels
-    }
-
     fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) {
         if self.channels == 1 {
             out.extend(payload.iter().map(|&code| self.table[usize::from(code)]));

@@ -5,11 +5,14 @@
 //! [`Renderer`] reads them again and gives samples, block by block, in bounded memory. [`MediaClock`] is the
 //! measuring part alone; the call tracker runs it while the call lasts.
 
+mod batch;
 pub mod clock;
 pub mod completeness;
 mod conceal;
 mod envelope;
 mod gaps;
+#[cfg(test)]
+mod mixed;
 pub mod render;
 #[cfg(test)]
 mod scene;

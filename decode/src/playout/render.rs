@@ -4,12 +4,14 @@
 //! run come from `source`; here they are laid down, unchanged when the sender's clock agreed with the
 //! capture's, otherwise read along its slope by cubic interpolation. Where two sources of one party speak at once
 //! (early media of two forks, the change of a source), both are heard: they are added and limited, because evidence
-//! is not to choose. Memory holds the last ten seconds or so, whatever the length of the recording.
+//! is not to choose. Memory holds the last ten seconds or so (half a
+//! minute where an outside program decodes), whatever the length of the recording.
 
 use std::ops::Range;
 
-use super::source::{Formats, Source};
+use super::source::{Source, Tools};
 use super::timeline::{LATE_MAX_MS, Stretch, Timeline, locate, ns_to_samples};
+use crate::codec::external::External;
 use crate::media::{AudioFrame, Party};
 use crate::time::NS_PER_MS;
 
@@ -17,14 +19,18 @@ use crate::time::NS_PER_MS;
 pub const BLOCK_MS: u32 = 100;
 /// Runs of one party that can have packets waiting: those that sound at once, and those of the next ten seconds.
 const SOURCES_MAX: usize = 256;
-/// Payload bytes that may wait in one party's queues; more packets are not played. Ten seconds of 16-bit stereo at
-/// 48 kHz are 2 MB.
+/// Payload bytes that may wait in one party's queues; more packets are not played. Half a minute of 16-bit stereo at
+/// 48 kHz are 6 MB.
 const WAITING_MAX: usize = 8 << 20;
 /// Fade where one run takes over from another, in milliseconds.
 const FADE_MS: u32 = 5;
 /// Packets this far behind what has been given out cannot be heard any more, in milliseconds. The rest still teaches
 /// the decoder and the concealment what went before.
 const BEHIND_MS: i64 = 1_000;
+
+/// With an outside program to decode, blocks come this much later, in milliseconds: the more packets wait, the more seldom
+/// it is started.
+const AHEAD_MS: i64 = 20_000;
 
 /// A stretch of both channels, the next in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +51,9 @@ pub struct Renderer<'t> {
     timeline: &'t Timeline,
     near: Lane,
     far: Lane,
-    formats: Formats,
+    tools: Tools,
+    /// How long after its place a packet is waited for, in milliseconds.
+    wait_ms: i64,
     /// Samples given out.
     cursor: u64,
     /// Samples that no packet to come can change.
@@ -61,11 +69,22 @@ impl<'t> Renderer<'t> {
             timeline,
             near: Lane::default(),
             far: Lane::default(),
-            formats: Formats::default(),
+            tools: Tools::default(),
+            wait_ms: LATE_MAX_MS,
             cursor: 0,
             settled: 0,
             unplayed: 0,
         }
+    }
+
+    /// As [`new`](Renderer::new), with a program for what this crate cannot decode. The survey must have been made with
+    /// its [`abilities`](External::abilities).
+    #[must_use]
+    pub fn with_external(timeline: &'t Timeline, external: Box<dyn External>) -> Self {
+        let mut renderer = Renderer::new(timeline);
+        renderer.tools.external = Some(external);
+        renderer.wait_ms = LATE_MAX_MS + AHEAD_MS;
+        renderer
     }
 
     /// Takes the next packet.
@@ -94,13 +113,13 @@ impl<'t> Renderer<'t> {
                 && position <= length.saturating_add(behind);
             let taken = heard
                 && lane.waiting() < WAITING_MAX
-                && self.formats.number(frame.format).is_some_and(|format| {
+                && self.tools.formats.number(frame.format).is_some_and(|format| {
                     lane.source(run, stretch.ssrc, rate)
                         .is_some_and(|source| source.push(place, frame.sequence, format, frame.payload))
                 });
             self.unplayed = self.unplayed.saturating_add(u64::from(!taken));
         }
-        let arrived = frame.at.plus_millis(-LATE_MAX_MS).nanos_since(self.timeline.start);
+        let arrived = frame.at.plus_millis(-self.wait_ms).nanos_since(self.timeline.start);
         let settled = u64::try_from(ns_to_samples(arrived, self.timeline.rate)).unwrap_or(0);
         self.settled = self.settled.max(settled.min(self.timeline.samples));
     }
@@ -116,6 +135,12 @@ impl<'t> Renderer<'t> {
         self.unplayed
     }
 
+    /// Packets that the outside program was given and could not decode; they are silent.
+    #[must_use]
+    pub fn undecoded(&self) -> u64 {
+        self.tools.undecoded
+    }
+
     /// The next block, once nothing can change it any more.
     pub fn poll_block(&mut self) -> Option<Block<'_>> {
         let full = u64::from(self.timeline.rate / (1000 / BLOCK_MS));
@@ -125,8 +150,8 @@ impl<'t> Renderer<'t> {
         }
         let start = self.cursor;
         let [near, far] = &self.timeline.lanes;
-        self.near.render(near, &self.formats, start..end, self.timeline.rate);
-        self.far.render(far, &self.formats, start..end, self.timeline.rate);
+        self.near.render(near, &mut self.tools, start..end, self.timeline.rate);
+        self.far.render(far, &mut self.tools, start..end, self.timeline.rate);
         for pause in &self.timeline.pauses {
             let (from, to) = (pause.start.max(start), pause.end.min(end));
             if from < to {
@@ -171,7 +196,7 @@ impl Lane {
     }
 
     /// Lays the samples `block` of all runs into `out`.
-    fn render(&mut self, stretches: &[Stretch], formats: &Formats, block: Range<u64>, rate: u32) {
+    fn render(&mut self, stretches: &[Stretch], tools: &mut Tools, block: Range<u64>, rate: u32) {
         self.out.clear();
         self.out.resize(usize::try_from(block.end - block.start).unwrap_or(0), 0);
         let start = i64::try_from(block.start).unwrap_or(i64::MAX);
@@ -189,13 +214,13 @@ impl Lane {
             let fade = Fade::of(stretch, &run_out, rate);
             if stretch.step == 1.0 {
                 let first = from.saturating_sub(stretch.origin as i64);
-                let samples = source.read(first..first.saturating_add(to - from), formats);
+                let samples = source.read(first..first.saturating_add(to - from), tools);
                 fade.add(out, samples, from);
             } else {
                 let first = (from as f64 - stretch.origin) * stretch.step;
                 self.slope.clear();
                 self.slope.resize(count, 0);
-                interpolate(source, formats, first, stretch.step, &mut self.slope);
+                interpolate(source, tools, first, stretch.step, &mut self.slope);
                 fade.add(out, &self.slope, from);
             }
         }
@@ -209,10 +234,10 @@ const ONE: i64 = 1 << 32;
 
 /// Fills `out` with the samples read at `first`, `first + step`, ... of a source, by Catmull-Rom curves through four
 /// samples.
-fn interpolate(source: &mut Source, formats: &Formats, first: f64, step: f64, out: &mut [i16]) {
+fn interpolate(source: &mut Source, tools: &mut Tools, first: f64, step: f64, out: &mut [i16]) {
     let base = first.floor() as i64 - 1;
     let last = (first + step * out.len() as f64).floor() as i64;
-    let samples = source.read(base..last.saturating_add(3), formats);
+    let samples = source.read(base..last.saturating_add(3), tools);
     let fixed = |place: f64| (place * ONE as f64) as i64;
     let (mut place, drift) = (fixed(first - base as f64), fixed(step - 1.0));
     let mut rest = out;

@@ -1,18 +1,22 @@
 //! One run's packets turned into its own unbroken line of samples.
 //!
 //! Owns the reorder queue, decoding in sequence, and what fills the holes: concealment where packets are missing by
-//! sequence number, comfort noise or silence where nothing was sent. Works on the run's *source* scale (see
-//! [`super::timeline`]): whether its clock has to be stretched is the renderer's affair.
+//! sequence number, comfort noise or silence where nothing was sent. Samples of another rate than the timeline's go through
+//! a resampler that keeps its state from packet to packet. Works on the run's *source* scale (see [`super::timeline`]):
+//! whether its clock has to be stretched is the renderer's affair.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::batch::{Batch, Key};
 use super::conceal::{self, Concealment};
+use crate::codec::external::{Abilities, External, Framing};
+use crate::codec::resample::Resampler;
 use crate::codec::{self, Decoder, comfort_noise};
 use crate::media::{Codec, Format};
 
-/// Packets waiting for their turn; more are dropped. Ten seconds of 5 ms packets.
-const QUEUE_MAX: usize = 2_048;
+/// Packets waiting for their turn; more are dropped. Half a minute of 5 ms packets.
+const QUEUE_MAX: usize = 8_192;
 /// Silent samples before a run's first.
 const LEAD: usize = 4;
 /// Samples kept before the place that is read.
@@ -72,6 +76,54 @@ impl Formats {
     }
 }
 
+/// What all sources of a recording play with.
+#[derive(Default)]
+pub(super) struct Tools {
+    pub(super) formats: Formats,
+    /// Decodes what this crate cannot.
+    pub(super) external: Option<Box<dyn External>>,
+    /// Packets that it could not decode either.
+    pub(super) undecoded: u64,
+}
+
+impl Tools {
+    fn abilities(&self) -> Abilities {
+        self.external.as_ref().map_or(Abilities::NONE, |external| external.abilities())
+    }
+}
+
+/// How payloads of one format become samples.
+struct Voice {
+    format: u16,
+    way: Way,
+    /// To the timeline's rate, where it is not the decoder's.
+    resampler: Option<Box<Resampler>>,
+}
+
+enum Way {
+    Own(Box<dyn Decoder>),
+    External(Framing, Box<Batch>),
+    /// Nobody can decode it.
+    Kept,
+}
+
+impl Voice {
+    /// At the start of a stream of this format, to be played at `rate`.
+    fn new(number: u16, format: &Format, abilities: Abilities, rate: u32) -> Voice {
+        let within = |framing: &Framing| framing.is_within(abilities);
+        let (way, own_rate) = if let Some(decoder) = codec::decoder(format) {
+            let own_rate = decoder.sample_rate();
+            (Way::Own(decoder), own_rate)
+        } else if let Some(framing) = Framing::of(format).filter(within) {
+            (Way::External(framing, Box::default()), framing.sample_rate())
+        } else {
+            (Way::Kept, rate)
+        };
+        let resampler = (own_rate != rate).then(|| Box::new(Resampler::new(own_rate, rate)));
+        Voice { format: number, way, resampler }
+    }
+}
+
 /// What the packet before a hole was; `Nothing` also for one that could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
@@ -89,8 +141,12 @@ pub(super) struct Source {
     base: i64,
     pcm: Vec<i16>,
     rate: u32,
-    decoder: Option<(u16, Option<Box<dyn Decoder>>)>,
+    voice: Option<Voice>,
+    /// The packet in hand: as decoded, and at the timeline's rate.
+    decoded: Vec<i16>,
     scratch: Vec<i16>,
+    /// The last samples of `pcm` that the resampler will give once more, and where they end.
+    provisional: (usize, i64),
     before: Before,
     sequence: u16,
     /// Source samples in the last packet with audio.
@@ -114,8 +170,10 @@ impl Source {
             base: -(LEAD as i64),
             pcm: vec![0; LEAD],
             rate,
-            decoder: None,
+            voice: None,
+            decoded: Vec::new(),
             scratch: Vec::new(),
+            provisional: (0, i64::MIN),
             before: Before::Nothing,
             sequence: 0,
             packet: i64::from(rate / 50),
@@ -145,11 +203,11 @@ impl Source {
 
     /// Gives the samples of `wanted`, producing what is missing of them. Nothing in front of `wanted.start`, but for
     /// a little, can be asked for again.
-    pub(super) fn read(&mut self, wanted: Range<i64>, formats: &Formats) -> &[i16] {
+    pub(super) fn read(&mut self, wanted: Range<i64>, tools: &mut Tools) -> &[i16] {
         self.skip_to(wanted.start);
         // A loss may still change the last few samples, so those are not given out yet.
         let tail = conceal::tail_samples(self.rate) as i64;
-        self.produce(wanted.end.saturating_add(tail), formats);
+        self.produce(wanted.end.saturating_add(tail), tools);
         let from = usize::try_from(wanted.start.saturating_sub(self.base)).unwrap_or(0);
         let count = usize::try_from(wanted.end.saturating_sub(wanted.start)).unwrap_or(0);
         self.pcm.get(from..from.saturating_add(count)).unwrap_or_default()
@@ -166,6 +224,7 @@ impl Source {
         if self.end() < oldest {
             self.pcm.clear();
             self.base = oldest;
+            self.provisional = (0, i64::MIN);
             (self.loss, self.in_hole) = (None, false);
             return;
         }
@@ -176,14 +235,14 @@ impl Source {
         }
     }
 
-    fn produce(&mut self, to: i64, formats: &Formats) {
+    fn produce(&mut self, to: i64, tools: &mut Tools) {
         while self.end() < to {
             let next = self.queue.first_key_value().map(|(&key, _)| key);
             match next {
-                Some((place, _)) if place <= self.end() => {
+                Some((place, _)) if place <= self.end().saturating_add(self.slack()) => {
                     if let Some(((place, sequence), packet)) = self.queue.pop_first() {
                         self.waiting = self.waiting.saturating_sub(packet.payload.len());
-                        self.play(place, sequence, &packet, formats);
+                        self.play(place, sequence, &packet, tools);
                     }
                 }
                 Some((place, sequence)) => self.fill_hole(place, to, Some(sequence)),
@@ -192,9 +251,15 @@ impl Source {
         }
     }
 
+    /// How far behind the end a packet may lie and still follow without a hole: after a change of rate, where one packet ends
+    /// and the next begins falls between two samples.
+    fn slack(&self) -> i64 {
+        i64::from(self.provisional.1 == self.end())
+    }
+
     /// Plays a packet that is due: its samples from the end of what there is.
-    fn play(&mut self, place: i64, sequence: u16, packet: &Queued, formats: &Formats) {
-        let Some((format, kind)) = formats.get(packet.format) else { return };
+    fn play(&mut self, place: i64, sequence: u16, packet: &Queued, tools: &mut Tools) {
+        let Some(&(_, kind)) = tools.formats.get(packet.format) else { return };
         self.advance_sequence(sequence);
         match kind {
             Kind::Event => (self.before, self.loss) = (Before::Event, None),
@@ -203,24 +268,64 @@ impl Source {
                 self.level = comfort_noise::Level::parse(&packet.payload).or(self.level);
             }
             Kind::Audio => {
-                self.decode(packet, format);
-                if self.scratch.is_empty() {
+                self.decode((place, sequence), packet, tools);
+                if self.decoded.is_empty() {
                     (self.before, self.loss) = (Before::Nothing, None);
                     return;
                 }
                 self.before = Before::Audio;
-                self.packet = self.scratch.len() as i64;
-                let overlap = usize::try_from(self.end().saturating_sub(place)).unwrap_or(0);
-                let Some(fresh) = self.scratch.get_mut(overlap..).filter(|fresh| !fresh.is_empty()) else {
+                if !self.lay_down(place) {
                     return;
-                };
-                if let Some(mut loss) = self.loss.take() {
-                    loss.blend_into(fresh);
                 }
-                self.pcm.extend_from_slice(fresh);
             }
         }
         self.in_hole = false;
+    }
+
+    /// Appends the decoded packet at the timeline's rate. False when all of it lies before the end.
+    fn lay_down(&mut self, place: i64) -> bool {
+        let (again, end) = self.provisional;
+        let follows = end == self.end() && place >= end;
+        self.provisional = (0, i64::MIN);
+        self.scratch.clear();
+        let mut tail = 0;
+        match self.voice.as_mut().and_then(|voice| voice.resampler.as_mut()) {
+            None => std::mem::swap(&mut self.decoded, &mut self.scratch),
+            Some(resampler) => {
+                if follows {
+                    self.pcm.truncate(self.pcm.len().saturating_sub(again));
+                } else {
+                    resampler.restart();
+                }
+                resampler.push(&self.decoded, &mut self.scratch);
+                let fixed = self.scratch.len();
+                resampler.tail(&mut self.scratch);
+                tail = self.scratch.len() - fixed;
+                self.packet =
+                    i64::try_from(resampler.length(self.decoded.len() as u64)).unwrap_or(self.packet);
+                if follows {
+                    self.pcm.extend_from_slice(&self.scratch);
+                    self.provisional = (tail, self.end());
+                    self.loss = None;
+                    return true;
+                }
+            }
+        }
+        if tail == 0 {
+            self.packet = self.scratch.len() as i64;
+        }
+        let overlap = usize::try_from(self.end().saturating_sub(place)).unwrap_or(0);
+        let Some(fresh) = self.scratch.get_mut(overlap..).filter(|fresh| !fresh.is_empty()) else {
+            return false;
+        };
+        if let Some(mut loss) = self.loss.take() {
+            loss.blend_into(fresh);
+        }
+        self.pcm.extend_from_slice(fresh);
+        if tail > 0 {
+            self.provisional = (tail.min(fresh.len()), self.end());
+        }
+        true
     }
 
     /// Remembers the newest sequence number; an older one, of a packet that came too late, does not count back.
@@ -231,16 +336,28 @@ impl Source {
         }
     }
 
-    /// Decodes a payload into `scratch`, at the timeline's rate; leaves it empty when it cannot be decoded.
-    fn decode(&mut self, packet: &Queued, format: &Format) {
-        self.scratch.clear();
-        if self.decoder.as_ref().is_none_or(|(number, _)| *number != packet.format) {
-            self.decoder = Some((packet.format, codec::decoder(format)));
+    /// Decodes a payload into `decoded`; leaves it empty when it cannot be decoded.
+    fn decode(&mut self, key: Key, packet: &Queued, tools: &mut Tools) {
+        self.decoded.clear();
+        let abilities = tools.abilities();
+        let Some((format, _)) = tools.formats.get(packet.format) else { return };
+        if self.voice.as_ref().is_none_or(|voice| voice.format != packet.format) {
+            self.voice = Some(Voice::new(packet.format, format, abilities, self.rate));
+            self.provisional = (0, i64::MIN);
         }
-        let Some((_, Some(decoder))) = &mut self.decoder else { return };
-        decoder.decode(&packet.payload, &mut self.scratch);
-        if decoder.sample_rate() != self.rate {
-            self.scratch = stretch(&self.scratch, decoder.sample_rate(), self.rate);
+        let Some(voice) = &mut self.voice else { return };
+        match &mut voice.way {
+            Way::Own(decoder) => decoder.decode(&packet.payload, &mut self.decoded),
+            Way::External(framing, batch) => {
+                let Some(program) = &mut tools.external else { return };
+                let later = self.queue.iter().filter(|(_, queued)| queued.format == packet.format);
+                let later = later.map(|(&key, queued)| (key, &*queued.payload));
+                match batch.take(*framing, (key, &packet.payload), later, program.as_mut()) {
+                    Some(samples) => self.decoded = samples,
+                    None => tools.undecoded = tools.undecoded.saturating_add(1),
+                }
+            }
+            Way::Kept => {}
         }
     }
 
@@ -282,21 +399,4 @@ impl Source {
         self.loss_end = end.saturating_add(missing.saturating_mul(self.packet)).min(place);
         self.loss = Some(Concealment::begin(&mut self.pcm, self.rate));
     }
-}
-
-/// Straight lines between samples, for a packet of another rate than the timeline's. Each packet by itself: its place
-/// on the timeline is what counts, and a seam of one sample cannot be heard.
-fn stretch(samples: &[i16], from: u32, to: u32) -> Vec<i16> {
-    let (from, to) = (u64::from(from.max(1)), u64::from(to));
-    let count = samples.len() as u64 * to / from;
-    (0..count)
-        .map(|i| {
-            let place = i * from;
-            let (whole, part) = ((place / to) as usize, (place % to) as i64);
-            let here = samples.get(whole).copied().unwrap_or_default();
-            let next = samples.get(whole + 1).copied().unwrap_or(here);
-            let step = i64::from(next) - i64::from(here);
-            (i64::from(here) + step * part / to as i64) as i16
-        })
-        .collect()
 }

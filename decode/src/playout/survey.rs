@@ -11,7 +11,7 @@ use super::clock::{CLOCK_RATE_DEFAULT, MediaClock, Run};
 use super::completeness::{Rows, second_of};
 use super::gaps::{self, Holes, Span};
 use super::timeline::{GapKind, Stretch, TIMELINE_MAX_S, Timeline, TrackFacts, mark_changes, ns_to_samples};
-use crate::codec;
+use crate::codec::{self, external::Abilities};
 use crate::media::{AudioFrame, Codec, Format, Party};
 use crate::rtp::stream::{Arrival, Stream};
 use crate::time::{NS_PER_S, Timestamp};
@@ -42,6 +42,7 @@ pub struct Survey {
     near: Track,
     far: Track,
     rate: u32,
+    abilities: Abilities,
     first_second: Option<i64>,
     holds: Marks,
     pauses: Marks,
@@ -55,6 +56,11 @@ impl Survey {
         Self::default()
     }
 
+    /// An outside program decodes these codings. To be said before the first packet of one of them.
+    pub fn handle_abilities(&mut self, abilities: Abilities) {
+        self.abilities = abilities;
+    }
+
     /// Takes one packet; packets come in the order in which they were recorded.
     pub fn handle_frame(&mut self, party: Party, frame: &AudioFrame<'_>) {
         let first_second = *self.first_second.get_or_insert(second_of(frame.at));
@@ -62,7 +68,7 @@ impl Survey {
             Party::Near => &mut self.near,
             Party::Far => &mut self.far,
         };
-        self.rate = self.rate.max(track.handle_frame(first_second, frame));
+        self.rate = self.rate.max(track.handle_frame(first_second, self.abilities, frame));
     }
 
     /// `by` put the call on hold.
@@ -259,8 +265,8 @@ struct Source {
 
 impl Track {
     /// Takes one packet; gives the sample rate that its sound needs (0 when it has none).
-    fn handle_frame(&mut self, first_second: i64, frame: &AudioFrame<'_>) -> u32 {
-        let rate = self.decodable_rate(frame.format);
+    fn handle_frame(&mut self, first_second: i64, abilities: Abilities, frame: &AudioFrame<'_>) -> u32 {
+        let rate = self.decodable_rate(frame.format, abilities);
         let spoken = !matches!(frame.format.codec, Codec::TelephoneEvent | Codec::ComfortNoise);
         let undecodable = spoken && rate == 0;
         let Some(index) = self.source_index(frame) else { return rate };
@@ -275,7 +281,7 @@ impl Track {
             return rate;
         }
         let rtp_rate = clock_rate(frame.format);
-        let known = codec::packet_ticks(frame.format, frame.payload.len()).map(|ticks| ticks.min(rtp_rate));
+        let known = codec::packet_ticks(frame.format, frame.payload).map(|ticks| ticks.min(rtp_rate));
         let duration = known.unwrap_or(source.duration);
         let ticks = self.clock.push(frame.at, frame.ssrc, frame.timestamp, rtp_rate, duration).ticks;
         let end = ticks.saturating_add(i64::from(duration));
@@ -288,11 +294,11 @@ impl Track {
     }
 
     /// The sample rate of a format's decoder; 0 when there is none. Asked once per format.
-    fn decodable_rate(&mut self, format: &Format) -> u32 {
+    fn decodable_rate(&mut self, format: &Format, abilities: Abilities) -> u32 {
         if let Some(&(_, rate)) = self.formats.iter().find(|(known, _)| known == format) {
             return rate;
         }
-        let rate = codec::decoder(format).map_or(0, |decoder| decoder.sample_rate());
+        let rate = codec::sample_rate(format, abilities).unwrap_or(0);
         if self.formats.len() < SOURCES_MAX {
             self.formats.push((format.clone(), rate));
         }

@@ -296,7 +296,7 @@ impl Media {
                 source.latest = (packet.timestamp, packet.sequence);
                 let ticks = match kind {
                     Payload::Noise => 0,
-                    _ => codec::packet_ticks(format, packet.payload.len()).unwrap_or(source.ticks_per_packet),
+                    _ => codec::packet_ticks(format, packet.payload).unwrap_or(source.ticks_per_packet),
                 };
                 if known.is_g711 && is_constant(packet.payload) {
                     source.silent_ticks += u64::from(ticks);

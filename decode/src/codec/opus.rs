@@ -1,0 +1,132 @@
+//! Opus as RTP payload (RFC 7587): one packet of RFC 6716 per payload, RTP clock and samples at 48000 Hz.
+//!
+//! The decoding is `ropus`; here are the packet's length by its first bytes and what to do with one that makes no sense.
+//! Stereo is mixed to one channel by the decoder itself, as the RFC asks of a receiver that plays mono.
+
+use ropus::{Channels, DecodeMode};
+
+/// Samples per second, and ticks of the RTP clock whatever the encoder's bandwidth was (RFC 7587, 4.1).
+pub const SAMPLE_RATE: u32 = 48_000;
+/// Longest packet: 120 ms (RFC 6716, 3.2.5).
+const SAMPLES_MAX: usize = 5_760;
+
+/// Samples at 48000 Hz in a packet, by its table of contents (RFC 6716, 3.1 and 3.2); none when it is no packet.
+#[must_use]
+pub fn samples_in(packet: &[u8]) -> Option<usize> {
+    let (&toc, rest) = packet.split_first()?;
+    let frame: usize = match toc >> 3 {
+        // SILK in 10, 20, 40, 60 ms; hybrid in 10, 20 ms; CELT in 2.5, 5, 10, 20 ms.
+        config @ 0..=11 => *[480, 960, 1_920, 2_880].get(usize::from(config & 3))?,
+        config @ 12..=15 => *[480, 960].get(usize::from(config & 1))?,
+        config => 120 << (config & 3),
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => usize::from(rest.first()? & 0x3f),
+    };
+    Some(frame * frames).filter(|samples| (1..=SAMPLES_MAX).contains(samples))
+}
+
+/// Decoder of an Opus stream.
+pub struct Decoder {
+    decoder: ropus::Decoder,
+    pcm: Vec<i16>,
+}
+
+impl Decoder {
+    /// At the start of a stream; none when the library refuses, which it has no reason for.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let decoder = ropus::Decoder::new(SAMPLE_RATE, Channels::Mono).ok()?;
+        Some(Decoder { decoder, pcm: vec![0; SAMPLES_MAX] })
+    }
+}
+
+/// What is no packet, or has damaged contents, gives no samples: it is covered like a loss.
+impl super::Decoder for Decoder {
+    fn sample_rate(&self) -> u32 {
+        SAMPLE_RATE
+    }
+
+    fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) {
+        // An empty packet would ask the library to conceal a loss, which is the playout's affair.
+        if samples_in(payload).is_none() {
+            return;
+        }
+        let Ok(count) = self.decoder.decode(payload, &mut self.pcm, DecodeMode::Normal) else { return };
+        out.extend_from_slice(self.pcm.get(..count).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::Decoder as _;
+
+    #[test]
+    fn the_first_bytes_tell_the_length() {
+        for (packet, samples) in [
+            (&[0x00][..], Some(480)),
+            (&[0x08 | 1], Some(1_920)),
+            (&[0x18], Some(2_880)),
+            (&[0x78], Some(960)),
+            (&[0x80], Some(120)),
+            (&[0xf8], Some(960)),
+            (&[0xff, 6], Some(5_760)),
+            (&[0xff, 7], None),
+            (&[0xff, 0], None),
+            (&[0xff], None),
+            (&[], None),
+        ] {
+            assert_eq!(samples_in(packet), samples, "{packet:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_tone_survives_mono_and_stereo_alike() {
+        for channels in [Channels::Mono, Channels::Stereo] {
+            let mut encoder = ropus::Encoder::builder(SAMPLE_RATE, channels, ropus::Application::Audio)
+                .build()
+                .expect("an encoder");
+            let mut decoder = Decoder::new().expect("a decoder");
+            let mut heard = Vec::new();
+            for packet in 0..50_usize {
+                let pcm: Vec<i16> = (packet * 960..(packet + 1) * 960)
+                    .flat_map(|i| {
+                        let sample = (i as f64 * std::f64::consts::TAU * 1_000.0 / 48_000.0).sin() * 8_000.0;
+                        vec![sample as i16; channels.count()]
+                    })
+                    .collect();
+                let mut bytes = [0; 1_500];
+                let length = encoder.encode(&pcm, &mut bytes).expect("encodes");
+                let payload = bytes.get(..length).expect("in the buffer");
+                assert_eq!(samples_in(payload), Some(960));
+                decoder.decode(payload, &mut heard);
+            }
+            assert_eq!(heard.len(), 48_000);
+            let power = heard.iter().skip(4_800).map(|&s| f64::from(s).powi(2)).sum::<f64>() / 43_200.0;
+            assert!(
+                (power.sqrt() / (8_000.0 / 2_f64.sqrt()) - 1.0).abs() < 0.05,
+                "{channels:?} {}",
+                power.sqrt()
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_none_give_more_than_they_say(
+            packets in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400), 1..8)
+        ) {
+            let mut decoder = Decoder::new().expect("a decoder");
+            for packet in packets {
+                let mut out = Vec::new();
+                decoder.decode(&packet, &mut out);
+                prop_assert!(out.len() <= samples_in(&packet).unwrap_or(0));
+            }
+        }
+    }
+}
