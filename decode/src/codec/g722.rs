@@ -155,9 +155,7 @@ impl Band {
         let twice = |value: i32| saturate(value + value);
         let product = |(&factor, &value): (&i32, &i32)| (factor * twice(value)) >> 15;
         let from_poles: i32 = self.poles.iter().zip(&self.reconstructed).map(product).sum();
-        self.from_zeros = saturate(
-            self.zeros.iter().zip(&self.differences).rev().map(product).fold(0, |sum, term| sum + term),
-        );
+        self.from_zeros = saturate(self.zeros.iter().zip(&self.differences).map(product).sum());
         self.expected = saturate(saturate(from_poles) + self.from_zeros);
     }
 

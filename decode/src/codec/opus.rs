@@ -116,7 +116,52 @@ mod tests {
         }
     }
 
+    /// Packets of noise that swells and fades, at several bit rates and lengths: every mode of the encoder.
+    static PACKETS: std::sync::LazyLock<Vec<Vec<u8>>> = std::sync::LazyLock::new(|| {
+        let (mut packets, mut noise) = (Vec::new(), 1_u32);
+        for (bits, application) in [
+            (8_000, ropus::Application::Voip),
+            (20_000, ropus::Application::Voip),
+            (32_000, ropus::Application::Audio),
+            (96_000, ropus::Application::Audio),
+        ] {
+            let rate = ropus::Bitrate::try_bits(bits).expect("a bit rate");
+            let encoder = ropus::Encoder::builder(SAMPLE_RATE, Channels::Mono, application).bitrate(rate);
+            let mut encoder = encoder.build().expect("an encoder");
+            for packet in 0..20_i32 {
+                let pcm: Vec<i16> = (0..960)
+                    .map(|_| {
+                        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        ((noise >> 16) as i16) / (1 + (packet % 7) as i16 * 4)
+                    })
+                    .collect();
+                let mut bytes = [0; 1_500];
+                let length = encoder.encode(&pcm, &mut bytes).expect("encodes");
+                packets.push(bytes.get(..length).expect("in the buffer").to_vec());
+            }
+        }
+        packets
+    });
+
     proptest! {
+        #[test]
+        fn damaged_packets_neither_panic_nor_grow(
+            damage in proptest::collection::vec((0..80_usize, any::<proptest::sample::Index>(), any::<u8>()), 1..60)
+        ) {
+            let mut packets = PACKETS.clone();
+            for (packet, at, value) in damage {
+                let packet = &mut packets[packet];
+                let at = at.index(packet.len());
+                packet[at] = value;
+            }
+            let mut decoder = Decoder::new().expect("a decoder");
+            for packet in packets {
+                let mut out = Vec::new();
+                decoder.decode(&packet, &mut out);
+                prop_assert!(out.len() <= samples_in(&packet).unwrap_or(0));
+            }
+        }
+
         #[test]
         fn no_bytes_panic_and_none_give_more_than_they_say(
             packets in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400), 1..8)

@@ -83,12 +83,11 @@ impl Layout {
     fn read_table(self, bits: &mut Bits<'_>, table: &mut [(u8, bool); FRAMES_MAX]) -> Option<usize> {
         let filler = if self.octet_aligned { (4, 2) } else { (0, 0) };
         bits.skip(4 + filler.0)?;
-        let mut count = 0;
-        for entry in &mut *table {
+        for count in 1..=FRAMES_MAX {
+            let entry = table.get_mut(count - 1)?;
             let more = bits.read(1)? == 1;
             *entry = (bits.read(4)? as u8, bits.read(1)? == 1);
             bits.skip(filler.1)?;
-            count += 1;
             if !more {
                 if self.checked {
                     // One for each frame with bits in it.
