@@ -9,6 +9,7 @@ use decode::net::Mac;
 use decode::tracker::{Address, Device, Devices, STREAM_IDLE_MS, Subnet};
 use policy::{Pattern, Rules, Site};
 use serde::{Deserialize, Serialize};
+use web::ffmpeg::Choice;
 
 use crate::failure::Failure;
 
@@ -27,6 +28,8 @@ pub(crate) struct ConfigFile {
     pub(crate) record: RecordSection,
     /// Who may send HEP.
     pub(crate) hep: HepSection,
+    /// How recordings are decoded.
+    pub(crate) playback: PlaybackSection,
     /// Phones that no signalling names.
     #[serde(rename = "device", skip_serializing_if = "Vec::is_empty")]
     pub(crate) devices: Vec<DeviceEntry>,
@@ -87,6 +90,14 @@ pub(crate) struct DeviceEntry {
     pub(crate) mac: Option<String>,
 }
 
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PlaybackSection {
+    /// The program that decodes what earwitness cannot, or `off`; the first `ffmpeg` on the path when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ffmpeg: Option<PathBuf>,
+}
+
 impl Default for RecordSection {
     fn default() -> Self {
         RecordSection {
@@ -127,6 +138,7 @@ pub(crate) struct Settings {
     pub(crate) call_headers: Option<Vec<String>>,
     pub(crate) hep: HepSection,
     pub(crate) devices: Devices,
+    pub(crate) ffmpeg: Choice,
 }
 
 /// What is wrong with a setting that TOML alone does not show.
@@ -172,7 +184,9 @@ impl ConfigFile {
             exclude_internal: self.record.exclude_internal,
             keep_unanswered: self.record.unanswered,
         };
-        Ok(Settings { archive, rules, call_headers: self.site.call_headers, hep: self.hep, devices })
+        let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
+        let (call_headers, hep) = (self.site.call_headers, self.hep);
+        Ok(Settings { archive, rules, call_headers, hep, devices, ffmpeg })
     }
 
     fn known_devices(&self) -> Result<Devices, Wrong> {
@@ -219,11 +233,13 @@ pub(crate) fn settings_of(path: Option<&Path>, archive: Option<PathBuf>) -> Resu
     }
 }
 
-/// The settings of a command with `--archive` and `--config`.
+/// The settings of a command with `--archive` and `--config`. From here on, playback uses the `ffmpeg` that they name.
 pub(crate) fn resolve(dir: &crate::cli::ArchiveDir) -> Result<Settings, Failure> {
     let from_environment =
         || std::env::var_os("EARWITNESS_ARCHIVE").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    settings_of(dir.config.as_deref(), dir.archive.clone().or_else(from_environment))
+    let settings = settings_of(dir.config.as_deref(), dir.archive.clone().or_else(from_environment))?;
+    web::ffmpeg::choose(settings.ffmpeg.clone());
+    Ok(settings)
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl From<web::Error> for Failure {
     fn from(error: web::Error) -> Failure {
         match error {
             web::Error::Store(error) => error.into(),
-            error @ (web::Error::Unsuited { .. } | web::Error::Rate { .. }) => Failure::usage(error),
+            error @ web::Error::Unsuited { .. } => Failure::usage(error),
             web::Error::Output(error) => error.into(),
             error => Failure::new(error),
         }

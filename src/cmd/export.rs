@@ -75,7 +75,7 @@ fn export_one(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<
     if args.json.json {
         print_json(&exported)?;
     }
-    Ok(Done::All)
+    Ok(if exported.undecoded == 0 { Done::All } else { Done::InPart })
 }
 
 fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) -> Result<Done, Failure> {
@@ -106,7 +106,8 @@ fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) ->
     for (id, error) in &bundled.failed {
         warn(&format!("{id}: {error}"));
     }
-    Ok(if bundled.failed.is_empty() { Done::All } else { Done::InPart })
+    let whole = bundled.failed.is_empty() && bundled.exported.iter().all(|exported| exported.undecoded == 0);
+    Ok(if whole { Done::All } else { Done::InPart })
 }
 
 /// Writes beside the target and moves it into place when it is whole, so that a failure leaves nothing half-written. What

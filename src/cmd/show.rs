@@ -31,7 +31,10 @@ pub(crate) fn run(dir: &Path, id: &str, json: bool) -> Result<Done, Failure> {
         let mut object = serde_json::to_value(&row)?;
         object["verified"] = json!(signature.1);
         match &survey {
-            Ok(survey) => object["completeness"] = completeness_json(survey.timeline()),
+            Ok(survey) => {
+                object["completeness"] = completeness_json(survey.timeline());
+                object["not_decodable"] = json!(survey.warnings(web::Shape::Stereo));
+            }
             Err(error) => object["completeness_missing"] = json!(error.to_string()),
         }
         print_json(&object)?;
@@ -39,7 +42,12 @@ pub(crate) fn run(dir: &Path, id: &str, json: bool) -> Result<Done, Failure> {
         print_facts(&row)?;
         print_line(&format!("{:<14} {}", "signature", signature.0))?;
         match &survey {
-            Ok(survey) => print_timeline(survey.timeline())?,
+            Ok(survey) => {
+                print_timeline(survey.timeline())?;
+                for warning in survey.warnings(web::Shape::Stereo) {
+                    print_line(&format!("{:<14} {warning}", "not decodable"))?;
+                }
+            }
             Err(error) => print_line(&format!("{:<14} not shown: {error}", "completeness"))?,
         }
     }

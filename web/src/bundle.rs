@@ -161,7 +161,9 @@ fn reason(error: &Error) -> &'static str {
         }
         Error::Store(store::Error::NotFound { .. }) => "the archive does not have it",
         Error::TooLong { .. } => "it is too long for this file format",
-        Error::Rate { .. } => "this file format cannot hold its sampling rate",
+        Error::Undecodable { .. } => {
+            "its encodings were kept and could not be decoded there; the raw form has them"
+        }
         _ => "it could not be read",
     }
 }

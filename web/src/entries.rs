@@ -203,7 +203,7 @@ mod tests {
         let mut entries = Entries::new(&mut file);
         let failed = entries.add("a", Timestamp::default(), Packing::Stored, |out| -> Result<(), Error> {
             out.write_all(b"half")?;
-            Err(Error::Rate { rate: 1 })
+            Err(Error::TooLong { hours: 1 })
         });
         assert!(failed.is_err());
         drop(entries);

@@ -49,11 +49,13 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// GSM 06.10 has one sampling rate.
-    #[error("GSM holds audio of 8000 Hz and this recording has {rate} Hz: export as wav")]
-    Rate {
-        /// The recording's sampling rate in Hz.
-        rate: u32,
+    /// There is a voice, and nothing here can decode it: silence would not be its audio.
+    #[error("{codecs}: kept, cannot be decoded on this box{help}; `--format raw` gives it as received")]
+    Undecodable {
+        /// The encodings.
+        codecs: String,
+        /// What would help, behind a colon; empty when nothing would.
+        help: &'static str,
     },
 }
 

@@ -8,12 +8,14 @@ use std::fmt;
 use std::io::{BufWriter, Write};
 use std::str::FromStr;
 
+use decode::codec::external::{Abilities, Framing};
 use decode::playout::{Bounds, Renderer, Survey, Timeline};
 use decode::{Codec, Format, Party};
 use serde::Serialize;
 use store::{Archive, Mark, Record, RecordingFacts, RecordingId};
 
 use crate::error::Error;
+use crate::ffmpeg::Ffmpeg;
 use crate::wav::{Layout, WavWriter};
 use crate::words;
 
@@ -141,6 +143,8 @@ pub struct Exported {
     pub duration_ms: u64,
     /// Length of the file or files.
     pub bytes: u64,
+    /// Packets that were kept and are silent in the file, because they could not be decoded here.
+    pub undecoded: u64,
     /// What the listener must know: what could not be decoded, what is missing. One sentence each.
     pub warnings: Vec<String>,
 }
@@ -157,14 +161,14 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// Does it carry sound at all? Telephone events do not.
-    fn is_audio(&self) -> bool {
-        self.format.codec != Codec::TelephoneEvent
+    /// Does it carry a voice? Telephone events and descriptions of silence do not.
+    fn is_voice(&self) -> bool {
+        !matches!(self.format.codec, Codec::TelephoneEvent | Codec::ComfortNoise)
     }
 
-    /// Can this program decode it?
-    fn is_decodable(&self) -> bool {
-        self.format.codec == Codec::ComfortNoise || decode::codec::decoder(&self.format).is_some()
+    /// Can it be decoded, with an outside program of these abilities?
+    fn is_decodable(&self, abilities: Abilities) -> bool {
+        decode::codec::sample_rate(&self.format, abilities).is_some()
     }
 }
 
@@ -180,6 +184,8 @@ pub struct Export<'a> {
     facts: RecordingFacts,
     timeline: Timeline,
     encodings: Vec<Encoding>,
+    /// Decodes what `decode` cannot; looked up only when the recording has something for it.
+    ffmpeg: Option<&'static Ffmpeg>,
 }
 
 /// Writes one recording as a WAVE file to `out`; see [`Export`] for more than one shape, and
@@ -212,11 +218,16 @@ impl<'a> Export<'a> {
         let facts = reader.facts().clone();
         let mut survey = Survey::new();
         let mut encodings = Vec::new();
+        let mut ffmpeg = None;
         while let Some(chunk) = reader.next_chunk()? {
             for record in chunk.records() {
                 match record? {
                     Record::Audio { party, frame } => {
-                        count(&mut encodings, party, frame.format);
+                        let is_new = count(&mut encodings, party, frame.format);
+                        if is_new && ffmpeg.is_none() && Framing::of(frame.format).is_some() {
+                            ffmpeg = Ffmpeg::installed();
+                            survey.handle_abilities(ffmpeg.map_or(Abilities::NONE, Ffmpeg::abilities));
+                        }
                         survey.handle_frame(party, &frame);
                     }
                     Record::Mark { at, mark } => match mark {
@@ -231,7 +242,7 @@ impl<'a> Export<'a> {
             }
         }
         let timeline = survey.finish(Bounds { start: Some(facts.started), end: facts.ended });
-        Ok(Export { archive, facts, timeline, encodings })
+        Ok(Export { archive, facts, timeline, encodings, ffmpeg })
     }
 
     /// What is known about the recording.
@@ -249,7 +260,8 @@ impl<'a> Export<'a> {
     /// What the listener of this shape must know: what was kept and cannot be decoded here. One sentence each.
     #[must_use]
     pub fn warnings(&self, shape: Shape) -> Vec<String> {
-        let mut said = warnings(&self.encodings, |party| shape.holds(party));
+        let silent = self.encodings.iter().filter(|encoding| self.is_silent(encoding, shape));
+        let mut said: Vec<String> = silent.map(warning).collect();
         for track in self.facts.tracks.iter().filter(|track| shape.holds(track.party)) {
             let party = words::party(track.party);
             said.extend(words::secrecy(track).iter().map(|what| format!("{party}: {what}")));
@@ -257,10 +269,17 @@ impl<'a> Export<'a> {
         said
     }
 
+    /// A voice of this shape that cannot be decoded here.
+    fn is_silent(&self, encoding: &Encoding, shape: Shape) -> bool {
+        let abilities = self.ffmpeg.map_or(Abilities::NONE, Ffmpeg::abilities);
+        shape.holds(encoding.party) && encoding.is_voice() && !encoding.is_decodable(abilities)
+    }
+
     /// Length of the file that [`Export::write`] would write, in bytes.
     ///
     /// # Errors
-    /// When the format cannot hold the shape or the length.
+    /// When the format cannot hold the shape or the length; [`Error::Undecodable`] when no voice in it can be decoded here: a
+    /// file of silence is no export of a call.
     pub fn bytes(&self, format: FileFormat, shape: Shape) -> Result<u64, Error> {
         Ok(self.layout(format, shape)?.bytes())
     }
@@ -268,14 +287,17 @@ impl<'a> Export<'a> {
     /// Writes the file, front to back.
     ///
     /// # Errors
-    /// When the format cannot hold the shape or the length (nothing has been written then), when the archive cannot
+    /// What [`Export::bytes`] says (nothing has been written then), when the archive cannot
     /// give the recording any more, when `out` does not take it.
     pub fn write<W: Write>(&self, format: FileFormat, shape: Shape, out: W) -> Result<Exported, Error> {
         let layout = self.layout(format, shape)?;
         let mut reader = self.archive.read(self.facts.id)?;
         // Blocks are some hundred bytes; `finish` flushes.
         let mut writer = WavWriter::new(BufWriter::with_capacity(BUFFER_LEN, out), layout)?;
-        let mut renderer = Renderer::new(&self.timeline);
+        let mut renderer = match self.ffmpeg {
+            Some(ffmpeg) => Renderer::with_external(&self.timeline, Box::new(ffmpeg)),
+            None => Renderer::new(&self.timeline),
+        };
         while let Some(chunk) = reader.next_chunk()? {
             for record in chunk.records() {
                 if let Record::Audio { party, frame } = record? {
@@ -291,44 +313,62 @@ impl<'a> Export<'a> {
             writer.write(block.near, block.far)?;
         }
         writer.finish()?;
+        let mut warnings = self.warnings(shape);
+        let failed = renderer.undecoded();
+        if failed > 0 {
+            warnings.push(format!("{failed} packets are kept, but ffmpeg could not decode them: {SILENT}"));
+        }
+        let silent = self.encodings.iter().filter(|encoding| self.is_silent(encoding, shape));
         Ok(Exported {
             id: self.facts.id,
-            samples: self.timeline.samples,
-            rate: self.timeline.rate,
+            samples: layout.samples(),
+            rate: layout.rate(),
             duration_ms: self.timeline.duration_ms(),
             bytes: layout.bytes(),
-            warnings: self.warnings(shape),
+            undecoded: failed + silent.map(|encoding| encoding.packets).sum::<u64>(),
+            warnings,
         })
     }
 
     fn layout(&self, format: FileFormat, shape: Shape) -> Result<Layout, Error> {
+        let voices = || self.encodings.iter().filter(move |e| shape.holds(e.party) && e.is_voice());
+        if voices().next().is_some() && voices().all(|encoding| self.is_silent(encoding, shape)) {
+            let mut codecs: Vec<String> =
+                voices().map(|e| e.format.codec.name().escape_debug().to_string()).collect();
+            codecs.dedup();
+            let help = voices().any(|encoding| Framing::of(&encoding.format).is_some());
+            return Err(Error::Undecodable {
+                codecs: codecs.join(", "),
+                help: if help { INSTALL } else { "" },
+            });
+        }
         Layout::new(format, shape, self.timeline.rate, self.timeline.samples)
     }
 }
 
-/// Counts a packet of `party` in `format`.
-pub(crate) fn count(encodings: &mut Vec<Encoding>, party: Party, format: &Format) {
+/// What a listener is told of packets without sound.
+const SILENT: &str = "silence in WAV and GSM files; `--format raw` gives it as received";
+/// What would help.
+const INSTALL: &str = ": install ffmpeg";
+
+/// Counts a packet of `party` in `format`; is it the first one?
+pub(crate) fn count(encodings: &mut Vec<Encoding>, party: Party, format: &Format) -> bool {
     if let Some(encoding) = encodings.iter_mut().find(|e| e.party == party && e.format == *format) {
         encoding.packets += 1;
-    } else if encodings.len() < ENCODINGS_MAX {
+        return false;
+    }
+    if encodings.len() < ENCODINGS_MAX {
         encodings.push(Encoding { party, format: format.clone(), packets: 1 });
     }
+    true
 }
 
-/// What a listener must know about encodings that stay silent. Names come from signalling and are not trusted: control
+/// What a listener must know about an encoding that stays silent. Names come from signalling and are not trusted: control
 /// characters in them are shown as escapes.
-fn warnings(encodings: &[Encoding], wanted: impl Fn(Party) -> bool) -> Vec<String> {
-    encodings
-        .iter()
-        .filter(|e| wanted(e.party) && e.is_audio() && !e.is_decodable())
-        .map(|e| {
-            let party = if e.party == Party::Near { "near" } else { "far" };
-            let codec = e.format.codec.name().escape_debug();
-            format!(
-                "{party}: {codec} ({} packets) is kept but cannot be decoded here and is silence in this file; \
-                 `--format raw` gives it as received",
-                e.packets
-            )
-        })
-        .collect()
+fn warning(encoding: &Encoding) -> String {
+    let party = if encoding.party == Party::Near { "near" } else { "far" };
+    let codec = encoding.format.codec.name().escape_debug();
+    let help = if Framing::of(&encoding.format).is_some() { INSTALL } else { "" };
+    let packets = encoding.packets;
+    format!("{party}: {codec} ({packets} packets) is kept, cannot be decoded on this box{help}; {SILENT}")
 }

@@ -8,6 +8,7 @@ mod dat;
 mod entries;
 pub mod error;
 pub mod export;
+pub mod ffmpeg;
 mod page;
 pub mod raw;
 pub mod server;

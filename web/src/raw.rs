@@ -128,6 +128,7 @@ impl<'a> Plan<'a> {
             rate: 0,
             duration_ms: self.facts.duration_ms,
             bytes: total.saturating_add(bytes),
+            undecoded: 0,
             warnings,
         })
     }

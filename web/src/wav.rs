@@ -8,6 +8,7 @@
 use std::io::{self, Write};
 
 use decode::codec::gsm::{BLOCK_BYTES, BLOCK_SAMPLES, Encoder};
+use decode::codec::resample::Resampler;
 use hound::{SampleFormat, WavSpec};
 
 use crate::error::Error;
@@ -21,11 +22,18 @@ const GSM_HEADER_LEN: u64 = 60;
 /// The one sampling rate of GSM 06.10, in Hz.
 const GSM_RATE: u32 = 8_000;
 
+/// Lowest rate that a resampler takes for one, in Hz.
+const RATE_MIN: u32 = 1_000;
+
 /// What a WAVE file will be, worked out before its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     shape: Shape,
     gsm: bool,
+    /// Sample times that will come, and their rate in Hz.
+    incoming: u64,
+    incoming_rate: u32,
+    /// The file's rate in Hz.
     rate: u32,
     /// Sample times; a stereo sample time has two samples.
     samples: u64,
@@ -36,11 +44,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of `samples` sample times at `rate` Hz.
+    /// Of `samples` sample times at `rate` Hz. GSM has one rate: what comes at another is resampled.
     ///
     /// # Errors
-    /// [`Error::TooLong`] above 4 GiB; [`Error::Unsuited`] for stereo GSM and for a format that is no WAVE file;
-    /// [`Error::Rate`] for GSM of other than 8000 Hz.
+    /// [`Error::TooLong`] above 4 GiB; [`Error::Unsuited`] for stereo GSM and for a format that is no WAVE file.
     pub fn new(format: FileFormat, shape: Shape, rate: u32, samples: u64) -> Result<Self, Error> {
         let too_long = || Error::TooLong { hours: samples / u64::from(rate.max(1)) / 3_600 };
         let gsm = match format {
@@ -48,10 +55,11 @@ impl Layout {
             FileFormat::Gsm if shape == Shape::Stereo => {
                 return Err(Error::Unsuited { format, shape, instead: "mono, near or far" });
             }
-            FileFormat::Gsm if rate != GSM_RATE => return Err(Error::Rate { rate }),
             FileFormat::Gsm => true,
             FileFormat::Raw => return Err(Error::Unsuited { format, shape, instead: "wav or gsm" }),
         };
+        let (incoming, incoming_rate) = (samples, rate);
+        let (samples, rate) = if gsm { (resampled(samples, rate), GSM_RATE) } else { (samples, rate) };
         let data = if gsm {
             samples.div_ceil(BLOCK_SAMPLES as u64).checked_mul(BLOCK_BYTES as u64)
         } else {
@@ -64,13 +72,25 @@ impl Layout {
         if total - 8 > u64::from(u32::MAX) {
             return Err(too_long());
         }
-        Ok(Layout { shape, gsm, rate, samples, data: data as u32, total })
+        Ok(Layout { shape, gsm, incoming, incoming_rate, rate, samples, data: data as u32, total })
     }
 
     /// Length of the whole file, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.total
+    }
+
+    /// Sample times in the file.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// The file's sampling rate in Hz.
+    #[must_use]
+    pub fn rate(&self) -> u32 {
+        self.rate
     }
 
     /// Everything before the first byte of audio.
@@ -136,6 +156,10 @@ pub struct WavWriter<W> {
     /// Bytes of one call, kept so that nothing is allocated per block.
     bytes: Vec<u8>,
     gsm: Encoder,
+    /// To the rate of GSM, from another one.
+    resampler: Option<Resampler>,
+    /// One channel of one call, kept as `bytes` is.
+    channel: Vec<i16>,
     /// Samples that do not fill a GSM block yet.
     pending: Vec<i16>,
 }
@@ -147,8 +171,17 @@ impl<W: Write> WavWriter<W> {
     /// When `out` does not take it.
     pub fn new(mut out: W, layout: Layout) -> io::Result<Self> {
         out.write_all(&layout.header())?;
-        let left = layout.samples;
-        Ok(WavWriter { out, layout, left, bytes: Vec::new(), gsm: Encoder::new(), pending: Vec::new() })
+        let rate = layout.incoming_rate;
+        Ok(WavWriter {
+            out,
+            layout,
+            left: layout.incoming,
+            bytes: Vec::new(),
+            gsm: Encoder::new(),
+            resampler: (layout.gsm && rate != GSM_RATE).then(|| Resampler::new(rate, GSM_RATE)),
+            channel: Vec::new(),
+            pending: Vec::new(),
+        })
     }
 
     /// Adds a stretch of both parties' audio; the shorter one is cut off at.
@@ -161,7 +194,15 @@ impl<W: Write> WavWriter<W> {
         let pairs = near.iter().zip(far);
         if self.layout.gsm {
             let shape = self.layout.shape;
-            self.pending.extend(pairs.map(|(&near, &far)| single(shape, near, far)));
+            let channel = pairs.map(|(&near, &far)| single(shape, near, far));
+            match &mut self.resampler {
+                None => self.pending.extend(channel),
+                Some(resampler) => {
+                    self.channel.clear();
+                    self.channel.extend(channel);
+                    resampler.push(&self.channel, &mut self.pending);
+                }
+            }
             return self.write_whole_blocks();
         }
         self.bytes.clear();
@@ -187,8 +228,11 @@ impl<W: Write> WavWriter<W> {
         if self.left > 0 {
             return Err(wrong_length("fewer"));
         }
+        if let Some(resampler) = &self.resampler {
+            resampler.tail(&mut self.pending);
+        }
         if !self.pending.is_empty() {
-            self.pending.resize(BLOCK_SAMPLES, 0);
+            self.pending.resize(self.pending.len().next_multiple_of(BLOCK_SAMPLES), 0);
             self.write_whole_blocks()?;
         }
         if self.layout.data & 1 == 1 {
@@ -217,6 +261,12 @@ fn single(shape: Shape, near: i16, far: i16) -> i16 {
         Shape::Far => far,
         Shape::Mono | Shape::Stereo => near.saturating_add(far),
     }
+}
+
+/// How many sample times of GSM so many sample times at `rate` Hz become; what [`Resampler::length`] says.
+fn resampled(samples: u64, rate: u32) -> u64 {
+    let scaled = u128::from(samples) * u128::from(GSM_RATE) / u128::from(rate.max(RATE_MIN));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 fn wrong_length(which: &str) -> io::Error {
@@ -330,7 +380,6 @@ mod tests {
             layout(FileFormat::Gsm, Shape::Stereo, 8_000, 1),
             Err(Error::Unsuited { shape: Shape::Stereo, .. })
         ));
-        assert!(matches!(layout(FileFormat::Gsm, Shape::Mono, 16_000, 1), Err(Error::Rate { rate: 16_000 })));
         assert!(layout(FileFormat::Raw, Shape::Mono, 8_000, 1).is_err());
     }
 

@@ -109,9 +109,10 @@ impl Voice {
         Voice { party, ssrc: 0xB0 + party.index() as u32, format: format("GSM", 3), payloads }
     }
 
-    fn g729(party: Party, packets: usize) -> Voice {
+    /// In an encoding that nobody here decodes.
+    fn strange(party: Party, packets: usize) -> Voice {
         let payloads = (0..packets).map(|i| (0..20).map(|j| (i * 20 + j) as u8).collect()).collect();
-        Voice { party, ssrc: 0xC0 + party.index() as u32, format: format("G729", 18), payloads }
+        Voice { party, ssrc: 0xC0 + party.index() as u32, format: format("BV16", 98), payloads }
     }
 }
 
@@ -262,6 +263,54 @@ fn mono_near_and_far_are_what_they_say() {
 }
 
 #[test]
+fn wideband_stays_wide_in_wav_and_is_resampled_for_gsm() {
+    let place = place();
+    // 1 kHz and, beyond what GSM can hold, 6 kHz: folded back it would be heard at 2 kHz.
+    let samples: Vec<i16> = (0..32_000)
+        .map(|i| {
+            let at = |hz: f64| (f64::from(i) * TAU * hz / 16_000.0).sin();
+            (at(1_000.0) * 6_000.0 + at(6_000.0) * 6_000.0) as i16
+        })
+        .collect();
+    let payloads = samples.chunks(320).map(|p| p.iter().flat_map(|s| s.to_be_bytes()).collect()).collect();
+    let mut wide = Voice { party: Party::Near, ssrc: 0xD0, format: format("L16", 97), payloads };
+    wide.format.clock_rate = 16_000;
+    let mut writer = place.archive.create(facts(1, 2_000, "x")).expect("a recording");
+    for (i, payload) in wide.payloads.iter().enumerate() {
+        let frame = AudioFrame {
+            at: started().plus_millis(60_000 + 20 * i as i64),
+            ssrc: wide.ssrc,
+            sequence: i as u16,
+            timestamp: (i * 320) as u32,
+            marker: i == 0,
+            format: &wide.format,
+            payload,
+        };
+        writer.append(&Cleared::for_test(wide.party, frame)).expect("room");
+    }
+    let ended = RecordingFacts { state: State::Complete, ..facts(1, 2_000, "x") };
+    let id = writer.finish(ended).expect("a finished recording");
+    let mut file = Vec::new();
+    web::export(&place.archive, id, FileFormat::Wav, Shape::Near, &mut file).expect("a file");
+    let (rate, channels) = read_wav(file);
+    let heard: Vec<i16> = channels[0].iter().map(|&s| (s * 32_768.0).round() as i16).collect();
+    assert!(rate == 16_000 && heard == samples, "sample for sample");
+
+    let mut file = Vec::new();
+    let exported = web::export(&place.archive, id, FileFormat::Gsm, Shape::Near, &mut file).expect("a file");
+    assert_eq!((exported.rate, exported.samples, exported.bytes), (8_000, 16_000, file.len() as u64));
+    let mut decoder = gsm::Decoder::new();
+    let blocks = file[60..].as_chunks::<{ gsm::BLOCK_BYTES }>().0;
+    let heard: Vec<f32> = blocks
+        .iter()
+        .flat_map(|block| decoder.decode_block(block))
+        .map(|s| f32::from(s) / 32_768.0)
+        .collect();
+    let (kept, folded) = (share_at(&heard[800..15_200], 1_000.0), share_at(&heard[800..15_200], 2_000.0));
+    assert!(kept > 0.95 && folded < 0.01, "{kept:.3} {folded:.4}");
+}
+
+#[test]
 fn a_gsm_file_holds_the_mix_in_blocks_of_65_bytes() {
     let place = place();
     let voices = [Voice::g711(Party::Near, Law::Mu, &tone(16_000, 440.0))];
@@ -336,24 +385,31 @@ fn a_pause_is_exact_silence_of_its_own_length_even_where_packets_were_kept() {
 #[test]
 fn what_cannot_be_decoded_is_silence_of_the_right_length_and_is_said() {
     let place = place();
-    let voices = [Voice::g711(Party::Near, Law::Mu, &tone(16_000, 440.0)), Voice::g729(Party::Far, 100)];
+    let voices = [Voice::g711(Party::Near, Law::Mu, &tone(16_000, 440.0)), Voice::strange(Party::Far, 100)];
     let id = record(&place.archive, facts(1, 2_000, "x"), &voices);
     let mut file = Vec::new();
     let exported =
         web::export(&place.archive, id, FileFormat::Wav, Shape::Stereo, &mut file).expect("a file");
     assert_eq!(exported.samples, 16_000);
     assert_eq!(exported.warnings.len(), 1);
-    assert!(exported.warnings[0].starts_with("far: G729 (100 packets)"), "{:?}", exported.warnings);
+    assert!(
+        exported.warnings[0].starts_with("far: BV16 (100 packets) is kept, cannot be decoded on this box")
+    );
+    assert_eq!(exported.undecoded, 100);
     let (_, channels) = read_wav(file);
     assert!(channels[1].iter().all(|&s| s == 0.0));
     let near = web::export(&place.archive, id, FileFormat::Wav, Shape::Near, Vec::new()).expect("a file");
-    assert_eq!(near.warnings, Vec::<String>::new(), "the silent party is not in this file");
+    assert_eq!((near.warnings.len(), near.undecoded), (0, 0), "the silent party is not in this file");
+    // Silence alone is no export of a voice.
+    let mut file = Vec::new();
+    let far = web::export(&place.archive, id, FileFormat::Wav, Shape::Far, &mut file);
+    assert!(matches!(far, Err(Error::Undecodable { .. })) && file.is_empty());
 }
 
 #[test]
 fn a_raw_export_gives_the_payloads_as_received() {
     let place = place();
-    let voices = [Voice::g711(Party::Near, Law::Mu, &tone(16_000, 440.0)), Voice::g729(Party::Far, 100)];
+    let voices = [Voice::g711(Party::Near, Law::Mu, &tone(16_000, 440.0)), Voice::strange(Party::Far, 100)];
     let id = record(&place.archive, facts(1, 2_000, HOSTILE), &voices);
     let mut file = Vec::new();
     let exported =
@@ -366,14 +422,14 @@ fn a_raw_export_gives_the_payloads_as_received() {
         [
             "near-PCMU.raw",
             "near-PCMU.packets.jsonl",
-            "far-G729.raw",
-            "far-G729.packets.jsonl",
+            "far-BV16.raw",
+            "far-BV16.packets.jsonl",
             "recording.json"
         ]
     );
     assert_eq!(content(&files, "near-PCMU.raw"), voices[0].payloads.concat());
-    assert_eq!(content(&files, "far-G729.raw"), voices[1].payloads.concat());
-    let table = String::from_utf8(content(&files, "far-G729.packets.jsonl").to_vec()).expect("UTF-8");
+    assert_eq!(content(&files, "far-BV16.raw"), voices[1].payloads.concat());
+    let table = String::from_utf8(content(&files, "far-BV16.packets.jsonl").to_vec()).expect("UTF-8");
     let rows: Vec<serde_json::Value> =
         table.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(rows.len(), 100);
@@ -381,7 +437,7 @@ fn a_raw_export_gives_the_payloads_as_received() {
     assert_eq!((&rows[99]["offset"], &rows[99]["length"]), (&(99 * 20).into(), &20.into()));
     assert_eq!(rows[99]["at_us"], facts(1, 0, "").started.as_millis() * 1_000 + 99 * 20_000);
     let sidecar: serde_json::Value = serde_json::from_slice(content(&files, "recording.json")).expect("JSON");
-    assert_eq!(sidecar["files"][1]["format"]["codec"], "G729");
+    assert_eq!(sidecar["files"][1]["format"]["codec"], "BV16");
     assert_eq!(sidecar["files"][1]["packets"], 100);
     assert_eq!(sidecar["recording"]["id"], id.to_string());
 }
@@ -438,7 +494,8 @@ fn no_text_from_signalling_reaches_a_file_name_or_a_tag_or_a_line_of_its_own() {
     let place = place();
     let mut voice = Voice::g711(Party::Near, Law::Mu, &tone(8_000, 440.0));
     voice.format.codec = Codec::Other(HOSTILE.into());
-    let id = record(&place.archive, facts(1, 1_000, HOSTILE), &[voice]);
+    let heard = Voice::g711(Party::Far, Law::Mu, &tone(8_000, 440.0));
+    let id = record(&place.archive, facts(1, 1_000, HOSTILE), &[voice, heard]);
     for format in [FileFormat::Wav, FileFormat::Raw] {
         let mut file = Vec::new();
         web::bundle(&place.archive, &[id], format, Shape::Stereo, &mut file, |_, _| {}).expect("a ZIP");

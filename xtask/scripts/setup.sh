@@ -1,5 +1,6 @@
 #!/bin/sh
-# setup.sh [COMPONENT…]: what it takes to build: a Rust toolchain, a C compiler and linker, libpcap's headers.
+# setup.sh [COMPONENT…]: what it takes to build: a Rust toolchain, a C compiler and linker, libpcap's headers. With components,
+# which tests need, also ffmpeg, which decodes for playback and is what decoders are tested against.
 # Says nothing when all is there. Installs Debian packages by itself, with sudo when not root; never installs Rust.
 set -eu
 
@@ -24,6 +25,9 @@ command -v pkg-config >/dev/null || missing="$missing pkg-config"
 # The header and the library to link with come in one package.
 if ! { [ -e /usr/include/pcap/pcap.h ] || pkg-config --exists libpcap 2>/dev/null; }; then
     missing="$missing libpcap-dev"
+fi
+if [ $# -gt 0 ] && ! command -v ffmpeg >/dev/null; then
+    missing="$missing ffmpeg"
 fi
 [ -n "$missing" ] || exit 0
 

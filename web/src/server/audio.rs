@@ -1,7 +1,8 @@
 //! A recording as a WAVE file by HTTP: decrypted and decoded while it is sent, whole or one range of it (RFC 9110, 14).
 //!
 //! A range is cut out of the whole file, which is rendered from its beginning each time: decoders and clock maps carry
-//! state from packet to packet, and rendering runs some thousand times faster than listening. Memory holds
+//! state from packet to packet, and rendering runs some thousand times faster than listening (some hundred times where an
+//! outside program decodes). Memory holds
 //! [`CHUNKS_WAITING`] pieces per playback, whatever the length of the call: a listener who does not read makes the
 //! renderer wait. Who may listen was settled before; an audit line of it comes with users.
 

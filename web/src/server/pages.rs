@@ -16,7 +16,7 @@ use store::{
 use super::App;
 use super::html::{Frame, Html, page};
 use super::refusal::Refusal;
-use crate::export::{Export, Shape};
+use crate::export::{Export, FileFormat, Shape};
 use crate::words;
 
 /// Recordings on one page.
@@ -158,7 +158,11 @@ fn look(archive: &Archive, id: RecordingId) -> Result<Shown, Refusal> {
     let row = archive.row(id)?;
     let problem = archive.verify(Some(&[id])).find_map(|finding| words::problem(&finding));
     let (timeline, warnings) = match Export::prepare(archive, id) {
-        Ok(export) => (Ok(export.timeline().clone()), export.warnings(Shape::Stereo)),
+        // A file that would be refused needs no player.
+        Ok(export) => match export.bytes(FileFormat::Wav, Shape::Stereo) {
+            Ok(_) => (Ok(export.timeline().clone()), export.warnings(Shape::Stereo)),
+            Err(error) => (Err(Refusal::from(error).words()), Vec::new()),
+        },
         Err(error) => (Err(Refusal::from(error).words()), Vec::new()),
     };
     Ok(Shown { row, problem, timeline, warnings })

@@ -69,7 +69,7 @@ impl Refusal {
                 E::KeyMissing { .. } | E::WrongKey { .. } | E::Closed => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
-            Refusal::Failed(Error::TooLong { .. } | Error::Unsuited { .. } | Error::Rate { .. }) => {
+            Refusal::Failed(Error::TooLong { .. } | Error::Unsuited { .. } | Error::Undecodable { .. }) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Refusal::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -132,7 +132,7 @@ fn failure(error: &Error) -> String {
             format!("It was sealed to key {needed}, and this machine has key {found}.")
         }
         Error::Store(E::Closed) => "The archive is being closed.".to_owned(),
-        Error::TooLong { .. } | Error::Unsuited { .. } | Error::Rate { .. } => format!("{error}."),
+        Error::TooLong { .. } | Error::Unsuited { .. } | Error::Undecodable { .. } => format!("{error}."),
         _ => "The archive could not be read; the log of `earwitness serve` says more.".to_owned(),
     }
 }
