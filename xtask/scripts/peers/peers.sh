@@ -60,7 +60,7 @@ b2bua_apart() {
 }
 
 # baresip_at HOST ADDRESS NUMBER NAME HZ CODEC RATE CHANNELS ANSWER [LINE…]: the configuration of a baresip without sound card in $WORK/HOST,
-# which says a sine; CODEC as baresip writes it (G722/16000/1), RATE and CHANNELS of what it says. LINEs go into the configuration.
+# which says a sine; ACCOUNT holds more parameters of its account. CODEC as baresip writes it (G722/16000/1), RATE and CHANNELS of what it says. LINEs go into the configuration.
 baresip_at() {
     folder=$WORK/$1 at=$2 number=$3 name=$4 hertz=$5 codec=$6 rate=$7 channels=$8 answer=$9
     shift 9
@@ -78,11 +78,11 @@ baresip_at() {
         done
         echo "rtp_stats no"
         echo "module_path ${BARESIP_MODULES:-/usr/lib/baresip/modules}"
-        for module in g711 g722 g726 gsm l16 opus amr codec2 avcodec aubridge aufile; do echo "module $module.so"; done
+        for module in g711 g722 g726 gsm l16 opus amr codec2 avcodec aubridge aufile ice; do echo "module $module.so"; done
         for module in account menu; do echo "module_app $module.so"; done
         for line in "$@"; do echo "$line"; done
     } >"$folder/config"
-    echo "\"$name\" <sip:$number@$at${TRANSPORT:-}>;regint=0;audio_codecs=$codec;answermode=$answer;ptime=20" >"$folder/accounts"
+    echo "\"$name\" <sip:$number@$at${TRANSPORT:-}>;regint=0;audio_codecs=$codec;answermode=$answer;ptime=20${ACCOUNT:-}" >"$folder/accounts"
     : >"$folder/contacts"
 }
 
