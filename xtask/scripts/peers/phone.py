@@ -4,7 +4,7 @@
   phone.py ADDRESS NUMBER NAME SAYS.wav [OPTION=VALUE…] -- STEP…
 
 Options: registrar=HOST secret=WORD codec=NAME[,NAME…] auto=200|180|486|none early=yes 100rel=yes timer=SECONDS
-         bridge=yes (says nothing of its own; see join) transport=udp|tcp dtx=yes port=N ptime=MS accept_refer=no
+         bridge=yes (says nothing of its own; see join) transport=udp|tcp q=0.5 dtx=yes port=N ptime=MS accept_refer=no
 Steps, one after the other; N counts the calls of this phone from 0:
   register              wait until registered
   call:NUMBER@HOST      a new call
@@ -156,6 +156,8 @@ if "registrar" in options:
     settings.regConfig.registrarUri = f"sip:{home}{suffix}"
     settings.regConfig.timeoutSec = 300
     settings.sipConfig.proxies.append(f"sip:{home};lr{suffix}")
+if "q" in options:
+    settings.sipConfig.contactParams = f";q={options['q']}"
 if "secret" in options:
     settings.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", number, 0, options["secret"]))
 settings.mediaConfig.transportConfig.boundAddress = where

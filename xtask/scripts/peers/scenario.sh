@@ -4,7 +4,7 @@
 #   scenario far callee; hear INVITE; reply 180 Ringing; reply 200 OK "$(sdp)"; hear ACK; play callee.ulaw; hear BYE; reply 200 OK; done_scenario
 #
 # `near` sends the INVITE, `far` gets it. Words of the session description are variables: DIR, FORMATS, MAPS, PTIME, VERSION, ADDRESS, PORT.
-# ROUTED=yes: a proxy that record-routes is between them. EXTRA holds more header lines of a message, TYPE another type of body. `sipp_far HOST NAME` and `sipp_near HOST NAME TO` run them.
+# ROUTED=yes: a proxy that record-routes is between them. EXTRA holds more header lines of a message, TYPE another type of body. FAR_TAG makes another To tag. `sipp_far HOST NAME` and `sipp_near HOST NAME TO` run them.
 
 PCMU='a=rtpmap:0 PCMU/8000'
 PCMA='a=rtpmap:8 PCMA/8000'
@@ -106,7 +106,7 @@ reply() {
     retrans=
     # shellcheck disable=SC2016 # SIPp's own variables
     if [ "$ROLE" = far ] && [ "$1" != 100 ]; then
-        to='To:[$us];tag=[call_number]far[pid]'
+        to="To:[\$us];tag=[call_number]${FAR_TAG-far}[pid]"
         [ -z "${OWN_DIALOG:-}" ] || to='[last_To:]'
     else
         to='[last_To:]'
