@@ -540,6 +540,7 @@ mod tests {
             lost_network: 0,
             lost_capture: 0,
             reordered: 0,
+            relayed: 0,
             duplicates: 0,
             jitter_ms: 0.0,
             skew_ppm: 0.0,
@@ -567,10 +568,16 @@ mod tests {
             ),
         ] {
             let (mut gate, facts, _) = started(Rules::default(), "2000", "01632960001");
-            let end = LegEnd { facts, tracks: tracks.into(), holds: Vec::new(), absences: Vec::new() };
+            let end = LegEnd {
+                facts,
+                tracks: tracks.into(),
+                holds: Vec::new(),
+                absences: Vec::new(),
+                foreign_packets: 0,
+            };
             gate.handle_event(&Event::LegEnded(Box::new(end)));
             let actions: Vec<Action> = std::iter::from_fn(|| gate.poll_action()).collect();
-            let [Action::Finish(_), Action::Account { outcome, reason }] = &actions[..] else {
+            let [Action::Finish { .. }, Action::Account { outcome, reason }] = &actions[..] else {
                 panic!("{actions:?}")
             };
             assert_eq!(*outcome, expected, "{reason}");
