@@ -84,7 +84,7 @@ pub(crate) struct Record {
     /// Take HEP (versions 1 to 3) from SIP servers and agents here, over UDP and TCP, until interrupted; beside -i or alone
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) hep: Vec<SocketAddr>,
-    /// Who may send HEP, once for each; without it and [hep] of the configuration, this machine alone
+    /// Who may send HEP, once for each; without it and `hep.from` of the configuration, this machine alone
     #[arg(long, value_name = "ADDR", requires = "hep")]
     pub(crate) hep_from: Vec<IpAddr>,
     #[command(flatten)]

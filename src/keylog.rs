@@ -91,7 +91,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let path = folder.path().join("keys");
         let mut file = File::create(&path).expect("a file");
-        let mut logs = KeyLogs::open(&[path.clone()]).expect("a key log");
+        let mut logs = KeyLogs::open(std::slice::from_ref(&path)).expect("a key log");
         let mut read = || {
             let mut text = Vec::new();
             logs.read_on(false, |lines| text.extend_from_slice(lines)).expect("it can be read");
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(read(), "new\n");
         std::fs::write(&path, "one\ntwo").expect("written");
         let mut text = Vec::new();
-        KeyLogs::open(&[path.clone()])
+        KeyLogs::open(std::slice::from_ref(&path))
             .and_then(|mut logs| {
                 logs.read_on(true, |lines| text.extend_from_slice(lines)).map_err(Failure::new)
             })

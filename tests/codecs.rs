@@ -32,13 +32,25 @@ const SECOND_FLOOR_DB: f64 = -55.0;
 const ONE_SOUND_DBFS: std::ops::RangeInclusive<f64> = -32.0..=-31.0;
 
 /// Tracks that differ, and why. A row without a difference fails the test, and so does a difference without a row.
-const EXPLAINED: [(&str, &str, &str); 2] = [
+const EXPLAINED: [(&str, &str, &str); 5] = [
     (
         "S010",
         "G726-40",
         "The reference is 5 dB low: ffmpeg's decoder leaks too fast at this rate. Ours is as loud as the same sound in every codec.",
     ),
     ("S010", "AAL2-G726-40", "As G726-40."),
+    (
+        "S001",
+        "PCMA",
+        "Silence suppression: the reference sets talk spurts end to end, and each seam is a click in the upper bands.",
+    ),
+    ("S002", "PCMA", "As S001."),
+    (
+        "S068",
+        "OPUS",
+        "A track near silence: more packets came than the timestamps have room for, so that ours plays 10.5 of 10.9 s, and \
+         the decoder's own hiss is all that is compared.",
+    ),
 ];
 
 struct Track {
@@ -58,21 +70,22 @@ fn db(power: f64) -> f64 {
     10.0 * power.max(1e-30).log10()
 }
 
-/// Shares of the energy in bands between these edges in Hz, by spectra of a thousand samples or so.
+/// Shares of the energy in bands between these edges in Hz, measured as the references were: spectra of 512 samples at every
+/// rate, half of them anew each time. At 48 kHz a bin is nearly as wide as the lowest bands, in both alike.
 fn bands(samples: &[f64], rate: u32, edges: &[f64]) -> Vec<f64> {
-    const WINDOW: usize = 1_024;
+    let length = 512;
     let mut bands = vec![0.0; edges.len() - 1];
-    for window in samples.windows(WINDOW).step_by(WINDOW / 2) {
+    for window in samples.windows(length).step_by(length / 2) {
         let mut spectrum: Vec<(f64, f64)> = window
             .iter()
             .enumerate()
             .map(|(i, sample)| {
-                (sample * (std::f64::consts::PI * i as f64 / WINDOW as f64).sin().powi(2), 0.0)
+                (sample * (std::f64::consts::PI * i as f64 / length as f64).sin().powi(2), 0.0)
             })
             .collect();
         transform(&mut spectrum);
-        for (bin, (re, im)) in spectrum.iter().take(WINDOW / 2).enumerate() {
-            let hz = bin as f64 * f64::from(rate) / WINDOW as f64;
+        for (bin, (re, im)) in spectrum.iter().take(length / 2).enumerate() {
+            let hz = bin as f64 * f64::from(rate) / length as f64;
             if let Some(band) = edges.windows(2).position(|edge| (edge[0]..edge[1]).contains(&hz)) {
                 bands[band] += re * re + im * im;
             }
@@ -215,7 +228,11 @@ fn real_captures_sound_as_an_independent_route_decoded_them() {
             let found = match (rendered(&archive, track), &audio["decoded_concat"]) {
                 (Err(error), reference) if reference.is_object() => vec![error],
                 (Ok((samples, rate)), reference) if reference.is_object() => {
-                    differences(&samples, rate, reference)
+                    // Of two channels the reference has the spectrum of both woven into one, which is no sound.
+                    let is_mono = audio["channels"].as_u64().is_none_or(|channels| channels == 1);
+                    let mut found = differences(&samples, rate, reference);
+                    found.retain(|difference| is_mono || difference.starts_with("energy"));
+                    found
                 }
                 (Ok((samples, rate)), _) if is_one_sound => {
                     let level =

@@ -1,6 +1,6 @@
 //! From one sample rate to another, band-limited: what lies above half of the lower rate is taken out, not folded back.
 //!
-//! A windowed sinc, tabled at [`PHASES`] places between two samples and read by straight lines between these. Works on any two
+//! A windowed sinc, tabled at `PHASES` places between two samples and read by straight lines between these. Works on any two
 //! rates, keeps its place across calls, and gives `floor(n * to / from)` samples for n, without delay: the last few are
 //! provisional until more comes, and can be asked for.
 

@@ -73,8 +73,11 @@ pub(super) fn settle(leg: &mut Leg, ended: Timestamp) -> Vec<Absence> {
     absences
 }
 
-/// Keeps a stretch as far as the call was answered and the other side was heard.
+/// Keeps a stretch as far as the call was answered and the other side was heard. Who has agreed to send nothing is not missed.
 fn note_stretch(leg: &mut Leg, side: Side, from: Option<Timestamp>, to: Timestamp) {
+    if leg.side(side).sends_nothing {
+        return;
+    }
     let (Some(answered), Some(other)) = (leg.facts.answered, leg.side(side.other()).heard_at) else { return };
     let (from, to) = (from.map_or(answered, |from| from.max(answered)), to.min(other));
     if is_due(Some(from), to) && leg.absences.len() < ABSENCES_MAX {

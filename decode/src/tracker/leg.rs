@@ -36,12 +36,6 @@ impl Digest {
     }
 }
 
-impl Default for Hops {
-    fn default() -> Self {
-        Hops(0)
-    }
-}
-
 /// What a side has said about its media, and what it has sent.
 #[derive(Default)]
 pub(super) struct SideMedia {
@@ -74,6 +68,8 @@ pub(super) struct SideMedia {
     pub(super) pending_hold: Option<PendingHold>,
     /// Its latest description asks for no media to it: audio may be absent for long.
     pub(super) quiet: bool,
+    /// Its latest description says that it sends none: it listens only.
+    pub(super) sends_nothing: bool,
 }
 
 /// A hold or retrieve that was offered and not answered yet.
@@ -84,7 +80,7 @@ pub(super) struct PendingHold {
 }
 
 /// At which hops of its leg something was heard: one bit for each of [`HOPS_MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hops(u8);
 
 impl Hops {

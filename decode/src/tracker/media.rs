@@ -318,7 +318,8 @@ impl Media {
 
     /// Decides whose a flow is.
     fn judge(&mut self, flow: Flow, at: Timestamp, bytes: &[u8], legs: &mut Legs, out: &mut Outbox) {
-        let candidates = self.candidates(flow, legs);
+        let mut candidates = self.candidates(flow, legs);
+        self.turn_round(&mut candidates, flow, legs);
         let Some(best) = candidates.first().copied() else {
             if rtp::looks_like_rtp(bytes) {
                 self.loose_packet(flow, at, bytes, legs, out);
@@ -366,6 +367,38 @@ impl Media {
         self.admit_held(&candidates, flow, legs, out);
         let sharing = self.sharing(&candidates, packet.ssrc, at, legs);
         self.admit(&sharing, flow, at, (&packet, bytes), legs, out);
+    }
+
+    /// Who sends from where a party is said to be is that party, as long as nothing better is known. Where its packets go to a
+    /// place from which the same party is heard, at a place that the other one has announced, it is the other one: two flows
+    /// between the same two hosts are two directions, whatever the session descriptions mixed up.
+    fn turn_round(&mut self, candidates: &mut [Candidate], flow: Flow, legs: &mut Legs) {
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.is_from_alone) {
+            let Some(leg) = legs.leg(candidate.owner.leg) else { continue };
+            let mut heard =
+                leg.side(candidate.speaker).sources.iter().filter_map(|&index| self.source(index));
+            if heard.any(|source| source.flow.src == flow.dst) {
+                candidate.speaker = candidate.speaker.other();
+            }
+        }
+        let Some(best) = candidates.first().filter(|best| !best.is_from_alone).copied() else { return };
+        let Some(leg) = legs.leg_mut(best.owner.leg) else { return };
+        let is_claimed = |place: Endpoint| {
+            let owners = self.claims.get(&place).map_or(&[][..], |claim| &claim.owners);
+            owners.iter().any(|owner| owner.leg == best.owner.leg)
+        };
+        let is_mistaken = |&&index: &&u32| {
+            self.source(index)
+                .is_some_and(|s| s.flow.dst == flow.src && s.flow.src != flow.dst && !is_claimed(s.flow.dst))
+        };
+        let mistaken: Vec<u32> = leg.side(best.speaker).sources.iter().filter(is_mistaken).copied().collect();
+        for index in mistaken {
+            leg.side_mut(best.speaker).sources.retain(|&other| other != index);
+            leg.side_mut(best.speaker.other()).sources.push(index);
+            if let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) {
+                source.side = best.speaker.other();
+            }
+        }
     }
 
     /// Of the candidates, those whose legs get the packet.

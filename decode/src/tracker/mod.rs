@@ -102,8 +102,12 @@ struct Core {
     calls: Calls,
     media: Media,
     out: Outbox,
-    /// Time of the tracker: never goes back.
+    /// Time of the tracker by the frames: never goes back.
     now: Option<Timestamp>,
+    /// What has passed since without a frame: up to when.
+    waited: Option<Timestamp>,
+    /// Time of the frame at hand; that of one out of order is not `now`.
+    frame_at: Option<Timestamp>,
     /// What is added to capture time since its clock was set, in nanoseconds.
     shift: i64,
     /// Frames that came well behind the latest time, in a row: how far the first one was, in nanoseconds, and how many.
@@ -143,14 +147,14 @@ impl Tracker {
     pub fn handle_frame(&mut self, frame: &Frame<'_>) {
         self.core.begin(frame.at);
         if let Some(datagram) = self.dissector.handle_frame(frame) {
-            let at = self.core.now.unwrap_or(datagram.at);
+            let at = self.core.frame_at.unwrap_or(datagram.at);
             self.core.handle_datagram(&Datagram { at, ..datagram });
         }
     }
 
     /// Time goes on without a frame: a live source is silent.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.core.pass(now);
+        self.core.wait(now);
     }
 
     /// The capture lost frames just before `at`: loss in the second that follows is charged to it, not to the network.
@@ -170,12 +174,12 @@ impl Tracker {
     /// are on this clock.
     #[must_use]
     pub fn now(&self) -> Option<Timestamp> {
-        self.core.now
+        self.core.time()
     }
 
     /// Ends every call and flow that still runs: the input is over.
     pub fn finish(&mut self) {
-        let Some(now) = self.core.now else { return };
+        let Some(now) = self.core.time() else { return };
         let Core { streams, signalling, legs, calls, media, out, .. } = &mut self.core;
         let tables = &mut Tables { legs, calls, media, out };
         streams.finish(now, &mut |found| take(found, signalling, tables));
@@ -218,9 +222,28 @@ impl Core {
         self.pass(at);
     }
 
-    /// Time goes on, never back.
+    /// The latest time that frames or the lack of them have told.
+    fn time(&self) -> Option<Timestamp> {
+        self.now.max(self.waited)
+    }
+
+    /// No frame comes while time passes. A capture may hand over late what it has caught already, so that this is no news of
+    /// where the next frame's time stamp should be.
+    fn wait(&mut self, at: Timestamp) {
+        self.out.begin();
+        let before = self.time();
+        let now = before.max(Some(at.plus_nanos(self.shift)));
+        self.waited = now;
+        if let Some(now) = now {
+            self.spend(before.map_or(0, |before| now.nanos_since(before)), now);
+        }
+    }
+
+    /// Time goes on with a frame, never back.
     fn pass(&mut self, at: Timestamp) {
         self.out.begin();
+        let before = self.time();
+        self.waited = None;
         self.before_leap = self.doubted.take();
         let shifted = at.plus_nanos(self.shift);
         let now = match self.now {
@@ -233,7 +256,9 @@ impl Core {
                 shifted.max(before)
             }
             Some(now) if now.nanos_since(shifted) > BACKWARDS_MS * NS_PER_MS => self.fall_behind(now, at),
-            Some(now) if shifted.nanos_since(now) > LEAP_MS * NS_PER_MS => self.leap_ahead(now, shifted),
+            Some(now) if shifted.nanos_since(before.unwrap_or(now)) > LEAP_MS * NS_PER_MS => {
+                self.leap_ahead(now, shifted)
+            }
             Some(now) => {
                 // Where capture time as it is has caught up, no shift is needed any more.
                 if self.shift > 0 && at >= now { at } else { shifted.max(now) }
@@ -242,13 +267,22 @@ impl Core {
         if now == at {
             self.shift = 0;
         }
-        if shifted.plus_millis(BACKWARDS_MS) >= now {
+        self.frame_at = Some(now);
+        if self.now.is_none_or(|latest| shifted.plus_millis(BACKWARDS_MS) >= latest) {
             self.behind = None;
         }
-        let passed = self.now.map_or(0, |before| now.nanos_since(before));
+        if self.behind.is_some() {
+            // Not believed yet: the next frame may well be where time was.
+            return;
+        }
+        self.now = Some(now);
+        self.spend(before.map_or(0, |before| now.nanos_since(before)), now);
+    }
+
+    /// So much time has passed, up to `now`.
+    fn spend(&mut self, passed: i64, now: Timestamp) {
         self.idle_clock = self.idle_clock.saturating_add(passed.clamp(0, IDLE_STEP_MS * NS_PER_MS));
         (self.media.idle_clock, self.signalling.idle_clock) = (self.idle_clock, self.idle_clock);
-        self.now = Some(now);
         if self.next_housekeeping.is_none_or(|due| now >= due) {
             self.housekeeping(now);
             self.next_housekeeping = Some(now.plus_millis(HOUSEKEEPING_MS));
@@ -287,6 +321,7 @@ impl Core {
                 self.out.oddity(now, None, "the capture's clock was set ahead during a call");
             }
             self.now = self.now.map(|now| now.plus_nanos(-leap));
+            self.frame_at = self.now;
             self.next_housekeeping = self.now;
         }
     }

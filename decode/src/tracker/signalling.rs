@@ -842,6 +842,7 @@ fn apply_description(leg: &mut Leg, side: Side, session: &sdp::Session, descript
     state.ptime_ms = first.ptime_ms.or(state.ptime_ms);
     state.quiet = first.held_by_address
         || matches!(first.direction, sdp::Direction::SendOnly | sdp::Direction::Inactive);
+    state.sends_nothing = matches!(first.direction, sdp::Direction::RecvOnly | sdp::Direction::Inactive);
     let mut formats: Vec<crate::media::Format> = Vec::new();
     // Formats of earlier descriptions stay readable behind the new ones: packets sent before the change are still on the way.
     for format in used.iter().flat_map(|media| &media.formats).chain(&state.formats) {

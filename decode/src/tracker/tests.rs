@@ -569,6 +569,47 @@ fn single_frames_out_of_order_move_no_time() {
 }
 
 #[test]
+fn frames_that_a_slow_capture_hands_over_late_keep_their_time() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    for k in 0..10 {
+        wire.rtp((PHONE, 4000), (PBX, 4000), 7, 10 * k..10 * k + 10);
+        // The wall clock runs ahead while the frames of this moment still lie in a buffer.
+        wire.tracker.handle_timeout(Timestamp::from_millis(wire.now_ms + 700));
+        wire.drain();
+    }
+    wire.bye("1");
+    let bye_ms = wire.now_ms;
+    wire.finish();
+    assert_eq!(wire.told("backwards"), 0);
+    assert_eq!(wire.ends[0].facts.ended, Some(Timestamp::from_millis(bye_ms)));
+    assert!(wire.ends[0].tracks[0].jitter_ms < 1.0, "{}", wire.ends[0].tracks[0].jitter_ms);
+}
+
+#[test]
+fn a_burst_of_old_frames_moves_no_time() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..50);
+    for _ in 0..5 {
+        let now_ms = wire.now_ms;
+        for k in 0..14 {
+            wire.now_ms = now_ms - 400 + 9 * k;
+            wire.udp((STRANGER, 9), (STRANGER, 9), b"late");
+        }
+        wire.now_ms = now_ms + 1;
+        for _ in 0..20 {
+            wire.now_ms += 1;
+            wire.udp((STRANGER, 9), (STRANGER, 9), b"in time");
+        }
+    }
+    wire.bye("1");
+    let bye_ms = wire.now_ms;
+    wire.finish();
+    assert_eq!(wire.ends[0].facts.ended, Some(Timestamp::from_millis(bye_ms)));
+}
+
+#[test]
 fn holds_that_cross_are_refused_and_the_next_one_counts() {
     let mut wire = Wire::new();
     wire.answered_call("1", 4000);
@@ -743,6 +784,24 @@ fn a_relay_with_sources_of_its_own_is_heard_once() {
     assert!(wire.audio.iter().all(|&(.., ssrc, _)| ssrc < 10), "the phones' own sources");
     assert_eq!(wire.ends[0].tracks.iter().map(|track| track.relayed).collect::<Vec<_>>(), [50, 50]);
     assert_eq!(wire.told("odd"), 0);
+}
+
+#[test]
+fn two_directions_are_two_parties_whatever_the_descriptions_mixed_up() {
+    // Both descriptions name the callee's host; the caller's own is in none.
+    let mut wire = Wire::new();
+    let (callee, caller) = ((PBX, 4374), (STRANGER, 4376));
+    wire.udp(A, B, &message(INVITE, "1", "1 INVITE", "a", "", ""));
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "b", &sdp(PBX, 4376, "")));
+    wire.udp(A, B, &message("ACK sip:2001@192.0.2.10 SIP/2.0", "1", "1 ACK", "a", "b", &sdp(PBX, 4374, "")));
+    for k in 0..100 {
+        wire.rtp(callee, caller, 7, k..k + 1);
+        wire.rtp(caller, (PBX, 4376), 8, k..k + 1);
+    }
+    wire.finish();
+    let of = |ssrc, side| wire.audio.iter().filter(|a| (a.2, a.1) == (ssrc, side)).count();
+    assert!(of(8, Side::Caller) >= 99, "{}", of(8, Side::Caller));
+    assert!(of(7, Side::Callee) >= 98, "{}", of(7, Side::Callee));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Owns finding the program, what it is fed and how its answer is checked: as many samples as the frames stand for, or
 //! none at all. The child sees frames and a codec's name, nothing of whose they are. Frames and samples go through pipes and
-//! touch no disk. What it may do is [`confine`]'s.
+//! touch no disk. What it may do is `confine`'s.
 
 mod confine;
 mod ogg;

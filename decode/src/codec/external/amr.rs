@@ -132,7 +132,7 @@ mod tests {
         let payload = bytes(&format!("1111 0 0100 1 {speech}"));
         assert_eq!(payload.len(), 20);
         let expected = [&[4 << 3 | 4][..], &bytes(&speech)].concat();
-        assert_eq!(frames(Coding::Amr, "", &payload), [expected.clone()]);
+        assert_eq!(frames(Coding::Amr, "", &payload), std::slice::from_ref(&expected));
         // The same in whole bytes (4.4).
         let aligned = [&bytes("1111 0000  0 0100 1 00")[..], &bytes(&speech)].concat();
         assert_eq!(frames(Coding::Amr, "octet-align=1", &aligned), [expected]);

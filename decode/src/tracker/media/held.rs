@@ -40,11 +40,11 @@ impl Held {
         self.ends.len()
     }
 
-    /// What came later than `since`.
+    /// What came at `since` or later: several frames may be stamped alike.
     pub(super) fn after(self, since: Option<Timestamp>) -> Held {
         let Some(since) = since else { return self };
         let mut later = Held::default();
-        for (at, bytes) in self.iter().filter(|&(at, _)| at > since) {
+        for (at, bytes) in self.iter().filter(|&(at, _)| at >= since) {
             later.push(at, bytes, usize::MAX);
         }
         later
