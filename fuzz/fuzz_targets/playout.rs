@@ -14,7 +14,8 @@ const HEAD: usize = 14;
 
 /// What the packets are coded in; the byte that chooses is taken modulo their number.
 fn formats() -> Vec<Format> {
-    let names = ["PCMU", "PCMA", "CN", "telephone-event", "G729", "GSM", "L16", "iLBC", "G722", "opus", "L16"];
+    let names =
+        ["PCMU", "PCMA", "CN", "telephone-event", "G729", "GSM", "L16", "iLBC", "G722", "opus", "L16"];
     let rates = [8_000, 8_000, 8_000, 8_000, 8_000, 8_000, 16_000, 0, 8_000, 48_000, 11_025];
     let format = |(number, (name, clock_rate)): (usize, (&str, u32))| Format {
         payload_type: 96 + number as u8,

@@ -39,8 +39,12 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(found.lost_network + found.lost_capture, stream.lost());
         assert_eq!(found.bursts.lost + found.bursts.lost_alone, stream.lost());
         assert!(listed == stream.lost() || found.gaps_left_out > 0);
-        let rows: u64 =
-            found.seconds.rows.iter().map(|row| u64::from(row.lost_network) + u64::from(row.lost_capture)).sum();
+        let rows: u64 = found
+            .seconds
+            .rows
+            .iter()
+            .map(|row| u64::from(row.lost_network) + u64::from(row.lost_capture))
+            .sum();
         assert_eq!(rows, stream.lost());
     }
 });

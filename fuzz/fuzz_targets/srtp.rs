@@ -15,7 +15,8 @@ const LINES: [&[u8]; 4] = [
 ];
 
 fuzz_target!(|bytes: &[u8]| {
-    let keys: Vec<Key> = LINES.iter().filter_map(|line| sdes::parse(line)).flat_map(|line| line.keys).collect();
+    let keys: Vec<Key> =
+        LINES.iter().filter_map(|line| sdes::parse(line)).flat_map(|line| line.keys).collect();
     let mut receiver = Receiver::default();
     receiver.learn(keys.iter().enumerate().map(|(n, key)| (n as u32, key)));
     let mut control: Vec<ControlSession> = keys.iter().map(ControlSession::new).collect();

@@ -40,7 +40,8 @@ fuzz_target!(|input: &[u8]| {
         }
         let client = Endpoint::v4([192, 0, 2, 1], 40_000);
         let server = Endpoint::v4([192, 0, 2, 2], 5060 + connection as u16);
-        let flow = if way == 0 { Flow { src: client, dst: server } } else { Flow { src: server, dst: client } };
+        let flow =
+            if way == 0 { Flow { src: client, dst: server } } else { Flow { src: server, dst: client } };
         let transport = Transport::Tcp {
             sequence: next[connection][way],
             syn: what >> 3 == 4,
@@ -50,7 +51,7 @@ fuzz_target!(|input: &[u8]| {
         next[connection][way] =
             next[connection][way].wrapping_add(payload.len() as u32 + u32::from(what >> 3 == 4));
         let at = Timestamp::from_millis(now);
-        let datagram = Datagram { at, flow, transport, payload, truncated: false };
+        let datagram = Datagram { at, flow, transport, payload, truncated: false, ethernet: None };
         if let Some(stream) = reassembler.handle_segment(&datagram) {
             streams.handle(stream, at, &mut count);
         }

@@ -34,6 +34,7 @@ fuzz_target!(|input: &[u8]| {
             },
             payload: &payload,
             truncated: false,
+            ethernet: None,
         };
         if let Some(mut stream) = reassembler.handle_segment(&datagram) {
             let bytes = stream.bytes().len();

@@ -24,8 +24,12 @@ fn drain(tracker: &mut Tracker, running: &mut BTreeSet<u64>) {
     while let Some(event) = tracker.poll_event() {
         match event {
             Event::LegStarted(facts) => assert!(running.insert(facts.leg.serial())),
-            Event::Audio { leg, .. } => assert!(running.contains(&leg.serial()), "audio belongs to a running leg"),
-            Event::ForeignRtp(rtp) => assert!(running.contains(&rtp.leg.serial()), "a stranger stands before a running leg"),
+            Event::Audio { leg, .. } => {
+                assert!(running.contains(&leg.serial()), "audio belongs to a running leg")
+            }
+            Event::ForeignRtp(rtp) => {
+                assert!(running.contains(&rtp.leg.serial()), "a stranger stands before a running leg")
+            }
             Event::LegEnded(end) => assert!(running.remove(&end.facts.leg.serial())),
             _ => {}
         }
