@@ -3,13 +3,19 @@
 //! The recorder sees messages, not transactions: each message is read for what it says about a leg, and saying it twice
 //! (a retransmission, the next hop of a proxy, a mirror of both directions) changes nothing.
 
+mod offer;
+mod relate;
+
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
-use super::calls::{self, Calls, Newcomer};
+use self::offer::{describe, settle_hold};
+pub use self::relate::CALL_HEADERS_MAX;
+use self::relate::{CallHeaders, replaced_leg, tie_by_session};
+use super::calls::{self, Calls};
 use super::event::{CallId, Ending, Identity, LegFacts, LegId, Tie, TieReason};
-use super::leg::{Digest, Fit, Found, Hop, Leg, Legs, PendingHold};
+use super::leg::{Digest, Fit, Found, Hop, Leg, Legs};
 use super::media::Media;
 use super::outbox::{LegNews, Outbox, Queued};
 use crate::media::Side;
@@ -36,12 +42,6 @@ const REGISTRARS_MAX: usize = 1_024;
 /// Answers whose INVITE was not seen, kept for the ACK that proves the call; and the longest that is kept, in bytes.
 const ORPHANS_MAX: usize = 256;
 const ORPHAN_BYTES_MAX: usize = 4_096;
-/// Correlation header fields that are looked at.
-pub const CALL_HEADERS_MAX: usize = 16;
-/// A correlation value is at least so long: a shorter one could be anybody's.
-const CALL_HEADER_VALUE_MIN: usize = 8;
-/// A tag of at least so many characters is nobody else's by chance.
-const TAG_MIN: usize = 8;
 /// Longest text kept of a name, number or Call-ID, in characters.
 const TEXT_MAX: usize = 256;
 
@@ -50,16 +50,6 @@ struct Orphan {
     call_id: Digest,
     flow: Flow,
     bytes: Vec<u8>,
-}
-
-/// Names of header fields; see [`super::Tracker::with_call_headers`].
-struct CallHeaders(Vec<String>);
-
-impl Default for CallHeaders {
-    /// What gateways and PBXs write without being told to.
-    fn default() -> Self {
-        CallHeaders(["X-Call-ID", "X-CID"].map(str::to_owned).to_vec())
-    }
 }
 
 /// What the signalling has taught about the site and its calls.
@@ -539,110 +529,6 @@ impl Signalling {
         }
         self.orphans.push_back(Orphan { call_id: heard.call_id, flow: heard.flow, bytes: bytes.to_vec() });
     }
-
-    /// Header fields whose value names a call across its legs.
-    pub(super) fn set_call_headers(&mut self, names: &[String]) {
-        self.call_headers = CallHeaders(names.iter().take(CALL_HEADERS_MAX).cloned().collect());
-    }
-
-    /// What ties a new leg to legs that are there, the surest first: its call is that of the first one, and the others' calls
-    /// are the same call then (an attended transfer replaces one leg and was asked for in another). The leg is listed under
-    /// what it carries, so that later ones find it.
-    fn related(
-        &self,
-        heard: &Heard<'_, '_>,
-        leg: LegId,
-        [caller, callee]: [&str; 2],
-        target: &str,
-        tables: &mut Tables<'_>,
-    ) -> Vec<(CallId, Tie)> {
-        let by_header = self.meet_headers(heard, leg, tables);
-        let by_session = meet_sessions(heard, leg, tables.calls);
-        let by_tag = self.meet_tag(heard, leg, tables);
-        let legs = &*tables.legs;
-        let tie = |leg: &Leg, why: TieReason| {
-            (leg.facts.call, Tie { leg: leg.facts.leg, sip_call_id: leg.facts.sip_call_id.clone(), why })
-        };
-        let replaced = heard.message.header("Replaces").and_then(|value| replaced_leg(value, legs));
-        let new = Newcomer {
-            at: heard.at,
-            src: heard.flow.src,
-            dst: heard.flow.dst,
-            caller,
-            callee,
-            target,
-            is_referred: heard.message.header("Referred-By").is_some(),
-        };
-        let known = [
-            replaced.map(|leg| tie(leg, TieReason::Replaces)),
-            // One Call-ID under two tags at the same time: the next hop of a gateway that changes tags only.
-            legs.running(heard.call_id).map(|leg| tie(leg, TieReason::CallId)),
-            tables.calls.referred(&new),
-            by_session.and_then(|id| Some(tie(legs.leg(id)?, TieReason::SessionId))),
-            by_header.and_then(|(id, name)| Some(tie(legs.leg(id)?, TieReason::Header(name)))),
-            by_tag.and_then(|id| Some(tie(legs.leg(id)?, TieReason::Tag))),
-        ];
-        let mut ties: Vec<(CallId, Tie)> = known.into_iter().flatten().collect();
-        if ties.is_empty() {
-            let continued = tables.calls.continued(&new, legs).and_then(|id| legs.leg(id));
-            ties.extend(continued.map(|leg| tie(leg, TieReason::Numbers)));
-        }
-        ties
-    }
-
-    /// A leg under another Call-ID whose caller has the same tag: a proxy that hides the topology changes the one and keeps the
-    /// other.
-    fn meet_tag(&self, heard: &Heard<'_, '_>, leg: LegId, tables: &mut Tables<'_>) -> Option<LegId> {
-        let tag = heard.from.tag().filter(|tag| tag.len() >= TAG_MIN)?;
-        let met = tables.calls.meet_tag(leg, Digest::of(tag))?;
-        let first_hop = tables.legs.leg(met)?.first_hop;
-        (first_hop.dst.host() == heard.flow.src.host()).then_some(met)
-    }
-
-    /// A leg with the same value in a correlation header, or whose Call-ID is that value.
-    fn meet_headers(
-        &self,
-        heard: &Heard<'_, '_>,
-        leg: LegId,
-        tables: &mut Tables<'_>,
-    ) -> Option<(LegId, String)> {
-        let mut found = None;
-        for name in &self.call_headers.0 {
-            let Some(value) = heard.message.header(name).filter(|v| v.len() >= CALL_HEADER_VALUE_MIN) else {
-                continue;
-            };
-            let met = tables.calls.meet_header(leg, name, value);
-            let named = || tables.legs.running(Digest::of(value)).map(|leg| leg.facts.leg);
-            found = found.or_else(|| Some((met.or_else(named)?, name.clone())));
-        }
-        found
-    }
-}
-
-/// Legs met by the session identifiers of a message.
-fn meet_sessions(heard: &Heard<'_, '_>, leg: LegId, calls: &mut Calls) -> Option<LegId> {
-    let value = heard.message.header("Session-ID")?;
-    let mut met = None;
-    for uuid in calls::session_uuids(value) {
-        let found = calls.meet_session(leg, uuid);
-        met = met.or(found);
-    }
-    met
-}
-
-/// A later message of a leg may carry the session identifier of another one.
-fn tie_by_session(heard: &Heard<'_, '_>, leg: LegId, tables: &mut Tables<'_>) {
-    if let Some(with) = meet_sessions(heard, leg, tables.calls) {
-        tables.calls.join(leg, with, TieReason::SessionId, tables.legs, tables.out);
-    }
-}
-
-/// The leg whose dialog a Replaces value names (RFC 3891, 6.1).
-fn replaced_leg<'l>(value: &[u8], legs: &'l Legs) -> Option<&'l Leg> {
-    let end = value.iter().position(|&b| b == b';').unwrap_or(value.len());
-    let (call_id, parameters) = value.split_at_checked(end)?;
-    let tag = |name| Digest::of(sip::parameter(parameters, name).unwrap_or_default());
-    legs.find_dialog(Digest::of(sip::trim(call_id)), tag("from-tag"), tag("to-tag"))
 }
 
 /// A caller who withholds the number in From may be named to the network (RFC 3325, 9.1), or by the older Remote-Party-ID.
@@ -786,128 +672,6 @@ fn refer(heard: &Heard<'_, '_>, id: LegId, tables: &mut Tables<'_>) {
         && let Some(with) = replaced_leg(&named, tables.legs).map(|leg| leg.facts.leg)
     {
         tables.calls.join(id, with, TieReason::Refer, tables.legs, tables.out);
-    }
-}
-
-/// Takes the message's session description, if it has one, as `side`'s.
-fn describe(heard: &Heard<'_, '_>, id: LegId, side: Side, tables: &mut Tables<'_>) {
-    let Some(body) = sip::sdp_body(heard.message) else { return };
-    let Some(leg) = tables.legs.leg_mut(id) else { return };
-    let is_request = heard.message.method().is_some();
-    let is_offer = match leg.offer {
-        _ if is_request => heard.message.method() != Some(b"ACK"),
-        // A response answers the offer of its request; without one it is an offer itself (late offer).
-        Some((offerer, cseq)) => !(offerer == side.other() && cseq == heard.cseq),
-        None => true,
-    };
-    if is_request && is_offer {
-        leg.offer = Some((side, heard.cseq));
-        leg.invite_offers |= heard.message.method() == Some(b"INVITE") && leg.is_set_up_by(heard.cseq);
-    }
-    let description = Digest::of(body);
-    let hops = leg.hops_of(heard.flow);
-    if leg.side(side).description == Some(description) {
-        let known = &mut leg.side_mut(side).description_hops;
-        if !known.hold(hops) {
-            *known = known.with(hops);
-            tables.media.heard_at(id, side, &sdp::parse(body), hops);
-        }
-        return;
-    }
-    let session = sdp::parse(body);
-    if session.media.is_empty() {
-        return;
-    }
-    apply_description(leg, side, &session, description, is_offer);
-    leg.side_mut(side).description_hops = hops;
-    if is_offer && leg.facts.answered.is_some() && is_request {
-        offer_hold(leg, side, &session, heard.cseq);
-    }
-    tables.media.apply((id, side, hops), &session, heard.at, tables.legs, tables.out);
-    if let Some(with) = tables.media.announced_by_another(id, side, &session, tables.legs) {
-        tables.calls.join(id, with, TieReason::Media, tables.legs, tables.out);
-    }
-    let (at, session) = (heard.at, Box::new(session));
-    tables.out.push(Queued::Described { leg: id, side, at, is_offer, session });
-}
-
-fn apply_description(leg: &mut Leg, side: Side, session: &sdp::Session, description: Digest, is_offer: bool) {
-    let used: Vec<&sdp::Media> =
-        session.audio().filter(|m| m.receives_at.is_some() || m.held_by_address).collect();
-    let state = leg.side_mut(side);
-    state.description = Some(description);
-    leg.facts.audio_announced |= !used.is_empty();
-    let Some(first) = used.first() else { return };
-    let state = leg.side_mut(side);
-    state.ptime_ms = first.ptime_ms.or(state.ptime_ms);
-    state.quiet = first.held_by_address
-        || matches!(first.direction, sdp::Direction::SendOnly | sdp::Direction::Inactive);
-    state.sends_nothing = matches!(first.direction, sdp::Direction::RecvOnly | sdp::Direction::Inactive);
-    let mut formats: Vec<crate::media::Format> = Vec::new();
-    // Formats of earlier descriptions stay readable behind the new ones: packets sent before the change are still on the way.
-    for format in used.iter().flat_map(|media| &media.formats).chain(&state.formats) {
-        if !formats.iter().any(|f| f.payload_type == format.payload_type) {
-            formats.push(format.clone());
-        }
-    }
-    formats.truncate(2 * sdp::FORMATS_MAX);
-    state.formats = formats;
-    leg.secrecy.describe(side, &used, is_offer);
-    leg.settle_encryption();
-}
-
-impl Leg {
-    /// Is this the CSeq of the INVITE that sets the leg up?
-    fn is_set_up_by(&self, cseq: u32) -> bool {
-        cseq == self.invite_cseq && !self.facts.joined_late
-    }
-}
-
-/// An offer of `sendonly`, `inactive` or the address 0.0.0.0 asks to put the other side on hold (RFC 3264, 8.4; RFC 6337, 5.3);
-/// it counts once it is accepted.
-fn offer_hold(leg: &mut Leg, by: Side, session: &sdp::Session, cseq: u32) {
-    let Some(audio) = session.audio().find(|m| m.receives_at.is_some() || m.held_by_address) else { return };
-    let holding = audio.held_by_address
-        || matches!(audio.direction, sdp::Direction::SendOnly | sdp::Direction::Inactive);
-    leg.side_mut(by).pending_hold = Some(PendingHold { cseq, holding });
-}
-
-/// The final response to an offer of hold or retrieve has come.
-fn settle_hold(leg: &mut Leg, offerer: Side, heard: &Heard<'_, '_>, accepted: bool, out: &mut Outbox) {
-    let id = leg.facts.leg;
-    let state = leg.side_mut(offerer);
-    let Some(pending) = state.pending_hold.take_if(|pending| pending.cseq == heard.cseq) else { return };
-    if !accepted {
-        // As before: the next offer may say the same again and mean it.
-        state.quiet = state.holding;
-        state.description = None;
-        return;
-    }
-    if state.holding == pending.holding {
-        return;
-    }
-    state.holding = pending.holding;
-    let (by, at) = (offerer, heard.at);
-    out.push(if pending.holding {
-        Queued::Hold { leg: id, by, at }
-    } else {
-        Queued::Retrieve { leg: id, by, at }
-    });
-    note_hold(leg, at);
-}
-
-/// Keeps the stretches in which at least one side holds.
-fn note_hold(leg: &mut Leg, at: Timestamp) {
-    let holding = leg.sides.iter().any(|side| side.holding);
-    match (holding, leg.hold_since) {
-        (true, None) => leg.hold_since = Some(at),
-        (false, Some(since)) => {
-            leg.hold_since = None;
-            if leg.holds.len() < super::HOLDS_MAX {
-                leg.holds.push((since, at));
-            }
-        }
-        _ => {}
     }
 }
 
