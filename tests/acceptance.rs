@@ -243,6 +243,40 @@ fn torture_messages_are_calls_or_not() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+/// RFC 5118: messages with IPv6 in every place. All twelve are read as SIP; the three INVITEs are calls, whose audio is awaited
+/// where their session descriptions say.
+#[test]
+fn ipv6_torture_messages_are_read_and_their_places_known() {
+    let Some(shared) = shared() else { return };
+    let corpus = shared.join("captures/corpora/rfc5118_ipv6_torture");
+    let places = BTreeMap::from([
+        ("ipv4-mapped-ipv6", &["192.0.2.2:6000", "192.0.2.2:6024"][..]),
+        ("ipv6-in-sdp", &["[2001:db8::20]:6000", "[2001:db8::20]:6024"]),
+        ("mult-ip-in-sdp", &["192.0.2.1:22334", "[2001:db8::1]:6024"]),
+    ]);
+    let mut count = 0;
+    for entry in fs::read_dir(corpus).expect("the corpus") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if name == "README.md" {
+            continue;
+        }
+        count += 1;
+        let bench = Bench::new();
+        let capture = bench.path("one.pcap");
+        fs::write(&capture, datagram_capture(&fs::read(&path).expect("a message"))).expect("writes");
+        let summary = bench.record(&capture);
+        let expected = places.get(name.as_str());
+        assert_eq!(summary["sip_messages"], 1, "{name}");
+        assert_eq!(summary["seen"], u64::from(expected.is_some()), "{name}");
+        let text = bench.run(&["replay", capture.to_str().expect("a plain path")]).expect_code(0).stdout();
+        for place in expected.into_iter().copied().flatten() {
+            assert!(text.contains(&format!("at {place}")), "{name}: no {place} in\n{text}");
+        }
+    }
+    assert_eq!(count, 12);
+}
+
 /// One UDP datagram in a capture of raw IP.
 fn datagram_capture(payload: &[u8]) -> Vec<u8> {
     let mut packet =
