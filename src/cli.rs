@@ -157,12 +157,103 @@ pub(crate) enum ArchiveCommand {
     #[command(after_help = "Example:\n  earwitness archive verify && echo nothing was changed\n\n\
         Needs the archive's public keys only. Exit code 5: something is changed or missing, and was named.")]
     Verify {
-        /// Recordings, or the beginnings of their ids; all when none is named
+        /// Recordings, or the beginnings of their ids; all, and the ledger, when none is named
         id: Vec<String>,
+        /// Hold the archive against a checkpoint that was kept elsewhere, once for each; those in the folders of
+        /// [evidence] checkpoints are used without it
+        #[arg(long, value_name = "FILE", conflicts_with = "id")]
+        checkpoint: Vec<PathBuf>,
+        /// The public key that must have signed everything: a copy of keys/public.json
+        #[arg(long, value_name = "FILE", conflicts_with = "id")]
+        public_key: Option<PathBuf>,
         #[command(flatten)]
         dir: ArchiveDir,
         #[command(flatten)]
         json: Json,
+    },
+    /// Print the signed state of the ledger, to be kept elsewhere: it proves later that nothing was taken back
+    #[command(after_help = "Example:\n  earwitness archive checkpoint -o /mnt/worm/today.checkpoint")]
+    Checkpoint {
+        /// File to write; the standard output without it
+        #[arg(short = 'o', long = "output", value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        dir: ArchiveDir,
+    },
+    /// Who did what to the archive and its recordings, oldest first
+    #[command(after_help = "Example:\n  earwitness archive log --since -7d")]
+    Log(Log),
+    /// Put a tag on recordings, or take it off
+    #[command(after_help = "Example:\n  earwitness archive tag 01KB2Y --tag complaint")]
+    Tag {
+        #[command(flatten)]
+        edit: Edit,
+        /// The tag
+        #[arg(long)]
+        tag: String,
+        /// Take it off
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Add a note to recordings
+    #[command(
+        after_help = "Example:\n  earwitness archive note 01KB2Y --text 'asks for the contract' --at-ms 61500"
+    )]
+    Note {
+        #[command(flatten)]
+        edit: Edit,
+        /// What it says
+        #[arg(long)]
+        text: String,
+        /// The place that it is about, in milliseconds from the start
+        #[arg(long, value_name = "MS")]
+        at_ms: Option<u64>,
+    },
+    /// Put recordings under a legal hold: nothing deletes them until every hold is released
+    #[command(
+        after_help = "Example:\n  earwitness archive hold 01KB2Y --name 'case 26-114' --why 'letter of 3 March'"
+    )]
+    Hold {
+        #[command(flatten)]
+        edit: Edit,
+        /// The hold's name; a recording can be under several
+        #[arg(long, default_value = "hold")]
+        name: String,
+        /// Why
+        #[arg(long)]
+        why: String,
+    },
+    /// Release recordings from a legal hold
+    #[command(
+        after_help = "Example:\n  earwitness archive release 01KB2Y --name 'case 26-114' --why 'closed'"
+    )]
+    Release {
+        #[command(flatten)]
+        edit: Edit,
+        /// The hold's name
+        #[arg(long, default_value = "hold")]
+        name: String,
+        /// Why
+        #[arg(long)]
+        why: String,
+    },
+    /// Delete the audio of recordings for ever: the key first, then the file; a signed receipt stays
+    #[command(
+        after_help = "Example:\n  earwitness archive delete 01KB2Y --why 'request under art. 17 GDPR' --yes\n\n\
+        Without --yes it shows what would go. What is under a hold stays: exit code 13."
+    )]
+    Delete {
+        #[command(flatten)]
+        edit: Edit,
+        /// Why
+        #[arg(long)]
+        why: String,
+        /// Keep what is known of the call: it stays in lists, without audio
+        #[arg(long)]
+        keep_facts: bool,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
     },
     /// Look for what is wrong with the archive's own files
     #[command(after_help = "Example:\n  earwitness archive check --repair")]
@@ -191,6 +282,29 @@ pub(crate) enum ArchiveCommand {
         #[command(flatten)]
         json: Json,
     },
+}
+
+/// Which recordings are changed.
+#[derive(Debug, Args)]
+pub(crate) struct Edit {
+    /// Recordings, or the beginnings of their ids
+    #[arg(required = true)]
+    pub(crate) id: Vec<String>,
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// Done at or after: RFC 3339, a date, -15m, -2h, -7d, today, yesterday
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,8 @@ pub(crate) struct ConfigFile {
     pub(crate) site: SiteSection,
     /// Which calls are recorded.
     pub(crate) record: RecordSection,
+    /// What proves later that nothing was changed.
+    pub(crate) evidence: EvidenceSection,
     /// Who may send HEP.
     pub(crate) hep: HepSection,
     /// How recordings are decoded.
@@ -41,6 +43,13 @@ pub(crate) struct ArchiveSection {
     /// Folder of the archive; `./earwitness-archive` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EvidenceSection {
+    /// Folders, best on other machines, that get a copy of each checkpoint of the ledger.
+    pub(crate) checkpoints: Vec<PathBuf>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -136,6 +145,8 @@ pub(crate) struct Settings {
     pub(crate) rules: Rules,
     /// Header fields that tie legs; the tracker's own choice when absent.
     pub(crate) call_headers: Option<Vec<String>>,
+    /// Where checkpoints are copied.
+    pub(crate) checkpoints: Vec<PathBuf>,
     pub(crate) hep: HepSection,
     pub(crate) devices: Devices,
     pub(crate) ffmpeg: Choice,
@@ -186,7 +197,8 @@ impl ConfigFile {
         };
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
         let (call_headers, hep) = (self.site.call_headers, self.hep);
-        Ok(Settings { archive, rules, call_headers, hep, devices, ffmpeg })
+        let checkpoints = self.evidence.checkpoints;
+        Ok(Settings { archive, rules, call_headers, checkpoints, hep, devices, ffmpeg })
     }
 
     fn known_devices(&self) -> Result<Devices, Wrong> {

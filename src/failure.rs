@@ -69,6 +69,7 @@ impl From<store::Error> for Failure {
             E::Locked { .. } => 11,
             E::KeyMissing { .. } | E::KeyUnreadable { .. } | E::WrongKey { .. } => 12,
             E::Tampered { .. } => 5,
+            E::Guarded { .. } => 13,
             _ => 1,
         };
         Failure { code, message: error.to_string() }

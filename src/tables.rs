@@ -54,8 +54,8 @@ pub(crate) fn recordings(rows: &[Row]) -> String {
             cell(&codecs.join("/")),
             // Of an interrupted recording nothing was counted; `archive show` counts.
             if facts.tracks.is_empty() { "-".to_owned() } else { lost.to_string() },
-            words::state(facts.state).to_owned(),
-            signature(row.signature).to_owned(),
+            row.deleted.as_ref().map_or(words::state(facts.state), |_| "deleted").to_owned(),
+            row.deleted.as_ref().map_or(signature(row.signature), |_| "-").to_owned(),
         ]);
     }
     right_align(&mut table, &[5, 7]);
@@ -127,12 +127,17 @@ pub(crate) fn signature(signature: SignatureState) -> &'static str {
 
 /// Text of a wire, made fit for a terminal: no control characters, not too long.
 pub(crate) fn cell(text: &str) -> String {
-    let mut safe: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut safe = plain(text);
     if let Some((cut, _)) = safe.char_indices().nth(CELL_MAX) {
         safe.truncate(cut);
         safe.push('…');
     }
     safe
+}
+
+/// Text of any length, made fit for a terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn right_align(table: &mut Table, columns: &[usize]) {

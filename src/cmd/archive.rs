@@ -1,16 +1,17 @@
 //! `archive`: list, verify, check, rebuild, stats. Showing and exporting one have files of their own.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use store::{Archive, RecordingId, Verdict};
+use store::{Archive, RecordingId, Trusted, Verdict};
 use web::words;
 
+use super::upkeep::{self, Change};
 use super::{export, open_archive, print_json, print_line, show, warn};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
 use crate::clock;
-use crate::config;
+use crate::config::{self, Settings};
 use crate::failure::{Done, Failure};
 use crate::filters::Filters;
 use crate::tables;
@@ -22,7 +23,17 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         }
         ArchiveCommand::Show { id, dir, json } => show::run(&config::resolve(&dir)?.archive, &id, json.json),
         ArchiveCommand::Export(args) => export::run(&args),
-        ArchiveCommand::Verify { id, dir, json } => verify(&config::resolve(&dir)?.archive, &id, json.json),
+        ArchiveCommand::Verify { id, checkpoint, public_key, dir, json } => {
+            let settings = config::resolve(&dir)?;
+            verify(&settings, &id, &checkpoint, public_key.as_deref(), json.json)
+        }
+        ArchiveCommand::Checkpoint { output, dir } => upkeep::checkpoint(&dir, output.as_ref()),
+        ArchiveCommand::Log(args) => upkeep::log(&args),
+        ArchiveCommand::Tag { edit, tag, remove } => upkeep::change(&edit, &Change::Tag { tag, remove }),
+        ArchiveCommand::Note { edit, text, at_ms } => upkeep::change(&edit, &Change::Note { text, at_ms }),
+        ArchiveCommand::Hold { edit, name, why } => upkeep::change(&edit, &Change::Hold { name, why }),
+        ArchiveCommand::Release { edit, name, why } => upkeep::change(&edit, &Change::Release { name, why }),
+        ArchiveCommand::Delete { edit, why, keep_facts, yes } => upkeep::delete(&edit, &why, keep_facts, yes),
         ArchiveCommand::Check { repair, dir, json } => {
             check(&config::resolve(&dir)?.archive, repair, json.json)
         }
@@ -50,17 +61,57 @@ pub(crate) fn resolve_ids(archive: &Archive, words: &[String]) -> Result<Vec<Rec
     words.iter().map(|word| archive.resolve(word).map_err(Failure::from)).collect()
 }
 
-fn verify(dir: &Path, words: &[String], json: bool) -> Result<Done, Failure> {
-    let archive = open_archive(dir)?;
+/// What was kept elsewhere: the checkpoints that the words name, those in the configured places, the public key.
+fn trusted(
+    archive: &Archive,
+    settings: &Settings,
+    checkpoints: &[PathBuf],
+    public_key: Option<&Path>,
+) -> Result<Trusted, Failure> {
+    let mut paths = checkpoints.to_vec();
+    for folder in &settings.checkpoints {
+        let ours = |name: &str| name.starts_with(archive.id()) && name.ends_with(".checkpoint");
+        match std::fs::read_dir(folder) {
+            Ok(entries) => paths.extend(
+                entries
+                    .flatten()
+                    .filter(|entry| ours(&entry.file_name().to_string_lossy()))
+                    .map(|e| e.path()),
+            ),
+            Err(e) => warn(&format!("{}: {e}: its checkpoints are not compared", folder.display())),
+        }
+    }
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+    };
+    let notes = paths.iter().map(|path| Ok((path.display().to_string(), read(path)?)));
+    let checkpoints = notes.collect::<Result<Vec<_>, Failure>>()?;
+    let public_key = public_key.map(|path| {
+        store::public_key(&read(path)?)
+            .ok_or_else(|| Failure::new(format!("{}: no copy of keys/public.json", path.display())))
+    });
+    Ok(Trusted { checkpoints, public_key: public_key.transpose()? })
+}
+
+fn verify(
+    settings: &Settings,
+    words: &[String],
+    checkpoints: &[PathBuf],
+    public_key: Option<&Path>,
+    json: bool,
+) -> Result<Done, Failure> {
+    let archive = open_archive(&settings.archive)?;
     let ids = resolve_ids(&archive, words)?;
-    let (mut intact, mut opened, mut problems) = (0u64, 0u64, 0u64);
-    for finding in archive.verify((!ids.is_empty()).then_some(&ids)) {
+    let trusted = trusted(&archive, settings, checkpoints, public_key)?;
+    let (mut intact, mut opened, mut deleted, mut problems) = (0u64, 0u64, 0u64, 0u64);
+    for finding in archive.verify_against((!ids.is_empty()).then_some(&ids), &trusted) {
         match &finding.verdict {
             Verdict::Intact { opened: with_key } => {
                 intact += 1;
                 opened += u64::from(*with_key);
             }
             Verdict::Recording => {}
+            Verdict::Deleted => deleted += 1,
             _ => problems += 1,
         }
         let (word, what) = describe(&finding.verdict);
@@ -79,7 +130,18 @@ fn verify(dir: &Path, words: &[String], json: bool) -> Result<Done, Failure> {
         } else {
             "by signature; not opened without the private key"
         };
-        print_line(&format!("{intact} recordings intact ({how}), {problems} problems"))?;
+        let deleted = match deleted {
+            0 => String::new(),
+            n => format!(", {n} deleted with a receipt"),
+        };
+        print_line(&format!("{intact} recordings intact ({how}){deleted}, {problems} problems"))?;
+        if ids.is_empty() {
+            print_line(&match trusted.checkpoints.len() {
+                0 => "ledger compared with its own checkpoint; one kept elsewhere proves more (--checkpoint)"
+                    .into(),
+                n => format!("ledger compared with {n} checkpoints kept elsewhere"),
+            })?;
+        }
     }
     Ok(if problems == 0 { Done::All } else { Done::IntegrityBroken })
 }
@@ -88,6 +150,7 @@ fn describe(verdict: &Verdict) -> (&'static str, String) {
     match verdict {
         Verdict::Intact { .. } => ("intact", String::new()),
         Verdict::Recording => ("recording", String::new()),
+        Verdict::Deleted => ("deleted", String::new()),
         Verdict::Changed { what } => ("changed", what.clone()),
         Verdict::Missing => ("missing", "the file is gone".into()),
         Verdict::Unlisted => ("unlisted", "the ledger does not name this recording".into()),

@@ -9,6 +9,7 @@ mod record;
 mod replay;
 mod serve;
 mod show;
+mod upkeep;
 
 use std::io::Write;
 use std::path::Path;

@@ -13,6 +13,7 @@ use capture::{
 use decode::Timestamp;
 use store::{Archive, Created};
 
+use super::upkeep::copy_checkpoints;
 use super::{print_json, print_line, settle_recovery, warn};
 use crate::cli;
 use crate::clock;
@@ -50,6 +51,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         )),
         Created::Existing => settle_recovery(&archive)?,
     }
+    copy_checkpoints(&archive, &settings)?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices);
     // Of capture files all is written; behind a live source a key log still grows.

@@ -9,12 +9,12 @@ use std::path::Path;
 use decode::playout::Timeline;
 use serde_json::{Value, json};
 use store::quality::Reported;
-use store::{Archive, RecordingFacts, RecordingId, Row, Signalling, State, Track, Verdict};
+use store::{Archive, Deletion, Hold, RecordingFacts, RecordingId, Row, Signalling, State, Track, Verdict};
 use web::words::{length, named, party as name, secrecy, size, state};
 
 use super::{export, open_archive, print_json, print_line};
 use crate::failure::{Done, Failure};
-use crate::tables::cell;
+use crate::tables::{cell, plain};
 
 /// Shorter gaps are not worth a line: the edges of two parties never fall on the same packet.
 const GAP_MS_MIN: u64 = 100;
@@ -40,6 +40,9 @@ pub(crate) fn run(dir: &Path, id: &str, json: bool) -> Result<Done, Failure> {
         print_json(&object)?;
     } else {
         print_facts(&row)?;
+        if row.deleted.is_some() {
+            return Ok(if signature.1 { Done::All } else { Done::IntegrityBroken });
+        }
         print_line(&format!("{:<14} {}", "signature", signature.0))?;
         match &survey {
             Ok(survey) => {
@@ -63,7 +66,7 @@ fn signature(archive: &Archive, id: RecordingId) -> (String, bool) {
         Some(Verdict::Missing) => ("the file is gone".to_owned(), false),
         Some(Verdict::Unlisted) => ("valid, but the ledger does not name this recording".to_owned(), false),
         Some(Verdict::Unreadable { what }) => (format!("cannot be read: {what}"), false),
-        Some(Verdict::Intact { .. } | Verdict::Recording) => ("valid".to_owned(), true),
+        Some(Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted) => ("valid".to_owned(), true),
     }
 }
 
@@ -93,9 +96,42 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         ("kept because", cell(&facts.rule)),
         ("signalling", signalling(facts)),
         ("SIP Call-ID", facts.sip_call_ids.iter().map(|id| cell(id)).collect::<Vec<_>>().join(" ")),
-        ("file", format!("{}, SHA-256 {}", size(row.bytes), row.sha256)),
+        ("file", file(row)),
     ] {
         print_line(&format!("{name:<14} {value}"))?;
+    }
+    if let Some(deletion) = &row.deleted {
+        let Deletion { at, who, rule, why } = deletion;
+        print_line(&format!(
+            "{:<14} {at} by {}, rule {}: {}",
+            "audio deleted",
+            cell(who),
+            cell(rule),
+            cell(why)
+        ))?;
+    }
+    for hold in &row.legal_holds {
+        let Hold { hold, why, at, who } = hold;
+        print_line(&format!(
+            "{:<14} {}: {}, by {} at {at}",
+            "legal hold",
+            cell(hold),
+            plain(why),
+            cell(who)
+        ))?;
+    }
+    if !facts.tags.is_empty() {
+        print_line(&format!("{:<14} {}", "tags", cell(&facts.tags.join(", "))))?;
+    }
+    for note in &row.notes {
+        let place = note.at_ms.map(|ms| format!(" at {}", length(ms))).unwrap_or_default();
+        print_line(&format!(
+            "{:<14} {} ({}, {}{place})",
+            "note",
+            cell(&note.text),
+            cell(&note.who),
+            note.at
+        ))?;
     }
     if let Some(ddi) = &facts.ddi {
         print_line(&format!("{:<14} {}", "DDI", cell(ddi)))?;
@@ -116,6 +152,14 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         print_line(&format!("{:<14} {} keyed, at {}", "digits", facts.dtmf.len(), at.join(" ")))?;
     }
     Ok(())
+}
+
+fn file(row: &Row) -> String {
+    if row.deleted.is_some() {
+        "gone".to_owned()
+    } else {
+        format!("{}, SHA-256 {}", size(row.bytes), row.sha256)
+    }
 }
 
 fn signalling(facts: &RecordingFacts) -> String {

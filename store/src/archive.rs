@@ -7,7 +7,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use decode::Timestamp;
 use serde::de::DeserializeOwned;
@@ -17,19 +16,23 @@ use crate::disk::{Disk, Lock, RealDisk, locked, read_whole};
 use crate::index::Index;
 use crate::journal::JOURNAL_DIR;
 use crate::keys::{KEYS_DIR, Keys};
-use crate::ledger::{self, LEDGER_DIR, Lines};
+use crate::layout::Layout;
+use crate::ledger::{self, DeletionLine, Fate, LEDGER_DIR, Lines, Logged, RecordingLine};
+use crate::log::CHECKPOINT;
+use crate::log::checkpoint::{NOTE_MAX, Note};
+use crate::recovery::Recovered;
 use crate::scribe::{self, Command, Handle, RESERVE};
-use crate::shared::{Latch, Shared, Tuning};
-use crate::wave::{RECORDINGS_DIR, make_sayable, path_of};
+use crate::shared::{Latch, Shared, Tuning, wall_clock};
+use crate::wave::{RECORDINGS_DIR, digest_text, make_sayable, path_of};
 use crate::{
-    CallRow, Created, Error, Finding, Problem, Reader, Rebuilt, RecordingFacts, RecordingId, Recovery, Row,
-    RunRow, SignatureState, State, Stats, Writer,
+    CallRow, Created, Deletion, Error, Event, Finding, Problem, Proof, Reader, Rebuilt, RecordingFacts,
+    RecordingId, Recovery, Row, RunRow, SignatureState, State, Stats, Trusted, Writer,
 };
 
 /// Names the archive and its format.
 const ARCHIVE_FILE: &str = "archive.json";
-/// The newest format that this program reads, and the one that it writes.
-const FORMAT: u32 = 1;
+/// The newest format that this program reads, and the one that it writes. From 2 on the ledger's lines are leaves of a log.
+const FORMAT: u32 = 2;
 const LOCK_FILE: &str = "lock";
 const INDEX_DIR: &str = "index";
 /// What may lie in a folder that becomes an archive: ours, from a creation that was cut off, and a file system's.
@@ -113,11 +116,12 @@ impl Archive {
         tuning: Tuning,
     ) -> Result<Archive, Error> {
         let open = || {
-            check_format(&*disk)?;
+            let id = read_archive_file(&*disk)?.id;
             let keys = Keys::open(&*disk)?;
             let (index, index_is_new) = Index::open(index_dir)?;
             let shared = Arc::new(Shared {
                 disk,
+                id,
                 root: root.to_owned(),
                 keys,
                 index,
@@ -125,6 +129,8 @@ impl Archive {
                 live: Default::default(),
                 failed: Latch::default(),
                 full: AtomicBool::new(false),
+                witnesses: Default::default(),
+                decisions: Default::default(),
                 _lock: lock,
             });
             let recovered = match crate::recovery::recover(&shared, index_is_new) {
@@ -135,8 +141,8 @@ impl Archive {
                 }
                 result => result,
             };
-            let (recovery, journal) = recovered?;
-            let handle = Some(scribe::spawn(Arc::clone(&shared), journal)?);
+            let Recovered { recovery, journal, log } = recovered?;
+            let handle = Some(scribe::spawn(Arc::clone(&shared), journal, log)?);
             Ok(Archive { shared, handle, recovery })
         };
         open().map_err(|e: Error| e.under(root))
@@ -146,6 +152,12 @@ impl Archive {
     #[must_use]
     pub fn recovered(&self) -> &Recovery {
         &self.recovery
+    }
+
+    /// Its name for ever, from `archive.json`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.id
     }
 
     /// Its folder.
@@ -179,12 +191,7 @@ impl Archive {
             }
             facts.state = State::Recording;
             make_sayable(&mut facts);
-            let row = Row {
-                facts: facts.clone(),
-                bytes: 0,
-                sha256: String::new(),
-                signature: SignatureState::Missing,
-            };
+            let row = Row::of(facts.clone(), 0, SignatureState::Missing);
             locked(&shared.live).insert(id, row);
             let handle = self.handle.as_ref().ok_or(Error::Closed)?;
             Writer::begin(shared, handle, facts).inspect_err(|_| drop(locked(&shared.live).remove(&id)))
@@ -257,7 +264,7 @@ impl Archive {
             while live.next_if(|(id, _)| Some(*id) == newest_indexed).is_some() {}
             match live.peek().map(|(id, _)| *id) {
                 Some(id) if newest_indexed.is_none_or(|indexed| indexed < id) => {
-                    live.next().map(|(_, row)| Ok(row))
+                    live.next().map(|(_, row)| self.shared.index.with_edits(row))
                 }
                 _ => indexed.next().map(|(_, row)| row),
             }
@@ -269,8 +276,9 @@ impl Archive {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn row(&self, id: RecordingId) -> Result<Row, Error> {
-        if let Some(row) = locked(&self.shared.live).get(&id) {
-            return Ok(row.clone());
+        let live = locked(&self.shared.live).get(&id).cloned();
+        if let Some(row) = live {
+            return self.shared.index.with_edits(row);
         }
         self.shared.index.row(id)?.ok_or_else(|| Error::NotFound { what: id.to_string() })
     }
@@ -322,8 +330,154 @@ impl Archive {
     /// when the private key is here. Without `ids` also finds files that are missing and files that the ledger does not
     /// name. One finding per recording, in the order of names; [`Finding::is_problem`] tells the bad ones.
     pub fn verify<'a>(&'a self, ids: Option<&[RecordingId]>) -> impl Iterator<Item = Finding> + use<'a> {
-        let settled = self.ask(Command::Flush);
-        crate::verify::findings(&self.shared, ids, settled)
+        self.verify_against(ids, &Trusted::default())
+    }
+
+    /// The same, and holds the archive against what was kept elsewhere: checkpoints, the public key. Without `ids` the
+    /// ledger is verified too: that no line of it was changed, taken out, put in or taken back.
+    pub fn verify_against<'a>(
+        &'a self,
+        ids: Option<&[RecordingId]>,
+        trusted: &Trusted,
+    ) -> impl Iterator<Item = Finding> + use<'a> {
+        // A rebuilt index must have taken in what was finished just now.
+        let settled = self.ask(Command::Sync);
+        crate::verify::findings(&self.shared, ids, trusted, settled)
+    }
+
+    /// The newest checkpoint, as a signed note (C2SP signed-note); one is made first if lines have come since the last.
+    ///
+    /// # Errors
+    /// [`Error::KeyMissing`] without the signing key; [`Error::Io`].
+    pub fn checkpoint(&self) -> Result<String, Error> {
+        self.ask(Command::Checkpoint)?;
+        let note = read_whole(&*self.shared.disk, CHECKPOINT, NOTE_MAX as u64)
+            .map_err(|e| Error::io(self.dir().join(CHECKPOINT), e))?;
+        let note = note.ok_or_else(|| Error::Missing { path: self.dir().join(CHECKPOINT) })?;
+        String::from_utf8(note).map_err(|e| Error::damaged(self.dir().join(CHECKPOINT), e.to_string()))
+    }
+
+    /// Proof that a finished recording is in the log, to go with a copy of it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the ledger does not name it with a number; otherwise as [`Archive::checkpoint`].
+    pub fn proof(&self, id: RecordingId) -> Result<Proof, Error> {
+        let note = self.checkpoint()?;
+        let file = ledger::month(ledger::RECORDINGS, id.started());
+        let prove = || {
+            let mut found = None;
+            let disk = &self.shared.disk;
+            let mut lines = Lines::<Logged<RecordingLine>>::new(Arc::clone(disk), file.clone(), 0);
+            while let Some((_, line)) = lines.next_raw()? {
+                let parsed = serde_json::from_slice::<Logged<RecordingLine>>(line).ok();
+                if let Some(leaf) = parsed.filter(|line| line.value.id == id).and_then(|line| line.leaf) {
+                    found = Some((leaf, String::from_utf8_lossy(line).into_owned()));
+                }
+            }
+            let (leaf, line) = found.ok_or_else(|| Error::NotFound { what: id.to_string() })?;
+            Proof::build(&**disk, &file, &line, leaf, &note)
+        };
+        prove().map_err(|e: Error| e.under(self.dir()))
+    }
+
+    /// From now on copies each checkpoint into this folder, best one on another machine. A folder that is away or hangs
+    /// holds nothing up; it gets the newest checkpoint when it can take it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when no thread can be started.
+    pub fn copy_checkpoints_to(&self, folder: &Path) -> Result<(), Error> {
+        let note = self.checkpoint()?;
+        let first = Note::parse(&note).map(|parsed| parsed.checkpoint);
+        let first = first.as_ref().map(|checkpoint| (checkpoint, note.as_str()));
+        self.shared.witnesses.add(folder, first).map_err(|e| Error::io(folder, e))
+    }
+
+    /// What was done to the archive and its recordings, oldest first.
+    ///
+    /// # Errors
+    /// As [`Archive::calls`].
+    pub fn events(&self) -> Result<impl Iterator<Item = Result<Event, Error>> + '_, Error> {
+        self.ask(Command::Flush)?;
+        let months =
+            ledger::months(&*self.shared.disk, ledger::EVENTS).map_err(|e| e.under(&self.shared.root))?;
+        Ok(months.into_iter().flat_map(|path| self.lines(path)))
+    }
+
+    /// What was deleted, by when the recordings were begun: each with how.
+    ///
+    /// # Errors
+    /// As [`Archive::calls`].
+    pub fn deletions(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(RecordingId, Deletion), Error>> + '_, Error> {
+        self.ask(Command::Flush)?;
+        let months =
+            ledger::months(&*self.shared.disk, ledger::RECORDINGS).map_err(|e| e.under(&self.shared.root))?;
+        let lines = months.into_iter().flat_map(|path| self.lines::<RecordingLine>(path));
+        Ok(lines.filter_map(|line| match line {
+            Ok(line) => line.deletion().map(|deletion| Ok((line.id, deletion))),
+            Err(e) => Some(Err(e)),
+        }))
+    }
+
+    /// Does something to a recording and keeps for ever who did it: tags, notes, holds. On disk when this returns; a hold
+    /// counts from then on.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Refused`] for what is no such event; [`Error::Io`].
+    pub fn edit(&self, event: Event) -> Result<(), Error> {
+        let id =
+            event.recording().ok_or_else(|| Error::Refused { what: "an event about no recording".into() })?;
+        let _one_at_a_time = locked(&self.shared.decisions);
+        self.row(id)?;
+        self.ask(|answer| Command::Event { event: Box::new(event), answer })
+    }
+
+    /// Deletes the audio of a finished recording: destroys its key, then its file, and leaves a signed receipt in the
+    /// ledger. With `keep_facts` the recording stays listed, without audio.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Guarded`] for a recording that is under a hold, still running or deleted already;
+    /// [`Error::Io`].
+    pub fn delete(&self, id: RecordingId, deletion: Deletion, keep_facts: bool) -> Result<(), Error> {
+        let _one_at_a_time = locked(&self.shared.decisions);
+        // Holds that were put before this are in the index then.
+        self.ask(Command::Sync)?;
+        let row = self.row(id)?;
+        let guarded = |why: String| Err(Error::Guarded { what: id.to_string(), why });
+        if let Some(hold) = row.legal_holds.first() {
+            return guarded(format!("it is under the hold {} ({}); release that first", hold.hold, hold.why));
+        }
+        if row.facts.state == State::Recording {
+            return guarded("it is being recorded".into());
+        }
+        if row.deleted.is_some() {
+            return guarded("its audio is gone already".into());
+        }
+        let line = self.deletion_line(row.facts, deletion, keep_facts).map_err(|e| e.under(self.dir()))?;
+        self.ask(|answer| Command::Delete { line: Box::new(line), answer })?;
+        self.ask(Command::Sync)
+    }
+
+    fn deletion_line(
+        &self,
+        facts: RecordingFacts,
+        deletion: Deletion,
+        keep_facts: bool,
+    ) -> Result<RecordingLine, Error> {
+        let shared = &self.shared;
+        // What was signed once stays in the receipt, so that a copy elsewhere can be told to be the deleted one.
+        let layout = Layout::read(&*shared.disk, &path_of(facts.id))?;
+        let (id, bytes) = (facts.id, layout.len);
+        let signed =
+            layout.signed_digest(&*shared.disk)?.map(|digest| digest_text(&digest)).unwrap_or_default();
+        let Deletion { at, who, rule, why } = deletion;
+        let mut entry =
+            DeletionLine { rule, who, receipt: String::new(), facts: keep_facts.then_some(facts) };
+        let mut line = RecordingLine { id, fate: Fate::Deleted, at, bytes, signed, why, deletion: None };
+        entry.receipt = shared.keys.sign_receipt(&line.receipt_text(&entry)?)?;
+        line.deletion = Some(Box::new(entry));
+        Ok(line)
     }
 
     /// Looks the archive over: folders, keys and their permissions, files against ledger and index. Does not hash;
@@ -395,6 +549,7 @@ impl Archive {
             drop(handle.commands);
             handle.thread.join().map_err(|_| Error::Closed)?;
         }
+        self.shared.witnesses.close();
         result
     }
 
@@ -433,13 +588,30 @@ pub(crate) fn make(disk: &dyn Disk) -> Result<(), Error> {
         disk.create_dir(folder).map_err(|e| Error::io(folder, e))?;
     }
     Keys::create(disk)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let created = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let created = wall_clock();
     let file = ArchiveFile { format: FORMAT, id: RecordingId::new(created).to_string(), created };
+    write_archive_file(disk, &file)
+}
+
+fn write_archive_file(disk: &dyn Disk, file: &ArchiveFile) -> Result<(), Error> {
     let mut json =
-        serde_json::to_vec_pretty(&file).map_err(|e| Error::damaged(ARCHIVE_FILE, e.to_string()))?;
+        serde_json::to_vec_pretty(file).map_err(|e| Error::damaged(ARCHIVE_FILE, e.to_string()))?;
     json.push(b'\n');
     disk.replace(ARCHIVE_FILE, &json, false).map_err(|e| Error::io(ARCHIVE_FILE, e))
+}
+
+/// The format that the archive has on disk.
+pub(crate) fn format(disk: &dyn Disk) -> Result<u32, Error> {
+    Ok(read_archive_file(disk)?.format)
+}
+
+/// Everything that the newest format has is there now.
+pub(crate) fn upgrade(disk: &dyn Disk) -> Result<(), Error> {
+    let file = read_archive_file(disk)?;
+    if file.format == FORMAT {
+        return Ok(());
+    }
+    write_archive_file(disk, &ArchiveFile { format: FORMAT, ..file })
 }
 
 /// Somebody's home folder does not become an archive by a slip.
@@ -456,7 +628,7 @@ fn refuse_strangers(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     })
 }
 
-fn check_format(disk: &dyn Disk) -> Result<(), Error> {
+fn read_archive_file(disk: &dyn Disk) -> Result<ArchiveFile, Error> {
     let json = read_whole(disk, ARCHIVE_FILE, ARCHIVE_FILE_MAX).map_err(|e| Error::io(ARCHIVE_FILE, e))?;
     let json = json.ok_or_else(|| Error::Missing { path: PathBuf::new() })?;
     let damaged = |e: serde_json::Error| Error::damaged(ARCHIVE_FILE, e.to_string());
@@ -464,5 +636,5 @@ fn check_format(disk: &dyn Disk) -> Result<(), Error> {
     if format > FORMAT {
         return Err(Error::NewerFormat { path: ARCHIVE_FILE.into(), found: format, known: FORMAT });
     }
-    serde_json::from_slice::<ArchiveFile>(&json).map(|_| ()).map_err(damaged)
+    serde_json::from_slice(&json).map_err(damaged)
 }

@@ -88,6 +88,20 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Hexadecimal of either case back into bytes; none when it is not `N` of them.
+pub(crate) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (digits, rest) = text.as_bytes().as_chunks::<2>();
+    if digits.len() != N || !rest.is_empty() {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, [high, low]) in bytes.iter_mut().zip(digits) {
+        let digit = |c: &u8| char::from(*c).to_digit(16);
+        *byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +114,15 @@ mod tests {
         assert_eq!(cursor.take(usize::MAX), None);
         assert_eq!(cursor.u8(), Some(7));
         assert!(cursor.is_empty());
+    }
+
+    #[test]
+    fn hexadecimal_reads_back_and_nothing_else_does() {
+        assert_eq!(from_hex(&hex(&[0, 0xaf, 9])), Some([0, 0xaf, 9]));
+        assert_eq!(from_hex("AF"), Some([0xaf]));
+        for text in ["", "a", "aff", "ag", "+1", "\u{e9}"] {
+            assert_eq!(from_hex::<1>(text), None, "{text}");
+        }
     }
 
     #[test]

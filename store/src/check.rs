@@ -7,7 +7,7 @@ use crate::journal::JOURNAL_DIR;
 use crate::keys::{SIGN_KEY, UNWRAP_KEY};
 use crate::layout::Layout;
 use crate::ledger::{self, Fate, LEDGER_DIR, RecordingLine};
-use crate::recovery::{end_file, files, row_of};
+use crate::recovery::{end_file, files, index_end, row_of};
 use crate::shared::Shared;
 use crate::verify::named;
 use crate::wave::{RECORDINGS_DIR, id_of, path_of};
@@ -98,7 +98,7 @@ impl Problems<'_> {
                 self.recording(id, &path, line.as_ref())?;
             }
         }
-        for (id, _) in unseen.iter().filter(|(_, line)| line.fate != Fate::Discarded) {
+        for (id, _) in unseen.iter().filter(|(_, line)| !line.fate.is_gone()) {
             self.add(&path_of(*id), "the ledger names it, but there is no file", false);
         }
         let (low, high) = (RecordingId::from_bytes([0; 16]), RecordingId::from_bytes([0xff; 16]));
@@ -107,9 +107,16 @@ impl Problems<'_> {
             let path = path_of(id);
             if self.disk().len(&path).map_err(|e| Error::io(&path, e))?.is_none() {
                 // The row is kept unless the ledger explains why the file is gone: it is the trace of what is missing.
-                let explained = lines.get(&id).is_some_and(|line| line.fate == Fate::Discarded);
-                if explained && self.repair {
-                    self.shared.index.remove(id)?;
+                let end = lines.get(&id).filter(|line| line.fate.is_gone());
+                let explained = end.is_some();
+                let row = self.shared.index.bare_row(id)?;
+                if row.is_some_and(|row| {
+                    row.deleted.is_some() && end.and_then(RecordingLine::husk) == Some(row)
+                }) {
+                    continue;
+                }
+                if let (Some(line), true) = (end, self.repair) {
+                    index_end(self.shared, line)?;
                 }
                 self.add(&path, "the index names it, but there is no file", explained && self.repair);
             }
@@ -130,7 +137,7 @@ impl Problems<'_> {
             }
         };
         match line.map(|line| line.fate) {
-            Some(Fate::Discarded) => {
+            Some(Fate::Discarded | Fate::Deleted) => {
                 self.add(path, "the ledger says that it was destroyed, but it is there", false)
             }
             Some(_) if layout.end.is_none() => {
@@ -156,7 +163,7 @@ impl Problems<'_> {
 
     /// Is the row in the index that of this file?
     fn indexed(&mut self, id: RecordingId, path: &str, layout: &Layout) -> Result<(), Error> {
-        let row = self.shared.index.row(id)?;
+        let row = self.shared.index.bare_row(id)?;
         let facts = layout.end.as_ref().map(|end| &end.footer.facts);
         let fits = row.is_some_and(|row| {
             row.bytes == layout.len && Some(&row.facts) == facts && !row.sha256.is_empty()

@@ -92,10 +92,9 @@ impl Ending {
         ]
     }
 
-    /// The operations as one journal entry, with the line for the ledger.
-    pub(crate) fn entry(&self, path: &str, ledger: &str, ledger_end: u64, line: &[u8]) -> Vec<u8> {
-        let entry = self.parts(path).iter().fold(Transaction::new(), Transaction::push);
-        entry.push(&Part::Write { path: ledger, offset: ledger_end, bytes: line }).finish()
+    /// The operations as one journal entry, to which the line of the ledger is still to be added.
+    pub(crate) fn entry(&self, path: &str) -> Transaction {
+        self.parts(path).iter().fold(Transaction::new(), Transaction::push)
     }
 
     pub(crate) fn line(&self) -> RecordingLine {
@@ -104,11 +103,6 @@ impl Ending {
 
     /// The row of the finished recording, without the hash of its file: that takes reading it.
     pub(crate) fn row(&self) -> Row {
-        Row {
-            facts: self.facts.clone(),
-            bytes: self.file_len(),
-            sha256: String::new(),
-            signature: SignatureState::Valid,
-        }
+        Row::of(self.facts.clone(), self.file_len(), SignatureState::Valid)
     }
 }

@@ -103,6 +103,14 @@ pub enum Error {
         /// What, and which limit it breaks.
         what: String,
     },
+    /// A legal hold, or another guard, stands against it.
+    #[error("{what} is not deleted: {why}")]
+    Guarded {
+        /// What was to be deleted.
+        what: String,
+        /// What stands against it, and what would lift it.
+        why: String,
+    },
     /// The archive was closed, or its disk thread has ended.
     #[error("the archive is closed")]
     Closed,
@@ -139,7 +147,11 @@ impl Error {
             | Error::Full { path }
             | Error::Io { path, .. }
             | Error::Damaged { path, .. } => *path = root.join(&*path),
-            Error::NotFound { .. } | Error::Ambiguous { .. } | Error::Refused { .. } | Error::Closed => {}
+            Error::NotFound { .. }
+            | Error::Ambiguous { .. }
+            | Error::Refused { .. }
+            | Error::Guarded { .. }
+            | Error::Closed => {}
         }
         self
     }

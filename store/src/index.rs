@@ -9,19 +9,23 @@ use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use crate::event::{Edits, Event};
 use crate::{Error, RecordingId, Row};
 
 /// Memory that sled may use, in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
 /// The format of rows and cursors; another one is built anew.
-const FORMAT: &[u8] = b"earwitness index 1";
+const FORMAT: &[u8] = b"earwitness index 2";
 
 /// The open index.
 #[derive(Debug)]
 pub(crate) struct Index {
     dir: PathBuf,
     db: sled::Db,
+    /// As the files have them; what people added stands apart.
     rows: sled::Tree,
+    /// What people added to a recording: [`Edits`] by its name.
+    edits: sled::Tree,
     /// `format`, and the cursor of each ledger file by its path.
     marks: sled::Tree,
     /// sled's own file, to sync it: its `flush` does not.
@@ -54,9 +58,10 @@ impl Index {
         // A damaged page makes sled panic; nothing of ours is touched inside, so nothing can be left half done.
         let db = catch_unwind(AssertUnwindSafe(open));
         let db = db.map_err(|_| Error::damaged(dir, "sled gave up on it"))?.map_err(io)?;
-        let (rows, marks) = (db.open_tree("rows").map_err(io)?, db.open_tree("marks").map_err(io)?);
+        let tree = |name| db.open_tree(name).map_err(io);
+        let (rows, edits, marks) = (tree("rows")?, tree("edits")?, tree("marks")?);
         let file = File::open(dir.join("db")).map_err(|e| Error::io(dir, e))?;
-        Ok(Index { dir: dir.to_owned(), db, rows, marks, file })
+        Ok(Index { dir: dir.to_owned(), db, rows, edits, marks, file })
     }
 
     fn error(&self, error: sled::Error) -> Error {
@@ -65,7 +70,12 @@ impl Index {
 
     /// Empties it, and leaves it marked as not built.
     pub(crate) fn clear(&self) -> Result<(), Error> {
-        self.marks.clear().and_then(|()| self.rows.clear()).map_err(|e| self.error(e))
+        let clear = || {
+            self.marks.clear()?;
+            self.edits.clear()?;
+            self.rows.clear()
+        };
+        clear().map_err(|e| self.error(e))
     }
 
     /// From here on it counts as built.
@@ -86,9 +96,40 @@ impl Index {
         self.rows.remove(id.as_bytes()).map(|_| ()).map_err(|e| self.error(e))
     }
 
+    /// One recording, with what people added.
     pub(crate) fn row(&self, id: RecordingId) -> Result<Option<Row>, Error> {
+        let row = self.bare_row(id)?;
+        row.map(|row| self.with_edits(row)).transpose()
+    }
+
+    /// One recording as its file has it.
+    pub(crate) fn bare_row(&self, id: RecordingId) -> Result<Option<Row>, Error> {
         let value = self.rows.get(id.as_bytes()).map_err(|e| self.error(e))?;
         value.map(|value| self.parse(&value)).transpose()
+    }
+
+    /// Shows on a row what people added to its recording.
+    pub(crate) fn with_edits(&self, mut row: Row) -> Result<Row, Error> {
+        if let Some(edits) = self.edits(row.facts.id)? {
+            edits.apply(&mut row);
+        }
+        Ok(row)
+    }
+
+    /// What people added to a recording.
+    pub(crate) fn edits(&self, id: RecordingId) -> Result<Option<Edits>, Error> {
+        let value = self.edits.get(id.as_bytes()).map_err(|e| self.error(e))?;
+        let parse = |e| Error::damaged(&self.dir, format!("an edit: {e}"));
+        value.map(|value| serde_json::from_slice(&value).map_err(parse)).transpose()
+    }
+
+    /// Takes in an event about a recording; `leaf` is the number of its line. One that is known changes nothing.
+    pub(crate) fn take_event(&self, leaf: u64, event: &Event) -> Result<(), Error> {
+        let Some(id) = event.recording() else { return Ok(()) };
+        let mut edits = self.edits(id)?.unwrap_or_default();
+        edits.take(leaf, event);
+        let json = serde_json::to_vec(&edits).map_err(|e| Error::damaged(&self.dir, e.to_string()))?;
+        self.edits.insert(id.as_bytes(), json).map(|_| ()).map_err(|e| self.error(e))
     }
 
     fn parse(&self, value: &[u8]) -> Result<Row, Error> {
@@ -98,7 +139,7 @@ impl Index {
     /// All rows, newest first.
     pub(crate) fn newest_first(&self) -> impl Iterator<Item = (RecordingId, Result<Row, Error>)> + '_ {
         self.rows.iter().rev().filter_map(|item| match item {
-            Ok((key, value)) => Some((id_of(&key)?, self.parse(&value))),
+            Ok((key, value)) => Some((id_of(&key)?, self.parse(&value).and_then(|row| self.with_edits(row)))),
             Err(e) => Some((RecordingId::from_bytes([0; 16]), Err(self.error(e)))),
         })
     }

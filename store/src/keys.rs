@@ -17,6 +17,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::bytes::hex;
 use crate::disk::{Disk, read_whole};
+use crate::log::checkpoint::Note;
 use crate::{Error, RecordingId};
 
 pub(crate) const KEYS_DIR: &str = "keys";
@@ -42,7 +43,7 @@ fn key_id(public: &[u8; 32]) -> KeyId {
     id
 }
 
-fn random<const N: usize>() -> Zeroizing<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> Zeroizing<[u8; N]> {
     let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(&mut bytes[..]).expect("the operating system gives random bytes");
     bytes
@@ -78,6 +79,13 @@ fn decode32(text: &str) -> Option<[u8; 32]> {
     let array = bytes.as_slice().try_into().ok();
     bytes.zeroize();
     array
+}
+
+/// The Ed25519 key in the text of a `keys/public.json`, to verify with; none when it is no such text.
+#[must_use]
+pub fn public_key(json: &str) -> Option<[u8; 32]> {
+    let public: PublicFile = serde_json::from_str(json).ok()?;
+    decode32(&public.ed25519)
 }
 
 impl Keys {
@@ -176,6 +184,36 @@ impl Keys {
     pub(crate) fn verifies(&self, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
         let signature = Signature::from_bytes(signature);
         self.sign_public.verify_strict(&[SIGNED_PREFIX, digest].concat(), &signature).is_ok()
+    }
+
+    /// Signs the receipt of a deletion.
+    pub(crate) fn sign_receipt(&self, text: &[u8]) -> Result<String, Error> {
+        Ok(hex(&self.signing()?.sign(text).to_bytes()))
+    }
+
+    /// Is this the receipt of a deletion that this archive signed?
+    pub(crate) fn verifies_receipt(&self, text: &[u8], receipt: &str) -> bool {
+        let signature = crate::bytes::from_hex(receipt);
+        signature.is_some_and(|signature| {
+            self.sign_public.verify_strict(text, &Signature::from_bytes(&signature)).is_ok()
+        })
+    }
+
+    /// Signs the text of a checkpoint. Its first line says what it is, so that it cannot be taken for another statement.
+    pub(crate) fn sign_note(&self, text: &[u8]) -> Result<[u8; 64], Error> {
+        Ok(self.signing()?.sign(text).to_bytes())
+    }
+
+    /// Has this archive's key signed the checkpoint?
+    pub(crate) fn has_signed(&self, note: &Note<'_>) -> bool {
+        note.is_signed(self.sign_public.as_bytes(), |text, signature| {
+            self.sign_public.verify_strict(text, &Signature::from_bytes(signature)).is_ok()
+        })
+    }
+
+    /// The public key that signatures are verified with.
+    pub(crate) fn sign_public(&self) -> &[u8; 32] {
+        self.sign_public.as_bytes()
     }
 
     /// Wraps a data key to the archive's public key.

@@ -180,6 +180,13 @@ impl Layout {
         Ok(signed)
     }
 
+    /// The digest that a finished file's signature is over, as the file is now.
+    pub(crate) fn signed_digest(&self, disk: &dyn Disk) -> Result<Option<[u8; 32]>, Error> {
+        let Some(_) = &self.end else { return Ok(None) };
+        let mut hash = self.hash_to(disk, self.len - SIGNATURE_CHUNK_LEN as u64)?;
+        Ok(Some(hash.finalize_reset().into()))
+    }
+
     /// What the signature is worth, for lists; only reading errors are errors here.
     pub(crate) fn signature(&self, disk: &dyn Disk, keys: &Keys) -> Result<SignatureState, Error> {
         if self.end.is_none() {
@@ -195,9 +202,15 @@ impl Layout {
 
 /// SHA-256 of a whole file as it lies there, which is what `sha256sum` prints.
 pub(crate) fn file_digest(disk: &dyn Disk, path: &str) -> Result<[u8; 32], Error> {
+    digest_of(disk, path, u64::MAX)
+}
+
+/// SHA-256 of a file's first `len` bytes, or of all of it when it is shorter.
+pub(crate) fn digest_of(disk: &dyn Disk, path: &str, len: u64) -> Result<[u8; 32], Error> {
     let (mut hash, mut block, mut at) = (Sha256::new(), vec![0; BLOCK_LEN], 0);
     loop {
-        let read = disk.read_at(path, at, &mut block).map_err(|e| Error::io(path, e))?;
+        let want = usize::try_from(len - at).unwrap_or(BLOCK_LEN).min(BLOCK_LEN);
+        let read = disk.read_at(path, at, &mut block[..want]).map_err(|e| Error::io(path, e))?;
         hash.update(&block[..read]);
         at += read as u64;
         if read < BLOCK_LEN {

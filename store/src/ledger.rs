@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
 use crate::wave::digest_text;
-use crate::{Error, RecordingFacts, RecordingId, State};
+use crate::{Deletion, Error, RecordingFacts, RecordingId, Row, SignatureState, State};
 
 /// The folder of the ledger.
 pub(crate) const LEDGER_DIR: &str = "ledger";
@@ -21,6 +21,8 @@ pub(crate) const RUNS: &str = "ledger/runs.jsonl";
 pub(crate) const CALLS: &str = "calls-";
 /// First part of the names of the recordings' files.
 pub(crate) const RECORDINGS: &str = "recordings-";
+/// First part of the names of the files of what people and the archive itself did.
+pub(crate) const EVENTS: &str = "events-";
 /// Bytes read at a time.
 const BLOCK_LEN: usize = 64 * 1024;
 /// The longest line that is believed, in bytes.
@@ -44,6 +46,11 @@ pub(crate) fn months(disk: &dyn Disk, kind: &str) -> Result<Vec<String>, Error> 
         .collect())
 }
 
+/// All files of lines.
+pub(crate) fn all(disk: &dyn Disk) -> Result<Vec<String>, Error> {
+    months(disk, "")
+}
+
 /// What became of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,12 +59,21 @@ pub(crate) enum Fate {
     Complete,
     /// Closed after the recorder or the disk failed.
     Interrupted,
-    /// Its key was destroyed, then its file.
+    /// Its key was destroyed, then its file, while it was being recorded: a rule came late.
     Discarded,
+    /// Finished once; its key was destroyed, then its file, by a rule of retention or by hand.
+    Deleted,
+}
+
+impl Fate {
+    /// Is there no file any more?
+    pub(crate) fn is_gone(self) -> bool {
+        matches!(self, Fate::Discarded | Fate::Deleted)
+    }
 }
 
 /// One line of `ledger/recordings-YYYY-MM.jsonl`; the month is that of the recording's start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RecordingLine {
     pub(crate) id: RecordingId,
     pub(crate) fate: Fate,
@@ -69,9 +85,26 @@ pub(crate) struct RecordingLine {
     /// The digest that was signed, in hexadecimal.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) signed: String,
-    /// Why it was discarded.
+    /// Why it was discarded or deleted.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) why: String,
+    /// Of a deleted one: the rest of the receipt, and what stays of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion: Option<Box<DeletionLine>>,
+}
+
+/// What a line says of a deletion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeletionLine {
+    /// The rule of retention, or `by hand`.
+    pub(crate) rule: String,
+    /// Who.
+    pub(crate) who: String,
+    /// Ed25519 over [`RecordingLine::receipt_text`], in hexadecimal.
+    pub(crate) receipt: String,
+    /// The facts, where they are to be kept for longer than the audio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) facts: Option<RecordingFacts>,
 }
 
 impl RecordingLine {
@@ -84,8 +117,48 @@ impl RecordingLine {
             bytes,
             signed: digest_text(signed),
             why: String::new(),
+            deletion: None,
         }
     }
+
+    /// What the receipt of a deletion signs: which recording, as it was signed when it was finished, went when, by which
+    /// rule, by whom and why.
+    pub(crate) fn receipt_text(&self, deletion: &DeletionLine) -> Result<Vec<u8>, Error> {
+        let text = (
+            "earwitness deletion v1",
+            self.id,
+            self.at,
+            &self.signed,
+            &deletion.rule,
+            &deletion.who,
+            &self.why,
+        );
+        serde_json::to_vec(&text).map_err(|e| Error::Refused { what: e.to_string() })
+    }
+
+    /// The row that is left of a deleted recording; none when its facts went too.
+    pub(crate) fn husk(&self) -> Option<Row> {
+        let deletion = self.deletion.as_ref()?;
+        let mut row = Row::of(deletion.facts.clone()?, 0, SignatureState::Missing);
+        row.deleted = self.deletion();
+        Some(row)
+    }
+
+    /// How a deleted recording came to its end.
+    pub(crate) fn deletion(&self) -> Option<Deletion> {
+        let deletion = self.deletion.as_ref()?;
+        let (who, rule, why) = (deletion.who.clone(), deletion.rule.clone(), self.why.clone());
+        Some(Deletion { at: self.at, who, rule, why })
+    }
+}
+
+/// A line with its number. Lines from before there was a log have none.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Logged<T> {
+    #[serde(default)]
+    pub(crate) leaf: Option<u64>,
+    #[serde(flatten)]
+    pub(crate) value: T,
 }
 
 /// A value as a line, newline at its end. JSON escapes newlines inside, so that one value is always one line.
@@ -118,6 +191,22 @@ impl<T: DeserializeOwned> Lines<T> {
     pub(crate) fn new(disk: Arc<dyn Disk>, path: String, from: u64) -> Self {
         let of = std::marker::PhantomData;
         Lines { disk, path, at: from, buf: Vec::new(), start: 0, number: 0, done: false, of }
+    }
+
+    /// Lines given or passed over so far.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The next line as it stands, without its newline, and where it begins in the file; none at the end.
+    pub(crate) fn next_raw(&mut self) -> Result<Option<(u64, &[u8])>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        self.number += 1;
+        let Some(line) = self.next_line()? else { return Ok(None) };
+        let from_end = (self.buf.len() - line.start) as u64;
+        Ok(Some((self.at - from_end, &self.buf[line])))
     }
 
     /// Where the next line stands in `buf`, without its newline; none at the end of the file.

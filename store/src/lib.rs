@@ -9,6 +9,7 @@
 #![allow(unexpected_cfgs, reason = "cargo-fuzz builds with `--cfg fuzzing`")]
 
 mod archive;
+mod audit;
 mod bytes;
 mod check;
 mod chunk;
@@ -17,6 +18,7 @@ mod closing;
 mod crash;
 mod disk;
 mod error;
+mod event;
 pub mod facts;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -27,6 +29,7 @@ mod journal;
 mod keys;
 mod layout;
 mod ledger;
+mod log;
 pub mod quality;
 mod reader;
 pub mod record;
@@ -42,14 +45,22 @@ mod wave;
 mod writer;
 
 pub use archive::Archive;
+pub use audit::Trusted;
 pub use error::Error;
+pub use event::{Event, Hold, Note, What};
 pub use facts::{
     Absence, CallRow, Counters, Direction, DtmfFact, NoKey, Outcome, RecordingFacts, Signalling, Source,
     Span, State, Tied, Track,
 };
 pub use id::{IdError, RecordingId};
+pub use keys::public_key;
+pub use log::begin::Adopted;
+pub use log::checkpoint::Checkpoint;
+pub use log::proof::{Proof, Proven};
 pub use quality::Quality;
 pub use reader::{OpenChunk, Reader};
 pub use record::{Mark, Record};
-pub use report::{Created, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict};
+pub use report::{
+    Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,
+};
 pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_MS, Writer};

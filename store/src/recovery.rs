@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::closing::Ending;
-use crate::disk::{Disk, parent};
-use crate::journal::{self, JOURNAL_DIR, Replayed};
+use crate::disk::Disk;
+use crate::event::Event;
+use crate::journal::{self, JOURNAL_DIR, Replayed, Transaction};
 use crate::layout::{Layout, file_digest};
-use crate::ledger::{self, Fate, Lines, RecordingLine};
+use crate::ledger::{self, Lines, Logged, RecordingLine};
+use crate::log::{self, Log};
 use crate::settle::sync_files;
 use crate::shared::Shared;
 use crate::wave::{RECORDINGS_DIR, digest_text, id_of};
@@ -20,25 +22,37 @@ use crate::{Error, Rebuilt, RecordingId, Recovery, Row};
 /// How far back the beginning of a torn last line is looked for, in bytes.
 const LAST_LINE_MAX: u64 = 2 * 1024 * 1024;
 
-/// Does all of it. Gives the number of the next journal file.
-pub(crate) fn recover(shared: &Shared, index_is_new: bool) -> Result<(Recovery, u64), Error> {
+/// What the disk thread goes on with.
+pub(crate) struct Recovered {
+    pub(crate) recovery: Recovery,
+    /// The number of the next journal file.
+    pub(crate) journal: u64,
+    pub(crate) log: Log,
+}
+
+/// Does all of it.
+pub(crate) fn recover(shared: &Shared, index_is_new: bool) -> Result<Recovered, Error> {
+    let disk = &*shared.disk;
     let mut recovery = Recovery::default();
-    let numbers = journal::numbers(&*shared.disk)?;
+    let numbers = journal::numbers(disk)?;
     let mut replayed = Replayed::default();
     for &number in &numbers {
-        journal::replay(&*shared.disk, number, &mut replayed)?;
+        journal::replay(disk, number, &mut replayed)?;
     }
     recovery.replayed_entries = replayed.entries;
     recovery.torn_journals = replayed.torn;
-    for kind in [ledger::CALLS, ledger::RECORDINGS] {
-        for file in ledger::months(&*shared.disk, kind)? {
-            mend_tail(&*shared.disk, &file)?;
-        }
+    for file in ledger::all(disk)? {
+        mend_tail(disk, &file)?;
     }
-    mend_tail(&*shared.disk, ledger::RUNS)?;
-    if !numbers.is_empty() {
-        end_open(shared, &replayed.paths, &mut recovery)?;
+    let number = numbers.last().map_or(1, |last| last + 1);
+    let mut redo = Redo::new(shared, number)?;
+    if let Some(event) = log::begin::event(shared, &redo.log)? {
+        redo.push(Transaction::new(), &ledger::month(ledger::EVENTS, event.at), &ledger::line(&event)?)?;
     }
+    end_open(shared, &replayed.paths, &mut redo, &mut recovery)?;
+    let (log, journals) = redo.write(&mut replayed.paths)?;
+    sync_files(shared, replayed.paths.iter())?;
+    crate::archive::upgrade(disk)?;
     if index_is_new {
         rebuild(shared, |_, _| {})?;
         recovery.rebuilt_index = true;
@@ -46,47 +60,93 @@ pub(crate) fn recover(shared: &Shared, index_is_new: bool) -> Result<(Recovery, 
         recovery.indexed = catch_up(shared)?;
     }
     shared.index.flush()?;
-    for &number in &numbers {
+    for number in numbers.into_iter().chain(journals.clone()) {
         let path = journal::path_of(number);
-        shared.disk.remove(&path).map_err(|e| Error::io(&path, e))?;
-        shared.disk.sync_dir(JOURNAL_DIR).map_err(|e| Error::io(JOURNAL_DIR, e))?;
+        disk.remove(&path).map_err(|e| Error::io(&path, e))?;
+        disk.sync_dir(JOURNAL_DIR).map_err(|e| Error::io(JOURNAL_DIR, e))?;
     }
-    Ok((recovery, numbers.last().map_or(1, |last| last + 1)))
+    Ok(Recovered { recovery, journal: journals.end, log })
 }
 
-/// Ends the recordings that the journal names and that have no end; brings all files that it names to disk.
-fn end_open(shared: &Shared, paths: &BTreeSet<String>, recovery: &mut Recovery) -> Result<(), Error> {
+/// What recovery itself has to write: journal first too, so that the next crash finds it whole or not at all.
+struct Redo<'a> {
+    shared: &'a Shared,
+    log: Log,
+    number: u64,
+    /// Whole journal entries.
+    entries: Vec<u8>,
+    /// Where the ledger files that it adds to will end.
+    ends: BTreeMap<String, u64>,
+}
+
+impl<'a> Redo<'a> {
+    fn new(shared: &'a Shared, number: u64) -> Result<Self, Error> {
+        let log = Log::open(&*shared.disk, &shared.keys, &shared.id)?;
+        Ok(Redo { shared, log, number, entries: Vec::new(), ends: BTreeMap::new() })
+    }
+
+    /// Adds an entry with a line of the ledger.
+    fn push(&mut self, entry: Transaction, ledger: &str, line: &[u8]) -> Result<(), Error> {
+        let at = match self.ends.get(ledger) {
+            Some(end) => *end,
+            None => self.shared.disk.len(ledger).map_err(|e| Error::io(ledger, e))?.unwrap_or_default(),
+        };
+        let numbered = self.log.number(ledger, line);
+        self.entries.extend_from_slice(&numbered.push_to(entry, ledger, at).finish());
+        self.ends.insert(ledger.to_owned(), at + numbered.line.len() as u64);
+        self.log.accept(&numbered);
+        Ok(())
+    }
+
+    /// Brings the journal to disk and does what it says; adds the files that it names to `paths`. Gives the journals that
+    /// are there now: one, or none when there was nothing to write.
+    fn write(self, paths: &mut BTreeSet<String>) -> Result<(Log, std::ops::Range<u64>), Error> {
+        if self.entries.is_empty() {
+            return Ok((self.log, self.number..self.number));
+        }
+        let (disk, path) = (&*self.shared.disk, journal::path_of(self.number));
+        disk.write_at(&path, 0, &self.entries)
+            .and_then(|()| disk.sync(&path))
+            .and_then(|()| disk.sync_dir(JOURNAL_DIR))
+            .map_err(|e| Error::io(&path, e))?;
+        let mut done = Replayed::default();
+        journal::replay(disk, self.number, &mut done)?;
+        paths.append(&mut done.paths);
+        Ok((self.log, self.number..self.number + 1))
+    }
+}
+
+/// Ends the recordings that the journal names and that have no end.
+fn end_open(
+    shared: &Shared,
+    paths: &BTreeSet<String>,
+    redo: &mut Redo<'_>,
+    recovery: &mut Recovery,
+) -> Result<(), Error> {
     let disk = &*shared.disk;
-    let mut lines: BTreeMap<String, Vec<RecordingLine>> = BTreeMap::new();
     for path in paths.iter().filter(|path| path.starts_with(RECORDINGS_DIR)) {
         let Some(id) = id_of(path) else { continue };
-        match Layout::read(disk, path) {
-            Ok(layout) if layout.end.is_none() => match end_file(shared, &layout) {
-                Ok(ending) => {
-                    let file = ledger::month(ledger::RECORDINGS, id.started());
-                    lines.entry(file).or_default().push(ending.line());
-                    recovery.interrupted.push(id);
-                }
-                // A copy of the archive without its signing key can still be listed and played.
-                Err(e @ (Error::KeyMissing { .. } | Error::WrongKey { .. })) => {
-                    tracing::error!(file = path, error = %e, "a recording cannot be ended");
-                    recovery.not_ended.push(id);
-                }
-                Err(e) => return Err(e),
-            },
-            Ok(_) | Err(Error::NotFound { .. }) => {}
-            // Verification names it; it must not keep the archive from opening.
-            Err(e @ (Error::Damaged { .. } | Error::Tampered { .. } | Error::NewerFormat { .. })) => {
+        let ending = match Layout::read(disk, path) {
+            Ok(layout) if layout.end.is_none() => Ending::interrupted(disk, &shared.keys, &layout, None),
+            Ok(_) | Err(Error::NotFound { .. }) => continue,
+            Err(e) => Err(e),
+        };
+        match ending {
+            Ok(ending) => {
+                let ledger = ledger::month(ledger::RECORDINGS, id.started());
+                redo.push(ending.entry(path), &ledger, &ledger::line(&ending.line())?)?;
+                recovery.interrupted.push(id);
+            }
+            Err(e @ Error::Io { .. }) => return Err(e),
+            // A copy of the archive without its signing key can still be listed and played. A damaged recording is named
+            // by verification and must not keep the archive from opening.
+            Err(e) => {
                 tracing::error!(file = path, error = %e, "a recording cannot be ended");
                 recovery.not_ended.push(id);
             }
-            Err(e) => return Err(e),
         }
     }
-    for (file, lines) in &lines {
-        append_lines(&shared.disk, file, lines)?;
-    }
-    sync_files(shared, paths.iter())
+    Ok(())
 }
 
 /// Ends one file at its last whole chunk, durably.
@@ -106,26 +166,8 @@ pub(crate) fn end_file(shared: &Shared, layout: &Layout) -> Result<Ending, Error
     Ok(ending)
 }
 
-/// Adds those lines to a ledger file that are not in it yet. The file must end with a whole line.
-fn append_lines(disk: &Arc<dyn Disk>, file: &str, lines: &[RecordingLine]) -> Result<(), Error> {
-    let io = |e| Error::io(file, e);
-    disk.create_dir(parent(file)).map_err(io)?;
-    let end = disk.len(file).map_err(io)?.unwrap_or_default();
-    let mut known = BTreeSet::new();
-    if end > 0 {
-        let there = Lines::<RecordingLine>::new(Arc::clone(disk), file.to_owned(), 0);
-        known.extend(there.flatten().map(|line| line.id));
-    }
-    let mut bytes = Vec::new();
-    for line in lines.iter().filter(|line| !known.contains(&line.id)) {
-        bytes.extend_from_slice(&ledger::line(line)?);
-    }
-    disk.write_at(file, end, &bytes).map_err(io)?;
-    disk.sync(file).and_then(|()| disk.sync_dir(parent(file))).map_err(io)
-}
-
-/// A ledger file ends with a whole line: a torn one, which only an earlier recovery can have left, is cut off; a whole
-/// one without its newline, as an editor leaves it, gets one.
+/// A ledger file ends with a whole line: a torn one, which only somebody else can have left, is cut off (the log still has its
+/// hash, so verification names it); a whole one without its newline, as an editor leaves it, gets one.
 fn mend_tail(disk: &dyn Disk, file: &str) -> Result<(), Error> {
     let io = |e| Error::io(file, e);
     let len = disk.len(file).map_err(io)?.unwrap_or_default();
@@ -157,15 +199,42 @@ fn catch_up(shared: &Shared) -> Result<u64, Error> {
         let from = if cursor > len { 0 } else { cursor };
         for line in Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file.clone(), from) {
             match line {
-                Ok(line) if line.fate != Fate::Discarded => rows += u64::from(index_file(shared, line.id)?),
-                Ok(line) => shared.index.remove(line.id)?,
+                Ok(line) if line.fate.is_gone() => index_end(shared, &line)?,
+                Ok(line) => rows += u64::from(index_file(shared, line.id)?),
                 Err(e @ Error::Io { .. }) => return Err(e),
                 Err(e) => tracing::warn!(error = %e, "a line of the ledger is not readable"),
             }
         }
         shared.index.set_cursor(&file, len)?;
     }
+    catch_up_events(shared)?;
     Ok(rows)
+}
+
+/// Takes those events into the index that it does not have yet.
+fn catch_up_events(shared: &Shared) -> Result<(), Error> {
+    for file in ledger::months(&*shared.disk, ledger::EVENTS)? {
+        let len = shared.disk.len(&file).map_err(|e| Error::io(&file, e))?.unwrap_or_default();
+        let cursor = shared.index.cursor(&file)?;
+        let from = if cursor > len { 0 } else { cursor };
+        for line in Lines::<Logged<Event>>::new(Arc::clone(&shared.disk), file.clone(), from) {
+            match line {
+                Ok(Logged { leaf, value }) => shared.index.take_event(leaf.unwrap_or_default(), &value)?,
+                Err(e @ Error::Io { .. }) => return Err(e),
+                Err(e) => tracing::warn!(error = %e, "an event of the ledger is not readable"),
+            }
+        }
+        shared.index.set_cursor(&file, len)?;
+    }
+    Ok(())
+}
+
+/// What the index keeps of a recording that is gone: its facts, where they were to stay.
+pub(crate) fn index_end(shared: &Shared, line: &RecordingLine) -> Result<(), Error> {
+    match line.husk() {
+        Some(row) => shared.index.put(&row),
+        None => shared.index.remove(line.id),
+    }
 }
 
 /// Puts the row of one file, if it is there and can be read.
@@ -187,7 +256,7 @@ pub(crate) fn row_of(shared: &Shared, path: &str) -> Result<Row, Error> {
     let signature = layout.signature(disk, &shared.keys)?;
     let sha256 = digest_text(&file_digest(disk, path)?);
     let facts = layout.end.map_or(layout.parsed.head.facts, |end| end.footer.facts);
-    Ok(Row { facts, bytes: layout.len, sha256, signature })
+    Ok(Row { sha256, ..Row::of(facts, layout.len, signature) })
 }
 
 /// All files under `recordings/`, in the order of their names.
@@ -234,8 +303,14 @@ pub(crate) fn rebuild(shared: &Shared, mut progress: impl FnMut(u64, u64)) -> Re
         progress(i as u64 + 1, files.len() as u64);
     }
     for (file, len) in ends {
+        for line in Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file.clone(), 0).flatten() {
+            if line.fate.is_gone() && line.husk().is_some() {
+                index_end(shared, &line)?;
+            }
+        }
         shared.index.set_cursor(&file, len)?;
     }
+    catch_up_events(shared)?;
     shared.index.mark_built()?;
     Ok(rebuilt)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use decode::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Counters, RecordingFacts, RecordingId};
+use crate::{Counters, Hold, Note, RecordingFacts, RecordingId};
 
 /// One recording as lists show it. In JSON its facts stand beside the other fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,43 @@ pub struct Row {
     pub sha256: String,
     /// What its signature was worth when it was written or indexed; verification looks again.
     pub signature: SignatureState,
+    /// Notes, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
+    /// The legal holds that it is under, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub legal_holds: Vec<Hold>,
+    /// How its audio came to an end; none while it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Deletion>,
+}
+
+/// How the audio of a recording came to an end. The facts may stay in the archive for longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// When, by the machine's clock.
+    pub at: Timestamp,
+    /// The user, or `earwitness` for a rule.
+    pub who: String,
+    /// The rule of retention, or `by hand`.
+    pub rule: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl Row {
+    /// The row of a recording whose file has this length; its hash takes reading it.
+    pub(crate) fn of(facts: RecordingFacts, bytes: u64, signature: SignatureState) -> Row {
+        Row {
+            facts,
+            bytes,
+            sha256: String::new(),
+            signature,
+            notes: vec![],
+            legal_holds: vec![],
+            deleted: None,
+        }
+    }
 }
 
 /// What a signature is worth.
@@ -90,7 +127,7 @@ impl Finding {
     /// Is something changed, missing, unlisted or not readable?
     #[must_use]
     pub fn is_problem(&self) -> bool {
-        !matches!(self.verdict, Verdict::Intact { .. } | Verdict::Recording)
+        !matches!(self.verdict, Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted)
     }
 }
 
@@ -104,6 +141,8 @@ pub enum Verdict {
     },
     /// Still being recorded: not judged.
     Recording,
+    /// Deleted in order: the file is gone, the receipt is signed.
+    Deleted,
     /// It is not what was sealed, or not what the ledger names.
     Changed {
         /// What does not fit.

@@ -19,12 +19,15 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::closing::Ending;
 use crate::disk::{locked, parent};
+use crate::event::Event;
 use crate::journal::{self, JOURNAL_DIR, Part, Transaction};
 use crate::layout::Layout;
-use crate::ledger::{self, Fate, RecordingLine};
+use crate::ledger::{self, RecordingLine};
+use crate::log::checkpoint::Checkpoint;
+use crate::log::{CHECKPOINT, LEAVES, Log};
 use crate::settle::{self, Task};
-use crate::shared::{Open, Shared};
-use crate::wave::{WRAP_AT, WRAP_LEN};
+use crate::shared::{Open, Shared, wall_clock};
+use crate::wave::{WRAP_AT, WRAP_LEN, path_of};
 use crate::{Error, RecordingFacts, RecordingId, SignatureState, State};
 
 /// The longest that a written journal entry waits for its sync.
@@ -35,6 +38,8 @@ const FULL_RETRY: Duration = Duration::from_secs(5);
 const SHRED_INTERVAL: Duration = Duration::from_secs(5);
 /// The least journal per running recording before a new one is begun, in bytes: eight seconds of G.711 both ways.
 const JOURNAL_PER_CALL: u64 = 128 * 1024;
+/// The longest that a line of the ledger waits for a checkpoint.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 /// Sealed chunks that may wait for the disk, counted in commands; then writers wait.
 const COMMANDS_MAX: usize = 1024;
 /// Journaled bytes that may wait for the sync before their files are written; then it comes early.
@@ -59,6 +64,12 @@ pub(crate) enum Command {
     Abandon { open: Arc<Open>, facts: Option<Box<RecordingFacts>> },
     /// Destroy a recording: the key, then the file.
     Discard { open: Arc<Open>, line: Box<RecordingLine>, answer: Sender<Result<(), Error>> },
+    /// Destroy a finished recording: the key, then the file.
+    Delete { line: Box<RecordingLine>, answer: Sender<Result<(), Error>> },
+    /// Append an event to the ledger.
+    Event { event: Box<Event>, answer: Sender<Result<(), Error>> },
+    /// Sign how far the ledger has come, now.
+    Checkpoint(Sender<Result<(), Error>>),
     /// Append a line to a ledger file.
     Line { ledger: String, line: Vec<u8> },
     /// Answer when everything before is in the journal, on disk, and written to the files.
@@ -79,7 +90,7 @@ pub(crate) struct Handle {
 }
 
 /// Starts the disk thread (and the one behind it) on journal file `number`, which must not be there yet.
-pub(crate) fn spawn(shared: Arc<Shared>, number: u64) -> Result<Handle, Error> {
+pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle, Error> {
     let io = |e| Error::io(&shared.root, e);
     let (commands, inbox) = crossbeam_channel::bounded(COMMANDS_MAX);
     let (pool_in, pool) = crossbeam_channel::bounded(POOL_MAX);
@@ -90,6 +101,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64) -> Result<Handle, Error> {
         running: BTreeMap::new(),
         touched: BTreeSet::new(),
         ledger_ends: BTreeMap::new(),
+        checkpoint_due: log.is_ahead().then(|| Instant::now() + CHECKPOINT_INTERVAL),
+        log,
         waiting_lines: Vec::new(),
         pending: Vec::new(),
         pending_bytes: 0,
@@ -154,6 +167,10 @@ struct Scribe {
     touched: BTreeSet<String>,
     /// Lengths of ledger files, as journaled.
     ledger_ends: BTreeMap<String, u64>,
+    /// The hash tree over the ledger, as journaled.
+    log: Log,
+    /// When the next checkpoint must be there: lines have come since the last one.
+    checkpoint_due: Option<Instant>,
     /// Lines for the ledger that found no room.
     waiting_lines: Vec<(String, Vec<u8>)>,
     /// Journaled, and waiting for the journal's sync.
@@ -174,8 +191,8 @@ impl Scribe {
     /// Works until it is told to close (then gives where to answer) or until everybody has left.
     fn run(&mut self, inbox: &Receiver<Command>) -> Option<Sender<Result<(), Error>>> {
         loop {
-            let deadline =
-                [self.journal.unsynced.map(|at| at + SYNC_INTERVAL), self.rotate_due, self.full_retry()];
+            let sync_due = self.journal.unsynced.map(|at| at + SYNC_INTERVAL);
+            let deadline = [sync_due, self.rotate_due, self.full_retry(), self.checkpoint_due];
             let command = match deadline.into_iter().flatten().min() {
                 Some(deadline) => inbox.recv_deadline(deadline),
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -209,9 +226,46 @@ impl Scribe {
             self.rotate_due = None;
             let _ = self.rotate();
         }
+        if self.checkpoint_due.is_some_and(|at| now >= at) {
+            // Logged, and tried again.
+            let _ = self.checkpoint();
+        }
         if self.full_retry().is_some_and(|at| now >= at) {
             self.take_reserve();
         }
+    }
+
+    /// Signs how far the ledger has come. After a failure it is tried again later: the lines are safe without it.
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        self.checkpoint_due = None;
+        if !self.log.is_ahead() {
+            return Ok(());
+        }
+        let signed = self.settle().and_then(|()| self.sign_checkpoint());
+        match &signed {
+            Ok(()) => self.log.mark_signed(),
+            Err(e) => {
+                tracing::error!(error = %e, "no checkpoint of the ledger can be made");
+                self.checkpoint_due = Some(Instant::now() + CHECKPOINT_INTERVAL);
+            }
+        }
+        signed
+    }
+
+    fn sign_checkpoint(&mut self) -> Result<(), Error> {
+        let shared = &self.shared;
+        let checkpoint = Checkpoint {
+            archive: shared.id.clone(),
+            size: self.log.size(),
+            root: self.log.root(),
+            at: wall_clock(),
+        };
+        let note = checkpoint.to_note(shared.keys.sign_public(), |text| shared.keys.sign_note(text))?;
+        // The lines are in the journal on disk, so the checkpoint never says more than a crash leaves.
+        shared.disk.replace(CHECKPOINT, note.as_bytes(), false).map_err(|e| Error::io(CHECKPOINT, e))?;
+        self.log.keep_peaks(&*shared.disk);
+        shared.witnesses.tell(&checkpoint, &note);
+        Ok(())
     }
 
     fn handle(&mut self, command: Command) {
@@ -222,6 +276,15 @@ impl Scribe {
             Command::Abandon { open, facts } => self.interrupt(&open, facts.map(|facts| *facts)),
             Command::Discard { open, line, answer } => {
                 let _ = answer.send(self.discard(&open, &line));
+            }
+            Command::Delete { line, answer } => {
+                let _ = answer.send(self.delete(*line));
+            }
+            Command::Event { event, answer } => {
+                let _ = answer.send(self.event(event));
+            }
+            Command::Checkpoint(answer) => {
+                let _ = answer.send(self.checkpoint());
             }
             Command::Line { ledger, line } => {
                 self.waiting_lines.push((ledger, line));
@@ -315,13 +378,12 @@ impl Scribe {
     /// Writes a recording's end: in the journal one entry, so that all of it is there after a crash, or none.
     fn end(&mut self, open: &Arc<Open>, ending: &Ending) -> Result<(), Error> {
         let ledger = ledger::month(ledger::RECORDINGS, open.id.started());
-        let line = ledger::line(&ending.line())?;
-        let at = self.ledger_end(&ledger)?;
-        let end = at + line.len() as u64;
-        let (entry, row) = (ending.entry(&open.path, &ledger, at, &line), Box::new(ending.row()));
-        let then = Task::Index { row: row.clone(), path: open.path.clone(), ledger: ledger.clone(), end };
-        self.commit(entry, Some(open), Some(then))?;
-        self.ledger_ends.insert(ledger, end);
+        let (line, row) = (ledger::line(&ending.line())?, Box::new(ending.row()));
+        let then = |_, end| {
+            let (row, path, ledger) = (row.clone(), open.path.clone(), ledger.clone());
+            Some(Task::Index { row, path, ledger, end })
+        };
+        self.commit_line(ending.entry(&open.path), &ledger, &line, Some(open), then)?;
         self.running.remove(&open.id);
         self.touched.insert(open.path.clone());
         locked(&self.shared.live).insert(open.id, *row);
@@ -335,29 +397,52 @@ impl Scribe {
             // Not even its header could be written: there is nothing to destroy.
             return Ok(());
         }
-        debug_assert_eq!(line.fate, Fate::Discarded);
-        let ledger = ledger::month(ledger::RECORDINGS, open.id.started());
-        let (line, at) = (ledger::line(line)?, self.ledger_end(&ledger)?);
-        let end = at + line.len() as u64;
+        self.destroy(&open.path, line, |_, _| None)
+    }
+
+    /// Destroys a finished recording, with the line that says so. When it answers, key and file are gone from disk.
+    fn delete(&mut self, line: RecordingLine) -> Result<(), Error> {
+        let path = path_of(line.id);
+        let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
+        let boxed = Box::new(line.clone());
+        self.destroy(&path, &line, |_, end| Some(Task::Deleted { line: boxed, ledger, end }))
+    }
+
+    /// The key, then the file, then the line, in one entry.
+    fn destroy(
+        &mut self,
+        path: &str,
+        line: &RecordingLine,
+        then: impl FnOnce(u64, u64) -> Option<Task>,
+    ) -> Result<(), Error> {
+        debug_assert!(line.fate.is_gone());
+        let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
         let entry = Transaction::new()
-            .push(&Part::Write { path: &open.path, offset: WRAP_AT, bytes: &[0; WRAP_LEN] })
-            .push(&Part::Sync { path: &open.path })
-            .push(&Part::Remove { path: &open.path })
-            .push(&Part::Write { path: &ledger, offset: at, bytes: &line })
-            .finish();
-        self.commit(entry, None, None)?;
-        self.ledger_ends.insert(ledger, end);
-        self.touched.insert(open.path.clone());
+            .push(&Part::Write { path, offset: WRAP_AT, bytes: &[0; WRAP_LEN] })
+            .push(&Part::Sync { path })
+            .push(&Part::Remove { path });
+        self.commit_line(entry, &ledger, &ledger::line(line)?, None, then)?;
+        self.touched.insert(path.to_owned());
         // The header, key and all, also stands in a journal.
         self.rotate_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
         self.settle()?;
-        match self.shared.disk.len(&open.path) {
+        match self.shared.disk.len(path) {
             Ok(None) => Ok(()),
             Ok(Some(_)) => {
-                Err(Error::damaged(&open.path, "it could not be removed yet; opening the archive again does"))
+                Err(Error::damaged(path, "it could not be removed yet; opening the archive again does"))
             }
-            Err(e) => Err(Error::io(&open.path, e)),
+            Err(e) => Err(Error::io(path, e)),
         }
+    }
+
+    /// Adds an event to the ledger; it is on disk when this returns.
+    fn event(&mut self, event: Box<Event>) -> Result<(), Error> {
+        let ledger = ledger::month(ledger::EVENTS, event.at);
+        let line = ledger::line(&event)?;
+        let to = ledger.clone();
+        let then = |leaf, end| Some(Task::Event { event, leaf, ledger: to, end });
+        self.commit_line(Transaction::new(), &ledger, &line, None, then)?;
+        self.settle()
     }
 
     /// Writes the lines that wait. On a full disk they go on waiting; any other failure ends the session, because the
@@ -378,17 +463,36 @@ impl Scribe {
     }
 
     fn line(&mut self, ledger: &str, line: &[u8]) -> Result<(), Error> {
-        let offset = self.ledger_end(ledger)?;
-        let part = Part::Write { path: ledger, offset, bytes: line };
-        self.commit(Transaction::new().push(&part).finish(), None, None)?;
-        self.ledger_ends.insert(ledger.to_owned(), offset + line.len() as u64);
+        self.commit_line(Transaction::new(), ledger, line, None, |_, _| None)
+    }
+
+    /// Appends an entry to the journal that also adds a line to the ledger, and the line's hash to the log. `then` is told
+    /// the line's number and where it will end in its file.
+    fn commit_line(
+        &mut self,
+        entry: Transaction,
+        ledger: &str,
+        line: &[u8],
+        open: Option<&Arc<Open>>,
+        then: impl FnOnce(u64, u64) -> Option<Task>,
+    ) -> Result<(), Error> {
+        let at = self.ledger_end(ledger)?;
+        let numbered = self.log.number(ledger, line);
+        let end = at + numbered.line.len() as u64;
+        let entry = numbered.push_to(entry, ledger, at).finish();
+        self.commit(entry, open, then(self.log.size(), end))?;
+        self.log.accept(&numbered);
+        self.ledger_ends.insert(ledger.to_owned(), end);
+        self.checkpoint_due.get_or_insert_with(|| Instant::now() + CHECKPOINT_INTERVAL);
         Ok(())
     }
 
     /// Where the next line of a ledger file goes; also remembers that the file is touched.
     fn ledger_end(&mut self, ledger: &str) -> Result<u64, Error> {
-        if !self.touched.contains(ledger) {
-            self.touched.insert(ledger.to_owned());
+        for path in [ledger, LEAVES] {
+            if !self.touched.contains(path) {
+                self.touched.insert(path.to_owned());
+            }
         }
         if let Some(end) = self.ledger_ends.get(ledger) {
             return Ok(*end);
@@ -568,6 +672,8 @@ impl Scribe {
         }
         self.write_lines();
         self.settle()?;
+        // Logged; the next opening of the archive makes one.
+        let _ = self.checkpoint();
         if !self.waiting_lines.is_empty() {
             return Err(Error::Full { path: self.shared.root.clone() });
         }

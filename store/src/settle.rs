@@ -10,8 +10,11 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::disk::{locked, parent};
+use crate::event::Event;
 use crate::journal::{self, JOURNAL_DIR};
 use crate::layout::file_digest;
+use crate::ledger::RecordingLine;
+use crate::recovery::index_end;
 use crate::shared::Shared;
 use crate::wave::digest_text;
 use crate::{Error, Row};
@@ -24,6 +27,10 @@ const SINGLE_SYNCS_MAX: usize = 64;
 pub(crate) enum Task {
     /// A recording was finished; its journal entry is on disk. The ledger names it up to `end`.
     Index { row: Box<Row>, path: String, ledger: String, end: u64 },
+    /// Something was done to a recording; its journal entry is on disk. The ledger names it up to `end`, as line `leaf`.
+    Event { event: Box<Event>, leaf: u64, ledger: String, end: u64 },
+    /// A finished recording was destroyed.
+    Deleted { line: Box<RecordingLine>, ledger: String, end: u64 },
     /// Bring these files to disk, then drop the journals up to this one.
     Checkpoint { upto: u64, files: Vec<String> },
     /// Answer when everything before is done and the index is on disk.
@@ -48,6 +55,18 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
                 match put(shared, *row, &path, &ledger, end) {
                     Ok(()) => drop(locked(&shared.live).remove(&id)),
                     Err(e) => tracing::error!(recording = %id, error = %e, "a recording is not in the index"),
+                }
+            }
+            Task::Event { event, leaf, ledger, end } => {
+                let taken = shared.index.take_event(leaf, &event);
+                if let Err(e) = taken.and_then(|()| shared.index.set_cursor(&ledger, end)) {
+                    tracing::error!(error = %e, "an event is not in the index");
+                }
+            }
+            Task::Deleted { line, ledger, end } => {
+                let gone = index_end(shared, &line);
+                if let Err(e) = gone.and_then(|()| shared.index.set_cursor(&ledger, end)) {
+                    tracing::error!(recording = %line.id, error = %e, "a deletion is not in the index");
                 }
             }
             Task::Checkpoint { upto, files } => {

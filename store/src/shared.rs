@@ -4,11 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use decode::Timestamp;
 
 use crate::disk::{Disk, Lock, locked};
 use crate::index::Index;
 use crate::keys::Keys;
+use crate::log::witness::Witnesses;
 use crate::{Error, RecordingId, Row};
+
+/// The wall clock, for what people did and for checkpoints; recordings have the time of their capture.
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
 
 /// What can be set for tests; the defaults are what ships.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +79,8 @@ pub(crate) struct Open {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
+    /// The archive's name for ever, from `archive.json`.
+    pub(crate) id: String,
     /// The archive's folder, for messages.
     pub(crate) root: PathBuf,
     pub(crate) keys: Keys,
@@ -80,6 +92,10 @@ pub(crate) struct Shared {
     pub(crate) failed: Latch,
     /// The disk is full; only ends of recordings are written.
     pub(crate) full: AtomicBool,
+    /// Held while it is decided about a recording, so that a hold cannot come between looking and deleting.
+    pub(crate) decisions: Mutex<()>,
+    /// Who keeps copies of checkpoints elsewhere.
+    pub(crate) witnesses: Witnesses,
     /// Dropped last: the index must be closed before another process may open it.
     pub(crate) _lock: Lock,
 }

@@ -11,7 +11,7 @@ use crate::ledger::{self, Fate, Lines, RecordingLine};
 use crate::reader::Reader;
 use crate::shared::Shared;
 use crate::wave::{digest_text, id_of, path_of};
-use crate::{Error, Finding, RecordingId, Verdict};
+use crate::{Error, Finding, RecordingId, Trusted, Verdict};
 
 /// What the ledger says about recordings, each by its last line.
 pub(crate) struct Named {
@@ -38,13 +38,17 @@ pub(crate) fn named(shared: &Shared) -> Result<Named, Error> {
 pub(crate) fn findings<'a>(
     shared: &'a Shared,
     ids: Option<&[RecordingId]>,
+    trusted: &Trusted,
     settled: Result<(), Error>,
 ) -> impl Iterator<Item = Finding> + use<'a> {
     let prepared = settled.and_then(|()| prepare(shared, ids));
-    let (work, first) = match prepared {
+    let (work, mut first) = match prepared {
         Ok((work, unreadable)) => (work, unreadable),
         Err(e) => (Vec::new(), vec![unreadable(None, "", &e)]),
     };
+    if ids.is_none() {
+        first.append(&mut crate::audit::findings(shared, trusted));
+    }
     first.into_iter().chain(work.into_iter().map(move |(path, line)| judge(shared, &path, line.as_ref())))
 }
 
@@ -53,7 +57,9 @@ type Work = Vec<(String, Option<RecordingLine>)>;
 /// Which files to look at, each with what the ledger says, in the order of their names.
 fn prepare(shared: &Shared, ids: Option<&[RecordingId]>) -> Result<(Work, Vec<Finding>), Error> {
     let named = named(shared)?;
-    let broken = named.unreadable.iter().map(|(file, e)| unreadable(None, file, e)).collect();
+    // Of the whole ledger the audit names broken lines itself.
+    let broken = named.unreadable.iter().filter(|_| ids.is_some());
+    let broken = broken.map(|(file, e)| unreadable(None, file, e)).collect();
     let mut lines = named.lines;
     if let Some(ids) = ids {
         let work = ids.iter().map(|id| (path_of(*id), lines.get(id).cloned())).collect();
@@ -100,26 +106,41 @@ fn look(shared: &Shared, path: &str, line: Option<&RecordingLine>) -> Result<Ver
         return Ok(Verdict::Recording);
     }
     let disk = &*shared.disk;
-    let layout = match Layout::read(disk, path) {
-        // Destroyed on purpose, and gone.
-        Err(Error::NotFound { .. }) if line.is_some_and(|line| line.fate == Fate::Discarded) => {
-            return Err(Error::NotFound { what: path.to_owned() });
-        }
-        layout => layout?,
-    };
+    if let Some(line) = line.filter(|line| line.fate == Fate::Deleted) {
+        return deleted(shared, path, line);
+    }
+    let layout = Layout::read(disk, path)?;
     if layout.parsed.head.id != id {
         return Err(Error::tampered(path, "it is another recording's file"));
     }
     let signed = layout.verify(disk, &shared.keys)?;
     match line {
         None => return Ok(Verdict::Unlisted),
-        Some(line) if line.fate == Fate::Discarded => return Ok(Verdict::Unlisted),
+        Some(line) if line.fate.is_gone() => return Ok(Verdict::Unlisted),
         Some(line) if line.signed != digest_text(&signed) => {
             return Err(Error::tampered(path, "genuine, but not the one that the ledger names"));
         }
         Some(_) => {}
     }
-    Ok(Verdict::Intact { opened: open_all(shared, &layout)? })
+    let opened = open_all(shared, &layout)?;
+    listed(shared, &layout)?;
+    Ok(Verdict::Intact { opened })
+}
+
+/// A recording that was deleted must be gone, and its receipt must be ours.
+fn deleted(shared: &Shared, path: &str, line: &RecordingLine) -> Result<Verdict, Error> {
+    if shared.disk.len(path).map_err(|e| Error::io(path, e))?.is_some() {
+        return Ok(Verdict::Unlisted);
+    }
+    let deletion = line.deletion.as_ref();
+    let signed = deletion.map(|deletion| Ok::<_, Error>((line.receipt_text(deletion)?, &deletion.receipt)));
+    match signed.transpose()? {
+        Some((text, receipt)) if shared.keys.verifies_receipt(&text, receipt) => Ok(Verdict::Deleted),
+        _ => Err(Error::tampered(
+            path,
+            "it is gone, and the receipt of its deletion is not signed by this archive",
+        )),
+    }
 }
 
 /// Opens every chunk; false when the key to do so is not here.
@@ -132,4 +153,17 @@ fn open_all(shared: &Shared, layout: &Layout) -> Result<bool, Error> {
         chunk.records().try_for_each(|record| record.map(|_| ()))?;
     }
     Ok(true)
+}
+
+/// Does the index show what the file says? An index that lacks the recording shows nothing wrong.
+fn listed(shared: &Shared, layout: &Layout) -> Result<(), Error> {
+    let row = shared.index.bare_row(layout.parsed.head.id)?;
+    let facts = layout.end.as_ref().map(|end| &end.footer.facts);
+    if row.is_some_and(|row| Some(&row.facts) != facts || row.bytes != layout.len) {
+        return Err(Error::tampered(
+            &layout.path,
+            "the file is as it was sealed, but the index shows something else; `earwitness archive rebuild` mends that",
+        ));
+    }
+    Ok(())
 }

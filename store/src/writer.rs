@@ -202,6 +202,7 @@ impl Writer {
             bytes: 0,
             signed: String::new(),
             why: why.to_owned(),
+            deletion: None,
         };
         let (answer, result) = crossbeam_channel::bounded(1);
         let (open, line) = (Arc::clone(&self.open), Box::new(line));

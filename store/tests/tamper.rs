@@ -185,8 +185,10 @@ fn files_removed_and_files_brought_in_are_found() {
     assert_eq!(verdict(ids[0]), Some(Verdict::Missing));
     assert_eq!(verdict(ids[1]), Some(Verdict::Intact { opened: true }));
     assert_eq!(verdict(ids[2]), Some(Verdict::Unlisted));
-    let stray = archive.verify(None).find(|finding| finding.id.is_none()).expect("found");
-    assert!(stray.path.ends_with("copy.wav") && stray.is_problem(), "{stray:?}");
+    let stray = archive.verify(None).find(|finding| finding.path.ends_with("copy.wav")).expect("found");
+    assert!(stray.is_problem(), "{stray:?}");
+    let taken = archive.verify(None).find(|finding| finding.path.ends_with("leaves")).expect("found");
+    assert!(format!("{taken:?}").contains("taken out of the ledger"), "{taken:?}");
 }
 
 #[test]
@@ -198,7 +200,7 @@ fn a_line_of_the_ledger_that_cannot_be_read_is_found() {
     fs::write(&ledger, "{\"id\": 7}\n").expect("written");
     let archive = Archive::open(&dir).expect("opens");
     let problems = archive.verify(None).filter(store::Finding::is_problem).count();
-    assert_eq!(problems, 2, "the line, and the recording that it no longer names");
+    assert_eq!(problems, 3, "the line, the one that it replaced, and the recording that it no longer names");
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub fn counters(counters: &Counters) -> String {
 #[must_use]
 pub fn problem(finding: &Finding) -> Option<String> {
     match &finding.verdict {
-        Verdict::Intact { .. } | Verdict::Recording => None,
+        Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted => None,
         Verdict::Changed { what } => Some(format!("it is not as it was sealed: {what}")),
         Verdict::Missing => Some("its file is gone".to_owned()),
         Verdict::Unlisted => Some("the ledger does not name this recording".to_owned()),

@@ -1,0 +1,185 @@
+//! `archive tag, note, hold, release, delete, log, checkpoint`: what people do to recordings, and the record of it.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde_json::json;
+use store::{Archive, Deletion, Event, RecordingId, What};
+use web::words;
+
+use super::{archive::resolve_ids, open_archive, print_json, print_line, warn};
+use crate::cli::{ArchiveDir, Edit, Log};
+use crate::clock;
+use crate::config::{self, Settings};
+use crate::failure::{Done, Failure};
+use crate::filters::time_option;
+use crate::tables::{cell, plain};
+
+/// What to do to recordings.
+pub(crate) enum Change {
+    Tag { tag: String, remove: bool },
+    Note { text: String, at_ms: Option<u64> },
+    Hold { name: String, why: String },
+    Release { name: String, why: String },
+}
+
+/// Opens the archive to write to it: checkpoints are copied where the configuration says.
+fn open(dir: &ArchiveDir) -> Result<(Archive, Settings), Failure> {
+    let settings = config::resolve(dir)?;
+    let archive = open_archive(&settings.archive)?;
+    copy_checkpoints(&archive, &settings)?;
+    Ok((archive, settings))
+}
+
+/// From now on checkpoints go to the places that the configuration names.
+pub(crate) fn copy_checkpoints(archive: &Archive, settings: &Settings) -> Result<(), Failure> {
+    settings.checkpoints.iter().try_for_each(|folder| archive.copy_checkpoints_to(folder))?;
+    Ok(())
+}
+
+/// Who works at the command line: whoever became root by sudo, or the user.
+fn who() -> String {
+    let named = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "command line".into())
+}
+
+/// Does it to each recording; one that cannot be changed does not keep the others.
+pub(crate) fn change(edit: &Edit, change: &Change) -> Result<Done, Failure> {
+    let (archive, _) = open(&edit.dir)?;
+    let ids = resolve_ids(&archive, &edit.id)?;
+    for &id in &ids {
+        archive.edit(Event { at: clock::now(), who: who(), what: change.of(id) })?;
+    }
+    if edit.json.json {
+        ids.iter().try_for_each(|id| print_json(&archive.row(*id)?))?;
+    } else {
+        print_line(&format!("{} {}", count(ids.len()), change.done()))?;
+    }
+    archive.close()?;
+    Ok(Done::All)
+}
+
+fn count(recordings: usize) -> String {
+    format!("{recordings} recording{}", if recordings == 1 { "" } else { "s" })
+}
+
+impl Change {
+    fn of(&self, id: RecordingId) -> What {
+        match self {
+            Change::Tag { tag, remove: false } => What::Tagged { id, tag: tag.clone() },
+            Change::Tag { tag, remove: true } => What::Untagged { id, tag: tag.clone() },
+            Change::Note { text, at_ms } => What::Noted { id, text: text.clone(), at_ms: *at_ms },
+            Change::Hold { name, why } => What::Held { id, hold: name.clone(), why: why.clone() },
+            Change::Release { name, why } => What::Released { id, hold: name.clone(), why: why.clone() },
+        }
+    }
+
+    fn done(&self) -> String {
+        match self {
+            Change::Tag { tag, remove: false } => format!("tagged {tag}"),
+            Change::Tag { tag, remove: true } => format!("without the tag {tag}"),
+            Change::Note { .. } => "noted".into(),
+            Change::Hold { name, .. } => format!("under the hold {name}: nothing deletes what is held"),
+            Change::Release { name, .. } => format!("released from the hold {name}"),
+        }
+    }
+}
+
+/// `archive delete`: shows what would go; with `yes` it goes.
+pub(crate) fn delete(edit: &Edit, why: &str, keep_facts: bool, yes: bool) -> Result<Done, Failure> {
+    let (archive, _) = open(&edit.dir)?;
+    let ids = resolve_ids(&archive, &edit.id)?;
+    let mut failed = 0;
+    for &id in &ids {
+        let row = archive.row(id)?;
+        let what = format!(
+            "{id}, extension {}, {}, {}",
+            row.facts.extension,
+            row.facts.started,
+            words::length(row.facts.duration_ms)
+        );
+        if !yes {
+            print_line(&format!("would delete {what}"))?;
+            continue;
+        }
+        let deletion = Deletion { at: clock::now(), who: who(), rule: "by hand".into(), why: why.to_owned() };
+        match archive.delete(id, deletion, keep_facts) {
+            Ok(()) if edit.json.json => {
+                print_json(&json!({ "id": id, "deleted": true, "facts_kept": keep_facts }))?;
+            }
+            Ok(()) => print_line(&format!("deleted {what}"))?,
+            // The only one: its reason and its exit code are the command's.
+            Err(e) if ids.len() == 1 => return Err(e.into()),
+            Err(e) => {
+                failed += 1;
+                warn(&e.to_string());
+            }
+        }
+    }
+    if !yes {
+        print_line("nothing was deleted: --yes does it, and cannot be undone")?;
+    }
+    archive.close()?;
+    Ok(if failed == 0 { Done::All } else { Done::InPart })
+}
+
+/// `archive log`: who did what.
+pub(crate) fn log(args: &Log) -> Result<Done, Failure> {
+    let archive = open_archive(&config::resolve(&args.dir)?.archive)?;
+    let since = time_option(args.since.as_deref(), clock::now())?;
+    let wanted = |at| since.is_none_or(|since| at >= since);
+    let mut lines = Vec::new();
+    for event in archive.events()? {
+        let event = event?;
+        if wanted(event.at) {
+            let text = (event.who.clone(), describe(&event.what));
+            lines.push((event.at, text, serde_json::to_value(&event)?));
+        }
+    }
+    for deletion in archive.deletions()? {
+        let (id, deletion) = deletion?;
+        if wanted(deletion.at) {
+            let Deletion { at, who, rule, why } = deletion;
+            let json =
+                json!({ "at": at, "who": who, "event": "deleted", "id": id, "rule": rule, "why": why });
+            lines.push((at, (who, format!("deleted {id}, rule {rule}: {why}")), json));
+        }
+    }
+    lines.sort_by_key(|(at, ..)| *at);
+    for (at, (who, what), json) in lines {
+        if args.json.json {
+            print_json(&json)?;
+        } else {
+            print_line(&format!("{at}  {:<12}  {}", cell(&who), plain(&what)))?;
+        }
+    }
+    Ok(Done::All)
+}
+
+fn describe(what: &What) -> String {
+    let at = |at_ms: &Option<u64>| at_ms.map(|ms| format!(" at {}", words::length(ms))).unwrap_or_default();
+    match what {
+        What::LogBegun { adopted, .. } if adopted.is_empty() => "the log began".into(),
+        What::LogBegun { adopted, .. } => format!("the log began, with {} files from before", adopted.len()),
+        What::Tagged { id, tag } => format!("tagged {id}: {tag}"),
+        What::Untagged { id, tag } => format!("took a tag off {id}: {tag}"),
+        What::Noted { id, text, at_ms } => format!("noted on {id}{}: {text}", at(at_ms)),
+        What::Held { id, hold, why } => format!("put {id} under the hold {hold}: {why}"),
+        What::Released { id, hold, why } => format!("released {id} from the hold {hold}: {why}"),
+        _ => "did what a later version knows".into(),
+    }
+}
+
+/// `archive checkpoint`: the signed state of the ledger, to be kept elsewhere.
+pub(crate) fn checkpoint(dir: &ArchiveDir, output: Option<&PathBuf>) -> Result<Done, Failure> {
+    let (archive, _) = open(dir)?;
+    let note = archive.checkpoint()?;
+    match output {
+        Some(path) => {
+            std::fs::write(path, note).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?
+        }
+        None => std::io::stdout().lock().write_all(note.as_bytes())?,
+    }
+    archive.close()?;
+    Ok(Done::All)
+}

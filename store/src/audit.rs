@@ -1,0 +1,243 @@
+//! Verification of the ledger: is every line that was ever written still there, as it was, and is no other?
+//!
+//! Needs public keys alone. Checkpoints kept elsewhere say what the ledger was at some time; without one, whoever has the
+//! signing key and the disk can still write everything anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::disk::read_whole;
+use crate::event::{Event, What};
+use crate::layout::digest_of;
+use crate::ledger::{self, Lines};
+use crate::log::begin::Adopted;
+use crate::log::checkpoint::{Checkpoint, NOTE_MAX, Note};
+use crate::log::tree::{Hash, Tree, leaf_hash};
+use crate::log::{CHECKPOINT, HASH_LEN, LEAVES, each_leaf};
+use crate::shared::Shared;
+use crate::{Error, Finding, Verdict, bytes};
+
+/// Findings of one kind that are told one by one; more are counted.
+const TOLD_MAX: usize = 100;
+
+/// What verification may hold the archive against: things that were kept elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Trusted {
+    /// Checkpoints as they were copied: where each came from, and the note.
+    pub checkpoints: Vec<(String, String)>,
+    /// The Ed25519 key that must have signed everything.
+    pub public_key: Option<[u8; 32]>,
+}
+
+/// What the beginning of a line says.
+#[derive(Deserialize)]
+struct Start {
+    leaf: Option<u64>,
+    #[serde(default)]
+    erased: bool,
+}
+
+/// Everything that is wrong with ledger and log.
+pub(crate) fn findings(shared: &Shared, trusted: &Trusted) -> Vec<Finding> {
+    let mut audit =
+        Audit { shared, found: Vec::new(), leaves: Vec::new(), seen: Vec::new(), adopted: BTreeMap::new() };
+    if let Err(e) = audit.run(trusted) {
+        audit.add(LEAVES, Verdict::Unreadable { what: e.to_string() });
+    }
+    audit.found
+}
+
+struct Audit<'a> {
+    shared: &'a Shared,
+    found: Vec<Finding>,
+    leaves: Vec<Hash>,
+    /// Leaves whose line was met.
+    seen: Vec<bool>,
+    /// Files from before the log, by path.
+    adopted: BTreeMap<String, Adopted>,
+}
+
+impl Audit<'_> {
+    fn add(&mut self, path: &str, verdict: Verdict) {
+        self.found.push(Finding { id: None, path: path.into(), verdict });
+    }
+
+    fn changed(&mut self, path: &str, what: impl Into<String>) {
+        self.add(path, Verdict::Changed { what: what.into() });
+    }
+
+    fn run(&mut self, trusted: &Trusted) -> Result<(), Error> {
+        let disk = &*self.shared.disk;
+        let len = disk.len(LEAVES).map_err(|e| Error::io(LEAVES, e))?.unwrap_or_default();
+        if len % HASH_LEN != 0 {
+            self.changed(LEAVES, "it is cut inside a hash");
+        }
+        let mut leaves = Vec::new();
+        each_leaf(disk, 0, len / HASH_LEN, |leaf| leaves.push(leaf))?;
+        self.seen = vec![false; leaves.len()];
+        self.leaves = leaves;
+        let files = ledger::all(disk)?;
+        for file in files.iter().filter(|file| file.contains(ledger::EVENTS)) {
+            self.lines(file)?;
+        }
+        // The events name the files from before the log, so they come first.
+        for file in files.iter().filter(|file| !file.contains(ledger::EVENTS)) {
+            self.lines(file)?;
+        }
+        for (path, adopted) in std::mem::take(&mut self.adopted) {
+            self.adopted(&path, &adopted)?;
+        }
+        self.missing();
+        self.checkpoints(trusted)
+    }
+
+    /// Follows one file of the ledger.
+    fn lines(&mut self, path: &str) -> Result<(), Error> {
+        let mut lines = Lines::<Start>::new(Arc::clone(&self.shared.disk), path.to_owned(), 0);
+        let mut told = 0;
+        loop {
+            let verdict = match lines.next_raw() {
+                Ok(None) => return Ok(()),
+                Ok(Some((_, []))) => continue,
+                Ok(Some((at, line))) => self.line(path, at, line),
+                Err(e @ Error::Io { .. }) => return Err(e),
+                Err(e) => Err(e.to_string()),
+            };
+            if let Err(what) = verdict {
+                told += 1;
+                match told {
+                    ..=TOLD_MAX => self.changed(path, format!("line {}: {what}", lines.number())),
+                    _ if told == TOLD_MAX + 1 => self.changed(path, "and more lines of this file"),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Looks at one line; the error says what is wrong with it.
+    fn line(&mut self, path: &str, at: u64, line: &[u8]) -> Result<(), String> {
+        let start: Start = serde_json::from_slice(line).map_err(|e| format!("it cannot be read ({e})"))?;
+        let Some(leaf) = start.leaf else {
+            let end = at + line.len() as u64;
+            let covered = self.adopted.get(path).is_some_and(|adopted| end <= adopted.bytes);
+            return covered.then_some(()).ok_or_else(|| "it was put in behind the log's back".to_owned());
+        };
+        let index = usize::try_from(leaf).unwrap_or(usize::MAX);
+        let hash =
+            self.leaves.get(index).ok_or("the log does not know it: it was put in, or the log was cut")?;
+        if *hash != leaf_hash(path, line) && !start.erased {
+            return Err(format!("it is not what was written (number {leaf})"));
+        }
+        if std::mem::replace(&mut self.seen[index], true) {
+            return Err(format!("it repeats number {leaf}"));
+        }
+        if let Ok(Event { what: What::LogBegun { archive, adopted }, .. }) = serde_json::from_slice(line) {
+            if archive != self.shared.id || leaf != 0 {
+                return Err("it is the beginning of another log".into());
+            }
+            self.adopted = adopted.into_iter().map(|adopted| (adopted.file.clone(), adopted)).collect();
+        }
+        Ok(())
+    }
+
+    /// A file from before the log must begin with what it held then.
+    fn adopted(&mut self, path: &str, adopted: &Adopted) -> Result<(), Error> {
+        let digest = match digest_of(&*self.shared.disk, path, adopted.bytes) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                self.add(path, Verdict::Missing);
+                return Ok(());
+            }
+            digest => digest?,
+        };
+        if bytes::hex(&digest) != adopted.sha256 {
+            self.changed(path, "its lines from before the log are not what they were when the log began");
+        }
+        Ok(())
+    }
+
+    /// Numbers of the log that no line has.
+    fn missing(&mut self) {
+        let mut runs: Vec<(usize, usize)> = Vec::new();
+        for (leaf, _) in self.seen.iter().enumerate().filter(|(_, seen)| !**seen) {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == leaf => *last = leaf,
+                _ => runs.push((leaf, leaf)),
+            }
+        }
+        for (first, last) in runs.iter().take(TOLD_MAX) {
+            let what = match last - first {
+                0 => format!("line number {first} of the log was taken out of the ledger"),
+                _ => format!("lines number {first} to {last} of the log were taken out of the ledger"),
+            };
+            self.changed(LEAVES, what);
+        }
+        if runs.len() > TOLD_MAX {
+            self.changed(LEAVES, format!("and {} more runs of lines", runs.len() - TOLD_MAX));
+        }
+    }
+
+    /// Holds the log against every checkpoint.
+    fn checkpoints(&mut self, trusted: &Trusted) -> Result<(), Error> {
+        if trusted.public_key.is_some_and(|key| key != *self.shared.keys.sign_public()) {
+            self.changed(
+                crate::keys::PUBLIC_KEYS,
+                "the archive's keys are not the given one: they were replaced",
+            );
+        }
+        let own = read_whole(&*self.shared.disk, CHECKPOINT, NOTE_MAX as u64)
+            .map_err(|e| Error::io(CHECKPOINT, e))?;
+        let own = own.map(|note| (CHECKPOINT.to_owned(), String::from_utf8_lossy(&note).into_owned()));
+        // A young archive, or one that was killed early, has none yet: its absence says nothing, and against somebody who
+        // takes it away only a copy elsewhere helps.
+        let mut due: BTreeMap<u64, Vec<(String, Checkpoint)>> = BTreeMap::new();
+        for (place, note) in own.iter().chain(&trusted.checkpoints) {
+            match self.believable(note) {
+                Ok(checkpoint) => due.entry(checkpoint.size).or_default().push((place.clone(), checkpoint)),
+                Err(what) => self.changed(place, what),
+            }
+        }
+        let mut tree = Tree::default();
+        let mut leaves = std::mem::take(&mut self.leaves).into_iter();
+        for (place, checkpoint) in due.into_values().flatten() {
+            while tree.size() < checkpoint.size
+                && let Some(leaf) = leaves.next()
+            {
+                tree.push(leaf);
+            }
+            if tree.size() < checkpoint.size {
+                let (have, had) = (tree.size(), checkpoint.size);
+                self.changed(
+                    &place,
+                    format!(
+                        "the ledger has {have} lines, at {} it had {had}: an older state was put back",
+                        checkpoint.at
+                    ),
+                );
+            } else if tree.root() != checkpoint.root {
+                let what = format!(
+                    "the ledger up to line {} is not what it was at {}",
+                    checkpoint.size, checkpoint.at
+                );
+                self.changed(&place, what);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a checkpoint; the error says why it says nothing, or too much, about this archive.
+    fn believable(&self, note: &str) -> Result<Checkpoint, String> {
+        let note = Note::parse(note).ok_or("it is no checkpoint")?;
+        if note.checkpoint.archive != self.shared.id {
+            return Err(format!("it is a checkpoint of another archive, {}", note.checkpoint.archive));
+        }
+        if !self.shared.keys.has_signed(&note) {
+            return Err(
+                "this archive's key did not sign it: the keys were replaced, or the checkpoint is forged"
+                    .into(),
+            );
+        }
+        Ok(note.checkpoint)
+    }
+}

@@ -1,0 +1,174 @@
+//! What people and the archive itself did: lines of `ledger/events-YYYY-MM.jsonl`, and what they make of a recording.
+//!
+//! Tags, notes and holds are no part of a recording's file, which never changes; they are events about it. The last one
+//! counts. An index that is lost is built anew from files and events.
+
+use std::collections::BTreeMap;
+
+use decode::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::log::begin::Adopted;
+use crate::{RecordingId, Row};
+
+/// Who did what the archive does by itself.
+pub(crate) const BY_ITSELF: &str = "earwitness";
+
+/// Something that was done, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, by the machine's clock.
+    pub at: Timestamp,
+    /// The user, or `earwitness` for what nobody asked for.
+    pub who: String,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum What {
+    /// The first line of the log.
+    LogBegun {
+        /// The archive's id.
+        archive: String,
+        /// Ledger files from the time before there was a log.
+        adopted: Vec<Adopted>,
+    },
+    /// A recording got a tag.
+    Tagged {
+        /// The recording.
+        id: RecordingId,
+        /// The tag.
+        tag: String,
+    },
+    /// A tag was taken off.
+    Untagged {
+        /// The recording.
+        id: RecordingId,
+        /// The tag.
+        tag: String,
+    },
+    /// A note was added.
+    Noted {
+        /// The recording.
+        id: RecordingId,
+        /// What it says.
+        text: String,
+        /// The place in the recording that it is about, in milliseconds from its start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_ms: Option<u64>,
+    },
+    /// A legal hold was put on a recording.
+    Held {
+        /// The recording.
+        id: RecordingId,
+        /// The hold's name: a case, an inquiry.
+        hold: String,
+        /// Why.
+        why: String,
+    },
+    /// A hold was lifted.
+    Released {
+        /// The recording.
+        id: RecordingId,
+        /// The hold's name.
+        hold: String,
+        /// Why.
+        why: String,
+    },
+    /// An event of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Event {
+    /// What the archive does by itself.
+    pub(crate) fn by_itself(at: Timestamp, what: What) -> Event {
+        Event { at, who: BY_ITSELF.into(), what }
+    }
+
+    /// The recording that it is about.
+    #[must_use]
+    pub fn recording(&self) -> Option<RecordingId> {
+        match &self.what {
+            What::Tagged { id, .. }
+            | What::Untagged { id, .. }
+            | What::Noted { id, .. }
+            | What::Held { id, .. }
+            | What::Released { id, .. } => Some(*id),
+            What::LogBegun { .. } | What::Unknown => None,
+        }
+    }
+}
+
+/// A note on a recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// When it was made.
+    pub at: Timestamp,
+    /// By whom.
+    pub who: String,
+    /// The place that it is about, in milliseconds from the start; none for the whole recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<u64>,
+    /// What it says.
+    pub text: String,
+}
+
+/// A legal hold on a recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Its name.
+    pub hold: String,
+    /// Why it was put.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub who: String,
+}
+
+/// What all events about one recording come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Edits {
+    /// Tags put on (true) and taken off (false).
+    tags: BTreeMap<String, bool>,
+    /// Notes by the number of their line, so that none is taken in twice.
+    notes: BTreeMap<u64, Note>,
+    /// Holds that stand, by name.
+    holds: BTreeMap<String, Hold>,
+}
+
+impl Edits {
+    /// Takes one event in; `leaf` is the number of its line. Events come in the order written, and may come again.
+    pub(crate) fn take(&mut self, leaf: u64, event: &Event) {
+        let (at, who) = (event.at, event.who.clone());
+        match event.what.clone() {
+            What::Tagged { tag, .. } => drop(self.tags.insert(tag, true)),
+            What::Untagged { tag, .. } => drop(self.tags.insert(tag, false)),
+            What::Noted { text, at_ms, .. } => drop(self.notes.insert(leaf, Note { at, who, at_ms, text })),
+            What::Held { hold, why, .. } => {
+                drop(self.holds.insert(hold.clone(), Hold { hold, why, at, who }));
+            }
+            What::Released { hold, .. } => drop(self.holds.remove(&hold)),
+            What::LogBegun { .. } | What::Unknown => {}
+        }
+    }
+
+    /// Shows them on the recording's row.
+    pub(crate) fn apply(&self, row: &mut Row) {
+        for (tag, on) in &self.tags {
+            row.facts.tags.retain(|other| other != tag);
+            if *on {
+                row.facts.tags.push(tag.clone());
+            }
+        }
+        row.notes = self.notes.values().cloned().collect();
+        row.legal_holds = self.holds.values().cloned().collect();
+        row.facts.held = !row.legal_holds.is_empty();
+    }
+}

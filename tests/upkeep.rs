@@ -1,0 +1,110 @@
+//! What people do to an archive over the years, by the command line: tags, notes, holds, deletions, and the proof of it.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use common::Bench;
+use xtask::load::{Direction, Scenario};
+
+/// An archive with three recordings whose checkpoints are copied out; the configuration that says so.
+fn filled() -> (Bench, PathBuf, Vec<String>) {
+    let bench = Bench::new();
+    let (outside, config) = (bench.path("outside"), bench.path("site.toml"));
+    fs::create_dir(&outside).expect("made");
+    fs::write(&config, format!("[evidence]\ncheckpoints = [{outside:?}]\n")).expect("written");
+    let scenario =
+        Scenario { calls: 3, talk_ms: 1_000, direction: Direction::Inbound, ..Scenario::default() };
+    let (capture, _) = bench.capture("calls.pcap", &scenario);
+    let words = ["record", "-c", config.to_str().expect("a path"), "-r", capture.to_str().expect("a path")];
+    bench.run(&words).expect_code(0);
+    let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+    let ids = rows.iter().map(|row| row["id"].as_str().expect("an id").to_owned()).collect();
+    (bench, config, ids)
+}
+
+#[test]
+fn what_is_held_is_not_deleted_and_what_is_deleted_leaves_a_receipt() {
+    let (bench, _, ids) = filled();
+    let id = ids[0].as_str();
+    bench.run(&["archive", "hold", id, "--name", "case 7", "--why", "inquiry"]).expect_code(0);
+    bench.run(&["archive", "hold", id, "--name", "case 8", "--why", "another"]).expect_code(0);
+    bench.run(&["archive", "delete", id, "--why", "old", "--yes"]).expect_code(13);
+    bench.run(&["archive", "release", id, "--name", "case 7", "--why", "closed"]).expect_code(0);
+    let run = bench.run(&["archive", "delete", id, "--why", "old", "--yes"]).expect_code(13);
+    assert!(run.stderr().contains("case 8"), "holds stack: {}", run.stderr());
+    bench.run(&["archive", "release", id, "--name", "case 8", "--why", "closed"]).expect_code(0);
+
+    let shown = bench.run(&["archive", "delete", id, "--why", "old", "--keep-facts"]).expect_code(0);
+    assert!(shown.stdout().contains("nothing was deleted"), "{}", shown.stdout());
+    bench.run(&["archive", "delete", id, "--why", "old", "--keep-facts", "--yes"]).expect_code(0);
+    bench.run(&["archive", "delete", &ids[1], "--why", "asked to", "--yes"]).expect_code(0);
+    bench.run(&["archive", "delete", id, "--why", "again", "--yes"]).expect_code(13);
+
+    let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+    assert_eq!(rows.len(), 2, "one is gone altogether");
+    let husk = rows.iter().find(|row| row["id"] == *id).expect("one stays listed without audio");
+    assert_eq!((&husk["deleted"]["why"], &husk["bytes"]), (&"old".into(), &0.into()));
+    let wav = bench.path("x.wav");
+    let export = bench.run(&["archive", "export", id, "-o", wav.to_str().expect("a path")]);
+    assert!(!export.0.status.success() && !wav.exists());
+
+    let verified = bench.run(&["archive", "verify"]).expect_code(0);
+    assert!(
+        verified.stdout().contains("1 recordings intact")
+            && verified.stdout().contains("2 deleted with a receipt")
+    );
+    bench.run(&["archive", "check"]).expect_code(0);
+    // The index is only a cache of all that.
+    fs::remove_dir_all(bench.archive().join("index")).expect("removed");
+    assert_eq!(bench.run(&["archive", "list", "--json"]).expect_code(0).json(), rows);
+    let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
+    for line in ["hold case 7: inquiry", "from the hold case 8", "deleted", "asked to"] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+}
+
+#[test]
+fn tags_and_notes_are_on_the_recording_and_in_the_log() {
+    let (bench, _, ids) = filled();
+    bench.run(&["archive", "tag", &ids[0], &ids[1], "--tag", "complaint"]).expect_code(0);
+    bench.run(&["archive", "tag", &ids[1], "--tag", "complaint", "--remove"]).expect_code(0);
+    bench
+        .run(&["archive", "note", &ids[0], "--text", "asks for\nthe contract", "--at-ms", "500"])
+        .expect_code(0);
+    let row = bench.run(&["archive", "show", &ids[0], "--json"]).expect_code(0).json().remove(0);
+    assert_eq!((&row["tags"][0], &row["notes"][0]["at_ms"]), (&"complaint".into(), &500.into()));
+    let other = bench.run(&["archive", "show", &ids[1], "--json"]).expect_code(0).json().remove(0);
+    assert_eq!(other["tags"].as_array().map(Vec::len), Some(0));
+    let events = bench.run(&["archive", "log", "--json"]).expect_code(0).json();
+    let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap_or_default()).collect();
+    assert_eq!(kinds, ["log-begun", "tagged", "tagged", "untagged", "noted"]);
+    assert!(!bench.run(&["archive", "log"]).stdout().contains("asks for\nthe"), "one line each");
+}
+
+#[test]
+fn an_archive_put_back_to_an_older_state_is_found_by_its_checkpoints() {
+    let (bench, config, ids) = filled();
+    let (config, older) = (config.to_str().expect("a path"), bench.path("older"));
+    let copy = std::process::Command::new("cp").arg("-a").arg(bench.archive()).arg(&older).status();
+    assert!(copy.is_ok_and(|status| status.success()));
+    bench.run(&["archive", "tag", &ids[0], "--tag", "complaint", "-c", config]).expect_code(0);
+    let verified = bench.run(&["archive", "verify", "-c", config]).expect_code(0);
+    assert!(verified.stdout().contains("kept elsewhere"), "{}", verified.stdout());
+    let note = bench.path("note");
+    bench.run(&["archive", "checkpoint", "-o", note.to_str().expect("a path")]).expect_code(0);
+
+    fs::remove_dir_all(bench.archive()).expect("removed");
+    fs::rename(&older, bench.archive()).expect("put back");
+    bench.run(&["archive", "verify"]).expect_code(0);
+    let run = bench.run(&["archive", "verify", "-c", config]).expect_code(5);
+    assert!(run.stdout().contains("an older state was put back"), "{}", run.stdout());
+    let run =
+        bench.run(&["archive", "verify", "--checkpoint", note.to_str().expect("a path")]).expect_code(5);
+    assert!(run.stdout().contains("an older state was put back"), "{}", run.stdout());
+    let public = bench.archive().join("keys/public.json");
+    bench.run(&["archive", "verify", "--public-key", public.to_str().expect("a path")]).expect_code(0);
+    let run = bench.run(&["archive", "verify", "--public-key", config]).expect_code(1);
+    assert!(run.stderr().contains("no copy of keys/public.json"), "{}", run.stderr());
+}
