@@ -1,8 +1,9 @@
-//! What may be kept: rules, verdicts and the gate that all audio passes. Pure: no clock, no I/O.
+//! What may be kept, and for how long: rules, verdicts, the gate that all audio passes, and retention. Pure: no clock, no I/O.
 
 pub mod gate;
 pub mod outcome;
 pub mod pattern;
+pub mod retention;
 pub mod rules;
 pub mod site;
 #[cfg(test)]

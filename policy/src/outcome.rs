@@ -81,3 +81,51 @@ impl Outcome {
         }
     }
 }
+
+/// How far a recording has come. The words are those of the facts of a recording (`docs/format.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The call is still running.
+    Recording,
+    /// Finished in order.
+    Complete,
+    /// The recorder stopped in the middle; the recording plays up to its last sealed chunk.
+    Interrupted,
+}
+
+impl State {
+    /// As facts and configuration write it.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            State::Recording => "recording",
+            State::Complete => "complete",
+            State::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Where the audio of a recording came from. The words are those of the facts of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A mirror port or a capture file.
+    Mirror,
+    /// The PBX conferenced the recorder in.
+    RecordACall,
+    /// An audio file brought in by hand.
+    Import,
+}
+
+impl Source {
+    /// As facts and configuration write it.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Source::Mirror => "mirror",
+            Source::RecordACall => "record-a-call",
+            Source::Import => "import",
+        }
+    }
+}
