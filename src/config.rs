@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use decode::net::Mac;
 use decode::tracker::{Address, Device, Devices, STREAM_IDLE_MS, Subnet};
+use policy::retention::{Grace, OFF_MAX_DEFAULT, Period, Rule, RuleSet};
 use policy::{Pattern, Rules, Site};
 use serde::{Deserialize, Serialize};
 use web::ffmpeg::Choice;
@@ -32,6 +33,8 @@ pub(crate) struct ConfigFile {
     pub(crate) hep: HepSection,
     /// How recordings are decoded.
     pub(crate) playback: PlaybackSection,
+    /// How long recordings and call data are kept.
+    pub(crate) retention: RetentionSection,
     /// Phones that no signalling names.
     #[serde(rename = "device", skip_serializing_if = "Vec::is_empty")]
     pub(crate) devices: Vec<DeviceEntry>,
@@ -107,6 +110,24 @@ pub(crate) struct PlaybackSection {
     pub(crate) ffmpeg: Option<PathBuf>,
 }
 
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetentionSection {
+    /// How long tightened rules wait before they delete: `1h` to `30d`, or `immediate`. Default 24h.
+    pub(crate) grace: Grace,
+    /// How long the machine may have been off before a person has to confirm its clock. Default 7d.
+    pub(crate) off_max: Period,
+    /// The rules; the first that matches decides. What none matches is kept for ever.
+    #[serde(rename = "rule", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rules: Vec<Rule>,
+}
+
+impl Default for RetentionSection {
+    fn default() -> Self {
+        RetentionSection { grace: Grace::default(), off_max: OFF_MAX_DEFAULT, rules: Vec::new() }
+    }
+}
+
 impl Default for RecordSection {
     fn default() -> Self {
         RecordSection {
@@ -150,6 +171,38 @@ pub(crate) struct Settings {
     pub(crate) hep: HepSection,
     pub(crate) devices: Devices,
     pub(crate) ffmpeg: Choice,
+    pub(crate) retention: Retention,
+}
+
+/// How long recordings and call data are kept.
+#[derive(Debug)]
+pub(crate) struct Retention {
+    pub(crate) rules: RuleSet,
+    pub(crate) grace: Grace,
+    /// The longest time off after which the clock is believed.
+    pub(crate) off_max: Period,
+}
+
+impl RetentionSection {
+    fn resolve(self) -> Result<Retention, Wrong> {
+        let rules = RuleSet::new(self.rules).map_err(|error| Wrong(error.to_string()))?;
+        Ok(Retention { rules, grace: self.grace, off_max: self.off_max })
+    }
+}
+
+/// The rules in words, a line for each; nothing without rules.
+impl std::fmt::Display for Retention {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.rules.rules().is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "retention, the first rule that matches decides:")?;
+        for rule in self.rules.rules() {
+            writeln!(f, "  {rule}")?;
+        }
+        let Retention { grace, off_max, .. } = self;
+        write!(f, "  what no rule matches is kept for ever; grace {grace}, off_max {off_max}")
+    }
 }
 
 /// What is wrong with a setting that TOML alone does not show.
@@ -197,8 +250,8 @@ impl ConfigFile {
         };
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
         let (call_headers, hep) = (self.site.call_headers, self.hep);
-        let checkpoints = self.evidence.checkpoints;
-        Ok(Settings { archive, rules, call_headers, checkpoints, hep, devices, ffmpeg })
+        let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
+        Ok(Settings { archive, rules, call_headers, checkpoints, hep, devices, ffmpeg, retention })
     }
 
     fn known_devices(&self) -> Result<Devices, Wrong> {
@@ -288,6 +341,43 @@ mod tests {
         ] {
             let Err(Wrong(told)) = read(wrong) else { panic!("{wrong} is taken") };
             assert!(told.contains(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn retention_rules_are_read_and_what_cannot_be_meant_is_refused() {
+        let read = |text: &str| ConfigFile::parse(text).expect("TOML").settings(None).map(|s| s.retention);
+        let cards = "[[retention.rule]]\nname = \"cards\"\ntag = [\"card\"]\nextension = \"1000-1999\"\n\
+                     direction = [\"inbound\"]\nsource = [\"record-a-call\"]\nstate = [\"interrupted\"]\n\
+                     outcome = [\"no_media\"]\naudio = \"90d\"\ndata = \"7y\"\n";
+        let settings = read(cards).expect("right");
+        assert_eq!(
+            settings.to_string(),
+            "retention, the first rule that matches decides:\n  \"cards\": audio 90d, data 7y, of extension 1000-1999 and \
+             direction inbound and tag card and outcome no_media and source record-a-call and state interrupted\n  \
+             what no rule matches is kept for ever; grace 24h, off_max 7d"
+        );
+        let shown = toml::to_string(&ConfigFile::parse(cards).expect("TOML")).expect("writes");
+        assert_eq!(ConfigFile::parse(&shown), ConfigFile::parse(cards));
+        assert_eq!(read("").expect("right").to_string(), "");
+        let immediate = read("[retention]\ngrace = \"immediate\"\noff_max = \"30d\"\n").expect("right");
+        assert_eq!((immediate.grace, immediate.off_max.to_string()), (Grace::Immediate, "30d".into()));
+        let Err(Wrong(told)) = read(&format!("{cards}{cards}")) else {
+            panic!("two rules of one name are taken")
+        };
+        assert!(told.contains("\"cards\" has the name of another"), "{told}");
+        let Err(Wrong(told)) = read(&cards.replace("7y", "89d")) else { panic!("data end before the audio") };
+        assert!(told.contains("raise data"), "{told}");
+        for (text, at, why) in [
+            (cards.replace("90d", "90"), 9, "no number with a unit"),
+            (cards.replace("inbound", "incoming"), 5, "incoming"),
+            (cards.replace("tag = ", "tags = "), 3, "tags"),
+            (cards.replace("data = \"7y\"\n", ""), 1, "data"),
+            ("[retention]\ngrace = \"0h\"\n".into(), 2, "immediate"),
+            ("[retention]\naudio = \"90d\"\n".into(), 2, "audio"),
+        ] {
+            let (line, _, message) = ConfigFile::parse(&text).expect_err(why);
+            assert!(line == at && message.contains(why), "line {line}: {message}");
         }
     }
 

@@ -451,6 +451,13 @@ fn configuration_decides_what_is_recorded() {
     bench.run(&["config", "init", &new]).expect_code(0);
     bench.run(&["config", "check", &new]).expect_code(0);
     bench.run(&["config", "init", &new]).expect_code(1);
+    let rule = "[[retention.rule]]\nname = \"cards\"\ntag = [\"card\"]\naudio = \"90d\"\n";
+    fs::write(&new, format!("{rule}data = \"7y\"\n")).expect("writes");
+    let told = bench.run(&["config", "check", &new]).expect_code(0).stdout();
+    assert!(told.contains("\"cards\": audio 90d, data 7y, of tag card\n"), "{told}");
+    fs::write(&new, format!("{rule}data = \"30d\"\n")).expect("writes");
+    let told = bench.run(&["config", "check", &new]).expect_code(78).stderr();
+    assert!(told.contains("retention rule \"cards\"") && told.contains("raise data"), "{told}");
 }
 
 #[test]

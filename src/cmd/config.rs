@@ -11,8 +11,12 @@ use crate::failure::{Done, Failure};
 pub(crate) fn run(command: ConfigCommand) -> Result<Done, Failure> {
     match command {
         ConfigCommand::Check { file } => {
-            ConfigFile::read(&file)?.settings(None).map_err(|why| why.within(&file))?;
+            let settings = ConfigFile::read(&file)?.settings(None).map_err(|why| why.within(&file))?;
             print_line(&format!("{} is right", file.display()))?;
+            let rules = settings.retention.to_string();
+            if !rules.is_empty() {
+                print_line(&rules)?;
+            }
         }
         ConfigCommand::Show { file } => {
             let config = match file {
