@@ -153,6 +153,9 @@ fn track_facts(report: &TrackReport, other: Option<&TrackReport>, party: Party, 
     }
 }
 
+/// Why a line of the balance sheet is not the whole story.
+const INTERRUPTED: &str = "interrupted: the recorder was stopped during the call";
+
 /// To two places: more would be noise.
 pub(crate) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
@@ -160,12 +163,11 @@ pub(crate) fn rounded(value: f64) -> f64 {
 
 /// A leg's line of the balance sheet.
 pub(crate) fn call_row(
-    end: &LegEnd,
+    facts: &LegFacts,
     outcome: Outcome,
     reason: String,
     recordings: Vec<RecordingId>,
 ) -> CallRow {
-    let facts = &end.facts;
     let shown = |side: Side| {
         let party = facts.party(side);
         if party.number.is_empty() { party.host.clone() } else { party.number.clone() }
@@ -183,6 +185,12 @@ pub(crate) fn call_row(
         recordings,
         ties: ties(facts),
     }
+}
+
+/// The line of a leg that runs, to be written if nothing more is heard of it.
+pub(crate) fn running_row(facts: &LegFacts, recordings: Vec<RecordingId>) -> CallRow {
+    let outcome = if recordings.is_empty() { Outcome::Running } else { Outcome::Recorded };
+    call_row(facts, outcome, INTERRUPTED.into(), recordings)
 }
 
 /// Why the leg is part of its call, in words.
@@ -207,7 +215,7 @@ pub(crate) fn interrupted_row(facts: &RecordingFacts) -> CallRow {
         answered: facts.answered,
         ended: facts.ended,
         outcome: Outcome::Recorded,
-        reason: "interrupted: the recorder was stopped during the call".into(),
+        reason: INTERRUPTED.into(),
         recordings: vec![facts.id],
         ties: facts.ties.clone(),
     }

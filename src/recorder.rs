@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use decode::tracker::{Devices, Event, LegEnd, LegId, Tracker};
+use decode::tracker::{Devices, Event, LegEnd, LegFacts, LegId, Tracker};
 use decode::{Frame, Party, Side, Timestamp};
 use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules};
 use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
@@ -14,6 +14,8 @@ use crate::facts::{self, Keyed};
 
 /// How often chunks of silent calls are looked for, in capture time.
 const STALE_CHECK_MS: i64 = 200;
+/// How often the run's counters are kept in the journal, in capture time.
+const COUNT_MS: i64 = 1_000;
 /// Keyed digits listed per recording; all of them are in the sealed chunks.
 const KEYED_MAX: usize = 1_000;
 
@@ -120,6 +122,9 @@ pub(crate) struct Recorder<'a> {
     started: Option<Timestamp>,
     now: Timestamp,
     next_stale_check: Timestamp,
+    next_count: Timestamp,
+    /// What the capture has counted, as last told.
+    capture: capture::Counters,
 }
 
 impl<'a> Recorder<'a> {
@@ -145,6 +150,8 @@ impl<'a> Recorder<'a> {
             started: None,
             now: Timestamp::MIN,
             next_stale_check: Timestamp::MIN,
+            next_count: Timestamp::MIN,
+            capture: capture::Counters::default(),
         }
     }
 
@@ -172,8 +179,9 @@ impl<'a> Recorder<'a> {
         self.drain();
     }
 
-    /// The capture has lost frames since the last call of this.
-    pub(crate) fn note_drops(&mut self, frames: u64) {
+    /// The capture has lost frames since the last call of this; `capture` is what it has counted in all.
+    pub(crate) fn note_drops(&mut self, frames: u64, capture: capture::Counters) {
+        self.capture = capture;
         self.tracker.note_drops(self.now);
         let now = self.now;
         for open in self.open.iter_mut() {
@@ -185,23 +193,33 @@ impl<'a> Recorder<'a> {
     pub(crate) fn finish(mut self, capture: capture::Counters) -> Report {
         self.tracker.finish();
         self.drain();
-        let counts = self.tracker.counts();
-        self.report.counters = Counters {
-            unannounced_rtp: counts.unannounced_rtp,
-            sip_messages: counts.sip_messages,
-            rtp_packets: counts.rtp_packets,
-            packets_seen: counts.frames,
-            packets_dropped_kernel: capture.dropped_kernel + capture.dropped_interface,
-            packets_dropped_ring: capture.dropped_ring,
-            oddities: counts.oddities,
-            tls_undecryptable: counts.tls_undecryptable,
-        };
-        if let Some(started) = self.started {
-            let run = RunRow { started, ended: self.now, counters: self.report.counters };
+        self.capture = capture;
+        self.report.counters = self.counters();
+        if let Some(run) = self.run() {
             self.report.failure.check(self.archive.append_run(&run));
         }
         self.report.failure.check(self.archive.sync());
         self.report
+    }
+
+    /// What was counted so far.
+    fn counters(&self) -> Counters {
+        let counts = self.tracker.counts();
+        Counters {
+            unannounced_rtp: counts.unannounced_rtp,
+            sip_messages: counts.sip_messages,
+            rtp_packets: counts.rtp_packets,
+            packets_seen: counts.frames,
+            packets_dropped_kernel: self.capture.dropped_kernel + self.capture.dropped_interface,
+            packets_dropped_ring: self.capture.dropped_ring,
+            oddities: counts.oddities,
+            tls_undecryptable: counts.tls_undecryptable,
+        }
+    }
+
+    /// The run so far; none before its first frame.
+    fn run(&self) -> Option<RunRow> {
+        Some(RunRow { started: self.started?, ended: self.now, counters: self.counters() })
     }
 
     /// Everything that the tracker has to tell, through the gate into the writers.
@@ -227,6 +245,12 @@ impl<'a> Recorder<'a> {
         let now = self.now;
         for open in self.open.iter_mut() {
             open.write(&mut self.report.failure, |writer| writer.seal_stale(now));
+        }
+        if now >= self.next_count
+            && let Some(run) = self.run()
+        {
+            self.next_count = now.plus_millis(COUNT_MS);
+            self.report.failure.check(self.archive.expect_run(&run));
         }
     }
 }
@@ -254,6 +278,7 @@ impl Walk<'_> {
                         self.start(&plan, &facts.sip_call_id);
                     }
                 }
+                self.expect(facts);
             }
             Event::Digit { leg, side, digit } => self.note(leg, side, |open, party| {
                 if open.keyed.len() < KEYED_MAX {
@@ -287,11 +312,8 @@ impl Walk<'_> {
             Event::TlsUndecryptable { at, flow, why } => {
                 tracing::debug!(%at, ?flow, why, "a TLS connection that may carry SIP is not read");
             }
-            Event::LegStarted(_)
-            | Event::Tied(_)
-            | Event::Described { .. }
-            | Event::Ringing(_)
-            | Event::Answered(_) => {}
+            Event::LegStarted(facts) | Event::Tied(facts) | Event::Answered(facts) => self.expect(facts),
+            Event::Described { .. } | Event::Ringing(_) => {}
         }
     }
 
@@ -310,6 +332,15 @@ impl Walk<'_> {
             plan.recording,
             Open { writer, facts, near: plan.near, keyed: Vec::new(), has_ended: false },
         );
+    }
+
+    /// Keeps in the journal what the balance sheet says of a leg if the recorder is stopped now.
+    #[inline(never)] // as above
+    fn expect(&mut self, facts: &LegFacts) {
+        let keys: Vec<RecordingKey> = self.gate.recordings(facts.leg).map(|(key, _)| key).collect();
+        let recordings = keys.into_iter().filter_map(|key| Some(self.open.get_mut(key)?.facts.id)).collect();
+        let row = facts::running_row(facts, recordings);
+        self.report.failure.check(self.archive.expect_call(facts.leg.serial(), &row));
     }
 
     /// Marks the running recordings of a leg.
@@ -348,8 +379,9 @@ impl Walk<'_> {
                         }
                         _ => (outcome, reason),
                     };
-                    let row = facts::call_row(end, outcome, reason, recordings.clone());
-                    self.report.failure.check(self.archive.append_call(&row));
+                    let row = facts::call_row(&end.facts, outcome, reason, recordings.clone());
+                    let leg = end.facts.leg.serial();
+                    self.report.failure.check(self.archive.settle_call(leg, &row));
                     *self.report.outcomes.entry(outcome).or_default() += 1;
                 }
                 Action::Start(_) => {}

@@ -70,6 +70,16 @@ fn a_kill_costs_at_most_a_second_of_each_call() {
         let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
         bench.run(&["archive", "verify"]).expect_code(0);
         assert_eq!(bench.run(&["archive", "check"]).expect_code(0).stdout().trim(), "no problems");
+        // Each call whose INVITE the recorder was given has a line of the balance sheet, ringing ones too.
+        let calls = bench.run(&["calls", "--json"]).expect_code(0).json();
+        for sent in traffic.truth.iter().filter(|sent| sent.invite_ns + LOST_MS_MAX * 1_000_000 < until_ns) {
+            let lines = calls.iter().filter(|row| row["sip_call_ids"][0] == sent.call_id.as_str()).count();
+            assert_eq!(lines, 1, "kill {kill}: {}", sent.call_id);
+        }
+        let counted = bench.run(&["calls", "--summary", "--json"]).expect_code(0).json().remove(0);
+        let given =
+            traffic.frames.iter().filter(|frame| frame.at_ns + 2_000_000_000 < until_ns).count() as u64;
+        assert!(counted["packets_seen"].as_u64() >= Some(given), "kill {kill}: {counted} of {given}");
         let exports = bench.exports();
         for sent in &traffic.truth {
             let Some(answer_ns) = sent.answer_ns.filter(|&ns| until_ns - ns > LOST_MS_MAX * 1_000_000) else {

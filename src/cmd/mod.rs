@@ -60,12 +60,12 @@ fn open_archive(dir: &Path) -> Result<store::Archive, Failure> {
     Ok(archive)
 }
 
-/// Says what opening had to mend, and enters the calls of interrupted recordings into the balance sheet: the recorder that saw
-/// them could not.
+/// Says what opening had to mend, and enters the calls of interrupted recordings into the balance sheet where the archive
+/// could not: journals of earlier versions do not know them.
 fn settle_recovery(archive: &store::Archive) -> Result<(), Failure> {
     // Two recordings of one leg are one call.
     let mut rows: Vec<store::CallRow> = Vec::new();
-    for &id in &archive.recovered().interrupted {
+    for &id in &archive.recovered().without_call {
         let row = crate::facts::interrupted_row(&archive.row(id)?.facts);
         match rows.iter_mut().find(|other| other.call == row.call && other.sip_call_ids == row.sip_call_ids) {
             Some(same) => same.recordings.push(id),

@@ -198,7 +198,7 @@ fn charge_drops(source: &dyn FrameSource, recorder: &mut Recorder<'_>, before: &
     let counters = source.counters();
     let dropped = counters.dropped_kernel + counters.dropped_interface + counters.dropped_ring;
     if dropped > *before {
-        recorder.note_drops(dropped - *before);
+        recorder.note_drops(dropped - *before, counters);
         *before = dropped;
     }
 }

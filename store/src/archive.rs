@@ -35,6 +35,8 @@ const ARCHIVE_FILE: &str = "archive.json";
 const FORMAT: u32 = 2;
 const LOCK_FILE: &str = "lock";
 const INDEX_DIR: &str = "index";
+/// The key under which a run's counters are expected; legs are numbered from 0.
+const RUN_KEY: u64 = u64::MAX;
 /// What may lie in a folder that becomes an archive: ours, from a creation that was cut off, and a file system's.
 const NAMES: [&str; 8] = [
     LOCK_FILE,
@@ -199,12 +201,42 @@ impl Archive {
         begin().map_err(|e: Error| e.under(&shared.root))
     }
 
+    /// Keeps a call that runs in the journal: if the recorder is stopped before [`Archive::settle_call`], this row is its
+    /// line of the balance sheet, as it stands. A later row of the same key replaces it. Keys are the caller's, and
+    /// count within one opening of the archive.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; [`Error::Refused`] for a row that is too long.
+    pub fn expect_call(&self, key: u64, row: &CallRow) -> Result<(), Error> {
+        self.expect(key, ledger::month(ledger::CALLS, row.started), ledger::line(row)?)
+    }
+
+    /// Adds the line of a call that was expected under this key.
+    ///
+    /// # Errors
+    /// As [`Archive::append_call`].
+    pub fn settle_call(&self, key: u64, row: &CallRow) -> Result<(), Error> {
+        self.append(ledger::month(ledger::CALLS, row.started), ledger::line(row)?, Some(key))
+    }
+
+    /// Keeps what a run has counted so far, in case that it is stopped before [`Archive::append_run`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn expect_run(&self, row: &RunRow) -> Result<(), Error> {
+        self.expect(RUN_KEY, ledger::RUNS.to_owned(), ledger::line(row)?)
+    }
+
+    fn expect(&self, key: u64, ledger: String, line: Vec<u8>) -> Result<(), Error> {
+        self.send(Command::Expect { key, ledger, line })
+    }
+
     /// Adds a line to the balance sheet.
     ///
     /// # Errors
     /// [`Error::Io`] after a failed write or sync; [`Error::Closed`].
     pub fn append_call(&self, row: &CallRow) -> Result<(), Error> {
-        self.append(ledger::month(ledger::CALLS, row.started), ledger::line(row)?)
+        self.append(ledger::month(ledger::CALLS, row.started), ledger::line(row)?, None)
     }
 
     /// Adds what a run of the recorder counted.
@@ -212,12 +244,12 @@ impl Archive {
     /// # Errors
     /// As [`Archive::append_call`].
     pub fn append_run(&self, row: &RunRow) -> Result<(), Error> {
-        self.append(ledger::RUNS.to_owned(), ledger::line(row)?)
+        self.append(ledger::RUNS.to_owned(), ledger::line(row)?, Some(RUN_KEY))
     }
 
-    fn append(&self, ledger: String, line: Vec<u8>) -> Result<(), Error> {
+    fn append(&self, ledger: String, line: Vec<u8>, settles: Option<u64>) -> Result<(), Error> {
         self.shared.failed.check().map_err(|e| e.under(&self.shared.root))?;
-        self.send(Command::Line { ledger, line })
+        self.send(Command::Line { ledger, line, settles })
     }
 
     /// The balance sheet: oldest month first, in a month as written. A line that cannot be read is an error among the
@@ -487,7 +519,7 @@ impl Archive {
     /// [`Error::Io`] when a folder cannot be read.
     pub fn check(&self, repair: bool) -> Result<Vec<Problem>, Error> {
         self.sync()?;
-        let append = |ledger, line| self.append(ledger, line);
+        let append = |ledger, line| self.append(ledger, line, None);
         crate::check::check(&self.shared, repair, &append).map_err(|e| e.under(&self.shared.root))
     }
 

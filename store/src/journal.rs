@@ -27,6 +27,7 @@ const REMOVE: u8 = 2;
 const SET_LEN: u8 = 3;
 const RUNNING: u8 = 4;
 const SYNC: u8 = 5;
+const PENDING: u8 = 6;
 
 /// The path of journal file `number`.
 pub(crate) fn path_of(number: u64) -> String {
@@ -55,6 +56,8 @@ pub(crate) enum Part<'a> {
     Sync { path: &'a str },
     /// Nothing to do; this recording was still running.
     Running { path: &'a str },
+    /// Nothing to do; the line that the ledger gets if nothing more is heard of this key. An empty one: it is settled.
+    Pending { path: &'a str, key: u64, line: &'a [u8] },
 }
 
 impl<'a> Part<'a> {
@@ -64,7 +67,8 @@ impl<'a> Part<'a> {
             | Part::Remove { path }
             | Part::SetLen { path, .. }
             | Part::Sync { path }
-            | Part::Running { path } => path,
+            | Part::Running { path }
+            | Part::Pending { path, .. } => path,
         }
     }
 
@@ -75,7 +79,7 @@ impl<'a> Part<'a> {
             Part::Remove { path } => disk.remove(path),
             Part::SetLen { path, len } => disk.set_len(path, len),
             Part::Sync { path } => disk.sync(path),
-            Part::Running { .. } => Ok(()),
+            Part::Running { .. } | Part::Pending { .. } => Ok(()),
         }
     }
 }
@@ -148,8 +152,17 @@ impl Transaction {
             Part::SetLen { len, .. } => put_part_header(&mut self.buf, SET_LEN, path, len, 0),
             Part::Sync { .. } => put_part_header(&mut self.buf, SYNC, path, 0, 0),
             Part::Running { .. } => put_part_header(&mut self.buf, RUNNING, path, 0, 0),
+            Part::Pending { key, line, .. } => {
+                put_part_header(&mut self.buf, PENDING, path, key, line.len() as u32);
+                self.buf.extend_from_slice(line);
+            }
         }
         self
+    }
+
+    /// Bytes so far.
+    pub(crate) fn len(&self) -> usize {
+        self.buf.len()
     }
 
     /// The bytes to append to the journal.
@@ -176,6 +189,7 @@ fn part<'a>(cursor: &mut Cursor<'a>) -> Option<Part<'a>> {
         SET_LEN => Some(Part::SetLen { path, len: offset }),
         SYNC => Some(Part::Sync { path }),
         RUNNING => Some(Part::Running { path }),
+        PENDING => Some(Part::Pending { path, key: offset, line: bytes }),
         _ => None,
     }
 }
@@ -191,6 +205,8 @@ fn is_ours(path: &str) -> bool {
 pub(crate) struct Replayed {
     /// Files that entries name, in order of appearance, each once.
     pub(crate) paths: std::collections::BTreeSet<String>,
+    /// Lines of the ledger that nobody settled, by key: the file and the line.
+    pub(crate) pending: std::collections::BTreeMap<u64, (String, Vec<u8>)>,
     /// Entries done again.
     pub(crate) entries: u64,
     /// Journal files whose end was torn.
@@ -212,6 +228,14 @@ pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> R
             let path = part.path();
             let fail = |e| Error::io(path, e);
             match part {
+                Part::Pending { key, line: [], .. } => {
+                    replayed.pending.remove(&key);
+                    continue;
+                }
+                Part::Pending { key, line, .. } => {
+                    replayed.pending.insert(key, (path.to_owned(), line.to_owned()));
+                    continue;
+                }
                 Part::Write { .. } => disk.create_dir(parent(path)).map_err(fail)?,
                 // A file that a later entry removes: it is gone already.
                 Part::SetLen { .. } | Part::Sync { .. } if disk.len(path).map_err(fail)?.is_none() => {

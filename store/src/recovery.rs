@@ -10,14 +10,14 @@ use std::sync::Arc;
 use crate::closing::Ending;
 use crate::disk::Disk;
 use crate::event::Event;
-use crate::journal::{self, JOURNAL_DIR, Replayed, Transaction};
+use crate::journal::{self, JOURNAL_DIR, Part, Replayed, Transaction};
 use crate::layout::{Layout, file_digest};
 use crate::ledger::{self, Lines, Logged, RecordingLine};
 use crate::log::{self, Log};
 use crate::settle::sync_files;
 use crate::shared::Shared;
 use crate::wave::{RECORDINGS_DIR, digest_text, id_of};
-use crate::{Error, Rebuilt, RecordingId, Recovery, Row};
+use crate::{CallRow, Error, Rebuilt, RecordingId, Recovery, Row};
 
 /// How far back the beginning of a torn last line is looked for, in bytes.
 const LAST_LINE_MAX: u64 = 2 * 1024 * 1024;
@@ -50,6 +50,12 @@ pub(crate) fn recover(shared: &Shared, index_is_new: bool) -> Result<Recovered, 
         redo.push(Transaction::new(), &ledger::month(ledger::EVENTS, event.at), &ledger::line(&event)?)?;
     }
     end_open(shared, &replayed.paths, &mut redo, &mut recovery)?;
+    for (&key, (ledger, line)) in &replayed.pending {
+        // Settled in the same entry: the next replay must not find it once more.
+        let entry = Transaction::new().push(&Part::Pending { path: ledger, key, line: &[] });
+        redo.push(entry, ledger, line)?;
+    }
+    tell_calls(&replayed, &mut recovery);
     let (log, journals) = redo.write(&mut replayed.paths)?;
     sync_files(shared, replayed.paths.iter())?;
     crate::archive::upgrade(disk)?;
@@ -66,6 +72,22 @@ pub(crate) fn recover(shared: &Shared, index_is_new: bool) -> Result<Recovered, 
         disk.sync_dir(JOURNAL_DIR).map_err(|e| Error::io(JOURNAL_DIR, e))?;
     }
     Ok(Recovered { recovery, journal: journals.end, log })
+}
+
+/// Counts the calls whose lines were kept in the journal, and names the interrupted recordings that none of them names.
+fn tell_calls(replayed: &Replayed, recovery: &mut Recovery) {
+    let mut named = BTreeSet::new();
+    for (ledger, line) in replayed.pending.values() {
+        match serde_json::from_slice::<CallRow>(line) {
+            Ok(row) if ledger != ledger::RUNS => {
+                recovery.calls += 1;
+                named.extend(row.recordings);
+            }
+            _ => {}
+        }
+    }
+    let without = recovery.interrupted.iter().filter(|id| !named.contains(id));
+    recovery.without_call = without.copied().collect();
 }
 
 /// What recovery itself has to write: journal first too, so that the next crash finds it whole or not at all.

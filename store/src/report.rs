@@ -100,6 +100,10 @@ pub enum Created {
 pub struct Recovery {
     /// Recordings that had no end and were closed as interrupted at their last sealed chunk.
     pub interrupted: Vec<RecordingId>,
+    /// Calls that were running: their lines were kept in the journal and are in the balance sheet now.
+    pub calls: u64,
+    /// Of the interrupted recordings those that no such line names: journals of earlier versions keep none.
+    pub without_call: Vec<RecordingId>,
     /// Recordings without an end that could not be closed; the log says why.
     pub not_ended: Vec<RecordingId>,
     /// Journal entries (mostly sealed chunks) written to their files again.

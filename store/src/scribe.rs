@@ -46,6 +46,8 @@ const COMMANDS_MAX: usize = 1024;
 const PENDING_BYTES_MAX: usize = 8 << 20;
 /// Lines for the ledger kept in memory while the disk is full; one more ends the session.
 const WAITING_LINES_MAX: usize = 100_000;
+/// Bytes after which the list at the beginning of a journal goes on in another entry.
+const FIRST_ENTRY_MAX: usize = 1 << 20;
 /// Chunk buffers kept for reuse.
 const POOL_MAX: usize = 256;
 /// Room kept aside for the ends of recordings.
@@ -70,8 +72,10 @@ pub(crate) enum Command {
     Event { event: Box<Event>, answer: Sender<Result<(), Error>> },
     /// Sign how far the ledger has come, now.
     Checkpoint(Sender<Result<(), Error>>),
-    /// Append a line to a ledger file.
-    Line { ledger: String, line: Vec<u8> },
+    /// Append a line to a ledger file; nothing is to be expected of this key any more.
+    Line { ledger: String, line: Vec<u8>, settles: Option<u64> },
+    /// Keep the line that the ledger gets if nothing more is heard of this key.
+    Expect { key: u64, ledger: String, line: Vec<u8> },
     /// Answer when everything before is in the journal, on disk, and written to the files.
     Flush(Sender<Result<(), Error>>),
     /// Answer when everything before is on disk, the index too.
@@ -104,6 +108,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
         checkpoint_due: log.is_ahead().then(|| Instant::now() + CHECKPOINT_INTERVAL),
         log,
         waiting_lines: Vec::new(),
+        expected: BTreeMap::new(),
+        expected_behind: false,
         pending: Vec::new(),
         pending_bytes: 0,
         tasks,
@@ -172,13 +178,17 @@ struct Scribe {
     /// When the next checkpoint must be there: lines have come since the last one.
     checkpoint_due: Option<Instant>,
     /// Lines for the ledger that found no room.
-    waiting_lines: Vec<(String, Vec<u8>)>,
+    waiting_lines: Vec<(String, Vec<u8>, Option<u64>)>,
+    /// Lines that the ledger gets if nothing more is heard of their key, with its file. Each new journal begins with them.
+    expected: BTreeMap<u64, (String, Vec<u8>)>,
     /// Journaled, and waiting for the journal's sync.
     pending: Vec<Pending>,
     /// Their length.
     pending_bytes: usize,
     tasks: Sender<Task>,
     pool: Sender<Vec<u8>>,
+    /// Some of them are not in the journal: the disk is full.
+    expected_behind: bool,
     /// When the journal must go although it is not long: it holds the key of a discarded recording, or the disk is full.
     rotate_due: Option<Instant>,
     /// Since when the disk is full.
@@ -286,10 +296,11 @@ impl Scribe {
             Command::Checkpoint(answer) => {
                 let _ = answer.send(self.checkpoint());
             }
-            Command::Line { ledger, line } => {
-                self.waiting_lines.push((ledger, line));
+            Command::Line { ledger, line, settles } => {
+                self.waiting_lines.push((ledger, line, settles));
                 self.write_lines();
             }
+            Command::Expect { key, ledger, line } => self.expect(key, ledger, line),
             Command::Flush(answer) => {
                 let _ = answer.send(self.settle());
             }
@@ -448,11 +459,11 @@ impl Scribe {
     /// Writes the lines that wait. On a full disk they go on waiting; any other failure ends the session, because the
     /// balance sheet must not lose a line.
     fn write_lines(&mut self) {
-        for (ledger, line) in std::mem::take(&mut self.waiting_lines) {
-            match self.line(&ledger, &line) {
+        for (ledger, line, settles) in std::mem::take(&mut self.waiting_lines) {
+            match self.line(&ledger, &line, settles) {
                 Ok(()) => {}
                 Err(Error::Full { .. }) if self.waiting_lines.len() < WAITING_LINES_MAX => {
-                    self.waiting_lines.push((ledger, line));
+                    self.waiting_lines.push((ledger, line, settles));
                 }
                 Err(e) => {
                     tracing::error!(file = ledger, error = %e, "a line of the ledger is not written");
@@ -462,8 +473,23 @@ impl Scribe {
         }
     }
 
-    fn line(&mut self, ledger: &str, line: &[u8]) -> Result<(), Error> {
-        self.commit_line(Transaction::new(), ledger, line, None, |_, _| None)
+    fn line(&mut self, ledger: &str, line: &[u8], settles: Option<u64>) -> Result<(), Error> {
+        let mut entry = Transaction::new();
+        if let Some(key) = settles {
+            entry = entry.push(&Part::Pending { path: ledger, key, line: &[] });
+        }
+        self.commit_line(entry, ledger, line, None, |_, _| None)?;
+        if let Some(key) = settles {
+            self.expected.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// Keeps a line for the case that the process dies. On a full disk it stays in memory until the next journal.
+    fn expect(&mut self, key: u64, ledger: String, line: Vec<u8>) {
+        let entry = Transaction::new().push(&Part::Pending { path: &ledger, key, line: &line }).finish();
+        self.expected_behind |= self.commit(entry, None, None).is_err();
+        self.expected.insert(key, (ledger, line));
     }
 
     /// Appends an entry to the journal that also adds a line to the ledger, and the line's hash to the log. `then` is told
@@ -589,7 +615,8 @@ impl Scribe {
     fn sync(&mut self, answer: Sender<Result<(), Error>>) {
         self.write_lines();
         let full = || Error::Full { path: self.shared.root.clone() };
-        let waiting = if self.waiting_lines.is_empty() { Ok(()) } else { Err(full()) };
+        let waiting = !self.waiting_lines.is_empty() || self.expected_behind;
+        let waiting = if waiting { Err(full()) } else { Ok(()) };
         match self.settle().and(waiting) {
             Ok(()) => drop(self.tasks.send(Task::Sync(answer))),
             Err(e) => drop(answer.send(Err(e))),
@@ -613,10 +640,17 @@ impl Scribe {
 
     /// Makes a journal file that names the recordings still running.
     fn begin_journal(&mut self, number: u64) -> Result<(), Error> {
-        let entry = self.running.values().fold(Transaction::new(), |entry, running| {
-            entry.push(&Part::Running { path: &running.open.path })
-        });
-        let (path, entry) = (journal::path_of(number), entry.finish());
+        let running = self.running.values().map(|running| Part::Running { path: &running.open.path });
+        let expected = self.expected.iter().map(|(&key, (path, line))| Part::Pending { path, key, line });
+        let (mut entries, mut entry) = (Vec::new(), Transaction::new());
+        for part in running.chain(expected) {
+            entry = entry.push(&part);
+            if entry.len() >= FIRST_ENTRY_MAX {
+                entries.append(&mut std::mem::replace(&mut entry, Transaction::new()).finish());
+            }
+        }
+        entries.append(&mut entry.finish());
+        let (path, entry) = (journal::path_of(number), entries);
         self.write(&path, 0, &entry)?;
         let synced = self.shared.disk.sync(&path).and_then(|()| self.shared.disk.sync_dir(JOURNAL_DIR));
         if let Err(e) = synced {
@@ -624,6 +658,7 @@ impl Scribe {
             return self.shared.failed.check();
         }
         self.journal = Journal { number, len: entry.len() as u64, unsynced: None };
+        self.expected_behind = false;
         Ok(())
     }
 
@@ -669,6 +704,10 @@ impl Scribe {
         let left: Vec<_> = self.running.values().map(|running| Arc::clone(&running.open)).collect();
         for open in left {
             self.interrupt(&open, None);
+        }
+        // Nobody settled them: they are what is known.
+        for (key, (ledger, line)) in self.expected.clone() {
+            self.waiting_lines.push((ledger, line, Some(key)));
         }
         self.write_lines();
         self.settle()?;
