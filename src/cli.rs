@@ -255,6 +255,14 @@ pub(crate) enum ArchiveCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Delete what is due by the rules of retention: the key first, then the file; a signed receipt stays
+    #[command(
+        after_help = "Examples:\n  earwitness archive prune -c earwitness.toml          what would go, and why\n  \
+        earwitness archive prune -c earwitness.toml --yes    it goes\n\n\
+        The rules stand in the configuration ([[retention.rule]], docs/retention.md). A tightened rule waits 24 hours. Exit code 13: \
+        refused by the guard or because the clock is in doubt."
+    )]
+    Prune(Prune),
     /// Look for what is wrong with the archive's own files
     #[command(after_help = "Example:\n  earwitness archive check --repair")]
     Check {
@@ -290,6 +298,23 @@ pub(crate) struct Edit {
     /// Recordings, or the beginnings of their ids
     #[arg(required = true)]
     pub(crate) id: Vec<String>,
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Also when it is more than half of the recordings, their bytes or the call data
+    #[arg(long)]
+    pub(crate) more_than_half: bool,
+    /// Say that the clock of this machine is right, after a jump has frozen deletion
+    #[arg(long)]
+    pub(crate) confirm_clock: bool,
     #[command(flatten)]
     pub(crate) dir: ArchiveDir,
     #[command(flatten)]

@@ -46,6 +46,11 @@ impl Failure {
         Failure { code: 2, message: message.to_string() }
     }
 
+    /// Refused by a hold or a policy: exit code 13.
+    pub(crate) fn guarded(message: impl fmt::Display) -> Failure {
+        Failure { code: 13, message: message.to_string() }
+    }
+
     /// The configuration is bad: exit code 78.
     pub(crate) fn config(message: impl fmt::Display) -> Failure {
         Failure { code: 78, message: message.to_string() }

@@ -108,3 +108,38 @@ fn an_archive_put_back_to_an_older_state_is_found_by_its_checkpoints() {
     let run = bench.run(&["archive", "verify", "--public-key", config]).expect_code(1);
     assert!(run.stderr().contains("no copy of keys/public.json"), "{}", run.stderr());
 }
+
+#[test]
+fn retention_shows_what_would_go_waits_for_the_grace_and_asks_before_it_takes_more_than_half() {
+    let (bench, _, ids) = filled();
+    let config = |grace: &str| {
+        let path = bench.path("rules.toml");
+        let rule = "[[retention.rule]]\nname = \"short\"\naudio = \"1d\"\ndata = \"1d\"\n";
+        fs::write(&path, format!("[retention]\ngrace = \"{grace}\"\n{rule}")).expect("written");
+        path.display().to_string()
+    };
+    let run = bench.run(&["archive", "prune"]).expect_code(0);
+    assert!(run.stdout().contains("nothing is ever deleted"), "{}", run.stdout());
+    let waiting = bench.run(&["archive", "prune", "--yes", "-c", &config("24h")]).expect_code(0);
+    assert!(waiting.stdout().contains("grace of new rules"), "{}", waiting.stdout());
+    assert_eq!(bench.run(&["archive", "list", "--json"]).json().len(), 3);
+
+    let config = config("immediate");
+    bench.run(&["archive", "hold", &ids[2], "--why", "inquiry"]).expect_code(0);
+    let shown = bench.run(&["archive", "prune", "-c", &config]).expect_code(0);
+    assert!(shown.stdout().contains("audio of 2 recordings") && shown.stdout().contains("legal holds"));
+    assert!(shown.stdout().contains("nothing was deleted"), "{}", shown.stdout());
+    let refused = bench.run(&["archive", "prune", "--yes", "-c", &config]).expect_code(13);
+    assert!(refused.stderr().contains("--more-than-half"), "{}", refused.stderr());
+    assert_eq!(bench.run(&["archive", "list", "--json"]).json().len(), 3);
+    bench.run(&["archive", "prune", "--yes", "--more-than-half", "-c", &config]).expect_code(0);
+    let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((&rows[0]["id"], &rows[0]["held"]), (&ids[2].as_str().into(), &true.into()));
+    // The calls of what went are gone with it.
+    assert_eq!(bench.run(&["calls", "--json"]).expect_code(0).json().len(), 1);
+    let verified = bench.run(&["archive", "verify"]).expect_code(0);
+    assert!(verified.stdout().contains("2 deleted with a receipt"), "{}", verified.stdout());
+    let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
+    assert!(log.contains("put 1 rules of retention in force") && log.contains("rule short"), "{log}");
+}

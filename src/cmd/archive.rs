@@ -7,6 +7,7 @@ use serde_json::json;
 use store::{Archive, RecordingId, Trusted, Verdict};
 use web::words;
 
+use super::prune;
 use super::upkeep::{self, Change};
 use super::{export, open_archive, print_json, print_line, show, warn};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
@@ -28,6 +29,7 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
             verify(&settings, &id, &checkpoint, public_key.as_deref(), json.json)
         }
         ArchiveCommand::Checkpoint { output, dir } => upkeep::checkpoint(&dir, output.as_ref()),
+        ArchiveCommand::Prune(args) => prune::run(&args),
         ArchiveCommand::Log(args) => upkeep::log(&args),
         ArchiveCommand::Tag { edit, tag, remove } => upkeep::change(&edit, &Change::Tag { tag, remove }),
         ArchiveCommand::Note { edit, text, at_ms } => upkeep::change(&edit, &Change::Note { text, at_ms }),

@@ -52,6 +52,9 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         Created::Existing => settle_recovery(&archive)?,
     }
     copy_checkpoints(&archive, &settings)?;
+    // New rules are in force from now on, so that their grace runs while it records.
+    let rules = &settings.retention;
+    archive.retention(rules.rules.clone(), rules.grace, rules.off_max, clock::reading()?)?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices);
     // Of capture files all is written; behind a live source a key log still grows.

@@ -24,7 +24,7 @@ pub(crate) enum Change {
 }
 
 /// Opens the archive to write to it: checkpoints are copied where the configuration says.
-fn open(dir: &ArchiveDir) -> Result<(Archive, Settings), Failure> {
+pub(crate) fn open(dir: &ArchiveDir) -> Result<(Archive, Settings), Failure> {
     let settings = config::resolve(dir)?;
     let archive = open_archive(&settings.archive)?;
     copy_checkpoints(&archive, &settings)?;
@@ -38,7 +38,7 @@ pub(crate) fn copy_checkpoints(archive: &Archive, settings: &Settings) -> Result
 }
 
 /// Who works at the command line: whoever became root by sudo, or the user.
-fn who() -> String {
+pub(crate) fn who() -> String {
     let named = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
     named.filter(|name| !name.is_empty()).unwrap_or_else(|| "command line".into())
 }
@@ -166,6 +166,11 @@ fn describe(what: &What) -> String {
         What::Noted { id, text, at_ms } => format!("noted on {id}{}: {text}", at(at_ms)),
         What::Held { id, hold, why } => format!("put {id} under the hold {hold}: {why}"),
         What::Released { id, hold, why } => format!("released {id} from the hold {hold}: {why}"),
+        What::RetentionSet { rules } => format!("put {} rules of retention in force", rules.rules().len()),
+        What::ClockConfirmed { ended } => format!("confirmed the time; before: {ended}"),
+        What::Erased { leaves, rule, why, .. } => {
+            format!("blanked {} lines of the ledger, rule {rule}: {why}", leaves.len())
+        }
         _ => "did what a later version knows".into(),
     }
 }

@@ -3,6 +3,7 @@
 //! Puts the parts together and decides nothing about bytes. Files are the truth: what is listed comes from the index,
 //! what is played or verified from the files.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::ledger::{self, DeletionLine, Fate, LEDGER_DIR, Lines, Logged, Recordi
 use crate::log::CHECKPOINT;
 use crate::log::checkpoint::{NOTE_MAX, Note};
 use crate::recovery::Recovered;
+use crate::retention::WATCH;
 use crate::scribe::{self, Command, Handle, RESERVE};
 use crate::shared::{Latch, Shared, Tuning, wall_clock};
 use crate::wave::{RECORDINGS_DIR, digest_text, make_sayable, path_of};
@@ -38,13 +40,14 @@ const INDEX_DIR: &str = "index";
 /// The key under which a run's counters are expected; legs are numbered from 0.
 const RUN_KEY: u64 = u64::MAX;
 /// What may lie in a folder that becomes an archive: ours, from a creation that was cut off, and a file system's.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     LOCK_FILE,
     KEYS_DIR,
     RECORDINGS_DIR,
     JOURNAL_DIR,
     LEDGER_DIR,
     INDEX_DIR,
+    WATCH,
     "archive.json.new",
     "lost+found",
 ];
@@ -67,7 +70,7 @@ struct FormatOnly {
 /// An open archive. One process at a time has it; its methods can be called from any thread.
 #[derive(Debug)]
 pub struct Archive {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     handle: Option<Handle>,
     recovery: Recovery,
 }
@@ -275,7 +278,7 @@ impl Archive {
         Ok(there.into_iter().flat_map(|_| self.lines(ledger::RUNS.to_owned())))
     }
 
-    fn lines<T: DeserializeOwned + 'static>(
+    pub(crate) fn lines<T: DeserializeOwned + 'static>(
         &self,
         path: String,
     ) -> impl Iterator<Item = Result<T, Error>> + '_ {
@@ -472,9 +475,21 @@ impl Archive {
     /// [`Error::NotFound`]; [`Error::Guarded`] for a recording that is under a hold, still running or deleted already;
     /// [`Error::Io`].
     pub fn delete(&self, id: RecordingId, deletion: Deletion, keep_facts: bool) -> Result<(), Error> {
-        let _one_at_a_time = locked(&self.shared.decisions);
-        // Holds that were put before this are in the index then.
-        self.ask(Command::Sync)?;
+        {
+            let _one_at_a_time = locked(&self.shared.decisions);
+            // Holds that were put before this are in the index then.
+            self.ask(Command::Sync)?;
+            let row = self.deletable(id)?;
+            let line = self.deletion_line(row.facts, deletion.clone(), keep_facts);
+            let lines = vec![line.map_err(|e| e.under(self.dir()))?];
+            self.ask(|answer| Command::Delete { lines, answer })?;
+            self.ask(Command::Sync)?;
+        }
+        if keep_facts { Ok(()) } else { self.erase_about(&BTreeSet::from([id]), &deletion).map(|_| ()) }
+    }
+
+    /// The row of a recording that may be deleted now.
+    fn deletable(&self, id: RecordingId) -> Result<Row, Error> {
         let row = self.row(id)?;
         let guarded = |why: String| Err(Error::Guarded { what: id.to_string(), why });
         if let Some(hold) = row.legal_holds.first() {
@@ -486,12 +501,11 @@ impl Archive {
         if row.deleted.is_some() {
             return guarded("its audio is gone already".into());
         }
-        let line = self.deletion_line(row.facts, deletion, keep_facts).map_err(|e| e.under(self.dir()))?;
-        self.ask(|answer| Command::Delete { line: Box::new(line), answer })?;
-        self.ask(Command::Sync)
+        Ok(row)
     }
 
-    fn deletion_line(
+    /// The line that says that a finished recording is deleted, with its receipt.
+    pub(crate) fn deletion_line(
         &self,
         facts: RecordingFacts,
         deletion: Deletion,
@@ -591,7 +605,7 @@ impl Archive {
     }
 
     /// Sends a command that answers, and waits for the answer.
-    fn ask(
+    pub(crate) fn ask(
         &self,
         command: impl FnOnce(crossbeam_channel::Sender<Result<(), Error>>) -> Command,
     ) -> Result<(), Error> {

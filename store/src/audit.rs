@@ -3,13 +3,13 @@
 //! Needs public keys alone. Checkpoints kept elsewhere say what the ledger was at some time; without one, whoever has the
 //! signing key and the disk can still write everything anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::disk::read_whole;
-use crate::event::{Event, What};
+use crate::event::{Event, What, erasure_text};
 use crate::layout::digest_of;
 use crate::ledger::{self, Lines};
 use crate::log::begin::Adopted;
@@ -35,14 +35,18 @@ pub struct Trusted {
 #[derive(Deserialize)]
 struct Start {
     leaf: Option<u64>,
-    #[serde(default)]
-    erased: bool,
 }
 
 /// Everything that is wrong with ledger and log.
 pub(crate) fn findings(shared: &Shared, trusted: &Trusted) -> Vec<Finding> {
-    let mut audit =
-        Audit { shared, found: Vec::new(), leaves: Vec::new(), seen: Vec::new(), adopted: BTreeMap::new() };
+    let mut audit = Audit {
+        shared,
+        found: Vec::new(),
+        leaves: Vec::new(),
+        seen: Vec::new(),
+        erased: BTreeSet::new(),
+        adopted: BTreeMap::new(),
+    };
     if let Err(e) = audit.run(trusted) {
         audit.add(LEAVES, Verdict::Unreadable { what: e.to_string() });
     }
@@ -55,6 +59,8 @@ struct Audit<'a> {
     leaves: Vec<Hash>,
     /// Leaves whose line was met.
     seen: Vec<bool>,
+    /// Leaves that were blanked in order, by the receipts.
+    erased: BTreeSet<u64>,
     /// Files from before the log, by path.
     adopted: BTreeMap<String, Adopted>,
 }
@@ -80,6 +86,9 @@ impl Audit<'_> {
         self.leaves = leaves;
         let files = ledger::all(disk)?;
         for file in files.iter().filter(|file| file.contains(ledger::EVENTS)) {
+            self.receipts(file);
+        }
+        for file in files.iter().filter(|file| file.contains(ledger::EVENTS)) {
             self.lines(file)?;
         }
         // The events name the files from before the log, so they come first.
@@ -91,6 +100,20 @@ impl Audit<'_> {
         }
         self.missing();
         self.checkpoints(trusted)
+    }
+
+    /// Takes in what was blanked by the receipts of this archive. Whether the receipts themselves are what was written
+    /// is looked at like any other line.
+    fn receipts(&mut self, path: &str) {
+        for event in Lines::<Event>::new(Arc::clone(&self.shared.disk), path.to_owned(), 0).flatten() {
+            let Event { at, who, what: What::Erased { leaves, rule, why, receipt } } = event else {
+                continue;
+            };
+            let text = erasure_text(at, &who, &leaves, &rule, &why);
+            if text.is_ok_and(|text| self.shared.keys.verifies_receipt(&text, &receipt)) {
+                self.erased.extend(leaves);
+            }
+        }
     }
 
     /// Follows one file of the ledger.
@@ -127,7 +150,11 @@ impl Audit<'_> {
         let index = usize::try_from(leaf).unwrap_or(usize::MAX);
         let hash =
             self.leaves.get(index).ok_or("the log does not know it: it was put in, or the log was cut")?;
-        if *hash != leaf_hash(path, line) && !start.erased {
+        let is_erased = ledger::is_blank(line);
+        if is_erased && !self.erased.contains(&leaf) {
+            return Err(format!("it was blanked, and no signed receipt says so (number {leaf})"));
+        }
+        if *hash != leaf_hash(path, line) && !is_erased {
             return Err(format!("it is not what was written (number {leaf})"));
         }
         if std::mem::replace(&mut self.seen[index], true) {

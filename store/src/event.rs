@@ -6,16 +6,17 @@
 use std::collections::BTreeMap;
 
 use decode::Timestamp;
+use policy::retention::{Freeze, RuleSet};
 use serde::{Deserialize, Serialize};
 
 use crate::log::begin::Adopted;
-use crate::{RecordingId, Row};
+use crate::{Error, RecordingId, Row};
 
 /// Who did what the archive does by itself.
 pub(crate) const BY_ITSELF: &str = "earwitness";
 
 /// Something that was done, and by whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// When, by the machine's clock.
     pub at: Timestamp,
@@ -27,7 +28,7 @@ pub struct Event {
 }
 
 /// What was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum What {
@@ -80,6 +81,27 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// Rules of retention were put in force.
+    RetentionSet {
+        /// The rules; without any nothing is ever due.
+        rules: RuleSet,
+    },
+    /// A person has confirmed the time after a jump of the clock: the grace of the rules runs anew from here.
+    ClockConfirmed {
+        /// What froze deletion until then.
+        ended: Freeze,
+    },
+    /// Lines of the ledger whose time was over were blanked.
+    Erased {
+        /// Their numbers.
+        leaves: Vec<u64>,
+        /// The rule of retention, or `by hand`.
+        rule: String,
+        /// Why.
+        why: String,
+        /// Ed25519 over [`erasure_text`], in hexadecimal.
+        receipt: String,
+    },
     /// An event of a later version.
     #[serde(other)]
     Unknown,
@@ -100,9 +122,25 @@ impl Event {
             | What::Noted { id, .. }
             | What::Held { id, .. }
             | What::Released { id, .. } => Some(*id),
-            What::LogBegun { .. } | What::Unknown => None,
+            What::LogBegun { .. }
+            | What::RetentionSet { .. }
+            | What::ClockConfirmed { .. }
+            | What::Erased { .. }
+            | What::Unknown => None,
         }
     }
+}
+
+/// What the receipt of an erasure signs.
+pub(crate) fn erasure_text(
+    at: Timestamp,
+    who: &str,
+    leaves: &[u64],
+    rule: &str,
+    why: &str,
+) -> Result<Vec<u8>, Error> {
+    let text = ("earwitness erasure v1", at, leaves, rule, who, why);
+    serde_json::to_vec(&text).map_err(|e| Error::Refused { what: e.to_string() })
 }
 
 /// A note on a recording.
@@ -155,7 +193,8 @@ impl Edits {
                 drop(self.holds.insert(hold.clone(), Hold { hold, why, at, who }));
             }
             What::Released { hold, .. } => drop(self.holds.remove(&hold)),
-            What::LogBegun { .. } | What::Unknown => {}
+            // These are about no recording.
+            _ => {}
         }
     }
 

@@ -6,35 +6,12 @@
 
 pub use decode::tracker::NoKey;
 use decode::{Codec, Party, Timestamp};
+pub use policy::outcome::{Source, State};
 pub use policy::{Direction, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::id::RecordingId;
 use crate::quality::Quality;
-
-/// How far a recording has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// The call is still running.
-    Recording,
-    /// Finished in order.
-    Complete,
-    /// The recorder stopped in the middle; the recording plays up to its last sealed chunk.
-    Interrupted,
-}
-
-/// Where the audio came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// A mirror port or a capture file.
-    Mirror,
-    /// The PBX conferenced the recorder in.
-    RecordACall,
-    /// An audio file brought in by hand.
-    Import,
-}
 
 /// What told of the call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -91,9 +91,10 @@ impl Index {
         Ok(())
     }
 
-    /// Removes a row.
+    /// Removes a row, and what people added.
     pub(crate) fn remove(&self, id: RecordingId) -> Result<(), Error> {
-        self.rows.remove(id.as_bytes()).map(|_| ()).map_err(|e| self.error(e))
+        let removed = self.edits.remove(id.as_bytes()).and_then(|_| self.rows.remove(id.as_bytes()));
+        removed.map(|_| ()).map_err(|e| self.error(e))
     }
 
     /// One recording, with what people added.

@@ -171,6 +171,25 @@ pub(crate) fn line(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// What stands in place of a line whose time was over: its number and nothing else, as long as the line was.
+pub(crate) fn blank(leaf: u64, len: usize) -> Option<Vec<u8>> {
+    let mut line = format!("{{\"leaf\":{leaf}{ERASED}").into_bytes();
+    (line.len() <= len).then(|| {
+        line.resize(len, b' ');
+        line
+    })
+}
+
+/// The end of a blanked line, before the spaces that fill it up.
+const ERASED: &str = ",\"erased\":true}";
+
+/// Is this a line that was blanked?
+pub(crate) fn is_blank(line: &[u8]) -> bool {
+    let leaf =
+        line.trim_ascii_end().strip_prefix(b"{\"leaf\":").and_then(|l| l.strip_suffix(ERASED.as_bytes()));
+    leaf.is_some_and(|leaf| !leaf.is_empty() && leaf.iter().all(u8::is_ascii_digit))
+}
+
 /// Reads one ledger file line by line, from an offset.
 #[derive(Debug)]
 pub(crate) struct Lines<T> {
@@ -245,7 +264,7 @@ impl<T: DeserializeOwned> Iterator for Lines<T> {
         while !self.done {
             self.number += 1;
             match self.next_line() {
-                Ok(Some(line)) if line.is_empty() => {}
+                Ok(Some(line)) if line.is_empty() || is_blank(&self.buf[line.clone()]) => {}
                 Ok(Some(line)) => {
                     let parsed = serde_json::from_slice(&self.buf[line]);
                     let number = self.number;
@@ -288,6 +307,15 @@ mod tests {
         let lines = read(&many);
         assert_eq!(lines.len(), 30_000);
         assert!(lines.iter().enumerate().all(|(i, line)| *line == Ok(i as u32)));
+    }
+
+    #[test]
+    fn a_blanked_line_is_passed_over_and_has_the_length_of_the_old_one() {
+        let line = blank(7, 40).expect("fits");
+        assert_eq!(line.len(), 40);
+        assert!(is_blank(&line) && !is_blank(b"{\"leaf\":7,\"salt\":1,\"erased\":true}"));
+        assert_eq!(read(&[b"1\n", &line[..], b"\n2\n"].concat()), [Ok(1), Ok(2)]);
+        assert_eq!(blank(7, 20), None);
     }
 
     #[test]

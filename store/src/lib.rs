@@ -17,6 +17,7 @@ mod closing;
 #[cfg(test)]
 mod crash;
 mod disk;
+mod erase;
 mod error;
 mod event;
 pub mod facts;
@@ -35,6 +36,7 @@ mod reader;
 pub mod record;
 mod recovery;
 mod report;
+mod retention;
 mod scribe;
 mod settle;
 mod shared;
@@ -63,4 +65,5 @@ pub use record::{Mark, Record};
 pub use report::{
     Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,
 };
+pub use retention::{Kept, Pruned, Retention};
 pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_MS, Writer};

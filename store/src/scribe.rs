@@ -53,6 +53,16 @@ const POOL_MAX: usize = 256;
 /// Room kept aside for the ends of recordings.
 pub(crate) const RESERVE: &str = "journal/reserve";
 
+/// What is put over a line of the ledger whose time is over.
+#[derive(Debug)]
+pub(crate) struct Blank {
+    pub(crate) file: String,
+    /// Where the line begins.
+    pub(crate) at: u64,
+    /// As long as the line.
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// What the disk thread is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -66,8 +76,12 @@ pub(crate) enum Command {
     Abandon { open: Arc<Open>, facts: Option<Box<RecordingFacts>> },
     /// Destroy a recording: the key, then the file.
     Discard { open: Arc<Open>, line: Box<RecordingLine>, answer: Sender<Result<(), Error>> },
-    /// Destroy a finished recording: the key, then the file.
-    Delete { line: Box<RecordingLine>, answer: Sender<Result<(), Error>> },
+    /// Destroy finished recordings: of each the key, then the file.
+    Delete { lines: Vec<RecordingLine>, answer: Sender<Result<(), Error>> },
+    /// Replace the line of a deleted recording by one that says less: its facts go too.
+    Forget { lines: Vec<RecordingLine>, answer: Sender<Result<(), Error>> },
+    /// Blank lines of the ledger, and add the event that says so.
+    Erase { lines: Vec<Blank>, event: Box<Event>, answer: Sender<Result<(), Error>> },
     /// Append an event to the ledger.
     Event { event: Box<Event>, answer: Sender<Result<(), Error>> },
     /// Sign how far the ledger has come, now.
@@ -287,8 +301,14 @@ impl Scribe {
             Command::Discard { open, line, answer } => {
                 let _ = answer.send(self.discard(&open, &line));
             }
-            Command::Delete { line, answer } => {
-                let _ = answer.send(self.delete(*line));
+            Command::Delete { lines, answer } => {
+                let _ = answer.send(self.delete(lines));
+            }
+            Command::Forget { lines, answer } => {
+                let _ = answer.send(lines.into_iter().try_for_each(|line| self.forget(line)));
+            }
+            Command::Erase { lines, event, answer } => {
+                let _ = answer.send(self.erase(&lines, event));
             }
             Command::Event { event, answer } => {
                 let _ = answer.send(self.event(event));
@@ -408,15 +428,47 @@ impl Scribe {
             // Not even its header could be written: there is nothing to destroy.
             return Ok(());
         }
-        self.destroy(&open.path, line, |_, _| None)
+        self.destroy(&open.path, line, |_, _| None)?;
+        self.settle()?;
+        self.expect_gone(&open.path)
     }
 
-    /// Destroys a finished recording, with the line that says so. When it answers, key and file are gone from disk.
-    fn delete(&mut self, line: RecordingLine) -> Result<(), Error> {
-        let path = path_of(line.id);
+    /// Destroys finished recordings, each with the line that says so. When it answers, keys and files are gone from disk.
+    fn delete(&mut self, lines: Vec<RecordingLine>) -> Result<(), Error> {
+        let paths: Vec<String> = lines.iter().map(|line| path_of(line.id)).collect();
+        for (line, path) in lines.into_iter().zip(&paths) {
+            let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
+            let boxed = Box::new(line.clone());
+            self.destroy(path, &line, |_, end| Some(Task::Deleted { line: boxed, ledger, end }))?;
+        }
+        self.settle()?;
+        paths.iter().try_for_each(|path| self.expect_gone(path))
+    }
+
+    /// Adds a line about a deleted recording that takes the place of the one before.
+    fn forget(&mut self, line: RecordingLine) -> Result<(), Error> {
         let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
-        let boxed = Box::new(line.clone());
-        self.destroy(&path, &line, |_, end| Some(Task::Deleted { line: boxed, ledger, end }))
+        let bytes = ledger::line(&line)?;
+        let (line, to) = (Box::new(line), ledger.clone());
+        let then = |_, end| Some(Task::Deleted { line, ledger: to, end });
+        self.commit_line(Transaction::new(), &ledger, &bytes, None, then)
+    }
+
+    /// Blanks lines whose time is over, in one entry with the event that says so.
+    fn erase(&mut self, lines: &[Blank], event: Box<Event>) -> Result<(), Error> {
+        let mut entry = Transaction::new();
+        for Blank { file, at, bytes } in lines {
+            self.touched.insert(file.clone());
+            entry = entry.push(&Part::Write { path: file, offset: *at, bytes });
+        }
+        let ledger = ledger::month(ledger::EVENTS, event.at);
+        let line = ledger::line(&event)?;
+        let to = ledger.clone();
+        let then = |leaf, end| Some(Task::Event { event, leaf, ledger: to, end });
+        self.commit_line(entry, &ledger, &line, None, then)?;
+        // What they said also stands in a journal.
+        self.rotate_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
+        self.settle()
     }
 
     /// The key, then the file, then the line, in one entry.
@@ -436,7 +488,10 @@ impl Scribe {
         self.touched.insert(path.to_owned());
         // The header, key and all, also stands in a journal.
         self.rotate_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
-        self.settle()?;
+        Ok(())
+    }
+
+    fn expect_gone(&self, path: &str) -> Result<(), Error> {
         match self.shared.disk.len(path) {
             Ok(None) => Ok(()),
             Ok(Some(_)) => {

@@ -73,6 +73,11 @@ impl History {
         true
     }
 
+    /// What [`super::ClockWatch::confirm`] once did, told again: for a shell that keeps confirmations and not the history.
+    pub fn begin_anew(&mut self, at: Timestamp) {
+        self.clock_confirmed(at);
+    }
+
     /// A person has confirmed the time ([`super::ClockWatch::confirm`]): the grace runs anew, as for the first rules
     /// ever.
     ///

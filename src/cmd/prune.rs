@@ -1,0 +1,109 @@
+//! `archive prune`: what the rules of retention would delete, and doing it.
+
+use std::io::{IsTerminal, Write};
+
+use policy::retention::{Consent, HeldBack, Plan, Tally};
+use store::{Kept, Pruned};
+use web::words::size;
+
+use super::upkeep::{open, who};
+use super::{print_json, print_line};
+use crate::cli::Prune;
+use crate::clock;
+use crate::failure::{Done, Failure};
+use crate::tables::plain;
+
+pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
+    let (archive, settings) = open(&args.dir)?;
+    let rules = settings.retention;
+    let mut retention = archive.retention(rules.rules, rules.grace, rules.off_max, clock::reading()?)?;
+    if args.confirm_clock {
+        retention.confirm_clock(&who())?;
+        print_line(&format!("the time is confirmed: {}; the grace of the rules runs anew", clock::now()))?;
+    }
+    let plan = retention.plan()?;
+    if args.json.json {
+        print_json(&plan)?;
+    } else {
+        show(&plan)?;
+    }
+    let done = if args.yes {
+        if let Some(freeze) = plan.freeze {
+            return Err(Failure::guarded(format!(
+                "{freeze}: `archive prune --confirm-clock` says that it is right"
+            )));
+        }
+        let consent = if args.more_than_half { Consent::MoreThanHalf } else { Consent::Ordinary };
+        let approved = plan
+            .approve(consent)
+            .map_err(|refusal| Failure::guarded(format!("{refusal} (--more-than-half)")))?;
+        let terminal = std::io::stderr().is_terminal();
+        let pruned = retention.carry_out(&approved, |done, total| {
+            if terminal && total > 0 {
+                let _ =
+                    write!(std::io::stderr(), "\r{done} of {total}{}", if done == total { "\n" } else { "" });
+            }
+        })?;
+        tell(&pruned, args.json.json)?;
+        if pruned.spared > 0 { Done::InPart } else { Done::All }
+    } else {
+        if !args.json.json && plan.takes != Tally::default() {
+            print_line("nothing was deleted: --yes does it, and cannot be undone")?;
+        }
+        Done::All
+    };
+    archive.close()?;
+    Ok(done)
+}
+
+fn show(plan: &Plan<Kept>) -> Result<(), Failure> {
+    if plan.by_rule.is_empty() {
+        return print_line(
+            "no rules of retention: nothing is ever deleted ([[retention.rule]] in the configuration)",
+        );
+    }
+    for rule in &plan.by_rule {
+        print_line(&format!("rule {:?}: {}", plain(&rule.name), words(&rule.takes)))?;
+    }
+    let HeldBack { holds, freeze, grace, grace_first, grace_last } = &plan.held_back;
+    for (tally, by) in [
+        (holds, "legal holds".to_owned()),
+        (freeze, plan.freeze.map_or_else(String::new, |freeze| freeze.to_string())),
+        (
+            grace,
+            match (grace_first, grace_last) {
+                (Some(first), Some(last)) if first == last => {
+                    format!("the grace of new rules, until {first}")
+                }
+                (Some(first), Some(last)) => format!("the grace of new rules, until {first} to {last}"),
+                _ => "the grace of new rules".to_owned(),
+            },
+        ),
+    ] {
+        if *tally != Tally::default() {
+            print_line(&format!("held back by {by}: {}", words(tally)))?;
+        }
+    }
+    if plan.left_over > 0 {
+        print_line(&format!("{} deletions come with the next pass", plan.left_over))?;
+    }
+    print_line(&format!("would delete {} of {}", words(&plan.takes), words(&plan.seen)))
+}
+
+fn words(tally: &Tally) -> String {
+    format!("audio of {} recordings ({}), data of {}", tally.audio, size(tally.bytes), tally.data)
+}
+
+fn tell(pruned: &Pruned, json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(pruned);
+    }
+    let Pruned { audio, data, lines, spared } = pruned;
+    print_line(&format!(
+        "deleted the audio of {audio} recordings and the data of {data}; {lines} lines of the ledger blanked"
+    ))?;
+    if *spared > 0 {
+        print_line(&format!("{spared} were spared: something came up since the plan"))?;
+    }
+    Ok(())
+}
