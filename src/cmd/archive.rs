@@ -212,9 +212,11 @@ fn rebuild(dir: &Path, json: bool) -> Result<Done, Failure> {
 
 fn stats(dir: &Path, json: bool) -> Result<Done, Failure> {
     let archive = open_archive(dir)?;
-    let stats = archive.stats()?;
+    let (stats, space) = (archive.stats()?, archive.space());
     if json {
-        print_json(&stats)?;
+        let mut object = serde_json::to_value(&stats)?;
+        object["disk"] = json!(space);
+        print_json(&object)?;
         return Ok(Done::All);
     }
     let time = |at: Option<decode::Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
@@ -227,6 +229,13 @@ fn stats(dir: &Path, json: bool) -> Result<Done, Failure> {
         ("on disk", format!("{} ({average} bytes per second of audio)", words::size(stats.bytes))),
         ("oldest", time(stats.oldest)),
         ("newest", time(stats.newest)),
+        (
+            "disk",
+            space.map_or_else(
+                || "-".to_owned(),
+                |s| format!("{} free of {} ({} %)", words::size(s.free), words::size(s.total), s.percent()),
+            ),
+        ),
     ] {
         print_line(&format!("{name:<14} {value}"))?;
     }

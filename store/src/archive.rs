@@ -28,7 +28,7 @@ use crate::shared::{Latch, Shared, Tuning, wall_clock};
 use crate::wave::{RECORDINGS_DIR, digest_text, make_sayable, path_of};
 use crate::{
     CallRow, Created, Deletion, Error, Event, Finding, Problem, Proof, Reader, Rebuilt, RecordingFacts,
-    RecordingId, Recovery, Row, RunRow, SignatureState, State, Stats, Trusted, Writer,
+    RecordingId, Recovery, Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats, Trusted, Writer,
 };
 
 /// Names the archive and its format.
@@ -135,6 +135,7 @@ impl Archive {
                 failed: Latch::default(),
                 full: AtomicBool::new(false),
                 witnesses: Default::default(),
+                alerts: Default::default(),
                 decisions: Default::default(),
                 _lock: lock,
             });
@@ -544,6 +545,18 @@ impl Archive {
     pub fn rebuild(&self, progress: impl FnMut(u64, u64)) -> Result<Rebuilt, Error> {
         self.sync()?;
         crate::recovery::rebuild(&self.shared, progress).map_err(|e| e.under(&self.shared.root))
+    }
+
+    /// The room on the archive's disk; none when the file system does not say.
+    #[must_use]
+    pub fn space(&self) -> Option<Space> {
+        self.shared.disk.space()
+    }
+
+    /// What was noticed about the room on the disk since the archive was opened, oldest first.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<(Timestamp, SpaceAlert)> {
+        locked(&self.shared.alerts).iter().copied().collect()
     }
 
     /// Sums over all recordings.

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::space::Space;
+
 /// Descriptors kept open at once, counted in files.
 const OPEN_FILES_MAX: usize = 512;
 /// Permissions of private keys.
@@ -62,6 +64,8 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Names in a folder, in order; empty when there is no such folder.
     fn list(&self, path: &str) -> io::Result<Vec<Entry>>;
+    /// The room on it; none when the file system does not say.
+    fn space(&self) -> Option<Space>;
     /// Takes the lock that only one process can hold; none when another holds it.
     fn lock(&self, path: &str) -> io::Result<Option<Lock>>;
     /// Can only the owner read the file?
@@ -247,6 +251,13 @@ impl Disk for RealDisk {
         }
         entries.sort();
         Ok(entries)
+    }
+
+    fn space(&self) -> Option<Space> {
+        let stat = rustix::fs::fstatvfs(&self.folder).ok()?;
+        // What root alone may use does not count.
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Some(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
     }
 
     fn lock(&self, path: &str) -> io::Result<Option<Lock>> {

@@ -42,6 +42,7 @@ mod settle;
 mod shared;
 #[cfg(any(test, fuzzing))]
 mod sim;
+mod space;
 mod verify;
 mod wave;
 mod writer;
@@ -66,4 +67,5 @@ pub use report::{
     Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,
 };
 pub use retention::{Kept, Pruned, Retention};
+pub use space::{Space, SpaceAlert};
 pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_MS, Writer};

@@ -27,13 +27,16 @@ use crate::log::checkpoint::Checkpoint;
 use crate::log::{CHECKPOINT, LEAVES, Log};
 use crate::settle::{self, Task};
 use crate::shared::{Open, Shared, wall_clock};
+use crate::space::SpaceWatch;
 use crate::wave::{WRAP_AT, WRAP_LEN, path_of};
 use crate::{Error, RecordingFacts, RecordingId, SignatureState, State};
 
 /// The longest that a written journal entry waits for its sync.
 const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 /// How often room for the reserve is looked for while the disk is full.
-const FULL_RETRY: Duration = Duration::from_secs(5);
+const FULL_RETRY: Duration = Duration::from_secs(2);
+/// How often the room on the disk is looked at.
+const SPACE_LOOK: Duration = Duration::from_secs(10);
 /// The longest that the key of a discarded recording stays in a journal.
 const SHRED_INTERVAL: Duration = Duration::from_secs(5);
 /// The least journal per running recording before a new one is begun, in bytes: eight seconds of G.711 both ways.
@@ -130,6 +133,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
         pool: pool_in,
         rotate_due: None,
         full_since: None,
+        space: SpaceWatch::default(),
+        space_due: Instant::now(),
         keep_journals: false,
     };
     scribe.begin_journal(number)?;
@@ -207,6 +212,9 @@ struct Scribe {
     rotate_due: Option<Instant>,
     /// Since when the disk is full.
     full_since: Option<Instant>,
+    /// The room on the disk.
+    space: SpaceWatch,
+    space_due: Instant,
     /// Something that the journal holds could not be written to its file: only a replay mends that.
     keep_journals: bool,
 }
@@ -216,7 +224,8 @@ impl Scribe {
     fn run(&mut self, inbox: &Receiver<Command>) -> Option<Sender<Result<(), Error>>> {
         loop {
             let sync_due = self.journal.unsynced.map(|at| at + SYNC_INTERVAL);
-            let deadline = [sync_due, self.rotate_due, self.full_retry(), self.checkpoint_due];
+            let deadline =
+                [sync_due, self.rotate_due, self.full_retry(), self.checkpoint_due, Some(self.space_due)];
             let command = match deadline.into_iter().flatten().min() {
                 Some(deadline) => inbox.recv_deadline(deadline),
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -256,6 +265,19 @@ impl Scribe {
         }
         if self.full_retry().is_some_and(|at| now >= at) {
             self.take_reserve();
+        }
+        if now >= self.space_due {
+            self.space_due = now + SPACE_LOOK;
+            let looked = self.shared.disk.space().map(|space| self.space.look(wall_clock(), space));
+            looked.into_iter().flatten().for_each(|alert| self.shared.alert(alert));
+        }
+    }
+
+    fn set_full(&mut self, is_full: bool) {
+        self.shared.full.store(is_full, Ordering::Release);
+        self.full_since = is_full.then(Instant::now);
+        if let Some(alert) = self.space.set_full(is_full) {
+            self.shared.alert(alert);
         }
     }
 
@@ -719,12 +741,10 @@ impl Scribe {
 
     fn give_reserve(&mut self) {
         if self.full_since.is_none() {
-            tracing::error!(archive = %self.shared.root.display(), "the disk is full: running recordings are ended");
             // What the journal holds is in the files too; without it there is room again for a while.
             self.rotate_due = Some(Instant::now());
         }
-        self.shared.full.store(true, Ordering::Release);
-        self.full_since = Some(Instant::now());
+        self.set_full(true);
         if let Err(e) = self.shared.disk.remove(RESERVE) {
             tracing::error!(error = %e, "the reserve cannot be given up");
         }
@@ -739,18 +759,14 @@ impl Scribe {
         while at < self.shared.tuning.reserve {
             let len = (self.shared.tuning.reserve - at).min(block.len() as u64);
             if let Err(e) = disk.write_at(RESERVE, at, &block[..len as usize]) {
-                tracing::warn!(error = %e, "no room to set aside");
+                tracing::debug!(error = %e, "no room to set aside");
                 let _ = disk.remove(RESERVE);
-                self.full_since = Some(Instant::now());
-                self.shared.full.store(true, Ordering::Release);
+                self.set_full(true);
                 return;
             }
             at += len;
         }
-        if self.full_since.take().is_some() {
-            tracing::info!("there is room again: recording goes on");
-        }
-        self.shared.full.store(false, Ordering::Release);
+        self.set_full(false);
         self.write_lines();
     }
 

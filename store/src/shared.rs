@@ -1,6 +1,6 @@
 //! What the archive, its writers and its two threads share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use crate::disk::{Disk, Lock, locked};
 use crate::index::Index;
 use crate::keys::Keys;
 use crate::log::witness::Witnesses;
+use crate::space::SpaceAlert;
 use crate::{Error, RecordingId, Row};
 
 /// The wall clock, for what people did and for checkpoints; recordings have the time of their capture.
@@ -19,6 +20,9 @@ pub(crate) fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+/// Alerts kept for whoever asks; older ones are in the log of the process.
+const ALERTS_MAX: usize = 100;
 
 /// What can be set for tests; the defaults are what ships.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +96,8 @@ pub(crate) struct Shared {
     pub(crate) failed: Latch,
     /// The disk is full; only ends of recordings are written.
     pub(crate) full: AtomicBool,
+    /// What was noticed about the room on the disk, newest last; at most [`ALERTS_MAX`].
+    pub(crate) alerts: Mutex<VecDeque<(Timestamp, SpaceAlert)>>,
     /// Held while it is decided about a recording, so that a hold cannot come between looking and deleting.
     pub(crate) decisions: Mutex<()>,
     /// Who keeps copies of checkpoints elsewhere.
@@ -101,6 +107,21 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Keeps an alert, and logs it.
+    pub(crate) fn alert(&self, alert: SpaceAlert) {
+        let archive = self.root.display();
+        match alert {
+            SpaceAlert::Again => tracing::info!(%archive, "{alert}"),
+            SpaceAlert::Full => tracing::error!(%archive, "{alert}"),
+            _ => tracing::warn!(%archive, "{alert}"),
+        }
+        let mut alerts = locked(&self.alerts);
+        alerts.push_back((wall_clock(), alert));
+        while alerts.len() > ALERTS_MAX {
+            alerts.pop_front();
+        }
+    }
+
     /// Can something new be written now?
     pub(crate) fn ready(&self) -> Result<(), Error> {
         self.failed.check()?;

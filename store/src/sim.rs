@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 
 use crate::disk::{Disk, Entry, Lock, locked, parent};
+use crate::space::Space;
 
 /// Bytes that reach the disk together or not at all.
 const SECTOR_LEN: usize = 512;
@@ -299,6 +300,10 @@ impl Disk for SimDisk {
         let mut entries: Vec<_> = files.chain(folders).collect();
         entries.sort();
         Ok(entries)
+    }
+
+    fn space(&self) -> Option<Space> {
+        None
     }
 
     fn lock(&self, _path: &str) -> io::Result<Option<Lock>> {

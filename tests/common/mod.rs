@@ -62,8 +62,14 @@ impl Bench {
 
     /// Every recording, exported in stereo by the libraries.
     pub fn exports(&self) -> Vec<(String, Audio)> {
+        self.exports_of(usize::MAX)
+    }
+
+    /// The newest recordings, likewise.
+    pub fn exports_of(&self, newest: usize) -> Vec<(String, Audio)> {
         let archive = Archive::open(&self.archive()).expect("the archive opens");
-        let ids: Vec<RecordingId> = archive.rows().map(|row| row.expect("a row").facts.id).collect();
+        let ids: Vec<RecordingId> =
+            archive.rows().take(newest).map(|row| row.expect("a row").facts.id).collect();
         ids.into_iter()
             .map(|id| {
                 let mut wav = Vec::new();
