@@ -36,6 +36,7 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 /// How often room for the reserve is looked for while the disk is full.
 const FULL_RETRY: Duration = Duration::from_secs(2);
 /// How often the room on the disk is looked at.
+const FIRST_SPACE_LOOK: Duration = Duration::from_secs(1);
 const SPACE_LOOK: Duration = Duration::from_secs(10);
 /// The longest that the key of a discarded recording stays in a journal.
 const SHRED_INTERVAL: Duration = Duration::from_secs(5);
@@ -134,7 +135,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
         rotate_due: None,
         full_since: None,
         space: SpaceWatch::default(),
-        space_due: Instant::now(),
+        // Not at once: a command that lists something has no alerts to give.
+        space_due: Instant::now() + FIRST_SPACE_LOOK,
         keep_journals: false,
     };
     scribe.begin_journal(number)?;
@@ -382,7 +384,11 @@ impl Scribe {
 
     /// The recording cannot be written any more; its writer finds out at its next chunk.
     fn fail(&self, open: &Open, error: Error) {
-        tracing::error!(recording = %open.id, error = %error, "the recording cannot go on");
+        match error {
+            // Told once, for all recordings.
+            Error::Full { .. } => tracing::debug!(recording = %open.id, "the recording ends: the disk is full"),
+            _ => tracing::error!(recording = %open.id, error = %error, "the recording cannot go on"),
+        }
         open.failed.set(error);
     }
 
