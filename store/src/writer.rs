@@ -36,30 +36,35 @@ const MARK_LEN_MAX: usize = 4200;
 
 /// Writes one recording. Dropped without [`Writer::finish`] or [`Writer::discard`], the recording is closed as
 /// interrupted at its last sealed chunk.
+///
+/// Laid out as written, so that what each packet touches stands on two cache lines: hundreds of writers take turns.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Writer {
-    shared: Arc<Shared>,
-    commands: Sender<Command>,
-    pool: Receiver<Vec<u8>>,
-    open: Arc<Open>,
-    encoder: Encoder,
-    sealer: Sealer,
     /// The journal entry of the open chunk, built in place: its prefix, room for the frame header, records.
     buf: Vec<u8>,
+    /// Where the frame header of the open chunk stands in `buf`: behind the entry's prefix, whose length is the path's.
+    frame_at: usize,
     /// The open chunk's base and latest time; none while it is empty.
     span: Option<(Timestamp, Timestamp)>,
+    /// The latest capture time seen.
+    latest: Timestamp,
+    encoder: Encoder,
+    /// Something was refused: the recording is not all there.
+    lossy: bool,
+    /// Nothing more is to be sent about this recording.
+    ended: bool,
     /// Where the chunks begin in the file.
     data_at: u64,
     /// Where the open chunk will stand.
     offset: u64,
     /// Of everything before that.
     hash: Sha256,
-    /// The latest capture time seen.
-    latest: Timestamp,
-    /// Something was refused: the recording is not all there.
-    lossy: bool,
-    /// Nothing more is to be sent about this recording.
-    ended: bool,
+    sealer: Sealer,
+    shared: Arc<Shared>,
+    commands: Sender<Command>,
+    pool: Receiver<Vec<u8>>,
+    open: Arc<Open>,
 }
 
 impl Writer {
@@ -85,6 +90,7 @@ impl Writer {
             encoder: Encoder::default(),
             sealer: Sealer::new(ChunkCipher::new(key.chunk_cipher(id), &address)),
             buf: Vec::new(),
+            frame_at: data_from,
             span: None,
             data_at: bytes.len() as u64,
             offset: bytes.len() as u64,
@@ -94,7 +100,7 @@ impl Writer {
             ended: false,
             open: Arc::clone(&open),
         };
-        writer.next_buffer();
+        writer.next_buffer(0);
         let len = writer.offset;
         writer.send(Command::Create { open, entry, len })?;
         Ok(writer)
@@ -172,7 +178,7 @@ impl Writer {
             return Ok(self.open.id);
         }
         let at = facts.ended.unwrap_or(self.latest);
-        let frame_at = self.frame_at();
+        let frame_at = self.frame_at;
         let (base, latest) = *self.span.get_or_insert((to_micros(at), to_micros(at)));
         self.sealer.seal(&mut self.buf, frame_at, true, base, latest);
         let last_chunk = self.buf.split_off(frame_at);
@@ -222,16 +228,11 @@ impl Writer {
         self.open.failed.is_set()
     }
 
-    /// Where the frame header of the open chunk stands in `buf`.
-    fn frame_at(&self) -> usize {
-        journal::single_prefix_len(&self.open.path)
-    }
-
     /// Makes sure that the open chunk takes a record of this time and length; gives the chunk's base time.
     fn make_room(&mut self, at: Timestamp, need: usize) -> Result<Timestamp, Error> {
         if let Some((base, _)) = self.span {
             let from_base = at.nanos_since(base);
-            let content = self.buf.len() - self.frame_at() - FRAME_LEN;
+            let content = self.buf.len() - self.frame_at - FRAME_LEN;
             if !(-BACKWARD_NS_MAX..CHUNK_SPAN_MS * NS_PER_MS).contains(&from_base)
                 || content + need > CHUNK_BYTES_MAX
             {
@@ -252,11 +253,11 @@ impl Writer {
     /// Seals the open chunk and sends it off.
     fn seal(&mut self) -> Result<(), Error> {
         let Some((base, latest)) = self.span.take() else { return Ok(()) };
-        let frame_at = self.frame_at();
+        let frame_at = self.frame_at;
         let file_len = self.offset + (self.buf.len() - frame_at + TAG_LEN) as u64;
         if file_len > DATA_MAX {
             self.lossy = true;
-            self.next_buffer();
+            self.next_buffer(0);
             return Err(Error::Refused { what: "a recording of more than 4 GB".into() });
         }
         self.sealer.seal(&mut self.buf, frame_at, false, base, latest);
@@ -264,18 +265,20 @@ impl Writer {
         journal::finish_single(&mut self.buf, &self.open.path, self.offset);
         let (entry, offset, open) = (std::mem::take(&mut self.buf), self.offset, Arc::clone(&self.open));
         self.offset = file_len;
-        self.next_buffer();
+        self.next_buffer(entry.len());
         self.send(Command::Chunk { open, entry, offset, end: file_len })
     }
 
-    /// Begins the next chunk's buffer, in one that the disk thread is done with if there is one.
-    fn next_buffer(&mut self) {
+    /// Begins the next chunk's buffer, in one that the disk thread is done with if there is one. A new one has room for as much
+    /// as the chunk before took: one that grows is copied several times, and leaves its beginnings in freed memory.
+    fn next_buffer(&mut self, len: usize) {
         self.buf.zeroize();
-        if let Ok(buf) = self.pool.try_recv() {
-            self.buf = buf;
+        match self.pool.try_recv() {
+            Ok(buf) => self.buf = buf,
+            Err(_) => self.buf.reserve(len),
         }
         journal::begin_single(&mut self.buf, &self.open.path);
-        self.buf.resize(self.frame_at() + FRAME_LEN, 0);
+        self.buf.resize(self.frame_at + FRAME_LEN, 0);
         self.encoder.begin_chunk();
     }
 
