@@ -16,7 +16,7 @@ use crate::rules::{Rules, Verdict};
 #[derive(Clone, Copy, Debug)]
 pub struct Cleared<'a> {
     party: Party,
-    frame: AudioFrame<'a>,
+    frame: &'a AudioFrame<'a>,
 }
 
 impl<'a> Cleared<'a> {
@@ -28,14 +28,14 @@ impl<'a> Cleared<'a> {
 
     /// The packet.
     #[must_use]
-    pub fn frame(&self) -> &AudioFrame<'a> {
-        &self.frame
+    pub fn frame(&self) -> &'a AudioFrame<'a> {
+        self.frame
     }
 
     /// For tests of what stands behind the gate.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn for_test(party: Party, frame: AudioFrame<'a>) -> Self {
+    pub fn for_test(party: Party, frame: &'a AudioFrame<'a>) -> Self {
         Cleared { party, frame }
     }
 }
@@ -181,20 +181,28 @@ impl Gate {
     }
 
     /// Judges one packet: for each recording that it may go into, the packet cleared.
+    #[inline]
     pub fn admit<'a>(
         &self,
         leg: LegId,
         speaker: Side,
-        frame: AudioFrame<'a>,
+        frame: &'a AudioFrame<'a>,
     ) -> impl Iterator<Item = (RecordingKey, Cleared<'a>)> {
-        self.recordings(leg)
-            .map(move |(recording, near)| (recording, Cleared { party: party(speaker, near), frame }))
+        let recordings = self.judged(leg).map_or(&[][..], |judged| &judged.recordings);
+        recordings.iter().flatten().map(move |&(recording, near)| {
+            let party = party(speaker, near);
+            (recording, Cleared { party, frame })
+        })
     }
 
     /// The running recordings of a leg, each with the side of its extension.
     pub fn recordings(&self, leg: LegId) -> impl Iterator<Item = (RecordingKey, Side)> + use<> {
-        let judged = self.legs.get(leg.slot()).and_then(Option::as_ref).filter(|judged| judged.leg == leg);
-        judged.map_or([None; RECORDINGS_MAX], |judged| judged.recordings).into_iter().flatten()
+        self.judged(leg).map_or([None; RECORDINGS_MAX], |judged| judged.recordings).into_iter().flatten()
+    }
+
+    #[inline]
+    fn judged(&self, leg: LegId) -> Option<&Judged> {
+        self.legs.get(leg.slot()).and_then(Option::as_ref).filter(|judged| judged.leg == leg)
     }
 
     fn start(&mut self, facts: &LegFacts) {
@@ -419,7 +427,7 @@ mod tests {
     fn audio_of_a_leg_that_no_rule_has_judged_is_not_admitted() {
         let gate = Gate::new(Rules::default());
         let format = format();
-        assert_eq!(gate.admit(facts("2000", "01632960001").leg, Side::Caller, frame(&format)).count(), 0);
+        assert_eq!(gate.admit(facts("2000", "01632960001").leg, Side::Caller, &frame(&format)).count(), 0);
     }
 
     #[test]
@@ -431,9 +439,10 @@ mod tests {
             ("2000", Side::Callee, Direction::Inbound)
         );
         let format = format();
+        let frame = frame(&format);
         let parties: Vec<Party> = [Side::Caller, Side::Callee]
             .into_iter()
-            .flat_map(|side| gate.admit(facts.leg, side, frame(&format)).map(|(_, cleared)| cleared.party()))
+            .flat_map(|side| gate.admit(facts.leg, side, &frame).map(|(_, cleared)| cleared.party()))
             .collect();
         assert_eq!(parties, [Party::Far, Party::Near]);
     }

@@ -165,9 +165,11 @@ fn walk(
         }
         match advanced {
             Ok(Advance::Frame) => {
-                let Some(frame) = source.frame() else { continue };
+                // Not moved out: a copy would wait for all of its fields to be written.
+                let frame = source.frame();
+                let Some(frame) = &frame else { continue };
                 let at = frame.at;
-                recorder.handle_frame(&frame);
+                recorder.handle_frame(frame);
                 frames += 1;
                 if frames.is_multiple_of(KEYS_CHECK_FRAMES) {
                     read_keys(keys, recorder, &mut troubles);

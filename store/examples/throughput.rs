@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut writers =
         (0..calls).map(|call| archive.create(facts(call))).collect::<Result<Vec<Writer>, Error>>()?;
     run(calls, seconds, &mut |call, party, frame| {
-        writers[call as usize].append(&Cleared::for_test(party, frame))
+        writers[call as usize].append(&Cleared::for_test(party, &frame))
     })?;
     for (call, writer) in writers.into_iter().enumerate() {
         let mut facts = facts(call as u64);

@@ -50,7 +50,7 @@ fn append(writer: &mut Writer, n: u8, i: u32) -> Result<(), Error> {
         format: &format,
         payload: &payload(n, i),
     };
-    writer.append(&Cleared::for_test(Party::Near, frame))
+    writer.append(&Cleared::for_test(Party::Near, &frame))
 }
 
 fn call_row(n: u8) -> CallRow {

@@ -132,7 +132,7 @@ fn record(archive: &Archive, facts: RecordingFacts, voices: &[Voice]) -> Recordi
                 format: &voice.format,
                 payload,
             };
-            writer.append(&Cleared::for_test(voice.party, frame)).expect("room");
+            writer.append(&Cleared::for_test(voice.party, &frame)).expect("room");
         }
     }
     writer.finish(RecordingFacts { state: State::Complete, ..facts }).expect("a finished recording")
@@ -286,7 +286,7 @@ fn wideband_stays_wide_in_wav_and_is_resampled_for_gsm() {
             format: &wide.format,
             payload,
         };
-        writer.append(&Cleared::for_test(wide.party, frame)).expect("room");
+        writer.append(&Cleared::for_test(wide.party, &frame)).expect("room");
     }
     let ended = RecordingFacts { state: State::Complete, ..facts(1, 2_000, "x") };
     let id = writer.finish(ended).expect("a finished recording");
@@ -369,7 +369,7 @@ fn a_pause_is_exact_silence_of_its_own_length_even_where_packets_were_kept() {
             format: &voice.format,
             payload,
         };
-        writer.append(&Cleared::for_test(Party::Near, frame)).expect("room");
+        writer.append(&Cleared::for_test(Party::Near, &frame)).expect("room");
     }
     let id = writer.finish(RecordingFacts { state: State::Complete, ..facts }).expect("a recording");
     let mut file = Vec::new();

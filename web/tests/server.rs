@@ -92,7 +92,7 @@ fn record(archive: &Archive, facts: RecordingFacts, codec: Codec) -> RecordingId
                 format: &format,
                 payload: &payload,
             };
-            writer.append(&Cleared::for_test(party, frame)).expect("room");
+            writer.append(&Cleared::for_test(party, &frame)).expect("room");
         }
     }
     writer.finish(facts).expect("a finished recording")

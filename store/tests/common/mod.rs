@@ -113,7 +113,7 @@ pub(crate) fn append(writer: &mut Writer, n: u8, i: u32) -> Result<(), Error> {
         format: &format,
         payload: &payload,
     };
-    writer.append(&Cleared::for_test(if i.is_multiple_of(2) { Party::Near } else { Party::Far }, frame))
+    writer.append(&Cleared::for_test(if i.is_multiple_of(2) { Party::Near } else { Party::Far }, &frame))
 }
 
 /// Records a whole call of `packets` packets.
