@@ -1,6 +1,7 @@
 //! What the network layers give: frames in, datagrams out.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -27,12 +28,28 @@ pub struct Frame<'a> {
     pub data: &'a [u8],
 }
 
-/// An IP address and a port. IPv4 is kept in its IPv6-mapped form, so that both compare and hash as one integer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// An IP address and a port. IPv4 is kept in its IPv6-mapped form, so that both compare and hash alike.
+///
+/// The address is kept as two numbers of 64 bits, since one of 128 would have to lie on a boundary of 16 bytes: flows are keys,
+/// copied and compared for each packet, and so they take a quarter less.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
-    address: u128,
+    high: u64,
+    low: u64,
     /// UDP or TCP port.
     pub port: u16,
+}
+
+/// The lower half of an IPv4-mapped address begins with this.
+const V4_MAPPED: u64 = 0xffff_0000_0000;
+
+impl Hash for Endpoint {
+    /// Two numbers instead of three: the port over the bits that are the same in all IPv4-mapped addresses. These are turned
+    /// to the lower end, from where a hash by multiplication spreads them.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.high);
+        state.write_u64(self.low.rotate_left(16) ^ u64::from(self.port));
+    }
 }
 
 impl Endpoint {
@@ -48,27 +65,28 @@ impl Endpoint {
     /// From the four bytes of an IPv4 header.
     #[must_use]
     pub fn v4(octets: [u8; 4], port: u16) -> Self {
-        Endpoint { address: 0xffff_0000_0000 | u128::from(u32::from_be_bytes(octets)), port }
+        Endpoint { high: 0, low: V4_MAPPED | u64::from(u32::from_be_bytes(octets)), port }
     }
 
     /// From the sixteen bytes of an IPv6 header.
     #[must_use]
     pub fn v6(octets: [u8; 16], port: u16) -> Self {
-        Endpoint { address: u128::from_be_bytes(octets), port }
+        let address = u128::from_be_bytes(octets);
+        Endpoint { high: (address >> 64) as u64, low: address as u64, port }
     }
 
     /// The address, IPv4 where it is one.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
-        match Ipv6Addr::from(self.address).to_ipv4_mapped() {
+        match Ipv6Addr::from(self.host()).to_ipv4_mapped() {
             Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6(Ipv6Addr::from(self.address)),
+            None => IpAddr::V6(Ipv6Addr::from(self.host())),
         }
     }
 
     /// The address as a number: what compares hosts without their ports.
     pub(crate) fn host(self) -> u128 {
-        self.address
+        u128::from(self.high) << 64 | u128::from(self.low)
     }
 
     /// The same address with another port.
