@@ -90,6 +90,17 @@ struct Arrival {
     duration: i64,
 }
 
+/// Where a packet lies in a run that it may continue.
+#[derive(Clone, Copy)]
+struct Fit {
+    /// Its unwrapped timestamp.
+    ticks: i64,
+    /// Arrival less media time, in nanoseconds.
+    delay: i64,
+    /// How far the delay is off the run's recent smallest, in nanoseconds.
+    off: i64,
+}
+
 impl Run {
     fn open(id: u32, packet: &Arrival, ticks: i64, floor_ticks: i64, before: u32) -> Run {
         Run {
@@ -133,10 +144,12 @@ impl Run {
         unwrap_near(self.end_ticks, timestamp)
     }
 
-    /// How far the packet's delay is off the run's recent smallest; none when the packet does not continue the run.
-    fn deviation(&self, packet: &Arrival) -> Option<i64> {
+    /// Where the packet lies in the run; none when it does not continue it.
+    #[inline]
+    fn fit(&self, packet: &Arrival) -> Option<Fit> {
         let ticks = self.unwrap_ticks(packet.timestamp);
-        let off = self.envelope.delay(packet.at, ticks).saturating_sub(self.envelope.level());
+        let delay = self.envelope.delay(packet.at, ticks);
+        let off = delay.saturating_sub(self.envelope.level());
         let step = STEP_MS * NS_PER_MS + packet.at.nanos_since(self.last_at).max(0) / GAP_SLACK;
         if ticks < self.floor_ticks {
             return None;
@@ -151,17 +164,16 @@ impl Run {
         } else {
             off <= step
         };
-        fits.then_some(off)
+        fits.then_some(Fit { ticks, delay, off })
     }
 
-    fn accept(&mut self, packet: &Arrival) -> i64 {
-        let ticks = self.unwrap_ticks(packet.timestamp);
-        self.first_ticks = self.first_ticks.min(ticks);
-        self.end_ticks = self.end_ticks.max(ticks.saturating_add(packet.duration));
+    #[inline]
+    fn accept(&mut self, packet: &Arrival, fit: Fit) {
+        self.first_ticks = self.first_ticks.min(fit.ticks);
+        self.end_ticks = self.end_ticks.max(fit.ticks.saturating_add(packet.duration));
         self.last_at = self.last_at.max(packet.at);
         self.packets = self.packets.saturating_add(1);
-        self.envelope.push(packet.at, ticks);
-        ticks
+        self.envelope.push(packet.at, fit.ticks, fit.delay);
     }
 
     fn absorb(&mut self, other: &Run) {
@@ -184,8 +196,8 @@ pub(super) fn unwrap_near(near: i64, timestamp: u32) -> i64 {
 #[derive(Clone, Debug, Default)]
 pub struct MediaClock {
     runs: Vec<Run>,
-    /// Index of the run that took the last packet.
-    latest: usize,
+    /// Index of the run that took the last packet; below [`RUNS_MAX`].
+    latest: u32,
     next_id: u32,
     /// The run opened last by a step up of the delay, while its return can still heal it.
     step: Option<u32>,
@@ -213,11 +225,11 @@ impl MediaClock {
         let clock_rate = if clock_rate == 0 { CLOCK_RATE_DEFAULT } else { clock_rate };
         let duration = i64::from(duration_ticks.min(clock_rate));
         let packet = Arrival { at, ssrc, timestamp, clock_rate, duration };
-        let Some(index) = self.home_of(&packet) else { return self.open(&packet) };
+        let Some((index, fit)) = self.home_of(&packet) else { return self.open(&packet) };
         let Some(run) = self.runs.get_mut(index) else { return self.open(&packet) };
-        let ticks = run.accept(&packet);
-        let id = run.id;
-        self.latest = index;
+        run.accept(&packet, fit);
+        let (id, ticks) = (run.id, fit.ticks);
+        self.latest = index as u32;
         match self.step {
             Some(step) => Placement { run: self.heal(step, id, &packet), ticks },
             None => Placement { run: id, ticks },
@@ -290,35 +302,44 @@ impl MediaClock {
         self.counted().max_by_key(|run| run.media_ns())
     }
 
-    /// The run that the packet continues: of those it could, the one whose delay it shares best.
-    fn home_of(&self, packet: &Arrival) -> Option<usize> {
-        if let Some(run) = self.runs.get(self.latest)
+    /// The run that the packet continues, and where it lies there.
+    #[inline]
+    fn home_of(&self, packet: &Arrival) -> Option<(usize, Fit)> {
+        if let Some(run) = self.runs.get(self.latest as usize)
             && run.is_confirmed()
             && run.is_of(packet)
-            && run.deviation(packet).is_some_and(|off| off.saturating_abs() <= NEAR_MS * NS_PER_MS)
+            && let Some(fit) = run.fit(packet)
+            && fit.off.saturating_abs() <= NEAR_MS * NS_PER_MS
         {
-            return Some(self.latest);
+            return Some((self.latest as usize, fit));
         }
-        let (mut best, mut alive) = (None, 0);
+        self.search(packet)
+    }
+
+    /// Of the runs that the packet could continue, the one whose delay it shares best.
+    #[inline(never)] // packets are nearly always near the latest one
+    fn search(&self, packet: &Arrival) -> Option<(usize, Fit)> {
+        let mut best: Option<(usize, Fit)> = None;
+        let mut alive = 0;
         for (index, run) in self.runs.iter().enumerate().rev().take(SEARCH_MAX) {
             if !run.is_of(packet) {
                 continue;
             }
-            if let Some(off) = run.deviation(packet) {
-                let off = off.saturating_abs();
-                if best.is_none_or(|(least, _)| off < least) {
-                    best = Some((off, index));
-                }
+            if let Some(fit) = run.fit(packet)
+                && best.is_none_or(|(_, least)| fit.off.saturating_abs() < least.off.saturating_abs())
+            {
+                best = Some((index, fit));
             }
             alive += usize::from(run.is_confirmed());
             if alive == ALIVE_MAX {
                 break;
             }
         }
-        best.map(|(_, index)| index)
+        best
     }
 
     /// Opens a run with a packet that continues none.
+    #[inline(never)]
     fn open(&mut self, packet: &Arrival) -> Placement {
         self.drop_oldest_stray();
         let before = self
@@ -348,7 +369,7 @@ impl MediaClock {
                 self.step = Some(id);
             }
         }
-        self.latest = self.runs.len();
+        self.latest = self.runs.len() as u32;
         self.runs.push(Run::open(id, packet, ticks, floor, goes_on));
         Placement { run: id, ticks }
     }
@@ -367,6 +388,7 @@ impl MediaClock {
 
     /// Joins the run `step` to the one before it when the delay has come back: it was a stall, not a pause. Gives
     /// the run in which the packet just accepted into `taken` now lies.
+    #[inline(never)]
     fn heal(&mut self, step: u32, taken: u32, packet: &Arrival) -> u32 {
         let index_of = |id: u32| self.runs.iter().rposition(|run| run.id == id);
         let found = index_of(step).and_then(|late| {
@@ -391,7 +413,7 @@ impl MediaClock {
         let joined = early_run.id;
         early_run.absorb(&late_run);
         self.runs.remove(late);
-        self.latest = if early < late { early } else { early.saturating_sub(1) };
+        self.latest = if early < late { early } else { early.saturating_sub(1) } as u32;
         self.step = None;
         joined
     }
