@@ -48,7 +48,30 @@ pub fn is_rtcp(bytes: &[u8]) -> bool {
 /// # Errors
 ///
 /// [`ParseError`] when it is no RTP packet: too short, version other than 2, or header fields beyond its end.
+#[inline]
 pub fn parse(bytes: &[u8]) -> Result<Packet<'_>, ParseError> {
+    match bytes.split_first_chunk::<12>() {
+        // Version 2, and neither padding nor extension nor contributing sources: nearly every packet of a call.
+        Some((header @ [0x80, ..], payload)) if !is_rtcp(bytes) => Ok(plain(header, payload)),
+        _ => parse_any(bytes),
+    }
+}
+
+/// What a header of the fixed fields says.
+fn plain<'a>(header: &[u8; 12], payload: &'a [u8]) -> Packet<'a> {
+    let &[_, kind, q0, q1, t0, t1, t2, t3, s0, s1, s2, s3] = header;
+    Packet {
+        payload_type: kind & 0x7f,
+        marker: kind & 0x80 != 0,
+        sequence: u16::from_be_bytes([q0, q1]),
+        timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+        ssrc: u32::from_be_bytes([s0, s1, s2, s3]),
+        payload,
+    }
+}
+
+#[inline(never)]
+fn parse_any(bytes: &[u8]) -> Result<Packet<'_>, ParseError> {
     const EXPECTED: &str = "an RTP packet";
     if is_rtcp(bytes) {
         return Err(ParseError { offset: 1, expected: EXPECTED });
@@ -85,14 +108,7 @@ fn parse_without_padding(bytes: &[u8]) -> Result<Packet<'_>, ParseError> {
         offset += 4 + 4 * usize::from(words);
     }
     let payload = bytes.get(offset..).ok_or(error)?;
-    Ok(Packet {
-        payload_type: header[1] & 0x7f,
-        marker: header[1] & 0x80 != 0,
-        sequence: u16::from_be_bytes([header[2], header[3]]),
-        timestamp: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-        ssrc: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
-        payload,
-    })
+    Ok(plain(header, payload))
 }
 
 #[cfg(test)]
