@@ -150,6 +150,14 @@ pub(crate) fn nsh(bytes: &[u8]) -> Step<'_> {
     }
 }
 
+/// Could a datagram between these ports be a tunnel's, as [`over_udp`] tells for certain?
+#[inline]
+pub(crate) fn is_on_port(source: u16, destination: u16) -> bool {
+    use port::{GENEVE, GRE, GTP_U, L2TP, MPLS, TZSP, VXLAN, VXLAN_GPE, VXLAN_OF_LINUX};
+    let to = [VXLAN, VXLAN_OF_LINUX, VXLAN_GPE, GENEVE, TZSP, MPLS, GRE, GTP_U, L2TP];
+    to.contains(&destination) || [GTP_U, L2TP].contains(&source)
+}
+
 /// What a UDP datagram carries when it is a tunnel's; `None` leaves it a datagram.
 #[inline]
 pub(crate) fn over_udp(source_port: u16, destination_port: u16, payload: &[u8]) -> Option<Step<'_>> {

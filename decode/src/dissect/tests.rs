@@ -668,6 +668,36 @@ fn a_fragment_inside_a_tunnel_whose_packet_is_in_fragments_is_joined_too() {
 
 proptest! {
     #[test]
+    fn the_short_way_of_an_ordinary_frame_gives_what_the_long_one_does(
+        payload in proptest::collection::vec(any::<u8>(), 0..40),
+        ports in (prop_oneof![Just(4789_u16), Just(2152), any::<u16>()], prop_oneof![Just(2152_u16), Just(4789), any::<u16>()]),
+        padding in 0..4_usize,
+        damage in proptest::collection::vec((0..60_usize, prop_oneof![Just(0_u8), Just(0x40), Just(0x80), any::<u8>()]), 0..3),
+        cut in 0..6_usize
+    ) {
+        let rtp = [&[0x80][..], &payload].concat();
+        let mut data = ethernet(0x0800, &ipv4(17, &udp(ports.0, ports.1, &rtp)));
+        data.resize(data.len() + padding, 0);
+        for (at, byte) in damage {
+            if let Some(place) = data.get_mut(at) {
+                *place = byte;
+            }
+        }
+        data.truncate(data.len() - cut.min(data.len()));
+        let frame = frame(ETHERNET, &data);
+        let told = |datagram: &Datagram<'_>| {
+            let Datagram { at, flow, transport, payload, truncated, ethernet } = *datagram;
+            (at, flow, transport, payload.to_vec(), truncated, ethernet)
+        };
+        let (mut short, mut long) = (Dissector::new(), Dissector::new());
+        let by_short = short.handle_frame(&frame).as_ref().map(told);
+        let by_long = long.take_apart(&frame).as_ref().map(told);
+        prop_assert_eq!(by_short, by_long);
+        let long = Counts { frames: 1, ..long.counts() };
+        prop_assert_eq!(short.counts(), long);
+    }
+
+    #[test]
     fn no_bytes_of_any_link_type_break_the_dissector_and_the_counts_add_up(
         frames in prop::collection::vec((
             prop::sample::select(vec![0_u16, 1, 9, 12, 50, 51, 101, 104, 108, 113, 147, 228, 239, 252, 258, 276, 0xfe01]),
