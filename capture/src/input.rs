@@ -8,8 +8,11 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-/// Bytes of the buffer; a record must fit in. Small enough to stay in a core's cache.
+/// Bytes of the buffer; a record must fit in.
 pub(crate) const BUFFER_BYTES: usize = 512 * 1024;
+
+/// Bytes read at a time, always into the same place: what was just read is still in a core's own cache when it is looked at.
+const READ_BYTES: usize = 64 * 1024;
 
 /// Bytes looked at to tell what a file is.
 const HEAD_BYTES: usize = 64;
@@ -89,13 +92,12 @@ impl Input {
         if want > self.buffer.len() {
             return Ok(false);
         }
-        if self.start.saturating_add(want) > self.buffer.len() {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        while !self.ended && self.end - self.start < want {
-            let Some(space) = self.buffer.get_mut(self.end..) else { break };
+        // What is left is a part of a record.
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        while !self.ended && self.end < want {
+            let Some(space) = self.buffer.get_mut(self.end..want.max(READ_BYTES)) else { break };
             match self.reader.read(space) {
                 Ok(0) => self.ended = true,
                 Ok(count) => self.end = self.end.saturating_add(count).min(self.buffer.len()),
@@ -103,7 +105,7 @@ impl Input {
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.end - self.start >= want)
+        Ok(self.end >= want)
     }
 
     /// Forgets the first `count` bytes of the window.
