@@ -77,6 +77,10 @@ pub fn sample_rate(format: &Format, abilities: external::Abilities) -> Option<u3
 pub fn packet_ticks(format: &Format, payload: &[u8]) -> Option<u32> {
     let channels = usize::from(format.channels.max(1));
     let length = payload.len();
+    if channels == 1 && matches!(format.codec, Codec::Pcmu | Codec::Pcma) {
+        // Most packets of most calls: asked by the tracker for each of them, and without a division.
+        return u32::try_from(length).ok();
+    }
     let ticks = match &format.codec {
         Codec::Pcmu | Codec::Pcma => length / channels,
         Codec::ComfortNoise | Codec::TelephoneEvent => 0,

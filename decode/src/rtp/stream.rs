@@ -68,6 +68,7 @@ impl Stream {
     }
 
     /// Takes the next packet in arrival order.
+    #[inline]
     pub fn push(&mut self, sequence: u16) -> Arrival {
         let delta = i64::from(sequence.wrapping_sub(self.highest as u16) as i16);
         if delta > 0 && delta.unsigned_abs() <= RESTART {
@@ -167,17 +168,10 @@ impl Stream {
         Arrival::New { missing: 0, late: true }
     }
 
+    #[inline]
     fn advance(&mut self, extended: u64) {
-        let step = extended.saturating_sub(self.highest);
-        if step >= WINDOW {
-            self.seen = [0; WORDS];
-        } else {
-            for skipped in self.highest + 1..extended {
-                let (word, bit) = place(skipped);
-                if let Some(word) = self.seen.get_mut(word) {
-                    *word &= !bit;
-                }
-            }
+        if extended.saturating_sub(self.highest) > 1 {
+            self.skip_to(extended);
         }
         let (word, bit) = place(extended);
         if let Some(word) = self.seen.get_mut(word) {
@@ -185,6 +179,21 @@ impl Stream {
         }
         self.highest = extended;
         self.received_in_run += 1;
+    }
+
+    /// The numbers between the highest one so far and this one have not come.
+    #[inline(never)]
+    fn skip_to(&mut self, extended: u64) {
+        if extended.saturating_sub(self.highest) >= WINDOW {
+            self.seen = [0; WORDS];
+            return;
+        }
+        for skipped in self.highest + 1..extended {
+            let (word, bit) = place(skipped);
+            if let Some(word) = self.seen.get_mut(word) {
+                *word &= !bit;
+            }
+        }
     }
 
     /// A new run begins, above all numbers of the ones before: extended numbers only grow from run to run.

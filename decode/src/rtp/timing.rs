@@ -40,6 +40,7 @@ struct Previous {
 impl Timing {
     /// Takes the next packet in order of arrival, copies and telephone events left out: all packets of one event carry the
     /// time of its beginning (RFC 4733, 2.2.2). True when it is late.
+    #[inline]
     pub fn push(&mut self, timestamp: u32, clock_rate: u32, at: Timestamp) -> bool {
         let now = Previous { at, timestamp, clock_rate };
         let Some(before) = self.previous.replace(now).filter(|before| before.clock_rate == clock_rate) else {

@@ -36,9 +36,15 @@ impl Digest {
     }
 }
 
-/// What a side has said about its media, and what it has sent.
+/// What a side has said about its media, and what it has sent. Laid out as written, as [`Leg`] is: what each packet touches is
+/// one cache line.
 #[derive(Default)]
+#[repr(C, align(64))]
 pub(super) struct SideMedia {
+    /// Where its samples lie on the capture clock.
+    pub(super) clock: MediaClock,
+    /// When a packet of it came last.
+    pub(super) heard_at: Option<Timestamp>,
     /// Formats of its descriptions, the latest first.
     pub(super) formats: Vec<Format>,
     /// Packetization time it asked for.
@@ -54,10 +60,6 @@ pub(super) struct SideMedia {
     pub(super) suspects: Vec<Flow>,
     /// Packets that were kept out of it, of flows that are over or are not watched.
     pub(super) foreign_packets: u64,
-    /// Where its samples lie on the capture clock.
-    pub(super) clock: MediaClock,
-    /// When a packet of it came last.
-    pub(super) heard_at: Option<Timestamp>,
     /// Canonical names that its sources have given (RFC 3550, 6.5.1).
     pub(super) names: Vec<(u32, Digest)>,
     /// Packets in which a relay has said again at another hop what was heard already.
@@ -144,8 +146,17 @@ pub(super) struct Found {
     pub(super) fit: Fit,
 }
 
-/// A leg.
+/// A leg. Laid out as written: what each packet touches comes first (see [`media::Source`](super::media)).
+#[repr(C, align(64))]
 pub(super) struct Leg {
+    /// Latest SIP message or media packet.
+    pub(super) last_activity: Timestamp,
+    /// The same on the idle clock, in nanoseconds (see [`super::Core`]).
+    pub(super) last_heard: i64,
+    /// When it is to be closed; set once it has ended.
+    pub(super) close_at: Option<Timestamp>,
+    pub(super) hold_since: Option<Timestamp>,
+    pub(super) sides: [SideMedia; 2],
     pub(super) facts: LegFacts,
     pub(super) call_id: Digest,
     pub(super) caller_tag: Digest,
@@ -172,17 +183,9 @@ pub(super) struct Leg {
     /// What protects its media.
     pub(super) secrecy: Secrecy,
     pub(super) cancelled: bool,
-    pub(super) sides: [SideMedia; 2],
-    pub(super) hold_since: Option<Timestamp>,
     pub(super) holds: Vec<(Timestamp, Timestamp)>,
     /// Stretches in which one side was not heard, holds not yet taken out.
     pub(super) absences: Vec<super::absence::Absence>,
-    /// Latest SIP message or media packet.
-    pub(super) last_activity: Timestamp,
-    /// The same on the idle clock, in nanoseconds (see [`super::Core`]).
-    pub(super) last_heard: i64,
-    /// When it is to be closed; set once it has ended.
-    pub(super) close_at: Option<Timestamp>,
     /// Set when it is closed; taken by the poll of its last event.
     pub(super) end: Option<Box<LegEnd>>,
 }
@@ -361,10 +364,16 @@ fn remember(list: &mut Vec<Digest>, digest: Digest, max: usize) {
     }
 }
 
+/// Where a leg is, with its serial number beside: whether it is the one that is meant is known before it is fetched.
+struct Slot {
+    serial: u64,
+    leg: Box<Leg>,
+}
+
 /// All legs, by slot and by Call-ID.
 #[derive(Default)]
 pub(super) struct Legs {
-    slots: Vec<Option<Box<Leg>>>,
+    slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     by_call_id: FxHashMap<Digest, Vec<LegId>>,
     next_serial: u64,
@@ -393,17 +402,21 @@ impl Legs {
         let id = leg.facts.leg;
         self.by_call_id.entry(leg.call_id).or_default().push(id);
         if let Some(slot) = self.slots.get_mut(id.slot as usize) {
-            *slot = Some(Box::new(leg));
+            *slot = Some(Slot { serial: id.serial, leg: Box::new(leg) });
             self.count += 1;
         }
     }
 
+    #[inline]
     pub(super) fn leg(&self, id: LegId) -> Option<&Leg> {
-        self.slots.get(id.slot as usize)?.as_deref().filter(|leg| leg.facts.leg == id)
+        let slot = self.slots.get(id.slot as usize)?.as_ref().filter(|slot| slot.serial == id.serial)?;
+        Some(&slot.leg)
     }
 
+    #[inline]
     pub(super) fn leg_mut(&mut self, id: LegId) -> Option<&mut Leg> {
-        self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|leg| leg.facts.leg == id)
+        let slot = self.slots.get_mut(id.slot as usize)?.as_mut().filter(|slot| slot.serial == id.serial)?;
+        Some(&mut slot.leg)
     }
 
     /// Takes the leg out of the dialog table: later messages of its Call-ID are another leg's.
@@ -419,7 +432,7 @@ impl Legs {
 
     pub(super) fn remove(&mut self, id: LegId) -> Option<Box<Leg>> {
         self.leg(id)?;
-        let leg = self.slots.get_mut(id.slot as usize)?.take()?;
+        let Slot { leg, .. } = self.slots.get_mut(id.slot as usize)?.take()?;
         self.free.push(id.slot);
         self.count -= 1;
         Some(leg)
@@ -476,10 +489,10 @@ impl Legs {
     }
 
     pub(super) fn ids(&self) -> Vec<LegId> {
-        self.slots.iter().flatten().map(|leg| leg.facts.leg).collect()
+        self.slots.iter().flatten().map(|slot| slot.leg.facts.leg).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Leg> {
-        self.slots.iter().flatten().map(Box::as_ref)
+        self.slots.iter().flatten().map(|slot| &*slot.leg)
     }
 }

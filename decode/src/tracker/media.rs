@@ -11,27 +11,26 @@ mod held;
 mod hops;
 mod loose;
 mod reports;
+mod source;
 mod streams;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::foreign::{Admission, Suspect};
-use self::guard::Guard;
 use self::loose::Loose;
-use self::reports::SourceReports;
+pub(super) use self::source::SourceReport;
+use self::source::{KnownFormats, Payload, Source, count_packet, forget_changed_formats, is_constant};
 use self::streams::Streams;
-use super::absence::{self, Resumption};
 use super::event::LegId;
 use super::leg::{Hops, Leg, Legs};
-use super::outbox::{FormatId, LegNews, Outbox, Queued};
-use super::quality::Reported;
+use super::outbox::{LegNews, Outbox, Queued};
 use super::secrecy::KeyPacket;
 use crate::codec;
-use crate::media::{Codec, Format, Side};
+use crate::media::Side;
 use crate::net::{Endpoint, Ethernet, Flow};
 use crate::rtp::dtmf::Detector;
-use crate::rtp::loss::{Found, Watch};
-use crate::rtp::stream::{Arrival, Stream};
+use crate::rtp::loss::Watch;
+use crate::rtp::stream::Stream;
 use crate::rtp::timing::Timing;
 use crate::rtp::{self, Packet};
 use crate::sdp;
@@ -56,8 +55,6 @@ const GOES_ON_MS: i64 = 1_000;
 const LIVE_MS: i64 = 2_000;
 /// Sources per side; a side that changes its SSRC more often keeps the packets but not the statistics of each.
 const SOURCES_MAX: usize = 64;
-/// A source that was silent for this long, as on hold, may number its packets anew.
-const SILENCE_MS: i64 = 1_000;
 
 /// What a claimed place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,50 +96,6 @@ enum Binding {
     Loose,
 }
 
-/// One synchronization source of one side of a leg.
-struct Source {
-    leg: LegId,
-    side: Side,
-    ssrc: u32,
-    flow: Flow,
-    last_at: Timestamp,
-    receive: Stream,
-    watch: Watch,
-    timing: Timing,
-    /// Ticks of audio that hold one constant value.
-    silent_ticks: u64,
-    reports: Option<Box<SourceReports>>,
-    /// It has said goodbye.
-    has_left: bool,
-    clock_rate: u32,
-    dtmf: Detector,
-    /// Payload types met, with packets of each.
-    formats: Vec<Known>,
-    /// Timestamp and sequence of the latest packet, to learn the length of a packet.
-    latest: (u32, u16),
-    ticks_per_packet: u32,
-    /// Its packets go through `guard` first: encrypted, or not yet known to be in clear.
-    is_guarded: bool,
-    guard: Option<Box<Guard>>,
-}
-
-#[derive(Clone, Copy)]
-struct Known {
-    payload_type: u8,
-    format: FormatId,
-    kind: Payload,
-    /// One byte is one sample: silence can be told without decoding.
-    is_g711: bool,
-    packets: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Payload {
-    Speech,
-    Noise,
-    Event,
-}
-
 /// The table of claims, flows and sources.
 #[derive(Default)]
 pub(super) struct Media {
@@ -156,8 +109,8 @@ pub(super) struct Media {
     /// Sources by SSRC, for RTCP that comes to a place of its own; the latest of those that share one.
     by_ssrc: FxHashMap<u32, u32>,
     streams: Streams,
-    /// The Ethernet header around the datagram at hand.
-    pub(super) ethernet: Option<Ethernet>,
+    /// The Ethernet header around the datagram at hand, unless that is of a flow that is known.
+    ethernet: Option<Ethernet>,
     dropped_at: Option<Timestamp>,
     /// The datagram in hand was cut by the capture.
     pub(super) is_cut: bool,
@@ -180,17 +133,26 @@ impl Media {
         self.sources.iter_mut().flatten().for_each(|source| source.watch.note_drops(at));
     }
 
-    /// A datagram that is no SIP.
+    /// A datagram that is no SIP, with the Ethernet header around it.
     pub(super) fn handle(
         &mut self,
-        flow: Flow,
+        flow: &Flow,
         at: Timestamp,
         bytes: &[u8],
+        ethernet: &Option<Ethernet>,
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
+        if let Some(&Binding::Audio(sources)) = self.flows.get(flow)
+            && self.bound_audio(sources, flow, at, bytes, legs, out)
+        {
+            return;
+        }
+        self.ethernet = *ethernet;
+        let flow = *flow;
         match self.flows.get(&flow) {
-            Some(&Binding::Audio(sources)) => self.bound_audio(sources, flow, at, bytes, legs, out),
+            // A new SSRC on a known flow: the flow is judged anew, its legs stay.
+            Some(Binding::Audio(_)) => self.judge(flow, at, bytes, legs, out),
             Some(&Binding::Rtcp(leg, side)) => self.reports(leg, side, at, bytes, legs, out),
             Some(Binding::Other) => {}
             Some(&Binding::Relayed(leg, side, since))
@@ -208,42 +170,51 @@ impl Media {
         }
     }
 
-    /// Audio, or RTCP on the same port, of a flow that is known.
+    /// Audio, or RTCP on the same port, of a flow that is known; false when it is not of these sources.
+    #[inline]
     fn bound_audio(
         &mut self,
         sources: [Option<u32>; BOUND_MAX],
-        flow: Flow,
+        flow: &Flow,
+        at: Timestamp,
+        bytes: &[u8],
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) -> bool {
+        let Ok(packet) = rtp::parse(bytes) else {
+            self.beside_audio(sources, at, bytes, legs, out);
+            return true;
+        };
+        let is_same = |&index: &u32| self.source(index).is_some_and(|source| source.ssrc == packet.ssrc);
+        if !sources.iter().flatten().all(is_same) {
+            return false;
+        }
+        self.rtp_packets += 1;
+        for index in sources.into_iter().flatten() {
+            if self.source(index).is_some_and(|source| source.is_guarded) {
+                self.guarded_packet(index, *flow, at, bytes, legs, out);
+            } else {
+                self.audio_packet(index, flow, at, &packet, legs, out);
+            }
+        }
+        true
+    }
+
+    /// RTCP and packets about keys on a port for audio.
+    #[cold]
+    fn beside_audio(
+        &mut self,
+        sources: [Option<u32>; BOUND_MAX],
         at: Timestamp,
         bytes: &[u8],
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
-        let packet = match rtp::parse(bytes) {
-            Ok(packet) => packet,
-            Err(_) => {
-                let source = sources[0].and_then(|index| self.source(index));
-                match source.map(|source| (source.leg, source.side)) {
-                    Some((leg, side)) if rtp::is_rtcp(bytes) => self.reports(leg, side, at, bytes, legs, out),
-                    Some(place) => _ = self.key_packet(place, bytes, legs),
-                    None => {}
-                }
-                return;
-            }
-        };
-        self.rtp_packets += 1;
-        let same =
-            sources.iter().flatten().all(|&index| self.source(index).is_some_and(|s| s.ssrc == packet.ssrc));
-        if !same {
-            // A new SSRC on a known flow: the flow is judged anew, its legs stay.
-            self.rtp_packets -= 1;
-            return self.judge(flow, at, bytes, legs, out);
-        }
-        for index in sources.into_iter().flatten() {
-            if self.source(index).is_some_and(|source| source.is_guarded) {
-                self.guarded_packet(index, flow, at, bytes, legs, out);
-            } else {
-                self.audio_packet(index, flow, at, &packet, legs, out);
-            }
+        let source = sources[0].and_then(|index| self.source(index));
+        match source.map(|source| (source.leg, source.side)) {
+            Some((leg, side)) if rtp::is_rtcp(bytes) => self.reports(leg, side, at, bytes, legs, out),
+            Some(place) => _ = self.key_packet(place, bytes, legs),
+            None => {}
         }
     }
 
@@ -255,28 +226,23 @@ impl Media {
     fn audio_packet(
         &mut self,
         index: u32,
-        flow: Flow,
+        flow: &Flow,
         at: Timestamp,
         packet: &Packet<'_>,
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
         let counting = (self.idle_clock, self.is_cut);
-        let leap = self.leap;
         let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else { return };
         let Some(leg) = legs.leg_mut(source.leg) else { return };
-        // Half a second of audio or less on, outside a hold, while the clock says that minutes have passed: the clock is wrong.
-        let advance = packet.timestamp.wrapping_sub(source.latest.0);
-        let goes_on = packet.sequence.wrapping_sub(source.latest.1) <= 10 && advance <= source.clock_rate / 2;
-        let goes_on = goes_on && !leg.is_quiet();
-        let at = match leap.filter(|&leap| goes_on && at.nanos_since(source.last_at) >= leap) {
-            Some(leap) => {
+        let at = match self.leap {
+            Some(leap) if source.goes_on_over(leap, packet, at, leg) => {
                 self.clock_was_set = true;
                 at.plus_nanos(-leap)
             }
-            None => at,
+            _ => at,
         };
-        let step = packet.sequence.wrapping_sub(source.latest.1);
+        let (step, advance) = source.step_to(packet);
         let Some(known) = count_packet(source, leg, flow, at, packet, &mut out.formats, counting) else {
             return;
         };
@@ -444,7 +410,7 @@ impl Media {
             // A new source is guarded until it is known to be in clear, and one that is known has met its guard.
             match self.source(index).is_some_and(|source| source.is_guarded) {
                 true => self.guarded_packet(index, flow, at, bytes, legs, out),
-                false => self.audio_packet(index, flow, at, packet, legs, out),
+                false => self.audio_packet(index, &flow, at, packet, legs, out),
             }
         }
     }
@@ -526,7 +492,7 @@ impl Media {
             has_left: false,
             clock_rate: 8000,
             dtmf: Detector::default(),
-            formats: Vec::new(),
+            formats: KnownFormats::default(),
             latest: (packet.timestamp, packet.sequence),
             ticks_per_packet: 0,
             is_guarded: true,
@@ -577,84 +543,6 @@ impl Candidate {
     fn new(owner: Owner, speaker: Side, rank: u8) -> Self {
         Candidate { owner, speaker, rank, is_from_alone: false }
     }
-}
-
-/// What is counted of a packet whether it can be read or not; `counting` is the idle clock, and whether its frame is cut short.
-/// `None` for a copy.
-fn count_packet(
-    source: &mut Source,
-    leg: &mut Leg,
-    flow: Flow,
-    at: Timestamp,
-    packet: &Packet<'_>,
-    formats: &mut super::outbox::Formats,
-    counting: (i64, bool),
-) -> Option<Known> {
-    let (idle_clock, is_cut) = counting;
-    let advance = packet.timestamp.wrapping_sub(source.latest.0);
-    if at.nanos_since(source.last_at) > SILENCE_MS * NS_PER_MS && source.receive.is_restart(packet.sequence) {
-        source.receive.begin_anew(packet.sequence);
-    }
-    let arrival = source.receive.push(packet.sequence);
-    source.watch.count(&source.receive, packet.sequence, arrival, at);
-    if arrival == Arrival::Duplicate {
-        return None;
-    }
-    source.last_at = at;
-    source.flow = flow;
-    leg.last_activity = at;
-    leg.last_heard = idle_clock;
-    let side = source.side;
-    let step = packet.sequence.wrapping_sub(source.latest.1);
-    let heard_before = leg.side_mut(side).heard_at.replace(at);
-    if absence::is_due(heard_before, at) {
-        let resumption = Resumption { step, advance, clock_rate: source.clock_rate };
-        absence::note(leg, side, heard_before, at, resumption);
-    }
-    let known = known_format(source, leg, packet.payload_type, formats);
-    let clock_rate = formats.by_id(known.format).clock_rate;
-    if known.kind != Payload::Event && source.timing.push(packet.timestamp, clock_rate, at) {
-        source.watch.note_late();
-    }
-    if is_cut {
-        source.watch.note_cut();
-    }
-    Some(known)
-}
-
-/// The format of a payload type for what `source` sends: as the receiver announced it, else as the sender itself did, else
-/// as RFC 3551 has it.
-fn known_format(
-    source: &mut Source,
-    leg: &Leg,
-    payload_type: u8,
-    formats: &mut super::outbox::Formats,
-) -> Known {
-    if let Some(known) = source.formats.iter_mut().find(|known| known.payload_type == payload_type) {
-        known.packets += 1;
-        return *known;
-    }
-    let announced = [leg.side(source.side.other()), leg.side(source.side)]
-        .into_iter()
-        .flat_map(|side| &side.formats)
-        .find(|format| format.payload_type == payload_type);
-    let format = announced.cloned().unwrap_or_else(|| sdp::static_format(payload_type));
-    let kind = match format.codec {
-        Codec::TelephoneEvent => Payload::Event,
-        Codec::ComfortNoise => Payload::Noise,
-        _ => Payload::Speech,
-    };
-    if kind == Payload::Speech {
-        source.clock_rate = format.clock_rate;
-        if source.ticks_per_packet == 0 {
-            let ptime_ms = leg.side(source.side.other()).ptime_ms.unwrap_or(20).min(200);
-            source.ticks_per_packet = format.clock_rate / 1000 * ptime_ms;
-        }
-    }
-    let is_g711 = matches!(format.codec, Codec::Pcmu | Codec::Pcma);
-    let known = Known { payload_type, format: formats.intern(format), kind, is_g711, packets: 1 };
-    source.formats.push(known);
-    known
 }
 
 /// Claims: what session descriptions say.
@@ -833,68 +721,6 @@ impl Media {
             if let Some(digit) = source.dtmf.poll(source.clock_rate, now) {
                 out.push(Queued::Digit { leg: source.leg, side: source.side, digit });
             }
-        }
-    }
-}
-
-/// A payload type that the descriptions now explain otherwise is looked up again at its next packet.
-fn forget_changed_formats(source: &mut Source, leg: &Leg, formats: &super::outbox::Formats) {
-    let now = |payload_type: u8| -> Option<&Format> {
-        [leg.side(source.side.other()), leg.side(source.side)]
-            .into_iter()
-            .flat_map(|side| &side.formats)
-            .find(|format| format.payload_type == payload_type)
-    };
-    source
-        .formats
-        .retain(|known| now(known.payload_type).is_none_or(|format| format == formats.by_id(known.format)));
-}
-
-/// Does a payload of G.711 hold one value throughout? So digital silence looks: mute, or a microphone that is not there.
-/// Near zero the last bit and the sign may change.
-fn is_constant(payload: &[u8]) -> bool {
-    let Some((first, rest)) = payload.split_first() else { return false };
-    // The values next to zero: 1111 111x of mu-law, 1101 010x of A-law, and their opposites.
-    let mask = if matches!(first | 0x80, 0xfe | 0xff | 0xd4 | 0xd5) { 0x7e } else { 0xff };
-    let differs = |byte: &u8| (byte ^ first) & mask != 0;
-    // Speech shows within a few samples.
-    if rest.iter().take(8).any(differs) {
-        return false;
-    }
-    rest.iter().fold(0, |all, byte| all | (byte ^ first)) & mask == 0
-}
-
-/// One source's numbers.
-pub(super) struct SourceReport {
-    pub(super) ssrc: u32,
-    pub(super) packets: u64,
-    pub(super) reordered: u64,
-    pub(super) duplicates: u64,
-    pub(super) found: Found,
-    pub(super) timing: Timing,
-    pub(super) silent_ms: u64,
-    pub(super) reported: Option<Reported>,
-    pub(super) formats: Vec<(FormatId, u64)>,
-    /// Packets that were decrypted, could not be, and look encrypted although announced as plain.
-    pub(super) secrecy: [u64; 3],
-}
-
-impl SourceReport {
-    fn of(source: Source) -> Self {
-        SourceReport {
-            ssrc: source.ssrc,
-            packets: source.receive.received(),
-            reordered: source.receive.reordered(),
-            duplicates: source.receive.duplicates(),
-            found: source.watch.finish(),
-            timing: source.timing,
-            silent_ms: source.silent_ticks.saturating_mul(1000) / u64::from(source.clock_rate.max(1)),
-            reported: source.reports.and_then(|reports| reports.finish()),
-            formats: source.formats.iter().map(|known| (known.format, known.packets)).collect(),
-            secrecy: source
-                .guard
-                .as_ref()
-                .map_or([0; 3], |guard| [guard.decrypted, guard.undecryptable, guard.scrambled]),
         }
     }
 }

@@ -30,7 +30,7 @@ pub use secrecy::NoKey;
 pub use signalling::{CALL_HEADERS_MAX, HALF_OPEN_MAX, LINGER_MS};
 
 use crate::dissect::Dissector;
-use crate::media::{AudioFrame, Side};
+use crate::media::Side;
 use crate::net::{Datagram, Frame, Transport};
 use crate::sip;
 use crate::stream::{Found, Streams};
@@ -146,9 +146,9 @@ impl Tracker {
     /// Takes the next frame, in capture order.
     pub fn handle_frame(&mut self, frame: &Frame<'_>) {
         self.core.begin(frame.at);
-        if let Some(datagram) = self.dissector.handle_frame(frame) {
+        if let Some(datagram) = &self.dissector.handle_frame(frame) {
             let at = self.core.frame_at.unwrap_or(datagram.at);
-            self.core.handle_datagram(&Datagram { at, ..datagram });
+            self.core.handle_datagram(datagram, at);
         }
     }
 
@@ -191,6 +191,7 @@ impl Tracker {
 
     /// The next event. Call until it gives `None` after each [`handle_frame`](Self::handle_frame) and after
     /// [`finish`](Self::finish).
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event<'_>> {
         self.core.poll_event()
     }
@@ -240,8 +241,33 @@ impl Core {
     }
 
     /// Time goes on with a frame, never back.
+    #[inline]
     fn pass(&mut self, at: Timestamp) {
         self.out.begin();
+        match self.now {
+            Some(now) if self.is_steady(now, at) => {
+                let before = now.max(self.waited.unwrap_or(now));
+                (self.waited, self.before_leap) = (None, None);
+                let now = now.max(at);
+                (self.now, self.frame_at) = (Some(now), Some(now));
+                self.spend(now.nanos_since(before), now);
+            }
+            _ => self.pass_unsteadily(at),
+        }
+    }
+
+    /// Capture time runs as it should: nothing is doubted or shifted, and the frame is neither far behind nor far ahead.
+    #[inline]
+    fn is_steady(&self, now: Timestamp, at: Timestamp) -> bool {
+        self.shift == 0
+            && self.behind.is_none()
+            && self.doubted.is_none()
+            && (-BACKWARDS_MS * NS_PER_MS..=LEAP_MS * NS_PER_MS).contains(&at.nanos_since(now))
+    }
+
+    /// Time goes on with the first frame, and with one where capture time runs oddly.
+    #[inline(never)]
+    fn pass_unsteadily(&mut self, at: Timestamp) {
         let before = self.time();
         self.waited = None;
         self.before_leap = self.doubted.take();
@@ -280,6 +306,7 @@ impl Core {
     }
 
     /// So much time has passed, up to `now`.
+    #[inline]
     fn spend(&mut self, passed: i64, now: Timestamp) {
         self.idle_clock = self.idle_clock.saturating_add(passed.clamp(0, IDLE_STEP_MS * NS_PER_MS));
         (self.media.idle_clock, self.signalling.idle_clock) = (self.idle_clock, self.idle_clock);
@@ -326,8 +353,10 @@ impl Core {
         }
     }
 
-    fn handle_datagram(&mut self, datagram: &Datagram<'_>) {
-        let &Datagram { at, flow, payload, ethernet, .. } = datagram;
+    /// A datagram, at the tracker's time.
+    #[inline]
+    fn handle_datagram(&mut self, datagram: &Datagram<'_>, at: Timestamp) {
+        let Datagram { flow, payload, ethernet, .. } = datagram;
         match datagram.transport {
             Transport::Udp => {
                 // RTP begins with a byte from 128 on, SIP with a letter.
@@ -336,14 +365,13 @@ impl Core {
                 if is_text && sip::looks_like_sip(payload) {
                     self.media.is_cut = false;
                     let Core { signalling, legs, calls, media, out, .. } = self;
-                    signalling.handle(flow, at, payload, &mut Tables { legs, calls, media, out });
+                    signalling.handle(*flow, at, payload, &mut Tables { legs, calls, media, out });
                 } else if payload.len() >= 2 {
-                    self.media.ethernet = ethernet;
-                    self.media.handle(flow, at, payload, &mut self.legs, &mut self.out);
+                    self.media.handle(flow, at, payload, ethernet, &mut self.legs, &mut self.out);
                     self.undo_leap();
                 }
             }
-            Transport::Tcp { .. } => self.handle_segment(datagram),
+            Transport::Tcp { .. } => self.handle_segment(&Datagram { at, ..*datagram }),
         }
     }
 
@@ -357,6 +385,7 @@ impl Core {
     }
 
     /// Closes what is over and what has been silent for too long.
+    #[inline(never)] // a few times a second
     fn housekeeping(&mut self, now: Timestamp) {
         let mut over = Vec::new();
         for leg in self.legs.iter() {
@@ -435,7 +464,16 @@ impl Core {
         self.out.push(Queued::LegEnded(id));
     }
 
+    #[inline]
     fn poll_event(&mut self) -> Option<Event<'_>> {
+        if let Some((leg, side, at, format, packet)) = self.out.pop_audio() {
+            return Some(self.out.audio_event(leg, side, at, format, packet));
+        }
+        self.poll_other()
+    }
+
+    #[inline(never)]
+    fn poll_other(&mut self) -> Option<Event<'_>> {
         let queued = self.out.pop()?;
         Some(match queued {
             Queued::LegEnded(id) => {
@@ -455,16 +493,7 @@ impl Core {
                 }
             }
             Queued::Audio { leg, side, at, format, packet } => {
-                let frame = AudioFrame {
-                    at,
-                    ssrc: packet.ssrc,
-                    sequence: packet.sequence,
-                    timestamp: packet.timestamp,
-                    marker: packet.marker,
-                    format: self.out.formats.by_id(format),
-                    payload: self.out.payload(packet),
-                };
-                Event::Audio { leg, side, frame }
+                self.out.audio_event(leg, side, at, format, packet)
             }
             Queued::Described { leg, side, at, is_offer, session } => {
                 Event::Described { leg, side, at, is_offer, session }

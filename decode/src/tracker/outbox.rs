@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::event::{ForeignRtp, LegId, UnannouncedRtp};
-use crate::media::{Codec, Format, Side};
+use super::event::{Event, ForeignRtp, LegId, UnannouncedRtp};
+use crate::media::{AudioFrame, Codec, Format, Side};
 use crate::net::Flow;
 use crate::rtp::Packet;
 use crate::rtp::dtmf::Digit;
@@ -62,6 +62,7 @@ impl Formats {
         id
     }
 
+    #[inline]
     pub(super) fn by_id(&self, id: FormatId) -> &Format {
         self.list.get(id.0 as usize).expect("ids are made by intern alone, and formats are never removed")
     }
@@ -115,6 +116,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// A new frame comes: what was polled may go.
+    #[inline]
     pub(super) fn begin(&mut self) {
         if self.queue.is_empty() {
             self.arena.clear();
@@ -125,10 +127,22 @@ impl Outbox {
         self.queue.push_back(event);
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<Queued> {
         self.queue.pop_front()
     }
 
+    /// The next event when it is audio. Read where it lies: what was written field by field and is moved at once in larger
+    /// pieces has to wait for the writing to end.
+    #[inline]
+    pub(super) fn pop_audio(&mut self) -> Option<(LegId, Side, Timestamp, FormatId, StoredPacket)> {
+        let &Queued::Audio { leg, side, at, format, packet } = self.queue.front()? else { return None };
+        // It owns nothing that would have to be dropped.
+        std::mem::forget(self.queue.pop_front());
+        Some((leg, side, at, format, packet))
+    }
+
+    #[inline]
     pub(super) fn audio(
         &mut self,
         leg: LegId,
@@ -155,7 +169,30 @@ impl Outbox {
         self.queue.push_back(Queued::Oddity { at, flow, what });
     }
 
-    pub(super) fn payload(&self, packet: StoredPacket) -> &[u8] {
+    /// An audio event as it is polled.
+    #[inline]
+    pub(super) fn audio_event(
+        &self,
+        leg: LegId,
+        side: Side,
+        at: Timestamp,
+        format: FormatId,
+        packet: StoredPacket,
+    ) -> Event<'_> {
+        let frame = AudioFrame {
+            at,
+            ssrc: packet.ssrc,
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            format: self.formats.by_id(format),
+            payload: self.payload(packet),
+        };
+        Event::Audio { leg, side, frame }
+    }
+
+    #[inline]
+    fn payload(&self, packet: StoredPacket) -> &[u8] {
         let start = packet.start as usize;
         self.arena.get(start..start + packet.len as usize).unwrap_or_default()
     }

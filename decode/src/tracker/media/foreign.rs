@@ -390,7 +390,8 @@ impl Media {
             let Some(suspect) = self.take_suspect(flow, legs) else { continue };
             self.flows.remove(&flow);
             for (at, bytes) in suspect.held.iter() {
-                self.handle(flow, at, bytes, legs, out);
+                // Which Ethernet header was around it is not remembered.
+                self.handle(&flow, at, bytes, &None, legs, out);
             }
         }
     }

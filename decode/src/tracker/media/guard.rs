@@ -3,7 +3,8 @@
 //!
 //! All of it is off the hot path: a source in clear whose bytes have been looked at costs one flag a packet.
 
-use super::{Media, Payload, Source, count_packet};
+use super::Media;
+use super::source::{Payload, Source, count_packet};
 use crate::media::Side;
 use crate::net::Flow;
 use crate::rtp;
@@ -147,7 +148,7 @@ impl Media {
                 let mut opened = std::mem::take(&mut self.opened);
                 if guard.receiver.open(bytes, &mut opened) {
                     if let Ok(packet) = rtp::parse(&opened) {
-                        self.audio_packet(index, flow, at, &packet, legs, out);
+                        self.audio_packet(index, &flow, at, &packet, legs, out);
                     }
                     self.count_decrypted(index, before, &opened, flow, at, out);
                 } else if guard.mode == Mode::Perhaps {
@@ -193,7 +194,7 @@ impl Media {
     ) {
         let Ok(packet) = rtp::parse(bytes) else { return };
         let before = self.source(index).map(|source| source.receive.received());
-        self.audio_packet(index, flow, at, &packet, legs, out);
+        self.audio_packet(index, &flow, at, &packet, legs, out);
         // A copy would count its bytes twice.
         if self.source(index).map(|source| source.receive.received()) != before {
             self.look(index, flow, at, bytes, out);
@@ -203,7 +204,7 @@ impl Media {
     fn look(&mut self, index: u32, flow: Flow, at: Timestamp, bytes: &[u8], out: &mut Outbox) {
         let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else { return };
         let (Some(guard), Ok(packet)) = (source.guard.as_mut(), rtp::parse(bytes)) else { return };
-        let known = source.formats.iter().find(|known| known.payload_type == packet.payload_type);
+        let known = source.formats.find(packet.payload_type);
         let can_tell =
             known.is_some_and(|known| scramble::applies_to(&out.formats.by_id(known.format).codec));
         if !can_tell && known.is_some_and(|known| known.kind == Payload::Speech) {
@@ -261,7 +262,7 @@ impl Media {
                 return;
             }
         }
-        let counted = count_packet(source, leg, flow, at, &packet, &mut out.formats, counting).is_some();
+        let counted = count_packet(source, leg, &flow, at, &packet, &mut out.formats, counting).is_some();
         if let Some(guard) = source.guard.as_mut().filter(|_| counted) {
             guard.undecryptable += 1;
         }

@@ -138,7 +138,7 @@ impl Media {
                 self.report_loose(*loose, out);
                 continue;
             }
-            self.ethernet = loose.report.ethernet;
+            let ethernet = loose.report.ethernet;
             let held = std::mem::take(&mut loose.held);
             // What is not held any more was nobody's: a call that ran before the capture began. It is told of as such.
             let handed_on = (held.len() as u64).min(loose.report.packets);
@@ -149,7 +149,7 @@ impl Media {
                 self.report_loose(*loose, out);
             }
             for (at, bytes) in held.iter() {
-                self.handle(flow, at, bytes, legs, out);
+                self.handle(&flow, at, bytes, &ethernet, legs, out);
             }
         }
     }
