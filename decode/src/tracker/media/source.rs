@@ -74,6 +74,7 @@ pub(super) enum Payload {
 /// The payload types of a source in the order in which they were met. The first one, which is nearly always all there is,
 /// stands in the source itself.
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct KnownFormats {
     first: Option<Known>,
     more: Vec<Known>,
@@ -271,5 +272,38 @@ impl SourceReport {
                 .as_ref()
                 .map_or([0; 3], |guard| [guard.decrypted, guard.undecryptable, guard.scrambled]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn what_each_packet_touches_of_a_source_stands_on_its_first_seven_cache_lines() {
+        assert_eq!(offset_of!(Source, ssrc), 0);
+        assert!(offset_of!(Source, silent_ticks) <= 7 * 64, "{}", offset_of!(Source, silent_ticks));
+        // What tells whose a packet is, when the latest one came and how its payload is read: the first line.
+        let first = offset_of!(Source, formats) + offset_of!(KnownFormats, first);
+        assert!(first + size_of::<Option<Known>>() <= 64, "{first}");
+    }
+
+    #[test]
+    fn payload_types_keep_the_order_in_which_they_were_met() {
+        let format = Formats::default().intern(sdp::static_format(0));
+        let known =
+            |payload_type| Known { payload_type, format, kind: Payload::Speech, is_g711: true, packets: 1 };
+        let mut formats = KnownFormats::default();
+        [8, 0, 101].into_iter().for_each(|payload_type| formats.push(known(payload_type)));
+        let order = |formats: &KnownFormats| formats.iter().map(|k| k.payload_type).collect::<Vec<_>>();
+        assert_eq!(order(&formats), [8, 0, 101]);
+        assert!(formats.find_mut(8).is_some() && formats.find_mut(101).is_some());
+        assert!(formats.find_mut(18).is_none());
+        formats.retain(|known| known.payload_type != 8);
+        assert_eq!(order(&formats), [0, 101]);
+        formats.retain(|_| false);
+        assert_eq!(order(&formats), []);
     }
 }
