@@ -13,7 +13,7 @@ use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer
 use crate::facts::{self, Keyed};
 
 /// How often chunks of silent calls are looked for, in capture time.
-const STALE_CHECK_MS: i64 = 200;
+const STALE_CHECK_MS: i64 = 50;
 /// How often the run's counters are kept in the journal, in capture time.
 const COUNT_MS: i64 = 1_000;
 /// Keyed digits listed per recording; all of them are in the sealed chunks.

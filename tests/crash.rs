@@ -1,5 +1,5 @@
 //! `kill -9` in the middle of recording, many times, at moments spread over the capture: the archive opens by itself and
-//! each recording plays up to within a second of the kill.
+//! each recording plays up to within a fifth of a second of the kill.
 
 mod common;
 
@@ -16,8 +16,8 @@ const KILLS: usize = 12;
 const CALLS: u32 = 20;
 /// Calls whose sound is looked at after each kill; of all the others the length.
 const HEARD_MAX: usize = 20;
-/// A recording may end so long before the last frame that the recorder was given.
-const LOST_MS_MAX: i64 = 1_000;
+/// A recording may end so long before the last frame that the recorder was given: what is not sealed, and one packet.
+const LOST_MS_MAX: i64 = 220;
 
 /// Feeds frames up to a moment into a recorder over its standard input, waits until they are taken, and kills it.
 fn record_and_kill(bench: &Bench, frames: &[xtask::pcap::Frame], until_ns: i64) {
@@ -59,7 +59,7 @@ fn wait_until_taken(pid: u32) {
 }
 
 #[test]
-fn a_kill_costs_at_most_a_second_of_each_call() {
+fn a_kill_costs_at_most_a_fifth_of_a_second_of_each_call() {
     let asked = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let kills = asked("EARWITNESS_KILLS").map_or(KILLS, |kills: u32| kills as usize);
     let calls_at_once = asked("EARWITNESS_CALLS").unwrap_or(CALLS);

@@ -1,4 +1,4 @@
-//! The sealed unit on disk: at most 750 ms of a call under AES-256-GCM, bound to its place in its recording.
+//! The sealed unit on disk: at most 150 ms of a call under AES-256-GCM, bound to its place in its recording.
 //!
 //! A chunk is a frame header in clear and the sealed content. The header is authenticated with the content, together
 //! with the recording and its header, so that no chunk can be cut off, swapped, repeated or moved unseen. The nonce is

@@ -86,8 +86,8 @@ struct Promised {
     expected: bool,
 }
 
-/// Packets in a sealed chunk: 38 of 20 ms begin before 750 ms are over.
-const PACKETS_PER_CHUNK: u32 = 38;
+/// Packets in a sealed chunk: 8 of 20 ms begin before 150 ms are over.
+const PACKETS_PER_CHUNK: u32 = 8;
 
 /// Four recordings: one ends in order, one is destroyed, one is dropped, one still runs at the end.
 fn scenario(archive: &Archive, promised: &mut Promised) -> Result<(), Error> {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,8 @@ use crate::space::Space;
 
 /// Descriptors kept open at once, counted in files.
 const OPEN_FILES_MAX: usize = 512;
+/// Pieces handed to one system call.
+const PIECES_MAX: usize = 512;
 /// Permissions of private keys.
 const PRIVATE: u32 = 0o600;
 
@@ -45,6 +47,15 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
     fn create_dir(&self, path: &str) -> io::Result<()>;
     /// Writes all bytes at an offset; makes the file when there is none (its folder must be there).
     fn write_at(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Writes several pieces one behind the other, likewise.
+    fn write_all_at(&self, path: &str, offset: u64, pieces: &[&[u8]]) -> io::Result<()> {
+        let mut at = offset;
+        for piece in pieces {
+            self.write_at(path, at, piece)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
     /// Reads up to `buf.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
     /// Length in bytes; none when there is no such file.
@@ -177,6 +188,37 @@ impl Disk for RealDisk {
         self.file(path, true)?.write_all_at(bytes, offset)
     }
 
+    fn write_all_at(&self, path: &str, offset: u64, pieces: &[&[u8]]) -> io::Result<()> {
+        let file = self.file(path, true)?;
+        let (mut at, mut pieces) = (offset, pieces);
+        while let [first, ..] = pieces {
+            let slices: Vec<IoSlice<'_>> =
+                pieces.iter().take(PIECES_MAX).map(|piece| IoSlice::new(piece)).collect();
+            let mut written = if slices.len() == 1 {
+                0
+            } else {
+                rustix::io::retry_on_intr(|| rustix::io::pwritev(&file, &slices, at))?
+            };
+            if written < first.len() {
+                // One piece, or a short write: the rest of the first piece the plain way.
+                file.write_all_at(first.get(written..).unwrap_or_default(), at + written as u64)?;
+                written = first.len();
+            }
+            // Pieces that were written whole; one that was cut is written again, from its beginning.
+            let mut whole = 0;
+            for piece in pieces {
+                match written.checked_sub(piece.len()) {
+                    Some(left) => written = left,
+                    None => break,
+                }
+                at += piece.len() as u64;
+                whole += 1;
+            }
+            pieces = pieces.get(whole..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let file = self.file(path, false)?;
         let mut done = 0;
@@ -296,6 +338,21 @@ mod tests {
         let mut bytes = [0; 4];
         assert_eq!(disk.read_at("f0", 0, &mut bytes).expect("read"), 2);
         assert_eq!(bytes, [1, 2, 0, 0]);
+    }
+
+    #[test]
+    fn pieces_lie_one_behind_the_other_however_many_there_are() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = RealDisk::new(dir.path()).expect("a disk");
+        let pieces: Vec<Vec<u8>> = (0..PIECES_MAX + 9).map(|i| vec![i as u8; i % 7]).collect();
+        for count in [0, 1, 2, PIECES_MAX, pieces.len()] {
+            let slices: Vec<&[u8]> = pieces[..count].iter().map(Vec::as_slice).collect();
+            let path = format!("f{count}");
+            disk.write_at(&path, 0, b"abc").expect("written");
+            disk.write_all_at(&path, 3, &slices).expect("written");
+            let bytes = fs::read(dir.path().join(path)).expect("read");
+            assert_eq!(bytes, [b"abc", &slices.concat()[..]].concat());
+        }
     }
 
     #[test]

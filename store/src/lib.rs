@@ -1,8 +1,8 @@
 //! The encrypted archive: sealed recordings, keys, journal, index, ledger, verification.
 //!
-//! A [`Writer`] takes cleared audio and seals it in chunks of at most 750 ms under a key that only its recording has; one
+//! A [`Writer`] takes cleared audio and seals it in chunks of at most 150 ms under a key that only its recording has; one
 //! disk thread writes every chunk first to a journal and then to the recording's own file. Nothing is ever plaintext on
-//! disk, and a crash costs at most the open second. Files and ledger are the truth; the index can be built anew from
+//! disk, and a crash costs at most what is not sealed yet. Files and ledger are the truth; the index can be built anew from
 //! them. The layout of everything on disk is in `docs/format.md`.
 //!
 //! Not here: which audio may be kept (`policy`), how payload becomes sound (`decode`).

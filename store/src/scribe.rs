@@ -172,6 +172,8 @@ struct Pending {
     entry: Vec<u8>,
     /// The recording that it belongs to; none for lines of the ledger.
     open: Option<Arc<Open>>,
+    /// It is a single write of a chunk, where the recording's last one ended.
+    is_chunk: bool,
     /// What the second thread is to do once the files are written.
     then: Option<Task>,
 }
@@ -374,6 +376,9 @@ impl Scribe {
         }
         match (self.commit(entry, Some(open), None), self.running.get_mut(&open.id)) {
             (Ok(()), Some(running)) => {
+                if let Some(pending) = self.pending.last_mut() {
+                    pending.is_chunk = true;
+                }
                 running.len = end;
                 running.journal = self.journal.number;
             }
@@ -386,7 +391,9 @@ impl Scribe {
     fn fail(&self, open: &Open, error: Error) {
         match error {
             // Told once, for all recordings.
-            Error::Full { .. } => tracing::debug!(recording = %open.id, "the recording ends: the disk is full"),
+            Error::Full { .. } => {
+                tracing::debug!(recording = %open.id, "the recording ends: the disk is full")
+            }
             _ => tracing::error!(recording = %open.id, error = %error, "the recording cannot go on"),
         }
         open.failed.set(error);
@@ -626,18 +633,24 @@ impl Scribe {
         self.journal.len += entry.len() as u64;
         self.journal.unsynced.get_or_insert_with(Instant::now);
         self.pending_bytes += entry.len();
-        self.pending.push(Pending { entry, open: open.cloned(), then });
+        self.pending.push(Pending { entry, open: open.cloned(), is_chunk: false, then });
         Ok(())
     }
 
     /// Writes to a file, making its folder when it is the first in it; on a full disk once more after giving up the
     /// reserve.
     fn write(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.write_run(path, offset, &[bytes])
+    }
+
+    /// The same of several pieces, one behind the other.
+    fn write_run(&mut self, path: &str, offset: u64, pieces: &[&[u8]]) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        let write = || match shared.disk.write_at(path, offset, bytes) {
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                shared.disk.create_dir(parent(path)).and_then(|()| shared.disk.write_at(path, offset, bytes))
-            }
+        let write = || match shared.disk.write_all_at(path, offset, pieces) {
+            Err(e) if e.kind() == ErrorKind::NotFound => shared
+                .disk
+                .create_dir(parent(path))
+                .and_then(|()| shared.disk.write_all_at(path, offset, pieces)),
             result => result,
         };
         match write().map_err(|e| Error::io(path, e)) {
@@ -661,16 +674,48 @@ impl Scribe {
             }
         }
         self.pending_bytes = 0;
-        for Pending { entry, open, then } in std::mem::take(&mut self.pending) {
-            self.apply(&entry, open.as_deref());
-            if let Some(task) = then {
-                // The second thread ends only after this one.
-                let _ = self.tasks.send(task);
+        // Chunks of one recording that follow each other are one write; whatever else is done to it comes in its turn.
+        let mut runs: BTreeMap<RecordingId, Vec<Pending>> = BTreeMap::new();
+        for pending in std::mem::take(&mut self.pending) {
+            let id = pending.open.as_ref().map(|open| open.id);
+            match id {
+                Some(id) if pending.is_chunk => runs.entry(id).or_default().push(pending),
+                _ => {
+                    if let Some(run) = id.and_then(|id| runs.remove(&id)) {
+                        self.apply_chunks(run);
+                    }
+                    self.apply(&pending.entry, pending.open.as_deref());
+                    if let Some(task) = pending.then {
+                        // The second thread ends only after this one.
+                        let _ = self.tasks.send(task);
+                    }
+                    // A full pool lets the buffer go.
+                    let _ = self.pool.try_send(pending.entry);
+                }
             }
-            // A full pool lets the buffer go.
-            let _ = self.pool.try_send(entry);
         }
+        runs.into_values().for_each(|run| self.apply_chunks(run));
         Ok(())
+    }
+
+    /// Writes chunks of one recording that lie one behind the other.
+    fn apply_chunks(&mut self, run: Vec<Pending>) {
+        let Some(open) = run.first().and_then(|pending| pending.open.clone()) else { return };
+        if !(open.failed.is_set() && self.keep_journals) {
+            let chunks = run.iter().filter_map(|pending| match journal::parts(&pending.entry).next() {
+                Some(Part::Write { offset, bytes, .. }) => Some((offset, bytes)),
+                _ => None,
+            });
+            let (offsets, chunks): (Vec<u64>, Vec<&[u8]>) = chunks.unzip();
+            let at = offsets.first().copied().unwrap_or_default();
+            let written = self.write_run(&open.path, at, &chunks);
+            if let Err(e) = written {
+                self.left_to_replay(&open.path, Some(&open), e);
+            }
+        }
+        for pending in run {
+            let _ = self.pool.try_send(pending.entry);
+        }
     }
 
     /// Does to the files what the journal holds. A failure keeps the journal, whose replay does it again; what comes
@@ -685,13 +730,17 @@ impl Scribe {
                 _ => part.apply(&*self.shared.disk).map_err(|e| Error::io(part.path(), e)),
             };
             if let Err(e) = done {
-                tracing::error!(file = part.path(), error = %e, "written to the journal only: open the archive again");
-                self.keep_journals = true;
-                if let Some(open) = open {
-                    self.fail(open, e);
-                }
-                return;
+                return self.left_to_replay(part.path(), open, e);
             }
+        }
+    }
+
+    /// A file could not be written: the journal that holds it stays, for the next opening.
+    fn left_to_replay(&mut self, path: &str, open: Option<&Open>, error: Error) {
+        tracing::error!(file = path, %error, "written to the journal only: open the archive again");
+        self.keep_journals = true;
+        if let Some(open) = open {
+            self.fail(open, error);
         }
     }
 

@@ -24,9 +24,9 @@ use crate::shared::{Open, Shared};
 use crate::wave::{DATA_MAX, Head};
 use crate::{Error, RecordingFacts, RecordingId, State};
 
-/// The longest stretch of capture time in one chunk, in milliseconds: with the journal's 200 ms less than the second
-/// that a crash may cost.
-pub const CHUNK_SPAN_MS: i64 = 750;
+/// The longest stretch of capture time in one chunk, in milliseconds. What is not sealed is lost when the process is killed: with
+/// the time until a silent call is looked after, less than 200 ms; a power cut costs the journal's 200 ms more.
+pub const CHUNK_SPAN_MS: i64 = 150;
 /// The most content of one chunk, in bytes (a single longer packet still gets its chunk).
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// How far a packet may lie before the start of the open chunk, in nanoseconds; beyond that it begins a new one.
