@@ -268,11 +268,13 @@ fn whatever_was_promised_survives_a_kill_at_any_operation() {
     });
 }
 
+/// Two power cuts at each operation, each with another one while it is mended; `EARWITNESS_CUTS` asks for more.
 #[test]
 fn whatever_was_promised_survives_a_power_cut_at_any_operation_and_another_while_mending() {
+    let cuts = std::env::var("EARWITNESS_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     at_each_operation(|at, index| {
         let (disk, promised) = die(at, index);
-        for seed in [at * 7919, at * 104_729 + 1] {
+        for seed in (0..cuts).map(|cut: u64| at * 7919 + cut * 104_729 + 1) {
             let disk = disk.after_power_cut(seed);
             // The index may be of any time: it is another folder, which the power cut of the model does not touch.
             disk.fail_at(Dice(seed | 1).roll(30), Fault::Die);

@@ -251,8 +251,13 @@ fn other_facts_at_the_end_are_refused() {
     let _ = ended(1, 0);
 }
 
+/// Flips, cuts and so on of each kind; `EARWITNESS_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("EARWITNESS_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn a_flipped_bit_anywhere_is_refused(place: prop::sample::Index, bit in 0..8_u32) {
