@@ -12,8 +12,10 @@ use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer
 
 use crate::facts::{self, Keyed};
 
-/// How often chunks of silent calls are looked for, in capture time.
+/// How often chunks of silent calls are looked for, in capture time: with the span of a chunk less than a fifth of a second.
 const STALE_CHECK_MS: i64 = 50;
+/// The same where the calls come from a file that can be read again.
+const STALE_CHECK_FILE_MS: i64 = 200;
 /// How often the run's counters are kept in the journal, in capture time.
 const COUNT_MS: i64 = 1_000;
 /// Keyed digits listed per recording; all of them are in the sealed chunks.
@@ -123,6 +125,7 @@ pub(crate) struct Recorder<'a> {
     started: Option<Timestamp>,
     now: Timestamp,
     next_stale_check: Timestamp,
+    stale_check_ms: i64,
     next_count: Timestamp,
     /// What the capture has counted, as last told.
     capture: capture::Counters,
@@ -151,9 +154,17 @@ impl<'a> Recorder<'a> {
             started: None,
             now: Timestamp::MIN,
             next_stale_check: Timestamp::MIN,
+            stale_check_ms: STALE_CHECK_MS,
             next_count: Timestamp::MIN,
             capture: capture::Counters::default(),
         }
+    }
+
+    /// The frames come from files that can be read again: a crash may cost more of what was read, and less is spent on it.
+    pub(crate) fn from_files(mut self) -> Self {
+        self.archive.set_chunk_span_ms(store::CHUNK_SPAN_FILE_MS);
+        self.stale_check_ms = STALE_CHECK_FILE_MS;
+        self
     }
 
     /// Takes the next frame.
@@ -251,7 +262,7 @@ impl<'a> Recorder<'a> {
         if self.now < self.next_stale_check {
             return;
         }
-        self.next_stale_check = self.now.plus_millis(STALE_CHECK_MS);
+        self.next_stale_check = self.now.plus_millis(self.stale_check_ms);
         let now = self.now;
         for open in self.open.iter_mut() {
             open.write(&mut self.report.failure, |writer| writer.seal_stale(now));

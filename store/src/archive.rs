@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use decode::Timestamp;
 use serde::de::DeserializeOwned;
@@ -26,6 +26,7 @@ use crate::retention::WATCH;
 use crate::scribe::{self, Command, Handle, RESERVE};
 use crate::shared::{Latch, Shared, Tuning, wall_clock};
 use crate::wave::{RECORDINGS_DIR, digest_text, make_sayable, path_of};
+use crate::writer::CHUNK_SPAN_MS;
 use crate::{
     CallRow, Created, Deletion, Error, Event, Finding, Problem, Proof, Reader, Rebuilt, RecordingFacts,
     RecordingId, Recovery, Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats, Trusted, Writer,
@@ -135,6 +136,7 @@ impl Archive {
                 failed: Latch::default(),
                 full: AtomicBool::new(false),
                 witnesses: Default::default(),
+                chunk_span_ms: AtomicI64::new(CHUNK_SPAN_MS),
                 alerts: Default::default(),
                 decisions: Default::default(),
                 _lock: lock,
@@ -170,6 +172,12 @@ impl Archive {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.shared.root
+    }
+
+    /// Chunks of recordings that begin from now on span at most so many milliseconds of capture time: [`CHUNK_SPAN_MS`] unless
+    /// this says otherwise, [`CHUNK_SPAN_FILE_MS`](crate::CHUNK_SPAN_FILE_MS) at most.
+    pub fn set_chunk_span_ms(&self, ms: i64) {
+        self.shared.chunk_span_ms.store(ms.clamp(1, crate::CHUNK_SPAN_FILE_MS), Ordering::Relaxed);
     }
 
     /// Can this machine open what is recorded (is the private X25519 key here)?

@@ -272,6 +272,7 @@ fn whatever_was_promised_survives_a_kill_at_any_operation() {
 #[test]
 fn whatever_was_promised_survives_a_power_cut_at_any_operation_and_another_while_mending() {
     let cuts = std::env::var("EARWITNESS_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    println!("{} power cuts, each with another while mending", operations() * cuts);
     at_each_operation(|at, index| {
         let (disk, promised) = die(at, index);
         for seed in (0..cuts).map(|cut: u64| at * 7919 + cut * 104_729 + 1) {

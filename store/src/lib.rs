@@ -68,4 +68,4 @@ pub use report::{
 };
 pub use retention::{Kept, Pruned, Retention};
 pub use space::{Space, SpaceAlert};
-pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_MS, Writer};
+pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_FILE_MS, CHUNK_SPAN_MS, Writer};

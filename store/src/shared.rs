@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -100,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) alerts: Mutex<VecDeque<(Timestamp, SpaceAlert)>>,
     /// Held while it is decided about a recording, so that a hold cannot come between looking and deleting.
     pub(crate) decisions: Mutex<()>,
+    /// How long the chunks of recordings that begin now may span, in milliseconds of capture time.
+    pub(crate) chunk_span_ms: AtomicI64,
     /// Who keeps copies of checkpoints elsewhere.
     pub(crate) witnesses: Witnesses,
     /// Dropped last: the index must be closed before another process may open it.

@@ -5,6 +5,7 @@
 //! allocated per packet. Where and when bytes reach the disk is [`crate::scribe`]'s.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender};
 use decode::Timestamp;
@@ -27,6 +28,8 @@ use crate::{Error, RecordingFacts, RecordingId, State};
 /// The longest stretch of capture time in one chunk, in milliseconds. What is not sealed is lost when the process is killed: with
 /// the time until a silent call is looked after, less than 200 ms; a power cut costs the journal's 200 ms more.
 pub const CHUNK_SPAN_MS: i64 = 150;
+/// The same of calls that come from a file: it is still there after a crash, and longer chunks cost less.
+pub const CHUNK_SPAN_FILE_MS: i64 = 750;
 /// The most content of one chunk, in bytes (a single longer packet still gets its chunk).
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// How far a packet may lie before the start of the open chunk, in nanoseconds; beyond that it begins a new one.
@@ -45,6 +48,8 @@ pub struct Writer {
     buf: Vec<u8>,
     /// Where the frame header of the open chunk stands in `buf`: behind the entry's prefix, whose length is the path's.
     frame_at: usize,
+    /// How long a chunk may span, in nanoseconds of capture time.
+    span_max: i64,
     /// The open chunk's base and latest time; none while it is empty.
     span: Option<(Timestamp, Timestamp)>,
     /// The latest capture time seen.
@@ -91,6 +96,7 @@ impl Writer {
             sealer: Sealer::new(ChunkCipher::new(key.chunk_cipher(id), &address)),
             buf: Vec::new(),
             frame_at: data_from,
+            span_max: shared.chunk_span_ms.load(Ordering::Relaxed) * NS_PER_MS,
             span: None,
             data_at: bytes.len() as u64,
             offset: bytes.len() as u64,
@@ -151,7 +157,7 @@ impl Writer {
     /// As [`Writer::append`].
     pub fn seal_stale(&mut self, now: Timestamp) -> Result<(), Error> {
         match self.span {
-            Some((base, _)) if now.nanos_since(base) >= CHUNK_SPAN_MS * NS_PER_MS => {
+            Some((base, _)) if now.nanos_since(base) >= self.span_max => {
                 self.ready()?;
                 self.seal()
             }
@@ -233,9 +239,7 @@ impl Writer {
         if let Some((base, _)) = self.span {
             let from_base = at.nanos_since(base);
             let content = self.buf.len() - self.frame_at - FRAME_LEN;
-            if !(-BACKWARD_NS_MAX..CHUNK_SPAN_MS * NS_PER_MS).contains(&from_base)
-                || content + need > CHUNK_BYTES_MAX
-            {
+            if !(-BACKWARD_NS_MAX..self.span_max).contains(&from_base) || content + need > CHUNK_BYTES_MAX {
                 self.seal()?;
             }
         }
