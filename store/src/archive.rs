@@ -34,7 +34,9 @@ use crate::{
 
 /// Names the archive and its format.
 const ARCHIVE_FILE: &str = "archive.json";
-/// The newest format that this program reads, and the one that it writes. From 2 on the ledger's lines are leaves of a log.
+/// The newest format that this program reads, and the one that it writes. From 2 on the ledger's lines are leaves of a log, and
+/// recordings have format 2. An archive of an older one is given this number when it is opened, so that a program which
+/// knows nothing of either refuses it.
 const FORMAT: u32 = 2;
 const LOCK_FILE: &str = "lock";
 const INDEX_DIR: &str = "index";

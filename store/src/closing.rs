@@ -30,9 +30,11 @@ pub(crate) struct Ending {
 
 impl Ending {
     /// `hash` has taken the file up to the end of its chunks; `last_chunk` is what of that is not written yet, and
-    /// belongs at `at`. The chunks begin at `data_at`.
+    /// belongs at `at`. The chunks begin at `data_at`; `format` is that of the header.
+    #[allow(clippy::too_many_arguments, reason = "each is one fact of the file, and there are two callers")]
     pub(crate) fn new(
         keys: &Keys,
+        format: u32,
         mut facts: RecordingFacts,
         chunks: u64,
         data_at: u64,
@@ -42,8 +44,9 @@ impl Ending {
     ) -> Result<Ending, Error> {
         make_sayable(&mut facts);
         let data_len = at + last_chunk.len() as u64 - data_at;
-        let footer =
-            Footer::build(&facts, chunks, data_len, hash, keys.sign_id(), |digest| keys.sign(digest))?;
+        let footer = Footer::build(format, &facts, chunks, data_len, hash, keys.sign_id(), |digest| {
+            keys.sign(digest)
+        })?;
         let mut tail = last_chunk;
         tail.extend_from_slice(&footer.bytes);
         let too_long = || Error::Refused { what: "a recording of more than 4 GB".into() };
@@ -73,7 +76,8 @@ impl Ending {
         facts.ended = Some(ended);
         facts.duration_ms = ended.millis_since(facts.started);
         let hash = layout.hash_to(disk, walk.end)?;
-        Ending::new(keys, facts, walk.chunks, layout.parsed.len, walk.end, Vec::new(), hash)
+        let (format, data_at) = (layout.parsed.format, layout.parsed.len);
+        Ending::new(keys, format, facts, walk.chunks, data_at, walk.end, Vec::new(), hash)
     }
 
     /// Length of the finished file.

@@ -11,6 +11,7 @@ use crate::facts::State;
 use crate::keys::Keys;
 use crate::wave::{
     FACTS_CHUNK_LEN, FACTS_MAX, Footer, Head, ParsedHead, RIFF_SIZE_AT, SIGNATURE_CHUNK_LEN, SIZE_OPEN,
+    WRAP_AT, WRAP_LEN,
 };
 use crate::{Error, SignatureState};
 
@@ -92,7 +93,7 @@ impl Layout {
             return Err(tampered("its length is not the one in its header"));
         }
         let bytes = read_exact(disk, &self.path, footer_at, footer_len)?;
-        let footer = Footer::parse(&bytes, self.parsed.head.id, &self.path)?;
+        let footer = Footer::parse(&bytes, self.parsed.head.id, self.parsed.format, &self.path)?;
         Ok(End { data_end, footer_at, footer })
     }
 
@@ -120,9 +121,13 @@ impl Layout {
         Ok(walk)
     }
 
-    /// Hashes `from..to`, with the size fields as they are while the file is open.
+    /// Hashes `from..to`, with the size fields as they are while the file is open, and the wrapped key as if it were
+    /// destroyed where the format allows to wrap it anew.
     fn hash(&self, disk: &dyn Disk, hash: &mut Sha256, from: u64, to: u64) -> Result<(), Error> {
-        let open_fields = [RIFF_SIZE_AT, self.parsed.data_size_at()];
+        let size = |field: u64| (field..field + 4, 0xff);
+        let wrap = (WRAP_AT..WRAP_AT + WRAP_LEN as u64, 0);
+        let mut not_hashed = vec![size(RIFF_SIZE_AT), size(self.parsed.data_size_at())];
+        not_hashed.extend(self.parsed.is_rewrappable().then_some(wrap));
         let mut block = vec![0; BLOCK_LEN];
         let mut at = from;
         while at < to {
@@ -132,10 +137,12 @@ impl Layout {
             if read == 0 {
                 return Err(Error::damaged(&self.path, "it became shorter while it was read"));
             }
-            for field in open_fields.into_iter().flat_map(|field| field..field + 4) {
-                let place = field.checked_sub(at).and_then(|i| usize::try_from(i).ok());
-                if let Some(byte) = place.and_then(|i| block[..read].get_mut(i)) {
-                    *byte = 0xff;
+            for (range, value) in &not_hashed {
+                for place in range.clone() {
+                    let place = place.checked_sub(at).and_then(|i| usize::try_from(i).ok());
+                    if let Some(byte) = place.and_then(|i| block[..read].get_mut(i)) {
+                        *byte = *value;
+                    }
                 }
             }
             hash.update(&block[..read]);

@@ -11,8 +11,11 @@ use crate::chunk::Address;
 use crate::keys::{KeyId, WRAPPED_LEN, Wrap};
 use crate::{Error, RecordingFacts, RecordingId};
 
-/// The format of the `ewit` and `ewfx` chunks.
-pub(crate) const FORMAT: u32 = 1;
+/// The format of the `ewit` and `ewfx` chunks of new files. In format 1 the wrapped key was signed with the rest, so it
+/// could never be wrapped anew; files of it are read, verified and played for ever.
+pub(crate) const FORMAT: u32 = 2;
+/// From this format on the wrapped key counts as zero bytes in every hash.
+pub(crate) const FORMAT_REWRAPPABLE: u32 = 2;
 /// A size field of a file that is not finished; also how both size fields count in every hash.
 pub(crate) const SIZE_OPEN: u32 = u32::MAX;
 /// Where the RIFF size stands.
@@ -71,6 +74,8 @@ pub(crate) struct Head {
 #[derive(Clone, Debug)]
 pub(crate) struct ParsedHead {
     pub(crate) head: Head,
+    /// The format of the file.
+    pub(crate) format: u32,
     /// What its chunks are bound to.
     pub(crate) address: Address,
     /// The RIFF size field.
@@ -86,6 +91,17 @@ impl ParsedHead {
     pub(crate) fn data_size_at(&self) -> u64 {
         self.len - 4
     }
+
+    /// May its data key be wrapped anew without touching what is signed?
+    pub(crate) fn is_rewrappable(&self) -> bool {
+        self.format >= FORMAT_REWRAPPABLE
+    }
+}
+
+/// The hash of a new file's header, the wrapped key counted as zero bytes.
+pub(crate) fn head_hash(bytes: &[u8]) -> Sha256 {
+    let (before, rest) = bytes.split_at(WRAP_AT as usize);
+    Sha256::new().chain_update(before).chain_update([0; WRAP_LEN]).chain_update(&rest[WRAP_LEN..])
 }
 
 /// The part that chunks are bound to: what never changes, not even when the data key is wrapped to another key.
@@ -150,14 +166,13 @@ impl Head {
         cursor.take(8);
         let start = cursor.offset();
         let format = cursor.u32().unwrap_or_default();
-        if format != FORMAT {
-            return match format {
-                0 => Err(damaged("a recording of no format")),
-                _ => Err(Error::NewerFormat { path: path.into(), found: format, known: FORMAT }),
-            };
+        match format {
+            1..=FORMAT => {}
+            0 => return Err(damaged("a recording of no format")),
+            _ => return Err(Error::NewerFormat { path: path.into(), found: format, known: FORMAT }),
         }
         let parsed = Head::parse_rest(cursor, bytes, start, path)?;
-        Ok(ParsedHead { riff_size, ..parsed })
+        Ok(ParsedHead { format, riff_size, ..parsed })
     }
 
     /// Reads from the length of the facts to the end of the header.
@@ -184,7 +199,8 @@ impl Head {
         let address = Address { id, key_id, head_hash: immutable_hash(fixed, facts) };
         let facts = facts_of(facts, id, path)?;
         let head = Head { id, key_id, commitment, wrap, facts };
-        Ok(ParsedHead { head, address, riff_size: SIZE_OPEN, data_size, len: cursor.offset() as u64 })
+        let len = cursor.offset() as u64;
+        Ok(ParsedHead { head, format: FORMAT, address, riff_size: SIZE_OPEN, data_size, len })
     }
 }
 
@@ -244,8 +260,10 @@ pub(crate) struct BuiltFooter {
 }
 
 impl Footer {
-    /// Builds the footer that follows `data_len` bytes of chunks. `hash` has taken everything before it.
+    /// Builds the footer that follows `data_len` bytes of chunks, in the format of its header. `hash` has taken
+    /// everything before it.
     pub(crate) fn build(
+        format: u32,
         facts: &RecordingFacts,
         chunks: u64,
         data_len: u64,
@@ -260,7 +278,7 @@ impl Footer {
         let mut bytes = padding.to_vec();
         bytes.extend_from_slice(b"ewfx");
         bytes.extend_from_slice(&((FACTS_CHUNK_LEN - 8 + facts.len()) as u32).to_le_bytes());
-        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&format.to_le_bytes());
         bytes.extend_from_slice(&(facts.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&chunks.to_le_bytes());
         bytes.extend_from_slice(&digest);
@@ -278,13 +296,13 @@ impl Footer {
         Ok(BuiltFooter { bytes, signed })
     }
 
-    /// Reads a footer from `bytes`, which begin at the `ewfx` chunk and end with the file.
-    pub(crate) fn parse(bytes: &[u8], id: RecordingId, path: &str) -> Result<Footer, Error> {
+    /// Reads a footer from `bytes`, which begin at the `ewfx` chunk and end with the file; `format` is its header's.
+    pub(crate) fn parse(bytes: &[u8], id: RecordingId, format: u32, path: &str) -> Result<Footer, Error> {
         let bad = || Error::tampered(path, "it does not end as a finished recording does");
         let mut cursor = Cursor::new(bytes);
         let mut read = || {
             let (name, len) = (cursor.array::<4>()?, cursor.u32()?);
-            let (format, facts_len) = (cursor.u32()?, cursor.u32()?);
+            let (found, facts_len) = (cursor.u32()?, cursor.u32()?);
             let (chunks, digest) = (cursor.u64()?, cursor.array::<32>()?);
             let facts = cursor.take(usize::try_from(facts_len).ok()?)?;
             let padding = cursor.take(facts.len() % 2)?;
@@ -292,7 +310,7 @@ impl Footer {
             let (sign_id, signature) = (cursor.array::<8>()?, cursor.array::<SIGNATURE_LENGTH>()?);
             let fits = &name == b"ewfx"
                 && len as usize == FACTS_CHUNK_LEN - 8 + facts.len()
-                && format == FORMAT
+                && found == format
                 && padding.iter().all(|&b| b == 0)
                 && &sign_name == b"ewsg"
                 && sign_len as usize == SIGNATURE_CHUNK_LEN - 8
@@ -349,7 +367,8 @@ mod tests {
 
     fn footer_bytes() -> Vec<u8> {
         let id = head().id;
-        let built = Footer::build(&facts(id), 3, 10, Sha256::new(), [5; 8], |_| Ok([6; SIGNATURE_LENGTH]));
+        let built =
+            Footer::build(FORMAT, &facts(id), 3, 10, Sha256::new(), [5; 8], |_| Ok([6; SIGNATURE_LENGTH]));
         built.expect("built").bytes
     }
 
@@ -371,6 +390,18 @@ mod tests {
         rotated.wrap = Wrap { key_id: [9; 8], ephemeral: [9; 32], wrapped: [9; WRAPPED_LEN] };
         let (one, two) = (head().to_bytes().expect("built").1, rotated.to_bytes().expect("built").1);
         assert_eq!((one.head_hash, one.key_id), (two.head_hash, two.key_id));
+    }
+
+    #[test]
+    fn a_key_wrapped_anew_leaves_the_hash_as_it_is_and_anything_else_does_not() {
+        let bytes = head().to_bytes().expect("built").0;
+        let hash = |bytes: &[u8]| <[u8; 32]>::from(head_hash(bytes).finalize());
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let wrapped = (WRAP_AT as usize..WRAP_AT as usize + WRAP_LEN).contains(&at);
+            assert_eq!(hash(&changed) == hash(&bytes), wrapped, "byte {at}");
+        }
     }
 
     #[test]
@@ -396,16 +427,16 @@ mod tests {
             bytes[at] = byte;
             bytes.truncate(cut.index(bytes.len() + 1));
             let _ = Head::parse(&bytes, "f");
-            let _ = Footer::parse(&bytes, head().id, "f");
+            let _ = Footer::parse(&bytes, head().id, FORMAT, "f");
         }
 
         #[test]
         fn a_footer_reads_back_whole_and_in_no_other_length(cut in 1..200_usize) {
             let bytes = footer_bytes();
-            let footer = Footer::parse(&bytes, head().id, "f").expect("read");
+            let footer = Footer::parse(&bytes, head().id, FORMAT, "f").expect("read");
             prop_assert_eq!((footer.chunks, footer.sign_id), (3, [5; 8]));
-            prop_assert!(Footer::parse(&bytes[..bytes.len() - cut], head().id, "f").is_err());
-            prop_assert!(Footer::parse(&[&bytes[..], &vec![0; cut]].concat(), head().id, "f").is_err());
+            prop_assert!(Footer::parse(&bytes[..bytes.len() - cut], head().id, FORMAT, "f").is_err());
+            prop_assert!(Footer::parse(&[&bytes[..], &vec![0; cut]].concat(), head().id, FORMAT, "f").is_err());
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::ledger::{Fate, RecordingLine};
 use crate::record::{Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, to_micros};
 use crate::scribe::{Command, Handle};
 use crate::shared::{Open, Shared};
-use crate::wave::{DATA_MAX, Head};
+use crate::wave::{DATA_MAX, FORMAT, Head, head_hash};
 use crate::{Error, RecordingFacts, RecordingId, State};
 
 /// The longest stretch of capture time in one chunk, in milliseconds. What is not sealed is lost when the process is killed: with
@@ -80,8 +80,7 @@ impl Writer {
         let wrap = shared.keys.wrap(id, &key);
         let head = Head { id, key_id: wrap.key_id, commitment: key.commitment(id), wrap, facts };
         let (bytes, address) = head.to_bytes()?;
-        let mut hash = Sha256::new();
-        hash.update(&bytes);
+        let hash = head_hash(&bytes);
         let open = Arc::new(Open { id, path: crate::wave::path_of(id), failed: Default::default() });
         let data_from = journal::single_prefix_len(&open.path);
         let mut entry = Vec::with_capacity(data_from + bytes.len());
@@ -191,7 +190,7 @@ impl Writer {
         self.hash.update(&last_chunk);
         let (hash, chunks) = (self.hash.clone(), self.sealer.sealed());
         let keys = &self.shared.keys;
-        let ending = Ending::new(keys, facts, chunks, self.data_at, self.offset, last_chunk, hash)?;
+        let ending = Ending::new(keys, FORMAT, facts, chunks, self.data_at, self.offset, last_chunk, hash)?;
         crate::disk::locked(&self.shared.live).insert(self.open.id, ending.row());
         self.ended = true;
         self.send(Command::Finish { open: Arc::clone(&self.open), ending: Box::new(ending) })?;

@@ -1,0 +1,67 @@
+//! Archives that earlier versions made: they open, list, verify and play as on their first day.
+
+mod common;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use common::Bench;
+use sha2::{Digest, Sha256};
+
+/// What the program that made `v1` exported of its recordings: SHA-256 of each stereo WAV file.
+const V1: [(&str, &str); 4] = [
+    ("01M8K015AH4ND8EW5CNGBRWCGX", "6dc21dc36ae134e872b94d819ffef55c3fd18026a1a01e0ff663c2cc3f02ca95"),
+    ("01M8K013QYW95DARV42971S96Y", "bea4ef9e4a970f0c83b9df9c6b1c6895ba218392207ec76b95adec92598c1e07"),
+    ("01M8K013QTVE7WS40FJW83SG4H", "8905d0e0d7aa68185b03d8ce8fff3395cc1f89e4271f8c3a6c0271d06b09d6d5"),
+    ("01M7XNAAY71X3MKS4TMEEQB08W", "1312735bc12c9d6e2cedc6518a9504251d853c0ad0afa5c1d9e780f9b373bcec"),
+];
+
+/// A copy of an archive as git keeps it, with the modes that git does not keep.
+fn copy(name: &str, to: &Path) {
+    fn copy_folder(from: &Path, to: &Path) {
+        fs::create_dir_all(to).expect("made");
+        for entry in fs::read_dir(from).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let to = to.join(entry.file_name());
+            if entry.file_type().expect("a type").is_dir() {
+                copy_folder(&entry.path(), &to);
+            } else {
+                fs::copy(entry.path(), &to).expect("copied");
+            }
+        }
+    }
+    copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives").join(name), to);
+    fs::create_dir_all(to.join("journal")).expect("made");
+    for key in ["sign.key", "unwrap.key"] {
+        fs::set_permissions(to.join("keys").join(key), Permissions::from_mode(0o600)).expect("set");
+    }
+}
+
+/// All four are listed, verify, and play what they played for the program that made them.
+#[track_caller]
+fn assert_v1_plays(bench: &Bench) {
+    let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+    let rows = rows.iter().filter(|row| row["started"].as_str().is_some_and(|at| at < "2026-11-30"));
+    let listed: Vec<_> = rows.map(|row| row["id"].as_str().expect("an id").to_owned()).collect();
+    assert_eq!(listed, V1.map(|(id, _)| id));
+    let verified = bench.run(&["archive", "verify"]).expect_code(0).stdout();
+    assert!(verified.contains("each chunk opened") && verified.contains(" 0 problems"), "{verified}");
+    for (id, digest) in V1 {
+        let wav = bench.run(&["archive", "export", id, "-o", "-"]).expect_code(0).0.stdout;
+        let found: String = Sha256::digest(&wav).iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(found, digest, "{id}");
+    }
+    let checked = bench.run(&["archive", "check"]).expect_code(0).stdout();
+    assert_eq!(checked.trim(), "no problems");
+}
+
+#[test]
+fn an_archive_of_format_1_opens_verifies_and_plays() {
+    let bench = Bench::new();
+    copy("v1", &bench.archive());
+    assert_v1_plays(&bench);
+    let format = fs::read_to_string(bench.archive().join("archive.json")).expect("read");
+    assert!(format.contains("\"format\": 2"), "a program of format 1 refuses it by this number: {format}");
+    assert_v1_plays(&bench);
+}
