@@ -72,7 +72,13 @@ impl From<store::Error> for Failure {
         let code = match &error {
             E::Missing { .. } => 10,
             E::Locked { .. } => 11,
-            E::KeyMissing { .. } | E::KeyUnreadable { .. } | E::WrongKey { .. } => 12,
+            E::KeyMissing { .. }
+            | E::KeyUnreadable { .. }
+            | E::KeyLocked { .. }
+            | E::KeyUnknown { .. }
+            | E::WrongPassphrase { .. }
+            | E::WrongKey { .. } => 12,
+            E::KeyRefused { .. } => 13,
             E::Tampered { .. } => 5,
             E::Guarded { .. } => 13,
             _ => 1,

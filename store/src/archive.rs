@@ -85,12 +85,8 @@ impl Archive {
     /// [`Error::Missing`], [`Error::Locked`], [`Error::NewerFormat`]; [`Error::KeyMissing`] when not even the public
     /// keys are there; [`Error::Full`] or [`Error::Io`] when recovery cannot write.
     pub fn open(dir: &Path) -> Result<Archive, Error> {
-        if !dir.join(ARCHIVE_FILE).is_file() {
-            return Err(Error::Missing { path: dir.to_owned() });
-        }
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir).map_err(|e| Error::io(dir, e))?);
-        let lock = take_lock(&*disk, dir)?;
-        Archive::open_on(disk, lock, dir, &dir.join(INDEX_DIR), Tuning::default())
+        let (disk, lock) = Archive::lock_folder(dir)?;
+        Archive::open_on(Arc::new(disk), lock, dir, &dir.join(INDEX_DIR), Tuning::default())
     }
 
     /// Opens an archive, or makes one with new keys in a folder that is empty or not there.
@@ -113,6 +109,16 @@ impl Archive {
         };
         let archive = Archive::open_on(disk, lock, dir, &dir.join(INDEX_DIR), Tuning::default())?;
         Ok((archive, created))
+    }
+
+    /// An archive's folder under its lock, without opening what is in it.
+    pub(crate) fn lock_folder(dir: &Path) -> Result<(RealDisk, Lock), Error> {
+        if !dir.join(ARCHIVE_FILE).is_file() {
+            return Err(Error::Missing { path: dir.to_owned() });
+        }
+        let disk = RealDisk::new(dir).map_err(|e| Error::io(dir, e))?;
+        let lock = take_lock(&disk, dir)?;
+        Ok((disk, lock))
     }
 
     /// Opens an archive on any disk; the index is always a folder of the operating system.
@@ -153,7 +159,9 @@ impl Archive {
             };
             let Recovered { recovery, journal, log } = recovered?;
             let handle = Some(scribe::spawn(Arc::clone(&shared), journal, log)?);
-            Ok(Archive { shared, handle, recovery })
+            let archive = Archive { shared, handle, recovery };
+            archive.note_first_key()?;
+            Ok(archive)
         };
         open().map_err(|e: Error| e.under(root))
     }
@@ -182,7 +190,7 @@ impl Archive {
         self.shared.chunk_span_ms.store(ms.clamp(1, crate::CHUNK_SPAN_FILE_MS), Ordering::Relaxed);
     }
 
-    /// Can this machine open what is recorded (is the private X25519 key here)?
+    /// Can this machine open what is recorded (is a private X25519 key here, and open)?
     #[must_use]
     pub fn can_read(&self) -> bool {
         self.shared.keys.can_unwrap()
@@ -261,7 +269,7 @@ impl Archive {
         self.append(ledger::RUNS.to_owned(), ledger::line(row)?, Some(RUN_KEY))
     }
 
-    fn append(&self, ledger: String, line: Vec<u8>, settles: Option<u64>) -> Result<(), Error> {
+    pub(crate) fn append(&self, ledger: String, line: Vec<u8>, settles: Option<u64>) -> Result<(), Error> {
         self.shared.failed.check().map_err(|e| e.under(&self.shared.root))?;
         self.send(Command::Line { ledger, line, settles })
     }

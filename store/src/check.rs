@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::bytes::hex;
 use crate::disk::Disk;
 use crate::journal::JOURNAL_DIR;
-use crate::keys::{SIGN_KEY, UNWRAP_KEY};
+use crate::keys::manage::FOLDERS;
+use crate::keys::{SEALED_KEY, SEALED_KEY_NEXT, SIGN_KEY, UNWRAP_KEY, UNWRAP_KEY_NEXT, shred};
 use crate::layout::Layout;
 use crate::ledger::{self, Fate, LEDGER_DIR, RecordingLine};
 use crate::recovery::{end_file, files, index_end, row_of};
@@ -56,7 +58,7 @@ impl Problems<'_> {
     }
 
     fn keys(&mut self) -> Result<(), Error> {
-        for path in [SIGN_KEY, UNWRAP_KEY] {
+        for path in [SIGN_KEY, UNWRAP_KEY, SEALED_KEY] {
             if self.disk().len(path).map_err(|e| Error::io(path, e))?.is_none() {
                 // Without the unwrapping key the machine only records, which is a way to run it.
                 if path == SIGN_KEY {
@@ -74,7 +76,55 @@ impl Problems<'_> {
         for path in self.shared.keys.strangers() {
             self.add(path, "the private key does not belong to this archive's public one", false);
         }
+        self.key_files()
+    }
+
+    /// Months' keys: readable, sealed to everybody, for their owner's eyes.
+    fn key_files(&mut self) -> Result<(), Error> {
+        let keys = &self.shared.keys;
+        let disk = std::sync::Arc::clone(&self.shared.disk);
+        let there = |path: &str| Ok::<_, Error>(disk.len(path).map_err(|e| Error::io(path, e))?.is_some());
+        for (path, next) in [(UNWRAP_KEY, UNWRAP_KEY_NEXT), (SEALED_KEY, SEALED_KEY_NEXT)] {
+            if there(path)? && there(next)? {
+                // Only one that is surely not needed goes.
+                let spare = self.shared.keys.is_spare(self.disk(), path)?;
+                if spare && self.repair {
+                    shred(self.disk(), next)?;
+                }
+                self.add(next, "a private key that a crash left behind", spare && self.repair);
+            }
+        }
+        if there(UNWRAP_KEY)? && there(SEALED_KEY)? {
+            let what = "the private key lies here without its passphrase too: set the passphrase again";
+            self.add(UNWRAP_KEY, what, false);
+        }
+        for (path, error) in keys.troubles() {
+            self.add(&path, error, false);
+        }
+        for (path, id) in keys.not_sealed_to() {
+            self.add(&path, format!("key {id} does not open it: add that recipient again"), false);
+        }
+        for folder in FOLDERS {
+            for entry in self.disk().list(folder).map_err(|e| Error::io(folder, e))? {
+                let path = format!("{folder}/{}", entry.name);
+                if !self.disk().is_private(&path).map_err(|e| Error::io(&path, e))? {
+                    if self.repair {
+                        self.disk().make_private(&path).map_err(|e| Error::io(&path, e))?;
+                    }
+                    self.add(&path, "others can read it", self.repair);
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// The key that a recording is wrapped to must be among the archive's.
+    fn key_of(&mut self, path: &str, layout: &Layout) {
+        let id = layout.parsed.head.wrap.key_id;
+        if !self.shared.keys.knows(&id) {
+            let error = Error::KeyUnknown { path: path.into(), key: hex(&id) };
+            self.add(path, error.to_string(), false);
+        }
     }
 
     fn ledger(&mut self) -> Result<BTreeMap<RecordingId, RecordingLine>, Error> {
@@ -145,7 +195,10 @@ impl Problems<'_> {
             }
             None if layout.end.is_some() => self.add(path, "the ledger does not name it", false),
             None => return self.unfinished(id, path, &layout),
-            Some(_) => self.indexed(id, path, &layout)?,
+            Some(_) => {
+                self.key_of(path, &layout);
+                self.indexed(id, path, &layout)?;
+            }
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ impl Frame {
 pub(crate) struct Address {
     /// The recording.
     pub(crate) id: RecordingId,
-    /// The archive key at the time of its start.
+    /// The key that its data key was first wrapped to.
     pub(crate) key_id: KeyId,
     /// SHA-256 of the part of the file's header that never changes.
     pub(crate) head_hash: [u8; 32],

@@ -53,6 +53,32 @@ pub enum Error {
         /// Where the key here came from.
         path: PathBuf,
     },
+    /// The private key is here, sealed with a passphrase that was not given.
+    #[error("the private key {} is sealed with a passphrase: name a file that holds it in EARWITNESS_PASSPHRASE_FILE, or run this at a terminal", path.display())]
+    KeyLocked {
+        /// The sealed key.
+        path: PathBuf,
+    },
+    /// The passphrase is another one.
+    #[error("the passphrase does not open {}: try again, or put the key back from the recovery sheet", path.display())]
+    WrongPassphrase {
+        /// The sealed key.
+        path: PathBuf,
+    },
+    /// The key that this is wrapped to is not among the archive's keys.
+    #[error("{} is sealed to key {key}, which this archive does not have: a rotation destroyed it, or its file is missing from keys/months", path.display())]
+    KeyUnknown {
+        /// The recording's file.
+        path: PathBuf,
+        /// Identity of the key, in hexadecimal.
+        key: String,
+    },
+    /// What was asked for would leave the keys in a state that nobody wants.
+    #[error("not done: {what}")]
+    KeyRefused {
+        /// Why, and what to do.
+        what: String,
+    },
     /// It is not what was sealed: changed, cut, swapped or put together from several.
     #[error("{} is not as it was sealed: {what}; restore the file from a copy", path.display())]
     Tampered {
@@ -142,6 +168,9 @@ impl Error {
             | Error::NewerFormat { path, .. }
             | Error::KeyMissing { path }
             | Error::KeyUnreadable { path }
+            | Error::KeyLocked { path }
+            | Error::WrongPassphrase { path }
+            | Error::KeyUnknown { path, .. }
             | Error::WrongKey { path, .. }
             | Error::Tampered { path, .. }
             | Error::Full { path }
@@ -151,6 +180,7 @@ impl Error {
             | Error::Ambiguous { .. }
             | Error::Refused { .. }
             | Error::Guarded { .. }
+            | Error::KeyRefused { .. }
             | Error::Closed => {}
         }
         self

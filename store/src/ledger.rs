@@ -17,6 +17,8 @@ use crate::{Deletion, Error, RecordingFacts, RecordingId, Row, SignatureState, S
 pub(crate) const LEDGER_DIR: &str = "ledger";
 /// Counters, one line per run.
 pub(crate) const RUNS: &str = "ledger/runs.jsonl";
+/// What happened to the archive's keys, one line per event.
+pub(crate) const KEYS: &str = "ledger/keys.jsonl";
 /// First part of the names of the balance sheet's files.
 pub(crate) const CALLS: &str = "calls-";
 /// First part of the names of the recordings' files.

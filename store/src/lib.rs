@@ -56,7 +56,8 @@ pub use facts::{
     Span, State, Tied, Track,
 };
 pub use id::{IdError, RecordingId};
-pub use keys::public_key;
+pub use keys::manage::{KeyFileStatus, KeyStatus, Protection, new_key_pair};
+pub use keys::{Passphrase, Recipient, public_key};
 pub use log::begin::Adopted;
 pub use log::checkpoint::Checkpoint;
 pub use log::proof::{Proof, Proven};

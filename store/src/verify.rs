@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::bytes::hex;
 use crate::layout::Layout;
 use crate::ledger::{self, Fate, Lines, RecordingLine};
 use crate::reader::Reader;
@@ -114,6 +115,11 @@ fn look(shared: &Shared, path: &str, line: Option<&RecordingLine>) -> Result<Ver
         return Err(Error::tampered(path, "it is another recording's file"));
     }
     let signed = layout.verify(disk, &shared.keys)?;
+    let wrap = &layout.parsed.head.wrap;
+    if !shared.keys.knows(&wrap.key_id) {
+        // Told without any private key; what is signed is whole, but nobody can play it.
+        return Err(Error::KeyUnknown { path: path.into(), key: hex(&wrap.key_id) });
+    }
     match line {
         None => return Ok(Verdict::Unlisted),
         Some(line) if line.fate.is_gone() => return Ok(Verdict::Unlisted),
@@ -146,7 +152,7 @@ fn deleted(shared: &Shared, path: &str, line: &RecordingLine) -> Result<Verdict,
 /// Opens every chunk; false when the key to do so is not here.
 fn open_all(shared: &Shared, layout: &Layout) -> Result<bool, Error> {
     let mut reader = match Reader::on(shared, layout) {
-        Err(Error::KeyMissing { .. } | Error::WrongKey { .. }) => return Ok(false),
+        Err(Error::KeyMissing { .. } | Error::KeyLocked { .. } | Error::WrongKey { .. }) => return Ok(false),
         reader => reader?,
     };
     while let Some(chunk) = reader.next_chunk()? {

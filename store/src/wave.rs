@@ -60,7 +60,7 @@ const FMT: [u8; 48] = [
 pub(crate) struct Head {
     /// The recording.
     pub(crate) id: RecordingId,
-    /// The archive key at its start; part of every chunk's address, so it stays when the data key is wrapped anew.
+    /// The key that its data key was first wrapped to; part of every chunk's address, so it stays when that is wrapped anew.
     pub(crate) key_id: KeyId,
     /// Ties the file to one data key.
     pub(crate) commitment: [u8; 32],
@@ -129,9 +129,7 @@ impl Head {
         bytes.extend_from_slice(b"ewit");
         bytes.extend_from_slice(&((FIXED_LEN + facts.len()) as u32).to_le_bytes());
         bytes.extend_from_slice(&fixed);
-        bytes.extend_from_slice(&self.wrap.key_id);
-        bytes.extend_from_slice(&self.wrap.ephemeral);
-        bytes.extend_from_slice(&self.wrap.wrapped);
+        bytes.extend_from_slice(&self.wrap.to_bytes());
         bytes.extend_from_slice(&facts);
         pad(&mut bytes);
         bytes.extend_from_slice(b"data");

@@ -18,7 +18,8 @@ use crate::chunk::{ChunkCipher, FRAME_LEN, Sealer, TAG_LEN};
 use crate::closing::Ending;
 use crate::journal;
 use crate::keys::DataKey;
-use crate::ledger::{Fate, RecordingLine};
+use crate::keys::manage::KeyLine;
+use crate::ledger::{self, Fate, RecordingLine};
 use crate::record::{Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, to_micros};
 use crate::scribe::{Command, Handle};
 use crate::shared::{Open, Shared};
@@ -77,7 +78,12 @@ impl Writer {
     pub(crate) fn begin(shared: &Arc<Shared>, disk: &Handle, facts: RecordingFacts) -> Result<Writer, Error> {
         let (id, started) = (facts.id, facts.started);
         let key = DataKey::random();
-        let wrap = shared.keys.wrap(id, &key);
+        let (wrap, made) = shared.keys.wrap(&*shared.disk, id, &key)?;
+        if let Some(made) = made {
+            let line = ledger::line(&KeyLine::month(&made))?;
+            let command = Command::Line { ledger: ledger::KEYS.to_owned(), line, settles: None };
+            disk.commands.send(command).map_err(|_| Error::Closed)?;
+        }
         let head = Head { id, key_id: wrap.key_id, commitment: key.commitment(id), wrap, facts };
         let (bytes, address) = head.to_bytes()?;
         let hash = head_hash(&bytes);

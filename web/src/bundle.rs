@@ -156,9 +156,12 @@ fn add_page<W: Write>(
 fn reason(error: &Error) -> &'static str {
     match error {
         Error::Store(store::Error::Tampered { .. }) => "it is not as it was sealed",
-        Error::Store(store::Error::KeyMissing { .. } | store::Error::WrongKey { .. }) => {
-            "its key was not there"
-        }
+        Error::Store(
+            store::Error::KeyMissing { .. }
+            | store::Error::KeyLocked { .. }
+            | store::Error::KeyUnknown { .. }
+            | store::Error::WrongKey { .. },
+        ) => "its key was not there",
         Error::Store(store::Error::NotFound { .. }) => "the archive does not have it",
         Error::TooLong { .. } => "it is too long for this file format",
         Error::Undecodable { .. } => {

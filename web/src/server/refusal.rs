@@ -66,7 +66,11 @@ impl Refusal {
                 E::NotFound { .. } | E::Ambiguous { .. } => StatusCode::NOT_FOUND,
                 // What is asked for is at odds with the state of the archive, and only a person can settle that.
                 E::Tampered { .. } | E::Damaged { .. } => StatusCode::CONFLICT,
-                E::KeyMissing { .. } | E::WrongKey { .. } | E::Closed => StatusCode::SERVICE_UNAVAILABLE,
+                E::KeyMissing { .. }
+                | E::KeyLocked { .. }
+                | E::KeyUnknown { .. }
+                | E::WrongKey { .. }
+                | E::Closed => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
             Refusal::Failed(Error::TooLong { .. } | Error::Unsuited { .. } | Error::Undecodable { .. }) => {
@@ -127,6 +131,14 @@ fn failure(error: &Error) -> String {
             "The archive's private key is not on this machine: recordings are listed and verified here, and cannot be \
              opened."
                 .to_owned()
+        }
+        Error::Store(E::KeyLocked { .. }) => {
+            "The archive's private key is sealed with a passphrase that `earwitness serve` was not given: recordings are \
+             listed and verified here, and cannot be opened."
+                .to_owned()
+        }
+        Error::Store(E::KeyUnknown { key, .. }) => {
+            format!("It is sealed to key {key}, which this archive does not have. `earwitness archive check` tells more.")
         }
         Error::Store(E::WrongKey { needed, found, .. }) => {
             format!("It was sealed to key {needed}, and this machine has key {found}.")
