@@ -6,6 +6,7 @@ use crate::bytes::hex;
 use crate::disk::Disk;
 use crate::journal::JOURNAL_DIR;
 use crate::keys::manage::FOLDERS;
+use crate::keys::rotation::ROTATION;
 use crate::keys::{SEALED_KEY, SEALED_KEY_NEXT, SIGN_KEY, UNWRAP_KEY, UNWRAP_KEY_NEXT, shred};
 use crate::layout::Layout;
 use crate::ledger::{self, Fate, LEDGER_DIR, RecordingLine};
@@ -82,21 +83,28 @@ impl Problems<'_> {
     /// Months' keys: readable, sealed to everybody, for their owner's eyes.
     fn key_files(&mut self) -> Result<(), Error> {
         let keys = &self.shared.keys;
-        let disk = std::sync::Arc::clone(&self.shared.disk);
-        let there = |path: &str| Ok::<_, Error>(disk.len(path).map_err(|e| Error::io(path, e))?.is_some());
-        for (path, next) in [(UNWRAP_KEY, UNWRAP_KEY_NEXT), (SEALED_KEY, SEALED_KEY_NEXT)] {
-            if there(path)? && there(next)? {
-                // Only one that is surely not needed goes.
-                let spare = self.shared.keys.is_spare(self.disk(), path)?;
-                if spare && self.repair {
-                    shred(self.disk(), next)?;
+        if keys.is_rotating() {
+            let what =
+                "a rotation of keys was interrupted: `earwitness archive key rotate --yes` goes on with it";
+            self.add(ROTATION, what, false);
+        } else {
+            let disk = std::sync::Arc::clone(&self.shared.disk);
+            let there =
+                |path: &str| Ok::<_, Error>(disk.len(path).map_err(|e| Error::io(path, e))?.is_some());
+            for (path, next) in [(UNWRAP_KEY, UNWRAP_KEY_NEXT), (SEALED_KEY, SEALED_KEY_NEXT)] {
+                if there(path)? && there(next)? {
+                    // Only one that is surely not needed goes.
+                    let spare = self.shared.keys.is_spare(self.disk(), path)?;
+                    if spare && self.repair {
+                        shred(self.disk(), next)?;
+                    }
+                    self.add(next, "a private key that a crash left behind", spare && self.repair);
                 }
-                self.add(next, "a private key that a crash left behind", spare && self.repair);
             }
-        }
-        if there(UNWRAP_KEY)? && there(SEALED_KEY)? {
-            let what = "the private key lies here without its passphrase too: set the passphrase again";
-            self.add(UNWRAP_KEY, what, false);
+            if there(UNWRAP_KEY)? && there(SEALED_KEY)? {
+                let what = "the private key lies here without its passphrase too: set the passphrase again";
+                self.add(UNWRAP_KEY, what, false);
+            }
         }
         for (path, error) in keys.troubles() {
             self.add(&path, error, false);
@@ -216,10 +224,10 @@ impl Problems<'_> {
 
     /// Is the row in the index that of this file?
     fn indexed(&mut self, id: RecordingId, path: &str, layout: &Layout) -> Result<(), Error> {
-        let row = self.shared.index.bare_row(id)?;
+        let (row, unhashed) = (self.shared.index.bare_row(id)?, self.shared.index.is_unhashed(id)?);
         let facts = layout.end.as_ref().map(|end| &end.footer.facts);
         let fits = row.is_some_and(|row| {
-            row.bytes == layout.len && Some(&row.facts) == facts && !row.sha256.is_empty()
+            row.bytes == layout.len && Some(&row.facts) == facts && (!row.sha256.is_empty() || unhashed)
         });
         if !fits {
             if self.repair {

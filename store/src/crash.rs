@@ -1,5 +1,7 @@
 //! Tests of what survives: the process killed, the power cut, the disk full or failing, at every single operation.
 
+mod rotation;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

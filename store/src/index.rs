@@ -28,6 +28,8 @@ pub(crate) struct Index {
     edits: sled::Tree,
     /// `format`, and the cursor of each ledger file by its path.
     marks: sled::Tree,
+    /// Recordings whose row lacks the hash of their file, because their key was wrapped anew.
+    unhashed: sled::Tree,
     /// sled's own file, to sync it: its `flush` does not.
     file: File,
 }
@@ -59,9 +61,10 @@ impl Index {
         let db = catch_unwind(AssertUnwindSafe(open));
         let db = db.map_err(|_| Error::damaged(dir, "sled gave up on it"))?.map_err(io)?;
         let tree = |name| db.open_tree(name).map_err(io);
-        let (rows, edits, marks) = (tree("rows")?, tree("edits")?, tree("marks")?);
+        let (rows, edits, marks, unhashed) =
+            (tree("rows")?, tree("edits")?, tree("marks")?, tree("unhashed")?);
         let file = File::open(dir.join("db")).map_err(|e| Error::io(dir, e))?;
-        Ok(Index { dir: dir.to_owned(), db, rows, edits, marks, file })
+        Ok(Index { dir: dir.to_owned(), db, rows, edits, marks, unhashed, file })
     }
 
     fn error(&self, error: sled::Error) -> Error {
@@ -73,6 +76,7 @@ impl Index {
         let clear = || {
             self.marks.clear()?;
             self.edits.clear()?;
+            self.unhashed.clear()?;
             self.rows.clear()
         };
         clear().map_err(|e| self.error(e))
@@ -88,13 +92,39 @@ impl Index {
     pub(crate) fn put(&self, row: &Row) -> Result<(), Error> {
         let json = serde_json::to_vec(row).map_err(|e| Error::damaged(&self.dir, e.to_string()))?;
         self.rows.insert(row.facts.id.as_bytes(), json).map_err(|e| self.error(e))?;
+        if !row.sha256.is_empty() {
+            self.forget_unhashed(row.facts.id)?;
+        }
         Ok(())
+    }
+
+    /// The hash in a row is no longer its file's; [`Index::unhashed`] gives it until a row with a hash is put.
+    pub(crate) fn forget_digest(&self, id: RecordingId) -> Result<(), Error> {
+        let Some(row) = self.bare_row(id)?.filter(|row| !row.sha256.is_empty()) else { return Ok(()) };
+        self.unhashed.insert(id.as_bytes(), &[]).map_err(|e| self.error(e))?;
+        self.put(&Row { sha256: String::new(), ..row })
+    }
+
+    /// A recording whose row lacks its hash.
+    pub(crate) fn unhashed(&self) -> Result<Option<RecordingId>, Error> {
+        let first = self.unhashed.first().map_err(|e| self.error(e))?;
+        Ok(first.and_then(|(key, _)| id_of(&key)))
+    }
+
+    /// Does the row of this recording lack its hash?
+    pub(crate) fn is_unhashed(&self, id: RecordingId) -> Result<bool, Error> {
+        self.unhashed.contains_key(id.as_bytes()).map_err(|e| self.error(e))
+    }
+
+    pub(crate) fn forget_unhashed(&self, id: RecordingId) -> Result<(), Error> {
+        self.unhashed.remove(id.as_bytes()).map(|_| ()).map_err(|e| self.error(e))
     }
 
     /// Removes a row, and what people added.
     pub(crate) fn remove(&self, id: RecordingId) -> Result<(), Error> {
         let removed = self.edits.remove(id.as_bytes()).and_then(|_| self.rows.remove(id.as_bytes()));
-        removed.map(|_| ()).map_err(|e| self.error(e))
+        removed.map_err(|e| self.error(e))?;
+        self.forget_unhashed(id)
     }
 
     /// One recording, with what people added.

@@ -10,6 +10,7 @@
 use crate::Error;
 use crate::bytes::Cursor;
 use crate::disk::{Disk, parent};
+use crate::wave::{WRAP_AT, WRAP_LEN};
 
 /// The folder of the journal.
 pub(crate) const JOURNAL_DIR: &str = "journal";
@@ -207,6 +208,8 @@ pub(crate) struct Replayed {
     pub(crate) paths: std::collections::BTreeSet<String>,
     /// Lines of the ledger that nobody settled, by key: the file and the line.
     pub(crate) pending: std::collections::BTreeMap<u64, (String, Vec<u8>)>,
+    /// Recordings whose key was wrapped anew: their files hash to something else.
+    pub(crate) rewrapped: std::collections::BTreeSet<String>,
     /// Entries done again.
     pub(crate) entries: u64,
     /// Journal files whose end was torn.
@@ -244,6 +247,9 @@ pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> R
                 _ => {}
             }
             part.apply(disk).map_err(fail)?;
+            if matches!(part, Part::Write { offset: WRAP_AT, bytes, .. } if bytes.len() == WRAP_LEN) {
+                replayed.rewrapped.insert(path.to_owned());
+            }
             if !replayed.paths.contains(path) {
                 replayed.paths.insert(path.to_owned());
             }

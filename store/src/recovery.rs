@@ -64,6 +64,9 @@ pub(crate) fn recover(shared: &Shared, index_is_new: bool) -> Result<Recovered, 
         recovery.rebuilt_index = true;
     } else {
         recovery.indexed = catch_up(shared)?;
+        for id in replayed.rewrapped.iter().filter_map(|path| id_of(path)) {
+            shared.index.forget_digest(id)?;
+        }
     }
     shared.index.flush()?;
     for number in numbers.into_iter().chain(journals.clone()) {

@@ -94,12 +94,26 @@ pub(crate) enum Command {
     Line { ledger: String, line: Vec<u8>, settles: Option<u64> },
     /// Keep the line that the ledger gets if nothing more is heard of this key.
     Expect { key: u64, ledger: String, line: Vec<u8> },
+    /// Put new wraps into the headers of recordings. Answers when they are on their way.
+    Rewrap { wraps: Vec<Rewrap>, answer: Sender<Result<(), Error>> },
+    /// Begin a new journal. Answers when everything before is on disk and no journal holds it any more.
+    NewJournal(Sender<Result<(), Error>>),
     /// Answer when everything before is in the journal, on disk, and written to the files.
     Flush(Sender<Result<(), Error>>),
     /// Answer when everything before is on disk, the index too.
     Sync(Sender<Result<(), Error>>),
     /// End all recordings, bring everything to disk, stop.
     Close(Sender<Result<(), Error>>),
+}
+
+/// A data key that was wrapped anew.
+#[derive(Debug)]
+pub(crate) struct Rewrap {
+    pub(crate) id: RecordingId,
+    /// The recording's file.
+    pub(crate) path: String,
+    /// The new wrap.
+    pub(crate) bytes: [u8; WRAP_LEN],
 }
 
 /// The ends of the disk thread that writers and the archive hold.
@@ -347,6 +361,10 @@ impl Scribe {
                 self.write_lines();
             }
             Command::Expect { key, ledger, line } => self.expect(key, ledger, line),
+            Command::Rewrap { wraps, answer } => {
+                let _ = answer.send(self.rewrap(&wraps));
+            }
+            Command::NewJournal(answer) => self.new_journal(answer),
             Command::Flush(answer) => {
                 let _ = answer.send(self.settle());
             }
@@ -544,6 +562,32 @@ impl Scribe {
         let then = |leaf, end| Some(Task::Event { event, leaf, ledger: to, end });
         self.commit_line(Transaction::new(), &ledger, &line, None, then)?;
         self.settle()
+    }
+
+    /// Journals new wraps; their files are written with the next settling, many at one sync.
+    fn rewrap(&mut self, wraps: &[Rewrap]) -> Result<(), Error> {
+        let (mut entry, mut ids) = (Transaction::new(), Vec::with_capacity(wraps.len()));
+        for Rewrap { id, path, bytes } in wraps {
+            // A file that was destroyed since must not come back.
+            if self.shared.disk.len(path).map_err(|e| Error::io(path, e))?.is_some() {
+                entry = entry.push(&Part::Write { path, offset: WRAP_AT, bytes });
+                self.touched.insert(path.clone());
+                ids.push(*id);
+            }
+        }
+        self.commit(entry.finish(), None, Some(Task::Rewrapped(ids)))
+    }
+
+    /// Begins a new journal and has the old ones settled and removed.
+    fn new_journal(&mut self, answer: Sender<Result<(), Error>>) {
+        self.write_lines();
+        let kept =
+            || Error::damaged(JOURNAL_DIR, "a file could not be written; opening the archive again mends it");
+        match self.rotate() {
+            Ok(()) if self.keep_journals => drop(answer.send(Err(kept()))),
+            Ok(()) => drop(self.tasks.send(Task::Sync(answer))),
+            Err(e) => drop(answer.send(Err(e))),
+        }
     }
 
     /// Writes the lines that wait. On a full disk they go on waiting; any other failure ends the session, because the

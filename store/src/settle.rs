@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
 use crate::disk::{locked, parent};
 use crate::event::Event;
@@ -16,8 +16,8 @@ use crate::layout::file_digest;
 use crate::ledger::RecordingLine;
 use crate::recovery::index_end;
 use crate::shared::Shared;
-use crate::wave::digest_text;
-use crate::{Error, Row};
+use crate::wave::{digest_text, path_of};
+use crate::{Error, RecordingId, Row};
 
 /// Up to so many files are synced one by one; of more, the whole file system at once.
 const SINGLE_SYNCS_MAX: usize = 64;
@@ -31,6 +31,8 @@ pub(crate) enum Task {
     Event { event: Box<Event>, leaf: u64, ledger: String, end: u64 },
     /// A finished recording was destroyed.
     Deleted { line: Box<RecordingLine>, ledger: String, end: u64 },
+    /// The keys of these recordings were wrapped anew: the hashes of their files are others now.
+    Rewrapped(Vec<RecordingId>),
     /// Bring these files to disk, then drop the journals up to this one.
     Checkpoint { upto: u64, files: Vec<String> },
     /// Answer when everything before is done and the index is on disk.
@@ -47,8 +49,32 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<(Sender<Task>, JoinH
 }
 
 fn run(shared: &Shared, tasks: &Receiver<Task>) {
-    for task in tasks {
+    let mut unhashed = true;
+    loop {
+        let task = match tasks.try_recv() {
+            Ok(task) => task,
+            Err(TryRecvError::Disconnected) => return,
+            // Nothing else to do: one of the hashes that a rotation of keys has made void.
+            Err(TryRecvError::Empty) if unhashed => {
+                unhashed = hash_one(shared).unwrap_or_else(|e| {
+                    tracing::error!(error = %e, "the hash of a recording's file cannot be told");
+                    false
+                });
+                continue;
+            }
+            Err(TryRecvError::Empty) => match tasks.recv() {
+                Ok(task) => task,
+                Err(_) => return,
+            },
+        };
         match task {
+            Task::Rewrapped(ids) => {
+                unhashed = true;
+                if let Err(e) = ids.iter().try_for_each(|id| shared.index.forget_digest(*id)) {
+                    // A list that shows a hash that is none would be worse than no list.
+                    shared.failed.set(e);
+                }
+            }
             Task::Index { row, path, ledger, end } => {
                 let id = row.facts.id;
                 // The row stays in memory when this fails; the cursor stays behind, so the next opening takes it in.
@@ -82,6 +108,18 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
             }
         }
     }
+}
+
+/// Makes good one hash of a file whose wrap has changed; false when there is none left.
+fn hash_one(shared: &Shared) -> Result<bool, Error> {
+    let Some(id) = shared.index.unhashed()? else { return Ok(false) };
+    let path = path_of(id);
+    match (shared.index.bare_row(id)?, file_digest(&*shared.disk, &path)) {
+        (Some(row), Ok(digest)) => shared.index.put(&Row { sha256: digest_text(&digest), ..row })?,
+        // Gone, or not to be read: verification tells.
+        _ => shared.index.forget_unhashed(id)?,
+    }
+    Ok(true)
 }
 
 fn put(shared: &Shared, mut row: Row, path: &str, ledger: &str, end: u64) -> Result<(), Error> {

@@ -24,6 +24,8 @@ pub(crate) const RIFF_SIZE_AT: u64 = 4;
 pub(crate) const WRAP_AT: u64 = PREAMBLE_LEN + 8 + IMMUTABLE_LEN as u64;
 /// Bytes of the wrapped key: key id, ephemeral key, sealed data key.
 pub(crate) const WRAP_LEN: usize = 8 + 32 + WRAPPED_LEN;
+/// Where the wrapped key ends: bytes from which [`peek_wrap`] can tell.
+pub(crate) const WRAP_END: usize = WRAP_AT as usize + WRAP_LEN;
 /// The longest facts that a header or a footer may carry, in bytes.
 pub(crate) const FACTS_MAX: usize = 4 * 1024 * 1024;
 /// The most bytes of chunks that one file can hold: RIFF counts in 32 bits, and the footer must fit too. About 72
@@ -96,6 +98,18 @@ impl ParsedHead {
     pub(crate) fn is_rewrappable(&self) -> bool {
         self.format >= FORMAT_REWRAPPABLE
     }
+}
+
+/// Format, recording and wrapped key of a file, from its first [`WRAP_END`] bytes; none when they are no header's.
+pub(crate) fn peek_wrap(bytes: &[u8]) -> Option<(u32, RecordingId, Wrap)> {
+    Head::len(bytes)?;
+    let mut cursor = Cursor::new(bytes);
+    cursor.take(PREAMBLE_LEN as usize + 8)?;
+    let (format, _facts_len) = (cursor.u32()?, cursor.u32()?);
+    let id = RecordingId::from_bytes(cursor.array()?);
+    let (_key_id, _commitment) = (cursor.array::<8>()?, cursor.array::<32>()?);
+    let wrap = Wrap { key_id: cursor.array()?, ephemeral: cursor.array()?, wrapped: cursor.array()? };
+    (1..=FORMAT).contains(&format).then_some((format, id, wrap))
 }
 
 /// The hash of a new file's header, the wrapped key counted as zero bytes.
@@ -376,6 +390,8 @@ mod tests {
         let parsed = Head::parse(&bytes, "f").expect("read");
         assert_eq!((parsed.head, parsed.len), (head(), bytes.len() as u64));
         assert_eq!(parsed.address.head_hash, address.head_hash);
+        assert_eq!(peek_wrap(&bytes[..WRAP_END]), Some((FORMAT, head().id, head().wrap)));
+        assert_eq!(peek_wrap(&bytes[..WRAP_END - 1]), None);
         let at = WRAP_AT as usize;
         assert_eq!(bytes[at..at + 8], [1; 8]);
         assert_eq!(bytes[at + 8..at + 40], [2; 32]);

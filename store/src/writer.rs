@@ -78,6 +78,8 @@ impl Writer {
     pub(crate) fn begin(shared: &Arc<Shared>, disk: &Handle, facts: RecordingFacts) -> Result<Writer, Error> {
         let (id, started) = (facts.id, facts.started);
         let key = DataKey::random();
+        // Until the header is on its way: a rotation that changes keys looks at all files after that.
+        let _turn = shared.keys.stay();
         let (wrap, made) = shared.keys.wrap(&*shared.disk, id, &key)?;
         if let Some(made) = made {
             let line = ledger::line(&KeyLine::month(&made))?;

@@ -65,6 +65,8 @@ pub struct KeyFileStatus {
     pub key_id: String,
     /// The identities of the keys that open it.
     pub sealed_to: Vec<String>,
+    /// A rotation that is not finished will destroy it.
+    pub retired: bool,
     /// Does it open with the private key that is here? None when there is no such key, or it waits for its passphrase.
     pub opens: Option<bool>,
 }
@@ -88,6 +90,8 @@ pub struct KeyStatus {
     pub months: Vec<KeyFileStatus>,
     /// Former archive keys, which recordings of format 1 need.
     pub former: Vec<KeyFileStatus>,
+    /// A rotation was interrupted: ask for it again.
+    pub rotating: bool,
     /// Files of keys that cannot be read, with the reason.
     pub troubles: Vec<(String, String)>,
 }
@@ -108,6 +112,7 @@ impl Keys {
             month: file.month.clone().unwrap_or_default(),
             key_id: hex(&file.id),
             sealed_to: file.sealed.iter().map(|(to, _)| hex(to)).collect(),
+            retired: ring.rotation.as_ref().is_some_and(|rotation| rotation.retires(&file.id)),
             opens: (!ring.privates.is_empty()).then(|| ring.open(file).is_ok()),
         };
         let mut months: Vec<_> =
@@ -122,6 +127,7 @@ impl Keys {
             recipients: ring.recipients.clone(),
             months,
             former: ring.files.values().filter(|file| file.month.is_none()).map(status).collect(),
+            rotating: ring.rotation.is_some(),
             troubles,
         })
     }
@@ -150,12 +156,18 @@ impl Keys {
         Ok(plain || found.sealed.iter().any(|(at, sealed)| *at == path && sealed.id == archive))
     }
 
+    /// Is a rotation not finished?
+    pub(crate) fn is_rotating(&self) -> bool {
+        self.ring().rotation.is_some()
+    }
+
     /// Keys that open months here and are not among those that the months are sealed to.
     pub(crate) fn not_sealed_to(&self) -> Vec<(String, String)> {
         let ring = self.ring();
         let recipients = ring.recipients();
+        let retired = |id: &KeyId| ring.rotation.as_ref().is_some_and(|rotation| rotation.retires(id));
         let mut missing = Vec::new();
-        for file in ring.files.values() {
+        for file in ring.files.values().filter(|file| !retired(&file.id)) {
             for (id, _) in &recipients {
                 if file.sealed.iter().all(|(to, _)| to != id) {
                     missing.push((file.path(), hex(id)));
@@ -165,6 +177,15 @@ impl Keys {
         missing
     }
 
+    /// No rotation is under way.
+    fn settled(&self) -> Result<(), Error> {
+        if self.is_rotating() {
+            let what = "a rotation is not finished: `earwitness archive key rotate --yes` goes on with it";
+            return Err(Error::KeyRefused { what: what.into() });
+        }
+        Ok(())
+    }
+
     fn public_file(&self) -> PublicFile {
         let ring = self.ring();
         PublicFile::new(&ring.archive.1, self.sign_public.as_bytes(), ring.recipients.clone())
@@ -172,6 +193,7 @@ impl Keys {
 
     /// Seals all months to one key more. Asked for twice it completes what was cut off.
     pub(super) fn add(&self, disk: &dyn Disk, recipient: Recipient) -> Result<(), Error> {
+        self.settled()?;
         self.signing()?;
         let refused = |what: &str| Err(Error::KeyRefused { what: what.into() });
         let Some((to, public)) = recipient.public() else { return refused("this is no X25519 key") };
@@ -205,6 +227,7 @@ impl Keys {
 
     /// Takes a recipient's copy out of all months' files.
     pub(super) fn remove(&self, disk: &dyn Disk, to: &KeyId) -> Result<(), Error> {
+        self.settled()?;
         self.signing()?;
         let mut ring = self.ring_mut();
         ring.recipients.retain(|recipient| recipient.key_id != hex(to));
@@ -221,6 +244,7 @@ impl Keys {
 
     /// Seals the private key with a passphrase, or (without one) puts it into a file.
     fn protect(&self, disk: &dyn Disk, passphrase: Option<&Passphrase>) -> Result<KeyId, Error> {
+        self.settled()?;
         let mut ring = self.ring_mut();
         let Some(private) = ring.privates.first().cloned() else {
             return Err(ring.no_private("the archive"));
@@ -245,6 +269,18 @@ impl Keys {
         files::shred_leftovers(disk)?;
         ring.troubles.retain(|(path, _)| !files::PRIVATE.contains(&path.as_str()));
         Ok(private.id)
+    }
+
+    /// The private key that is here.
+    #[cfg(test)]
+    pub(crate) fn private(&self) -> Result<Private, Error> {
+        let ring = self.ring();
+        ring.privates.first().cloned().ok_or_else(|| ring.no_private("the archive"))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn private_for_test(&self) -> [u8; 32] {
+        self.private().expect("here").secret.to_bytes()
     }
 }
 
@@ -284,7 +320,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Damaged`] when it is no public key; [`Error::KeyMissing`] and the like when the private key is not here to open the
-    /// months that there are.
+    /// months that there are; [`Error::KeyRefused`] while a rotation is not finished.
     pub fn add_recipient(&self, json: &[u8], path: &str, name: &str) -> Result<Recipient, Error> {
         let (public, _) = PublicFile::parse(json, path)?;
         let recipient = public.into_recipient(name, wall_clock())?;
@@ -303,7 +339,7 @@ impl Archive {
         let prefix = prefix.to_ascii_lowercase();
         let ring = self.shared.keys.ring();
         if !prefix.is_empty() && hex(&ring.archive.0).starts_with(&prefix) {
-            let what = "this is the archive's own key, without which nothing opens";
+            let what = "this is the archive's own key, without which nothing opens: `earwitness archive key rotate` replaces it";
             return Err(Error::KeyRefused { what: what.into() });
         }
         let found: Vec<_> =
@@ -323,10 +359,11 @@ impl Archive {
         }
     }
 
-    /// Closes the archive to a recipient. He may have kept copies of the months' keys that he could open.
+    /// Closes the archive to a recipient. He may have kept copies of the months' keys that he could open: a rotation makes
+    /// them worthless for the future.
     ///
     /// # Errors
-    /// As [`Archive::recipient`]; [`Error::KeyMissing`] without the signing key.
+    /// As [`Archive::recipient`]; [`Error::KeyMissing`] without the signing key; [`Error::KeyRefused`] while a rotation is not finished.
     pub fn remove_recipient(&self, key_id: &str) -> Result<Recipient, Error> {
         let recipient = self.recipient(key_id)?;
         if let Some((id, _)) = recipient.public() {

@@ -5,12 +5,13 @@
 //! X25519 key at all: it makes a month's pair, seals the private half and forgets it. Why there are months: once a month's
 //! key is destroyed, what was wrapped to it opens nowhere, not from a backup either (`docs/keys.md`).
 //!
-//! Here is what recording and playing need. Administering keys is [`manage`]'s.
+//! Here is what recording and playing need. Administering keys is [`manage`]'s, replacing all of them [`rotation`]'s.
 
 mod files;
 pub(crate) mod manage;
 mod month;
 mod passphrase;
+pub(crate) mod rotation;
 mod signing;
 mod wrapping;
 
@@ -28,6 +29,7 @@ pub use self::files::{Recipient, public_key};
 use self::month::{FORMER_DIR, KeyFile, MONTHS_DIR};
 pub use self::passphrase::Passphrase;
 use self::passphrase::{LockKey, SealedKey};
+use self::rotation::Rotation;
 use self::wrapping::Private;
 pub(crate) use self::wrapping::{DataKey, KeyId, WRAPPED_LEN, Wrap, random};
 use crate::bytes::hex;
@@ -46,6 +48,8 @@ pub(crate) struct Keys {
     ring: RwLock<Ring>,
     /// Key-encryption keys that have been opened.
     opened: Mutex<BTreeMap<KeyId, Private>>,
+    /// Held for reading while a recording begins; a rotation changes the keys between two beginnings.
+    turn: RwLock<()>,
 }
 
 /// The X25519 side, which changes while an archive is open.
@@ -53,7 +57,7 @@ struct Ring {
     /// The archive's own key.
     archive: Public,
     recipients: Vec<Recipient>,
-    /// Private keys that are here and can open months: the archive's or a recipient's.
+    /// Private keys that are here and can open months: the archive's, a recipient's, while rotating the former one too.
     privates: Vec<Private>,
     /// Private keys that wait for their passphrase.
     sealed: Vec<(&'static str, SealedKey)>,
@@ -65,6 +69,7 @@ struct Ring {
     stranger: Option<KeyId>,
     /// Files of keys that cannot be read.
     troubles: Vec<(String, Error)>,
+    rotation: Option<Rotation>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -96,7 +101,8 @@ impl Ring {
 
     /// The key that new recordings of a month are wrapped to.
     fn month(&self, month: &str) -> Option<&KeyFile> {
-        self.files.values().rfind(|file| file.month.as_deref() == Some(month))
+        let retired = |id: &KeyId| self.rotation.as_ref().is_some_and(|rotation| rotation.retires(id));
+        self.files.values().rfind(|file| file.month.as_deref() == Some(month) && !retired(&file.id))
     }
 
     /// Why `what` cannot be opened here.
@@ -117,7 +123,8 @@ impl Ring {
 
     /// Is this one of the archive's keys (whether or not it can be opened here)?
     fn knows(&self, id: &KeyId) -> bool {
-        self.archive.0 == *id || self.files.contains_key(id)
+        let former = self.rotation.as_ref().is_some_and(|rotation| rotation.from() == *id);
+        self.archive.0 == *id || former || self.files.contains_key(id)
     }
 
     /// Opens a key-encryption key with whichever private key is here for it.
@@ -156,8 +163,10 @@ impl Keys {
         let sign_public = month::array(&public.ed25519).and_then(|key| VerifyingKey::from_bytes(&key).ok());
         let sign_public = sign_public.ok_or_else(|| Error::damaged(PUBLIC_KEYS, "not an Ed25519 key"))?;
         let sign = files::read_private(disk, SIGN_KEY)?.map(|key| SigningKey::from_bytes(&key));
+        let rotation = Rotation::read(disk)?;
         let ring = Ring {
-            archive,
+            // From the moment that a rotation is written down its key counts, whatever the file of public keys says.
+            archive: rotation.as_ref().map_or(archive, Rotation::to),
             recipients: public.recipients,
             privates: Vec::new(),
             sealed: Vec::new(),
@@ -165,6 +174,7 @@ impl Keys {
             stranger: None,
             files: BTreeMap::new(),
             troubles: Vec::new(),
+            rotation,
         };
         let mut keys = Keys {
             sign_id: wrapping::key_id(sign_public.as_bytes()),
@@ -172,6 +182,7 @@ impl Keys {
             sign,
             ring: RwLock::new(ring),
             opened: Mutex::default(),
+            turn: RwLock::default(),
         };
         keys.read_private(disk)?;
         keys.read_files(disk)?;
@@ -182,7 +193,8 @@ impl Keys {
     fn read_private(&mut self, disk: &dyn Disk) -> Result<(), Error> {
         let Found { plain, sealed, unreadable } = files::find_private(disk)?;
         let ring = self.ring.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let wanted: Vec<KeyId> = ring.recipients().into_iter().map(|(id, _)| id).collect();
+        let mut wanted: Vec<KeyId> = ring.recipients().into_iter().map(|(id, _)| id).collect();
+        wanted.extend(ring.rotation.as_ref().map(Rotation::from));
         for (path, private) in plain {
             if wanted.contains(&private.id) {
                 ring.privates.push(private);
@@ -199,7 +211,10 @@ impl Keys {
             if !whole && [UNWRAP_KEY, SEALED_KEY].contains(&path) {
                 return Err(error);
             }
-            ring.troubles.push((path.into(), error));
+            // A rotation overwrites the old one when the new one is in its place.
+            if ring.rotation.is_none() {
+                ring.troubles.push((path.into(), error));
+            }
         }
         Ok(())
     }
@@ -224,6 +239,8 @@ impl Keys {
                 let ring = self.ring.get_mut().unwrap_or_else(PoisonError::into_inner);
                 match file {
                     Ok(file) => drop(ring.files.insert(file.id, file)),
+                    // Half destroyed, which the rotation finishes.
+                    Err(_) if ring.rotation.as_ref().is_some_and(|rotation| rotation.destroys(&path)) => {}
                     Err(e) => {
                         tracing::error!(file = path, error = %e, "the recordings of this key cannot be opened");
                         ring.troubles.push((path, e));
@@ -240,6 +257,11 @@ impl Keys {
 
     fn ring_mut(&self) -> RwLockWriteGuard<'_, Ring> {
         self.ring.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While this is held, no rotation changes the keys that recordings begin with.
+    pub(crate) fn stay(&self) -> RwLockReadGuard<'_, ()> {
+        self.turn.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Can recordings be opened on this machine, now?
@@ -345,5 +367,9 @@ impl Keys {
     }
 }
 
+#[cfg(test)]
+pub(crate) use self::manage::FOLDERS;
+#[cfg(test)]
+pub(crate) use self::passphrase::cheap_passphrase_for_test;
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ struct Cost {
     lanes: u32,
 }
 
-/// A key made of a passphrase, and how; kept while the archive is open.
+/// A key made of a passphrase, and how; kept while the archive is open, so that a rotation need not ask again.
 #[derive(Clone)]
 pub(crate) struct LockKey {
     key: Zeroizing<[u8; 32]>,
@@ -193,6 +193,17 @@ impl SealedKey {
         };
         read().ok_or_else(|| Error::damaged(path, "its fields are not those of a sealed key"))
     }
+}
+
+/// Seals the private key of an archive that is closed, at a cost that a test can pay hundreds of times.
+#[cfg(test)]
+pub(crate) fn cheap_passphrase_for_test(disk: &dyn crate::disk::Disk, passphrase: &Passphrase) {
+    use super::files::{SEALED_KEY, UNWRAP_KEY, read_private, shred};
+    let private = Private::new(&read_private(disk, UNWRAP_KEY).expect("read").expect("there"));
+    let lock = LockKey::derive(passphrase, [7; 16], Cost { memory_kib: 64, passes: 1, lanes: 1 });
+    let json = lock.expect("derived").seal(&private).to_json(SEALED_KEY).expect("made");
+    disk.replace(SEALED_KEY, &json, true).expect("put");
+    shred(disk, UNWRAP_KEY).expect("gone");
 }
 
 #[cfg(test)]

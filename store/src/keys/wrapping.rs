@@ -203,6 +203,12 @@ impl DataKey {
     pub(crate) fn commitment(&self, id: RecordingId) -> [u8; 32] {
         *self.derive(id, b"earwitness key commitment v1")
     }
+
+    /// Its bytes, to look for them where they must not be.
+    #[cfg(test)]
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 #[cfg(test)]
