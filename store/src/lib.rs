@@ -58,6 +58,7 @@ pub use facts::{
 pub use id::{IdError, RecordingId};
 pub use keys::manage::{KeyFileStatus, KeyStatus, Protection, new_key_pair};
 pub use keys::rotation::Rotated;
+pub use keys::sheet::{Sheet, SheetError};
 pub use keys::{Passphrase, Recipient, public_key};
 pub use log::begin::Adopted;
 pub use log::checkpoint::Checkpoint;

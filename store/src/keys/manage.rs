@@ -271,8 +271,7 @@ impl Keys {
         Ok(private.id)
     }
 
-    /// The private key that is here.
-    #[cfg(test)]
+    /// The private key that is here, for a recovery sheet.
     pub(crate) fn private(&self) -> Result<Private, Error> {
         let ring = self.ring();
         ring.privates.first().cloned().ok_or_else(|| ring.no_private("the archive"))

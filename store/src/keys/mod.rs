@@ -12,6 +12,7 @@ pub(crate) mod manage;
 mod month;
 mod passphrase;
 pub(crate) mod rotation;
+pub(crate) mod sheet;
 mod signing;
 mod wrapping;
 
