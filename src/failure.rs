@@ -51,6 +51,16 @@ impl Failure {
         Failure { code: 13, message: message.to_string() }
     }
 
+    /// A key is missing or wrong: exit code 12.
+    pub(crate) fn key(message: impl fmt::Display) -> Failure {
+        Failure { code: 12, message: message.to_string() }
+    }
+
+    /// Ended by Ctrl-C, which says enough: exit code 130.
+    pub(crate) fn interrupted() -> Failure {
+        Failure { code: 130, message: String::new() }
+    }
+
     /// The configuration is bad: exit code 78.
     pub(crate) fn config(message: impl fmt::Display) -> Failure {
         Failure { code: 78, message: message.to_string() }

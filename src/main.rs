@@ -8,6 +8,7 @@ mod facts;
 mod failure;
 mod filters;
 mod keylog;
+mod passphrase;
 mod quality;
 mod recorder;
 mod tables;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use common::Bench;
 use sha2::{Digest, Sha256};
+use xtask::load::Scenario;
 
 /// What the program that made `v1` exported of its recordings: SHA-256 of each stereo WAV file.
 const V1: [(&str, &str); 4] = [
@@ -42,7 +43,7 @@ fn copy(name: &str, to: &Path) {
 #[track_caller]
 fn assert_v1_plays(bench: &Bench) {
     let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
-    let rows = rows.iter().filter(|row| row["started"].as_str().is_some_and(|at| at < "2026-11-30"));
+    let rows = rows.iter().filter(|row| V1.iter().any(|(id, _)| row["id"] == *id));
     let listed: Vec<_> = rows.map(|row| row["id"].as_str().expect("an id").to_owned()).collect();
     assert_eq!(listed, V1.map(|(id, _)| id));
     let verified = bench.run(&["archive", "verify"]).expect_code(0).stdout();
@@ -64,4 +65,27 @@ fn an_archive_of_format_1_opens_verifies_and_plays() {
     let format = fs::read_to_string(bench.archive().join("archive.json")).expect("read");
     assert!(format.contains("\"format\": 2"), "a program of format 1 refuses it by this number: {format}");
     assert_v1_plays(&bench);
+}
+
+#[test]
+fn an_archive_of_format_1_plays_after_its_keys_were_rotated_and_grows_on() {
+    let bench = Bench::new();
+    copy("v1", &bench.archive());
+    let old = fs::read_to_string(bench.archive().join("keys/unwrap.key")).expect("read");
+    let (capture, truth) = bench.capture("new.pcap", &Scenario { talk_ms: 1_000, ..Scenario::default() });
+    bench.record(&capture);
+    for _ in 0..2 {
+        let rotated =
+            bench.run(&["archive", "key", "rotate", "--yes", "--json"]).expect_code(0).json().remove(0);
+        assert_eq!((&rotated["format_1"], &rotated["finished"]), (&V1.len().into(), &true.into()));
+        assert!(rotated["rewrapped"].as_u64() >= Some(1), "{rotated}, {} calls", truth.len());
+        assert_v1_plays(&bench);
+    }
+    let new = fs::read_to_string(bench.archive().join("keys/unwrap.key")).expect("read");
+    assert_ne!(old, new);
+    let status = bench.run(&["archive", "key", "status", "--json"]).expect_code(0).json().remove(0);
+    assert_eq!(
+        status["former"][0]["key_id"], "4df8e2e254ede772",
+        "the key of then, sealed to the one of now"
+    );
 }

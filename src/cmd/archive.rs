@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::{self, Settings};
 use crate::failure::{Done, Failure};
 use crate::filters::Filters;
+use crate::passphrase;
 use crate::tables;
 
 pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
@@ -40,6 +41,7 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
             check(&config::resolve(&dir)?.archive, repair, json.json)
         }
         ArchiveCommand::Rebuild { dir, json } => rebuild(&config::resolve(&dir)?.archive, json.json),
+        ArchiveCommand::Key(key) => super::key::run(key.command),
         ArchiveCommand::Stats { dir, json } => stats(&config::resolve(&dir)?.archive, json.json),
     }
 }
@@ -103,6 +105,8 @@ fn verify(
     json: bool,
 ) -> Result<Done, Failure> {
     let archive = open_archive(&settings.archive)?;
+    // Not asked for: without it the signatures are verified all the same.
+    passphrase::unlock(&archive, false)?;
     let ids = resolve_ids(&archive, words)?;
     let trusted = trusted(&archive, settings, checkpoints, public_key)?;
     let (mut intact, mut opened, mut deleted, mut problems) = (0u64, 0u64, 0u64, 0u64);

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config;
 use crate::failure::{Done, Failure};
 use crate::filters::Filters;
+use crate::passphrase;
 
 pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
     if args.json.json && args.output.as_os_str() == "-" {
@@ -38,6 +39,7 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
     } else {
         resolve_ids(&archive, &args.id)?
     };
+    passphrase::unlock(&archive, true)?;
     match (&ids[..], args.format) {
         ([], _) => Err(Failure::new("no recording matches: `earwitness archive list` shows what there is")),
         (&[id], ExportFormat::Wav | ExportFormat::Gsm | ExportFormat::Raw) => export_one(args, &archive, id),

@@ -5,6 +5,7 @@ mod calls;
 mod config;
 mod export;
 mod interfaces;
+mod key;
 mod prune;
 mod record;
 mod replay;

@@ -6,6 +6,7 @@ use super::{open_archive, print_line, warn};
 use crate::cli;
 use crate::config;
 use crate::failure::{Done, Failure};
+use crate::passphrase;
 
 pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
     // Before the archive is opened: opening mends what a crash left, which a slip in the words should not set off.
@@ -14,8 +15,10 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
     }
     let settings = config::resolve(&args.dir)?;
     let archive = open_archive(&settings.archive)?;
+    passphrase::unlock(&archive, true)?;
     if !archive.can_read() {
-        warn("the private key is not here: recordings are listed and verified, and cannot be played");
+        let why = if archive.is_locked() { "is sealed with a passphrase" } else { "is not here" };
+        warn(&format!("the private key {why}: recordings are listed and verified, and cannot be played"));
     }
     Server::bind(archive, args.listen, announce)?.run()?;
     Ok(Done::All)
