@@ -7,6 +7,7 @@ mod config;
 mod facts;
 mod failure;
 mod filters;
+mod harden;
 mod keylog;
 mod passphrase;
 mod quality;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colours);
     log.with_writer(std::io::stderr).init();
+    harden::no_core_dumps();
     match cmd::run(cli) {
         Ok(done) => done.into(),
         Err(failure) => failure.report(),

@@ -1,4 +1,4 @@
-//! `archive key`, end to end: escrow, passphrase, recovery sheet and rotation.
+//! `archive key`, end to end: escrow, passphrase, recovery sheet, rotation, and a process that leaves no core behind.
 
 mod common;
 
@@ -243,4 +243,33 @@ fn a_sheet_brings_the_private_key_back() {
     let old = bench.run(&["archive", "key", "restore", text(&sheet)]).expect_code(12).stderr();
     assert!(old.contains("the sheet"), "{old}");
     assert_eq!(exports(&bench, &[]), before);
+}
+
+#[test]
+fn a_crash_of_the_program_writes_no_memory_to_a_file() {
+    let bench = Bench::new();
+    // The shell gives it what it may have, or a test under `ulimit -c 0` would say nothing.
+    let mut child = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -S -c \"$(ulimit -H -c)\"; exec \"$0\" record -r -",
+            env!("CARGO_BIN_EXE_earwitness"),
+        ])
+        .env("EARWITNESS_ARCHIVE", bench.archive())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let limits = format!("/proc/{}/limits", child.id());
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let mut core = Vec::new();
+    while core != ["0", "0"] && std::time::Instant::now() < until {
+        let limits = fs::read_to_string(&limits).expect("it waits for its input");
+        let line = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a line");
+        core = line.split_whitespace().skip(4).take(2).map(str::to_owned).collect();
+    }
+    assert_eq!(core, ["0", "0"], "soft and hard limit");
+    drop(child.stdin.take());
+    child.wait().expect("ended");
 }
