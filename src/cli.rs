@@ -262,8 +262,8 @@ pub(crate) enum ArchiveCommand {
     Verify {
         /// Recordings, or the beginnings of their ids; all, and the ledger, when none is named
         id: Vec<String>,
-        /// Hold the archive against a checkpoint that was kept elsewhere, once for each; those in the folders of
-        /// [evidence] checkpoints are used without it
+        /// Hold the archive against a checkpoint that was kept elsewhere, once for each; those in the folders that
+        /// the configuration names for checkpoints are used without it
         #[arg(long, value_name = "FILE", conflicts_with = "id")]
         checkpoint: Vec<PathBuf>,
         /// The public key that must have signed everything: a copy of keys/public.json

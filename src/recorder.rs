@@ -161,7 +161,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// The frames come from files that can be read again: a crash may cost more of what was read, and less is spent on it.
-    pub(crate) fn from_files(mut self) -> Self {
+    pub(crate) fn reading_files(mut self) -> Self {
         self.archive.set_chunk_span_ms(store::CHUNK_SPAN_FILE_MS);
         self.stale_check_ms = STALE_CHECK_FILE_MS;
         self

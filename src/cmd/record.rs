@@ -58,7 +58,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices);
     if !args.read.is_empty() && args.read.iter().all(|path| path.is_file()) {
-        recorder = recorder.from_files();
+        recorder = recorder.reading_files();
     }
     // Of capture files all is written; behind a live source a key log still grows.
     let is_live = !args.interface.is_empty() || !args.hep.is_empty();

@@ -99,7 +99,7 @@ pub enum What {
         rule: String,
         /// Why.
         why: String,
-        /// Ed25519 over [`erasure_text`], in hexadecimal.
+        /// Ed25519 over time, numbers, rule, who and why (`docs/format.md`), in hexadecimal.
         receipt: String,
     },
     /// An event of a later version.
