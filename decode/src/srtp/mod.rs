@@ -110,6 +110,9 @@ pub struct Key {
     parameters: Parameters,
     #[zeroize(skip)]
     mki: Option<Mki>,
+    /// Bytes of `key` that session keys are derived with.
+    #[zeroize(skip)]
+    master_len: usize,
     key: [u8; KEY_BYTES_MAX],
     salt: [u8; SALT_BYTES_MAX],
 }
@@ -122,10 +125,36 @@ impl Key {
         if salt.len() != suite.salt_len() || mki.is_some_and(|mki| mki.len > MKI_BYTES_MAX) {
             return None;
         }
-        let mut made = Key { suite, parameters, mki, key: [0; KEY_BYTES_MAX], salt: [0; SALT_BYTES_MAX] };
+        let mut made = Key {
+            suite,
+            parameters,
+            mki,
+            master_len: suite.key_len,
+            key: [0; KEY_BYTES_MAX],
+            salt: [0; SALT_BYTES_MAX],
+        };
         made.key.get_mut(..key.len())?.copy_from_slice(key);
         // The shorter salt of AES-GCM is padded on the right (RFC 7714, 11).
         made.salt.get_mut(..salt.len())?.copy_from_slice(salt);
+        Some(made)
+    }
+
+    /// The same key as libsrtp before 2.8 derives session keys with it, where that is not as RFC 6188, 3 has it: key and salt of
+    /// AES-192 lie one behind the other where those of AES-256 would, with zeros behind, and the derivation is that of AES-256. Many
+    /// telephones and relays are built on it. `None` where both agree, and where nothing would tell which of the two is meant.
+    #[must_use]
+    pub fn as_libsrtp_derives(&self) -> Option<Key> {
+        const KEY_LEN: usize = 24;
+        if self.suite.cipher != Cipher::AesCm || self.suite.key_len != KEY_LEN || !self.authenticates() {
+            return None;
+        }
+        let mut made = self.clone();
+        made.master_len = KEY_BYTES_MAX;
+        let (_, behind_key) = made.key.split_at_mut(KEY_LEN);
+        let (of_key, of_salt) = self.salt.split_at(behind_key.len());
+        behind_key.copy_from_slice(of_key);
+        made.salt = [0; SALT_BYTES_MAX];
+        made.salt.iter_mut().zip(of_salt).for_each(|(to, from)| *to = *from);
         Some(made)
     }
 

@@ -17,7 +17,8 @@ const BASE64_BYTES_MAX: usize = 96;
 pub struct Crypto {
     /// Names the line: an answer repeats the tag of the line that it took (RFC 4568, 5.1.2).
     pub tag: u32,
-    /// Its keys. None when the suite is not known, or no key could be read.
+    /// Its keys, those of AES-192 in both ways in which they are used: as RFC 6188 has it, then as libsrtp does. None when the suite
+    /// is not known, or no key could be read.
     pub keys: Vec<Key>,
 }
 
@@ -34,6 +35,10 @@ pub fn parse(value: &[u8]) -> Option<Crypto> {
             .split(|&b| b == b';')
             .take(KEYS_PER_LINE_MAX)
             .filter_map(|text| key(suite, parameters, text))
+            .flat_map(|key| {
+                let libsrtp = key.as_libsrtp_derives();
+                [Some(key), libsrtp].into_iter().flatten()
+            })
             .collect()
     });
     Some(Crypto { tag, keys })
@@ -144,6 +149,21 @@ mod tests {
             kdr_exponent: Some(3),
         };
         assert!(crypto.keys.iter().all(|key| key.parameters == expected && !key.authenticates()));
+    }
+
+    #[test]
+    fn a_key_of_aes_192_is_two_and_the_standards_comes_first() {
+        let line = |suite: &str, more: &str| {
+            let line = format!("1 {suite} inline:{}{more}", "A".repeat(50) + "A=");
+            parse(line.as_bytes()).expect("a line").keys
+        };
+        for suite in ["AES_192_CM_HMAC_SHA1_80", "AES_CM_192_HMAC_SHA1_32"] {
+            let keys = line(suite, "");
+            assert_eq!(keys.len(), 2, "{suite}");
+            assert_eq!(Some(&keys[1]), keys[0].as_libsrtp_derives().as_ref());
+            // Without a tag nothing tells the two apart.
+            assert_eq!(line(suite, " UNAUTHENTICATED_SRTP").len(), 1);
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Transform {
     /// The key derivation of RFC 3711, 4.3.1, in its `period`th period.
     fn derive(key: &Key, label: u8, period: u64) -> Box<Transform> {
         let suite = key.suite;
-        let master = Keystream::new(key.key.get(..suite.key_len).unwrap_or(&key.key));
+        let master = Keystream::new(key.key.get(..key.master_len).unwrap_or(&key.key));
         let derived = |label: u8, out: &mut [u8]| {
             let mut iv = [0; 16];
             let (salt, _) = iv.split_at_mut(SALT_BYTES_MAX);

@@ -12,9 +12,33 @@ struct Made {
     control: &'static str,
 }
 
-/// Made by libsrtp 2.5.0: the key bytes are 3, 10, 17 and so on. Not AES-192: it derives those session keys otherwise than
-/// RFC 6188 says, whose own vectors are in `session`.
-const MADE: [Made; 8] = [
+/// Made by libsrtp 2.5.0: the key bytes are 3, 10, 17 and so on. The session keys of AES-192 are derived otherwise than RFC 6188
+/// says, whose own vectors are in `session`.
+const MADE: [Made; 10] = [
+    Made {
+        suite: "AES_192_CM_HMAC_SHA1_80",
+        mki: None,
+        unencrypted: false,
+        packets: [
+            "8000fffe009ffec0decafbad7b1fa36e4972b420af3bf7e5338caec8278f4a8907b40eaa19cbab3fc5f6",
+            "a080ffff009fff60decafbada3c2a1760471beeeaed93bd23382d71ca9220625a9b0b4188eb9064cf000",
+            "9100000000000000decafbad01020304bede000110aa000035431695d7c7d13bc86f2c7a6496d8862eae8242482d31916b56937b634f",
+            "80000001000000a0decafbad85678f0d6584451c540ef64ee6c3e8a265d2aa851b5f6f5a381dfe9b74f0",
+        ],
+        control: "80c80006decafbade6883a58b4cb3a5ffae26a3d2842a106529f321180000001a89e3b335c6b0e9dc677",
+    },
+    Made {
+        suite: "AES_192_CM_HMAC_SHA1_32",
+        mki: None,
+        unencrypted: false,
+        packets: [
+            "8000fffe009ffec0decafbad7b1fa36e4972b420af3bf7e5338caec8278f4a8907b40eaa",
+            "a080ffff009fff60decafbada3c2a1760471beeeaed93bd23382d71ca9220625a9b0b418",
+            "9100000000000000decafbad01020304bede000110aa000035431695d7c7d13bc86f2c7a6496d8862eae8242482d3191",
+            "80000001000000a0decafbad85678f0d6584451c540ef64ee6c3e8a265d2aa851b5f6f5a",
+        ],
+        control: "80c80006decafbade6883a58b4cb3a5ffae26a3d2842a106529f321180000001a89e3b335c6b0e9dc677",
+    },
     Made {
         suite: "AES_CM_128_HMAC_SHA1_80",
         mki: None,
@@ -133,7 +157,8 @@ impl Made {
             unencrypted_srtcp: self.unencrypted,
             ..Parameters::default()
         };
-        Key::new(suite, &secret, self.mki, parameters).expect("a key that fits")
+        let key = Key::new(suite, &secret, self.mki, parameters).expect("a key that fits");
+        key.as_libsrtp_derives().unwrap_or(key)
     }
 }
 
@@ -183,6 +208,22 @@ fn packets_of_another_implementation_are_opened_over_the_wrap() {
             assert_eq!(out, clear, "{}", made.suite);
         }
     }
+}
+
+#[test]
+fn of_the_two_ways_to_derive_keys_of_aes_192_the_tag_tells_which_is_meant() {
+    let made = &MADE[0];
+    let libsrtp = made.key();
+    let secret: Vec<u8> = (0..38).map(|n| (7 * n + 3) as u8).collect();
+    let standard = Key::new(libsrtp.suite(), &secret, None, Parameters::default()).expect("a key that fits");
+    let mut out = Vec::new();
+    assert!(!receiver(&[&standard]).open(&hex(made.packets[0]), &mut out));
+    let mut both = receiver(&[&standard, &libsrtp]);
+    for sealed in made.packets {
+        assert!(both.open(&hex(sealed), &mut out));
+    }
+    assert!(receiver(&[&standard, &libsrtp]).open(&seal(&standard, 0, &packet(1)), &mut out));
+    assert_eq!(out, packet(1));
 }
 
 #[test]
