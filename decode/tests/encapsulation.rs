@@ -89,6 +89,8 @@ fn the_calls_are_the_same_through_layers_in_layers() {
         &[Layer::IpInIp6, Layer::L2tp],
         &[Layer::Vxlan, Layer::Hep3],
         &[Layer::Fragments, Layer::Hep3],
+        &[Layer::Vlan, Layer::Hep3Tcp],
+        &[Layer::Vxlan, Layer::Fragments, Layer::Hep3Tcp],
         &[Layer::Backbone, Layer::Macsec, Layer::Vlan],
     ] {
         tells_the_same(&plain, &frames, layers);

@@ -64,13 +64,16 @@ pub enum Layer {
     MplsInUdp,
     /// UDP payloads in HEP version 3; other frames stay as they are.
     Hep3,
+    /// The same over one TCP connection that began before the capture: the end of a packet comes first, each other one comes in
+    /// two segments.
+    Hep3Tcp,
     /// IP packets cut into small fragments, last one first.
     Fragments,
 }
 
 impl Layer {
     /// Every layer by its name.
-    pub const ALL: [(&str, Layer); 27] = [
+    pub const ALL: [(&str, Layer); 28] = [
         ("vlan", Layer::Vlan),
         ("snap", Layer::Snap),
         ("backbone", Layer::Backbone),
@@ -97,6 +100,7 @@ impl Layer {
         ("l2tp", Layer::L2tp),
         ("mpls-in-udp", Layer::MplsInUdp),
         ("hep3", Layer::Hep3),
+        ("hep3-tcp", Layer::Hep3Tcp),
         ("fragments", Layer::Fragments),
     ];
 }
@@ -112,13 +116,18 @@ pub struct Wrapper {
     /// From the outside in.
     layers: Vec<Layer>,
     ident: u16,
+    /// Where the TCP connection of [`Layer::Hep3Tcp`] stands, and what of it is not sent yet.
+    sequence: u32,
+    unsent: Vec<u8>,
 }
 
 impl Wrapper {
     /// With these layers, from the outside in.
     #[must_use]
     pub fn new(layers: &[Layer]) -> Self {
-        Wrapper { layers: layers.to_vec(), ident: 0 }
+        // The end of a packet that had begun before.
+        let unsent = b"ntent-Length: 0\r\n\r\n".to_vec();
+        Wrapper { layers: layers.to_vec(), ident: 0, sequence: 1_000_000, unsent }
     }
 
     /// The frame in its layers; several where it had to be cut into fragments.
@@ -224,8 +233,28 @@ impl Wrapper {
                 Some(packet) => wire::udp(outer(9060), ident, &packet),
                 None => vec![bytes],
             },
+            Layer::Hep3Tcp => match hep3(&bytes) {
+                Some(packet) => self.segments(&packet),
+                None => vec![bytes],
+            },
             Layer::Fragments => cut(&bytes),
         }
+    }
+
+    /// A HEP packet in two segments.
+    fn segments(&mut self, packet: &[u8]) -> Vec<Vec<u8>> {
+        let now = [&std::mem::take(&mut self.unsent)[..], packet].concat();
+        let (first, second) = now.split_at(now.len() / 3);
+        [first, second]
+            .into_iter()
+            .map(|part| {
+                let segment =
+                    wire::Segment { sequence: self.sequence, acknowledged: 1, flags: wire::ACK | wire::PSH };
+                self.sequence = self.sequence.wrapping_add(part.len() as u32);
+                self.ident = self.ident.wrapping_add(1);
+                wire::tcp(outer(9060), self.ident, segment, part)
+            })
+            .collect()
     }
 }
 

@@ -1,12 +1,14 @@
-//! What TCP connections carry: SIP as it is, SIP in WebSocket frames (RFC 7118), or either of them inside TLS.
+//! What TCP connections carry: SIP as it is, SIP in WebSocket frames (RFC 7118), either of them inside TLS, or what an agent
+//! hands on (HEP).
 //!
 //! A connection is told by its content, on any port. Plain SIP is cut out of the reassembler's own buffer and has no entry
-//! here; only WebSockets and TLS are remembered, both directions together, since the one side's hello says how the other
+//! here; only WebSockets, TLS and agents are remembered, both directions together, since the one side's hello says how the other
 //! is read. TLS is read where a key log gives its secrets. Without them a connection that could be SIP is counted and told
 //! once; any other is let go.
 //!
 //! Owns the tables and their bounds. The order of TCP segments is [`crate::tcp`]'s, where messages end [`crate::sip`]'s.
 
+mod hep;
 mod plain;
 mod tls;
 mod websocket;
@@ -16,6 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::net::{Endpoint, Flow};
 use crate::tcp;
 use crate::time::Timestamp;
+use hep::Agent;
 use plain::{Inside, Look};
 use tls::Secrets;
 pub use tls::{KEY_WAIT_MS, SECRETS_MAX, WAITING_BYTES_MAX};
@@ -52,6 +55,15 @@ pub enum Found<'a> {
         /// The direction that carried it.
         flow: Flow,
         /// The message.
+        bytes: &'a [u8],
+    },
+    /// What an agent has seen elsewhere and handed on: a SIP message, or a packet of RTP or RTCP.
+    Datagram {
+        /// When the last byte of it came here.
+        at: Timestamp,
+        /// Between whom the agent saw it.
+        flow: Flow,
+        /// The message or packet.
         bytes: &'a [u8],
     },
     /// Something broke a rule.
@@ -111,6 +123,7 @@ struct Connection {
 enum Carries {
     WebSocket(Box<WebSocket>),
     Tls(Box<Tls>),
+    Hep(Box<Agent>),
     /// TLS that cannot be read and was told: remembered, so that it is told once.
     Unreadable,
 }
@@ -143,6 +156,10 @@ struct Tell<'t> {
 impl Tell<'_> {
     fn message(&mut self, bytes: &[u8]) {
         (self.sink)(Found::Message { at: self.at, flow: self.flow, bytes });
+    }
+
+    fn datagram(&mut self, flow: Flow, bytes: &[u8]) {
+        (self.sink)(Found::Datagram { at: self.at, flow, bytes });
     }
 
     fn oddity(&mut self, what: &'static str) {
@@ -241,7 +258,13 @@ impl Streams {
         sink: &mut dyn FnMut(Found<'_>),
     ) {
         let mut fate = Fate::GoesOn;
+        // What has shown a SIP message of its own is no agent's.
+        let agent = if stream.tally().messages == 0 { hep::look(stream.bytes()) } else { hep::Look::No };
+        if agent == hep::Look::Wait && !stream.ended() {
+            return;
+        }
         let carries = match tls::look(stream.bytes()) {
+            _ if matches!(agent, hep::Look::Packet(_)) => Carries::Hep(Box::default()),
             tls::Look::Wait if !stream.ended() => return,
             tls::Look::Hello => Carries::Tls(Box::default()),
             tls::Look::Record if self.is_known_for_sips(pair) && stream.tally().messages == 0 => {
@@ -430,6 +453,17 @@ impl Connection {
                     }
                 }
             }
+            Carries::Hep(agent) => {
+                let (read, verdict) =
+                    agent.read(way, stream.bytes(), &mut Tell { at, flow: stream.flow(), sink });
+                stream.consume(read);
+                if verdict == Verdict::GoOn {
+                    Fate::GoesOn
+                } else {
+                    stream.ignore();
+                    Fate::Ends
+                }
+            }
             Carries::Tls(tls) => {
                 let (read, fate) = tls.read(pair, way, stream.bytes(), lost, at, secrets, sink);
                 stream.consume(read);
@@ -447,13 +481,14 @@ impl Connection {
     fn resume(&mut self, pair: Pair, secrets: &mut Secrets, sink: &mut dyn FnMut(Found<'_>)) -> Fate {
         match &mut self.carries {
             Carries::Tls(tls) => tls.resume(pair, secrets, sink),
-            Carries::WebSocket(_) | Carries::Unreadable => Fate::GoesOn,
+            Carries::WebSocket(_) | Carries::Hep(_) | Carries::Unreadable => Fate::GoesOn,
         }
     }
 
     fn kept(&self) -> usize {
         match &self.carries {
             Carries::WebSocket(websocket) => websocket.kept(),
+            Carries::Hep(agent) => agent.kept(),
             Carries::Tls(tls) => tls.session.kept().saturating_add(tls.inside.kept()),
             Carries::Unreadable => 0,
         }
@@ -464,7 +499,7 @@ impl Connection {
         match &self.carries {
             Carries::Unreadable => 0,
             Carries::Tls(tls) if !tls.has_sip => 1,
-            Carries::Tls(_) | Carries::WebSocket(_) => 2,
+            Carries::Tls(_) | Carries::WebSocket(_) | Carries::Hep(_) => 2,
         }
     }
 
@@ -475,7 +510,7 @@ impl Connection {
     fn client(&self) -> Option<Way> {
         match &self.carries {
             Carries::Tls(tls) => tls.session.client(),
-            Carries::WebSocket(_) | Carries::Unreadable => None,
+            Carries::WebSocket(_) | Carries::Hep(_) | Carries::Unreadable => None,
         }
     }
 

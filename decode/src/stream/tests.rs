@@ -133,6 +133,10 @@ fn hear(
 ) -> impl FnMut(Found<'_>) {
     move |found| match found {
         Found::Message { flow, bytes, .. } => heard[usize::from(flow.src != client)].push(bytes.to_vec()),
+        // An agent's: with the flow that it names in front.
+        Found::Datagram { flow, bytes, .. } => {
+            heard[0].push([format!("{} > {}: ", flow.src, flow.dst).as_bytes(), bytes].concat());
+        }
         Found::Oddity { what, .. } | Found::Undecryptable { why: what, .. } => {
             *oddities.entry(what).or_default() += 1;
         }
@@ -579,4 +583,101 @@ proptest! {
         prop_assert_eq!(&line.heard[0], &vec![OPTIONS.to_vec(); messages]);
         prop_assert_eq!(&line.heard[1], &vec![OK.to_vec(); messages]);
     }
+}
+
+/// A HEP packet of this protocol type.
+fn handed_on(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let chunk = |number: u8, value: &[u8]| {
+        [&[0, 0, 0, number][..], &(value.len() as u16 + 6).to_be_bytes(), value].concat()
+    };
+    let chunks = [
+        chunk(1, &[2]),
+        chunk(3, &[192, 0, 2, 1]),
+        chunk(4, &[192, 0, 2, 2]),
+        chunk(7, &5060_u16.to_be_bytes()),
+        chunk(8, &5062_u16.to_be_bytes()),
+        chunk(11, &[kind]),
+        chunk(if payload.starts_with(&[0x1f, 0x8b]) { 16 } else { 15 }, payload),
+    ]
+    .concat();
+    [&b"HEP3"[..], &(chunks.len() as u16 + 6).to_be_bytes(), &chunks].concat()
+}
+
+fn of_agent(payload: &[u8]) -> Vec<u8> {
+    [b"192.0.2.1:5060 > 192.0.2.2:5062: ", payload].concat()
+}
+
+#[test]
+fn what_an_agent_hands_on_is_read_in_any_pieces_with_the_addresses_that_it_names() {
+    const RTP: &[u8] = &[0x80, 0, 0, 1, 0, 0, 0, 160, 0, 0, 0, 7, 0xd5, 0xd5];
+    let mut packed = Vec::new();
+    let gzip = flate2::write::GzEncoder::new(&mut packed, Compression::fast());
+    let mut gzip = gzip;
+    gzip.write_all(OK).expect("memory takes it");
+    gzip.finish().expect("memory takes it");
+    let log = handed_on(100, b"a line of a log");
+    let account = handed_on(5, b"{\"sender_information\":{}}");
+    let stream = [
+        handed_on(1, OPTIONS),
+        log,
+        handed_on(4, RTP),
+        account,
+        handed_on(1, &packed),
+        handed_on(1, OPTIONS),
+    ]
+    .concat();
+    for size in [1, 2, 3, 5, 11, 12, 13, 100, 1_000] {
+        let mut line = Line::new();
+        line.talk(&stream, b"", size);
+        let expected: Vec<Vec<u8>> = [OPTIONS, RTP, OK, OPTIONS].map(of_agent).to_vec();
+        assert_eq!(line.heard[0], expected, "pieces of {size}");
+        assert_eq!((&line.heard[1], &line.oddities), (&Vec::new(), &BTreeMap::new()));
+        assert_eq!(
+            line.streams.bytes,
+            line.streams.connections.values().map(Connection::kept).sum::<usize>()
+        );
+    }
+}
+
+#[test]
+fn an_agents_connection_is_joined_in_the_middle_and_behind_a_gap_at_the_next_packet() {
+    let (one, two) = (handed_on(1, OPTIONS), handed_on(1, OK));
+    let mut line = Line::to_port(9060);
+    // The end of a packet with SIP in it, whose addresses nobody knows any more.
+    line.client(&one[40..]);
+    line.client(&two);
+    assert_eq!(line.heard[0], [of_agent(OK)]);
+    line.client(&one[..30]);
+    line.lose(0, 20);
+    line.client(&one[50..]);
+    line.wait();
+    line.client(&two);
+    assert_eq!(line.heard[0], [of_agent(OK), of_agent(OK)]);
+}
+
+#[test]
+fn an_agents_connection_that_turns_into_something_else_is_let_go() {
+    let mut line = Line::new();
+    line.client(&handed_on(1, OPTIONS));
+    let mut damaged = handed_on(1, OPTIONS);
+    damaged[18] = 99;
+    line.client(&damaged);
+    line.client(&handed_on(1, OK));
+    assert_eq!(line.heard[0], [of_agent(OPTIONS), of_agent(OK)]);
+    assert_eq!(line.oddities.keys().copied().collect::<Vec<_>>(), ["a HEP packet that cannot be read"]);
+    for _ in 0..100 {
+        line.client(&[b'x'; 1_000]);
+    }
+    assert!(line.streams.connections.is_empty());
+    line.client(&handed_on(1, OK));
+    assert_eq!(line.heard[0].len(), 2);
+}
+
+#[test]
+fn a_word_in_a_sip_message_makes_no_agent() {
+    let mut line = Line::new();
+    let message = b"OPTIONS sip:HEP3@example.com SIP/2.0\r\nCall-ID: HEP3\r\nContent-Length: 0\r\n\r\n";
+    line.client(message);
+    line.client(OPTIONS);
+    line.heard_are(&[message, OPTIONS], &[]);
 }

@@ -31,7 +31,7 @@ pub use signalling::{CALL_HEADERS_MAX, HALF_OPEN_MAX, LINGER_MS};
 
 use crate::dissect::Dissector;
 use crate::media::Side;
-use crate::net::{Datagram, Frame, Transport};
+use crate::net::{Datagram, Ethernet, Flow, Frame, Transport};
 use crate::sip;
 use crate::stream::{Found, Streams};
 use crate::tcp;
@@ -359,17 +359,11 @@ impl Core {
         let Datagram { flow, payload, ethernet, .. } = datagram;
         match datagram.transport {
             Transport::Udp => {
-                // RTP begins with a byte from 128 on, SIP with a letter.
                 self.media.is_cut = datagram.truncated;
-                let is_text = payload.first().is_some_and(|&byte| byte < 128);
-                if is_text && sip::looks_like_sip(payload) {
-                    self.media.is_cut = false;
-                    let Core { signalling, legs, calls, media, out, .. } = self;
-                    signalling.handle(*flow, at, payload, &mut Tables { legs, calls, media, out });
-                } else if payload.len() >= 2 {
-                    self.media.handle(flow, at, payload, ethernet, &mut self.legs, &mut self.out);
-                    self.undo_leap();
-                }
+                let Core { signalling, legs, calls, media, out, .. } = self;
+                let tables = &mut Tables { legs, calls, media, out };
+                take_datagram(flow, at, payload, ethernet, signalling, tables);
+                self.undo_leap();
             }
             Transport::Tcp { .. } => self.handle_segment(&Datagram { at, ..*datagram }),
         }
@@ -381,6 +375,7 @@ impl Core {
         let tables = &mut Tables { legs, calls, media, out };
         if let Some(stream) = tcp.handle_segment(segment) {
             streams.handle(stream, segment.at, &mut |found| take(found, signalling, tables));
+            self.undo_leap();
         }
     }
 
@@ -521,10 +516,33 @@ fn take(found: Found<'_>, signalling: &mut Signalling, tables: &mut Tables<'_>) 
         Found::Message { at, flow, bytes } => {
             signalling.handle(flow, at, bytes, tables);
         }
+        Found::Datagram { at, flow, bytes } => {
+            tables.media.is_cut = false;
+            take_datagram(&flow, at, bytes, &None, signalling, tables);
+        }
         Found::Oddity { at, flow, what } => tables.out.oddity(at, Some(flow), what),
         Found::Undecryptable { at, flow, why } => {
             tables.out.push(Queued::TlsUndecryptable { at, flow, why });
         }
+    }
+}
+
+/// Takes a datagram: SIP by its look, else media. RTP begins with a byte from 128 on, SIP with a letter.
+#[inline]
+fn take_datagram(
+    flow: &Flow,
+    at: Timestamp,
+    bytes: &[u8],
+    ethernet: &Option<Ethernet>,
+    signalling: &mut Signalling,
+    tables: &mut Tables<'_>,
+) {
+    let is_text = bytes.first().is_some_and(|&byte| byte < 128);
+    if is_text && sip::looks_like_sip(bytes) {
+        tables.media.is_cut = false;
+        signalling.handle(*flow, at, bytes, tables);
+    } else if bytes.len() >= 2 {
+        tables.media.handle(flow, at, bytes, ethernet, tables.legs, tables.out);
     }
 }
 
