@@ -51,6 +51,8 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         rule: plan.rule.clone(),
         signalling: if sip_call_id.is_empty() { Signalling::None } else { Signalling::Sip },
         foreign_packets: 0,
+        joined_late: false,
+        not_held_packets: 0,
     }
 }
 
@@ -101,6 +103,8 @@ pub(crate) fn at_end(start: RecordingFacts, near: Side, end: &LegEnd, keyed: &[K
             })
             .collect(),
         foreign_packets: end.foreign_packets,
+        joined_late: facts.joined_late,
+        not_held_packets: end.not_held_packets,
         dtmf: keyed
             .iter()
             .map(|&(at, party, duration_ms)| DtmfFact { at_ms: offset_ms(at), party, duration_ms })

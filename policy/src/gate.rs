@@ -373,6 +373,12 @@ fn outcome(end: &LegEnd, verdict: Option<&Verdict>, discarded: bool) -> (Outcome
 fn recorded(end: &LegEnd, rule: &str) -> (Outcome, String) {
     let (mut packets, mut scrambled) = (0, 0);
     let mut reason = String::new();
+    if end.facts.joined_late {
+        reason += "; it had begun before it was seen";
+    }
+    if end.not_held_packets > 0 {
+        reason += &format!(" ({} packets from before that were not held)", end.not_held_packets);
+    }
     for track in &end.tracks {
         let who = if track.side == Side::Caller { "caller" } else { "callee" };
         packets += track.packets;
@@ -408,8 +414,14 @@ mod tests {
     }
 
     fn end(gate: &mut Gate, facts: LegFacts) -> Vec<Action> {
-        let end =
-            LegEnd { facts, tracks: Vec::new(), holds: Vec::new(), absences: Vec::new(), foreign_packets: 0 };
+        let end = LegEnd {
+            facts,
+            tracks: Vec::new(),
+            holds: Vec::new(),
+            absences: Vec::new(),
+            foreign_packets: 0,
+            not_held_packets: 0,
+        };
         gate.handle_event(&Event::LegEnded(Box::new(end)));
         std::iter::from_fn(|| gate.poll_action()).collect()
     }
@@ -583,6 +595,7 @@ mod tests {
                 holds: Vec::new(),
                 absences: Vec::new(),
                 foreign_packets: 0,
+                not_held_packets: 0,
             };
             gate.handle_event(&Event::LegEnded(Box::new(end)));
             let actions: Vec<Action> = std::iter::from_fn(|| gate.poll_action()).collect();

@@ -231,6 +231,10 @@ impl<W: Write> Text<W> {
         if end.foreign_packets > 0 {
             writeln!(self.out, "            {} foreign packets kept out", end.foreign_packets)?;
         }
+        if end.not_held_packets > 0 {
+            let packets = end.not_held_packets;
+            writeln!(self.out, "            {packets} packets from before its first message were not held")?;
+        }
         for track in &end.tracks {
             let formats: Vec<String> = track
                 .formats

@@ -144,6 +144,13 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         let kept_out = "RTP packets from strangers to this call's ports; they are not in the recording";
         print_line(&format!("{:<14} {} {kept_out}", "kept out", facts.foreign_packets))?;
     }
+    if facts.joined_late {
+        let not_held = match facts.not_held_packets {
+            0 => String::new(),
+            packets => format!(", {packets} RTP packets before the recording begins"),
+        };
+        print_line(&format!("{:<14} the call had begun before it was seen{not_held}", "begun earlier"))?;
+    }
     for hold in &facts.holds {
         print_line(&format!("{:<14} {} to {}", "hold", length(hold.start_ms), length(hold.end_ms)))?;
     }

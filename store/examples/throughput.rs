@@ -135,6 +135,8 @@ fn facts(call: u64) -> RecordingFacts {
         rule: "all".into(),
         signalling: store::Signalling::Sip,
         foreign_packets: 0,
+        joined_late: false,
+        not_held_packets: 0,
     }
 }
 

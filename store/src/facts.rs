@@ -196,6 +196,13 @@ pub struct RecordingFacts {
     /// RTP packets that somebody else sent to the call's ports; they are not in the recording.
     #[serde(default)]
     pub foreign_packets: u64,
+    /// The call had begun before it was seen.
+    #[serde(default)]
+    pub joined_late: bool,
+    /// RTP packets of such a call, from so long before its first message was seen that they were not held any more; they are not
+    /// in the recording.
+    #[serde(default)]
+    pub not_held_packets: u64,
 }
 
 /// One line of the balance sheet: a call that was seen, and what became of it.

@@ -207,6 +207,8 @@ pub(crate) mod tests {
             rule: "default".to_owned(),
             signalling: store::Signalling::Sip,
             foreign_packets: 0,
+            joined_late: false,
+            not_held_packets: 0,
         }
     }
 

@@ -67,6 +67,8 @@ fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         rule: text.to_owned(),
         signalling: store::Signalling::Sip,
         foreign_packets: 0,
+        joined_late: false,
+        not_held_packets: 0,
     }
 }
 

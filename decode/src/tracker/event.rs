@@ -323,6 +323,8 @@ pub struct LegEnd {
     pub absences: Vec<Absence>,
     /// RTP packets to its places that were not from its parties and were kept out.
     pub foreign_packets: u64,
+    /// RTP packets of a call that ran already, from so long before its first message was seen that they were not held any more.
+    pub not_held_packets: u64,
 }
 
 /// RTP to a call's places from somebody who is not its party.

@@ -186,6 +186,8 @@ pub(super) struct Leg {
     pub(super) holds: Vec<(Timestamp, Timestamp)>,
     /// Stretches in which one side was not heard, holds not yet taken out.
     pub(super) absences: Vec<super::absence::Absence>,
+    /// Packets of it from before its first message was seen that are not held any more.
+    pub(super) not_held_packets: u64,
     /// Set when it is closed; taken by the poll of its last event.
     pub(super) end: Option<Box<LegEnd>>,
 }
@@ -321,6 +323,7 @@ impl Leg {
             hold_since: None,
             holds: Vec::new(),
             absences: Vec::new(),
+            not_held_packets: 0,
             last_heard,
             close_at: None,
             end: None,

@@ -17,7 +17,8 @@ mod streams;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::foreign::{Admission, Suspect};
-use self::loose::Loose;
+pub use self::loose::{HELD_AGE_MS_MAX, HELD_BYTES_MAX, HELD_FLOW_BYTES_MAX, HELD_MS_MAX};
+use self::loose::{Loose, Since};
 pub(super) use self::source::SourceReport;
 use self::source::{KnownFormats, Payload, Source, count_packet, forget_changed_formats, is_constant};
 use self::streams::Streams;
@@ -106,6 +107,10 @@ pub(super) struct Media {
     suspects: FxHashMap<Flow, Box<Suspect>>,
     loose: FxHashMap<Flow, Box<Loose>>,
     loose_at: FxHashMap<Endpoint, Vec<Flow>>,
+    /// Bytes held of `loose`.
+    held_bytes: usize,
+    /// Bytes held of sources whose key may still come.
+    waiting_bytes: usize,
     /// Sources by SSRC, for RTCP that comes to a place of its own; the latest of those that share one.
     by_ssrc: FxHashMap<u32, u32>,
     streams: Streams,
@@ -558,6 +563,7 @@ impl Media {
         out: &mut Outbox,
     ) {
         self.yield_to_sip(leg, session, at, legs, out);
+        let claimant = (leg, self.held_since(leg, side, at, legs));
         let mut places = Vec::new();
         for media in &session.media {
             let purpose = if media.kind == sdp::Kind::Audio { Use::Audio } else { Use::Other };
@@ -581,8 +587,18 @@ impl Media {
             }
             self.guard_sources(leg);
         }
-        for place in places {
-            self.release_loose(place, at, legs, out);
+        self.settle_waiting(leg, false, legs, out);
+        // What is held of a call that ran already waits for the key, if it is SRTP: the answer comes in a moment.
+        let waits_for_key = claimant.1 == Since::Beginning
+            && legs.leg(claimant.0).is_some_and(|leg| leg.secrecy.is_undecided());
+        if waits_for_key {
+            self.let_wait(&places, leg, at);
+        } else {
+            if claimant.1 == Since::Beginning {
+                let sides = legs.leg(claimant.0).map_or(&[][..], |leg| &leg.sides);
+                places = sides.iter().flat_map(|side| &side.claims).copied().collect();
+            }
+            self.release_loose(&places, Some(claimant), at, legs, out);
         }
     }
 

@@ -25,6 +25,7 @@ pub use event::{
     UnannouncedRtp,
 };
 pub use leg::LEGS_MAX;
+pub use media::{HELD_AGE_MS_MAX, HELD_BYTES_MAX, HELD_FLOW_BYTES_MAX, HELD_MS_MAX};
 pub use quality::{Quality, Reported};
 pub use secrecy::NoKey;
 pub use signalling::{CALL_HEADERS_MAX, HALF_OPEN_MAX, LINGER_MS};
@@ -425,6 +426,7 @@ impl Core {
     /// Ends a leg: its places are free, its numbers are summed up, its last event is queued.
     fn close(&mut self, id: LegId, now: Timestamp, ending: &Ending) {
         self.media.close_suspects(id, now, &mut self.legs, &mut self.out);
+        self.media.settle_waiting(id, true, &mut self.legs, &mut self.out);
         let Some(leg) = self.legs.leg_mut(id) else { return };
         if leg.end.is_some() {
             return;
@@ -452,6 +454,7 @@ impl Core {
             holds: std::mem::take(&mut leg.holds),
             absences,
             foreign_packets: leg.sides.iter().map(|side| side.foreign_packets).sum(),
+            not_held_packets: leg.not_held_packets,
         }));
         let call = leg.facts.call;
         self.calls.leave(call, id);

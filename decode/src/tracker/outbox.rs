@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 /// Most different formats that are told apart by their parameters; beyond, a format is known by codec and clock alone.
 const FORMATS_MAX: usize = 4096;
 
+/// Room for payloads that is kept from frame to frame.
+const ARENA_BYTES_KEPT: usize = 1024 * 1024;
+
 /// An interned [`Format`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FormatId(u32);
@@ -120,7 +123,17 @@ impl Outbox {
     pub(super) fn begin(&mut self) {
         if self.queue.is_empty() {
             self.arena.clear();
+            if self.arena.capacity() > ARENA_BYTES_KEPT {
+                self.give_back();
+            }
         }
+    }
+
+    /// Minutes of a call have come at once; they do not come again.
+    #[cold]
+    fn give_back(&mut self) {
+        self.arena.shrink_to(ARENA_BYTES_KEPT);
+        self.queue.shrink_to(ARENA_BYTES_KEPT / size_of::<Queued>());
     }
 
     pub(super) fn push(&mut self, event: Queued) {

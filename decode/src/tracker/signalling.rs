@@ -157,6 +157,10 @@ impl Signalling {
             (b"UPDATE" | b"PRACK", Some(found)) => describe(heard, found.leg, found.side, tables),
             (b"INFO", Some(found)) => info(heard, found.leg, found.side, tables),
             (b"REFER", Some(found)) => refer(heard, found.leg, tables),
+            // Within a dialog that had begun before (RFC 3311, 5.1); only its description says where its media is.
+            (b"UPDATE", None) if heard.to.tag().is_some() && sip::sdp_body(heard.message).is_some() => {
+                self.begin(heard, uri, true, tables);
+            }
             _ => {}
         }
     }
@@ -369,6 +373,10 @@ impl Signalling {
         let Ok(message) = sip::parse(&orphan.bytes) else { return Some(found) };
         if let Some(leg) = tables.legs.leg_mut(id) {
             leg.settle_callee(orphan.flow.src);
+            // What an ACK does not answer was itself the answer to an offer in the INVITE (RFC 3261, 13.2.1).
+            if sip::sdp_body(ack.message).is_none() {
+                leg.offer = Some((Side::Caller, ack.cseq));
+            }
         }
         let answer = Heard {
             message: &message,

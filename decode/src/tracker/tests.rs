@@ -10,6 +10,7 @@ use crate::net::Endpoint;
 
 mod calls;
 mod foreign;
+mod joined;
 mod shapes;
 mod streams;
 

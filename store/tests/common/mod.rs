@@ -56,6 +56,8 @@ pub(crate) fn facts(n: u8) -> RecordingFacts {
         rule: "all".into(),
         signalling: store::Signalling::Sip,
         foreign_packets: 0,
+        joined_late: false,
+        not_held_packets: 0,
     }
 }
 

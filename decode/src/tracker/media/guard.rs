@@ -4,6 +4,7 @@
 //! All of it is off the hot path: a source in clear whose bytes have been looked at costs one flag a packet.
 
 use super::Media;
+use super::held::Held;
 use super::source::{Payload, Source, count_packet};
 use crate::media::Side;
 use crate::net::Flow;
@@ -23,6 +24,12 @@ const LOOK_PACKETS_MAX: u32 = 1_000;
 /// After so many packets in a row that do not authenticate, the key is lost, and they are the source's own; before that, they are
 /// somebody else's. Also when it is told that no key fits: a late listener has found the counter by then.
 const KEY_LOST: u32 = 50;
+
+/// Bytes held of one source whose key may still come, since an offer of SRTP is not answered yet: some 6 s of G.711. Beyond, the
+/// older half is counted as undecryptable.
+const WAITING_BYTES_MAX: usize = 64 * 1024;
+/// The same of all sources together; what comes beyond is counted as undecryptable at once.
+const WAITING_ALL_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// How a source's packets are treated.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +54,8 @@ pub(super) struct Guard {
     looked_packets: u32,
     is_scrambled: bool,
     told: bool,
+    /// What no key opens while an offer waits for its answer, which may bring the key.
+    waiting: Held,
     /// Packets that a key opened, that none did, and that look like ciphertext under the name of a plain codec.
     pub(super) decrypted: u64,
     pub(super) undecryptable: u64,
@@ -102,6 +111,75 @@ impl Media {
                 }
             }
         }
+    }
+
+    /// An offer of SRTP has its answer, or the leg is over: what has waited for a key is opened, or counted as undecryptable.
+    pub(in crate::tracker) fn settle_waiting(
+        &mut self,
+        leg: LegId,
+        is_over: bool,
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        let Some(leg) = legs.leg(leg).filter(|leg| is_over || !leg.secrecy.is_undecided()) else { return };
+        let sources: Vec<u32> = leg.sides.iter().flat_map(|side| &side.sources).copied().collect();
+        for index in sources {
+            let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            let (flow, Some(guard)) = (source.flow, source.guard.as_mut()) else { continue };
+            let held = std::mem::take(&mut guard.waiting);
+            self.waiting_bytes -= held.cost();
+            for (at, bytes) in held.iter() {
+                if is_over {
+                    self.count_closed(index, flow, at, bytes, legs, out);
+                } else {
+                    self.guarded_packet(index, flow, at, bytes, legs, out);
+                }
+            }
+        }
+    }
+
+    /// Bytes held of what waits for a key.
+    #[cfg(test)]
+    pub(in crate::tracker) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Holds a packet that no key opens, where its key may still come.
+    fn wait_for_key(
+        &mut self,
+        index: u32,
+        flow: Flow,
+        at: Timestamp,
+        bytes: &[u8],
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else {
+            return false;
+        };
+        let Some(leg) = legs.leg_mut(source.leg).filter(|leg| leg.secrecy.is_undecided()) else {
+            return false;
+        };
+        let Some(guard) = source.guard.as_mut() else { return false };
+        if self.waiting_bytes + bytes.len() > WAITING_ALL_BYTES_MAX {
+            return false;
+        }
+        leg.last_activity = at;
+        leg.last_heard = self.idle_clock;
+        source.last_at = at;
+        let before = guard.waiting.cost();
+        guard.waiting.push(at, bytes, usize::MAX);
+        let mut too_old = Held::default();
+        if guard.waiting.cost() > WAITING_BYTES_MAX {
+            too_old = guard.waiting.take_oldest(WAITING_BYTES_MAX / 2);
+        }
+        self.waiting_bytes = self.waiting_bytes + guard.waiting.cost() - before;
+        for (at, bytes) in too_old.iter() {
+            self.count_closed(index, flow, at, bytes, legs, out);
+        }
+        true
     }
 
     /// A packet about keys on a leg's audio port. False when it is none.
@@ -236,8 +314,23 @@ impl Media {
         }
     }
 
-    /// A packet that cannot be opened: counted, not kept.
+    /// A packet that cannot be opened, or not yet.
     fn closed_packet(
+        &mut self,
+        index: u32,
+        flow: Flow,
+        at: Timestamp,
+        bytes: &[u8],
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        if !self.wait_for_key(index, flow, at, bytes, legs, out) {
+            self.count_closed(index, flow, at, bytes, legs, out);
+        }
+    }
+
+    /// A packet that cannot be opened: counted, not kept.
+    fn count_closed(
         &mut self,
         index: u32,
         flow: Flow,

@@ -1,29 +1,58 @@
 //! RTP flows that no signalling has announced: watched for an announcement that comes late, and told of when none does.
 //!
-//! The latest packets of each are kept for a moment, so that audio that overtakes its session description is not lost. What is
-//! left of a call that has ended is such a flow too, and nobody's news.
+//! The latest packets of each are held, so that neither audio that overtakes its session description is lost, nor what a call
+//! said before the first message that was seen of it: minutes of it, when it ran before the capture began. What is left of a
+//! call that has ended is such a flow too, and nobody's news.
+//!
+//! How much is held and why is in `docs/design/media.md`. All of it stays in memory, and goes with the flow.
 
 use super::held::Held;
-use super::streams::STREAM_START_MS;
+use super::streams::{STREAM_START_MS, may_be_audio};
 use super::{Binding, LIVE_MS, Media, Source};
+use crate::media::Side;
 use crate::net::{Endpoint, Flow};
 use crate::rtp::{self, Packet};
 use crate::scramble::{self, Look, Scramble};
 use crate::sdp;
 use crate::time::{NS_PER_MS, Timestamp};
-use crate::tracker::event::UnannouncedRtp;
+use crate::tracker::event::{LegId, UnannouncedRtp};
 use crate::tracker::leg::Legs;
 use crate::tracker::outbox::{Outbox, Queued};
 
 /// Unannounced RTP flows that are watched.
 const LOOSE_MAX: usize = 8192;
-/// Bytes kept of an unannounced flow, should its announcement come late: about 0.9 s of G.711.
-const LOOSE_BYTES_MAX: usize = 8 * 1024;
+/// Time held of an unannounced flow, should the signalling of a call that runs already come: a session is refreshed every few
+/// minutes, and people hold and transfer.
+pub const HELD_MS_MAX: i64 = 300_000;
+/// Bytes held of one flow: 300 s of G.711 in packets of 10 ms, what it costs to remember each packet among them.
+pub const HELD_FLOW_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Bytes held of all flows together: 300 s of 45 calls in G.711, or 13 s of 1,000. Beyond, the oldest of all is given up.
+pub const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Of these, so many are left when some had to be given up: it need not be looked for with each packet.
+const HELD_BYTES_KEPT: usize = HELD_BYTES_MAX / 16 * 15;
+/// A flow that nobody has announced for so long will not be: half of a session's usual interval of 1,800 s (RFC 4028, 4.2 and
+/// 7.2) has passed twice.
+pub const HELD_AGE_MS_MAX: i64 = 1_800_000;
+/// Bytes held of a flow that is older, or whose payload type is no audio.
+const HELD_OLD_BYTES_MAX: usize = 8 * 1024;
+/// Audio overtakes its session description by so much at most; what came earlier was another call's.
+const EARLY_MS_MAX: i64 = 2_000;
+/// A flow that is announced waits so long for an answer that may bring its key.
+const ANSWER_WAIT_MS: i64 = 2_000;
+/// And its call's first message by so much: signalling may take another way into the capture, as through an agent (HEP).
+const BEFORE_START_MS_MAX: i64 = 1_000;
 /// Packets in sequence that make an unannounced flow count as RTP.
 const LOOSE_PACKETS_MIN: u64 = 5;
 /// An unannounced flow without packets for this long is over; one that was no RTP after all, sooner.
 const LOOSE_IDLE_MS: i64 = 30_000;
 const NO_RTP_IDLE_MS: i64 = 2_000;
+
+/// From when on what is held of a flow goes to the leg that claims it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    Beginning,
+    Time(Timestamp),
+}
 
 /// One such flow.
 pub(super) struct Loose {
@@ -33,6 +62,8 @@ pub(super) struct Loose {
     next_sequence: u16,
     in_order: u64,
     held: Held,
+    /// It is this leg's, and waits for an answer with its key since then.
+    waits: Option<(LegId, Timestamp)>,
     /// It was looked up among the known devices, and is none of theirs.
     is_strange: bool,
     /// Looks at the bytes until they have told what they are.
@@ -68,11 +99,26 @@ impl Media {
         out: &mut Outbox,
     ) {
         let Ok(packet) = rtp::parse(bytes) else { return };
+        if self.loose.get(&flow).is_some_and(|loose| loose.is_followed_by(&packet, at))
+            && let Some(before) = self.take_loose(flow)
+        {
+            self.report_loose(*before, out);
+        }
         if let Some(loose) = self.loose.get_mut(&flow) {
             self.rtp_packets += 1;
+            let before = loose.held.cost();
             loose.push(at, &packet, bytes);
-            if self.streams.are_known() && loose.is_ripe(at, bytes.len()) {
+            self.held_bytes = self.held_bytes + loose.held.cost() - before;
+            let is_ripe = self.streams.are_known() && loose.waits.is_none() && loose.is_ripe(at);
+            let waited = loose.waits.filter(|&(_, since)| at.nanos_since(since) > ANSWER_WAIT_MS * NS_PER_MS);
+            if self.held_bytes > HELD_BYTES_MAX {
+                self.give_up_oldest(at);
+            }
+            if is_ripe {
                 self.look_up_loose(flow, at, legs, out);
+            }
+            if let Some((leg, _)) = waited {
+                self.release_loose(&[flow.src, flow.dst], Some((leg, Since::Beginning)), at, legs, out);
             }
             return;
         }
@@ -97,6 +143,7 @@ impl Media {
         if self.loose.len() >= LOOSE_MAX || self.loose.contains_key(&flow) {
             return;
         }
+        self.held_bytes += loose.held.cost();
         self.loose.insert(flow, Box::new(loose));
         for endpoint in [flow.src, flow.dst] {
             self.loose_at.entry(endpoint).or_default().push(flow);
@@ -113,9 +160,32 @@ impl Media {
         let started = loose.held.iter().next().map_or(started, |(first, _)| first.max(started));
         if self.begin_stream(flow, ethernet, (started, at), payload_type, legs, out) {
             for place in [flow.src, flow.dst] {
-                self.release_loose(place, at, legs, out);
+                self.release_loose(&[place], None, at, legs, out);
             }
         }
+    }
+
+    /// Too much is held of all flows together: the oldest of it goes, whosever it is.
+    #[cold]
+    fn give_up_oldest(&mut self, now: Timestamp) {
+        let Some(oldest) = self.loose.values().filter_map(|loose| loose.held.oldest()).min() else { return };
+        let span_ms = now.nanos_since(oldest).max(0) / NS_PER_MS;
+        for eighths in (0..8).rev() {
+            if self.held_bytes <= HELD_BYTES_KEPT {
+                return;
+            }
+            for loose in self.loose.values_mut() {
+                let before = loose.held.cost();
+                loose.held.forget_older(now, span_ms * eighths / 8 - 1);
+                self.held_bytes -= before - loose.held.cost();
+            }
+        }
+    }
+
+    /// Bytes held of unannounced flows.
+    #[cfg(test)]
+    pub(in crate::tracker) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// The latest source of a watched flow.
@@ -123,39 +193,83 @@ impl Media {
         self.loose.get(&flow).map(|loose| loose.report.ssrc)
     }
 
-    /// Flows that waited for this place to be claimed are judged again, with what was kept of them.
+    /// From when on what is held of the flows at the places of a description is its leg's. All of it, when the leg ran
+    /// before its first message was seen and its side has described nothing before; else what may have overtaken the
+    /// description.
+    pub(super) fn held_since(&self, leg: LegId, side: Side, at: Timestamp, legs: &Legs) -> Since {
+        let Some(leg) = legs.leg(leg) else { return Since::Time(at) };
+        if leg.facts.is_stream_only() || (leg.facts.joined_late && leg.side(side).claims.is_empty()) {
+            return Since::Beginning;
+        }
+        let started = leg.facts.started.plus_millis(-BEFORE_START_MS_MAX);
+        Since::Time(started.max(at.plus_millis(-EARLY_MS_MAX)))
+    }
+
+    /// The flows at these places are the leg's: they wait a moment more for their key.
+    pub(super) fn let_wait(&mut self, places: &[Endpoint], leg: LegId, at: Timestamp) {
+        for flow in places.iter().filter_map(|place| self.loose_at.get(place)).flatten() {
+            if let Some(loose) = self.loose.get_mut(flow) {
+                loose.waits.get_or_insert((leg, at));
+            }
+        }
+    }
+
+    /// Flows that waited for these places to be claimed are judged again, with what is held of them; packet by packet in
+    /// the order in which they came, since the two directions are told by each other.
     pub(super) fn release_loose(
         &mut self,
-        place: Endpoint,
+        places: &[Endpoint],
+        claimant: Option<(LegId, Since)>,
         at: Timestamp,
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
-        let flows = self.loose_at.get(&place).cloned().unwrap_or_default();
+        let since = claimant.map_or(Since::Beginning, |(_, since)| since);
+        let mut flows: Vec<Flow> =
+            places.iter().filter_map(|place| self.loose_at.get(place)).flatten().copied().collect();
+        flows.sort_unstable();
+        flows.dedup();
+        let mut released = Vec::new();
         for flow in flows {
             let Some(mut loose) = self.take_loose(flow) else { continue };
-            if at.nanos_since(loose.report.ended) > LIVE_MS * NS_PER_MS {
+            if since != Since::Beginning && at.nanos_since(loose.report.ended) > LIVE_MS * NS_PER_MS {
                 self.report_loose(*loose, out);
                 continue;
             }
-            let ethernet = loose.report.ethernet;
-            let held = std::mem::take(&mut loose.held);
-            // What is not held any more was nobody's: a call that ran before the capture began. It is told of as such.
+            let mut held = std::mem::take(&mut loose.held);
+            if let Since::Time(since) = since {
+                held = held.after(Some(since));
+            }
             let handed_on = (held.len() as u64).min(loose.report.packets);
             loose.report.packets -= handed_on;
             self.rtp_packets = self.rtp_packets.saturating_sub(handed_on);
-            if loose.report.packets > 0 {
-                loose.report.ended = held.iter().next().map_or(at, |(at, _)| at);
-                self.report_loose(*loose, out);
+            let ethernet = loose.report.ethernet;
+            let leg = claimant.and_then(|(leg, _)| legs.leg_mut(leg));
+            match leg.filter(|leg| since == Since::Beginning && leg.facts.joined_late) {
+                // It was this call's, and is not held any more.
+                Some(leg) => leg.not_held_packets += loose.report.packets,
+                // It was nobody's, and is told of as such.
+                None if loose.report.packets > 0 => {
+                    loose.report.ended = held.oldest().unwrap_or(loose.report.ended);
+                    self.report_loose(*loose, out);
+                }
+                None => {}
             }
-            for (at, bytes) in held.iter() {
-                self.handle(&flow, at, bytes, &ethernet, legs, out);
-            }
+            released.push((flow, ethernet, held));
+        }
+        let mut packets: Vec<_> = released
+            .iter()
+            .flat_map(|(flow, ethernet, held)| held.iter().map(move |packet| (packet, *flow, *ethernet)))
+            .collect();
+        packets.sort_by_key(|&((at, _), ..)| at);
+        for ((at, bytes), flow, ethernet) in packets {
+            self.handle(&flow, at, bytes, &ethernet, legs, out);
         }
     }
 
     fn take_loose(&mut self, flow: Flow) -> Option<Box<Loose>> {
         let loose = self.loose.remove(&flow)?;
+        self.held_bytes -= loose.held.cost();
         self.flows.remove(&flow);
         for endpoint in [flow.src, flow.dst] {
             if let Some(flows) = self.loose_at.get_mut(&endpoint) {
@@ -210,18 +324,35 @@ impl Loose {
             next_sequence,
             in_order: 0,
             held: Held::default(),
+            waits: None,
             is_strange: false,
             look,
         }
     }
 
-    /// Is it RTP for certain, and old enough that an announcement would have come? At the latest when what is kept of it would
-    /// begin to be lost.
-    fn is_ripe(&self, at: Timestamp, len: usize) -> bool {
+    /// Is it RTP for certain, and old enough that an announcement would have come?
+    fn is_ripe(&self, at: Timestamp) -> bool {
         !self.is_strange
             && self.in_order >= LOOSE_PACKETS_MIN
-            && (at.nanos_since(self.report.started) >= STREAM_START_MS * NS_PER_MS
-                || self.held.is_full_for(len, LOOSE_BYTES_MAX))
+            && at.nanos_since(self.report.started) >= STREAM_START_MS * NS_PER_MS
+    }
+
+    /// Another source after a silence: the next call on the same ports, as like as not. What is held must not go to the wrong
+    /// one.
+    fn is_followed_by(&self, packet: &Packet<'_>, at: Timestamp) -> bool {
+        self.tail_of.is_none()
+            && packet.ssrc != self.report.ssrc
+            && self.in_order >= LOOSE_PACKETS_MIN
+            && at.nanos_since(self.report.ended) > LIVE_MS * NS_PER_MS
+    }
+
+    /// How many bytes of it are worth holding.
+    fn held_bytes_max(&self, at: Timestamp) -> usize {
+        let is_old = at.nanos_since(self.report.started) > HELD_AGE_MS_MAX * NS_PER_MS;
+        match is_old || !may_be_audio(self.report.payload_type) {
+            true => HELD_OLD_BYTES_MAX,
+            false => HELD_FLOW_BYTES_MAX,
+        }
     }
 
     fn look_at(&mut self, packet: &Packet<'_>) {
@@ -249,6 +380,7 @@ impl Loose {
         }
         self.next_sequence = packet.sequence.wrapping_add(1);
         self.report.ssrc = packet.ssrc;
-        self.held.push(at, bytes, LOOSE_BYTES_MAX);
+        self.held.forget_older(at, HELD_MS_MAX);
+        self.held.push(at, bytes, self.held_bytes_max(at));
     }
 }

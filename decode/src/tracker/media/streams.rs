@@ -57,7 +57,7 @@ impl Streams {
 }
 
 /// Could the payload be audio? Video has static types of its own (RFC 3551, table 5), and 35 to 95 are nobody's.
-fn may_be_audio(payload_type: u8) -> bool {
+pub(super) fn may_be_audio(payload_type: u8) -> bool {
     matches!(payload_type, 0..=23 | 96..=127)
 }
 

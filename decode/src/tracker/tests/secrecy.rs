@@ -193,6 +193,79 @@ fn before_the_answer_what_authenticates_is_srtp_and_the_rest_is_not() {
     assert_eq!(wire.payloads[..10], (0..10).map(payload).collect::<Vec<_>>()[..]);
 }
 
+impl Wire {
+    fn callee(&self) -> (Vec<u16>, u64, u64, u64) {
+        let track = self.ends[0].tracks.iter().find(|track| track.side == Side::Callee).expect("a track");
+        let heard = self.audio.iter().filter(|&&(_, side, ..)| side == Side::Callee);
+        (heard.map(|&(.., n)| n).collect(), track.decrypted, track.undecryptable, track.packets)
+    }
+}
+
+#[test]
+fn what_comes_before_the_answer_with_its_key_is_opened_in_order() {
+    let mut wire = Wire::new();
+    wire.udp(A, B, &message(INVITE, "1", "1 INVITE", "a", "", &secure(PHONE, 4000, &crypto(1, 3))));
+    wire.callee_says(&key(5), [0, 1, 3, 2, 2, 4]);
+    assert_eq!(wire.audio.len(), 0);
+    let answer = secure(PBX, 4000, &crypto(1, 5));
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "b", &answer));
+    wire.callee_says(&key(5), 5..10);
+    wire.finish();
+    assert_eq!(wire.callee(), (vec![0, 1, 3, 2, 4, 5, 6, 7, 8, 9], 10, 0, 10));
+    assert_eq!((wire.ends[0].tracks[0].duplicates, wire.told("no key")), (1, 0));
+}
+
+#[test]
+fn what_waits_for_a_key_has_a_bound_and_is_counted_when_none_comes() {
+    for (answer, opened) in [(Some(crypto(1, 5)), true), (Some(String::new()), false), (None, false)] {
+        let mut wire = Wire::new();
+        wire.udp(A, B, &message(INVITE, "1", "1 INVITE", "a", "", &secure(PHONE, 4000, &crypto(1, 3))));
+        wire.callee_says(&key(5), 0..1_000);
+        if let Some(answer) = answer {
+            let answer = secure(PBX, 4000, &answer);
+            wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "1 INVITE", "a", "b", &answer));
+        }
+        wire.finish();
+        let (heard, decrypted, undecryptable, packets) = wire.callee();
+        assert_eq!((decrypted, decrypted + undecryptable, packets), (heard.len() as u64, 1_000, 1_000));
+        // 64 KB: half of it at least, and always the latest.
+        let kept = if opened { 150..=330 } else { 0..=0 };
+        assert!(kept.contains(&heard.len()), "{}", heard.len());
+        assert!(
+            heard.windows(2).all(|pair| pair[0] + 1 == pair[1]) && (heard.last() == Some(&999)) == opened
+        );
+        assert_eq!(wire.tracker.core.media.waiting_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_call_under_srtp_that_ran_before_the_capture_is_opened_from_its_first_packet_on() {
+    let mut wire = Wire::new();
+    for sequence in 0..3_000 {
+        wire.caller_says(&key(3), 0, [sequence]);
+        wire.callee_says(&key(5), [sequence]);
+    }
+    wire.udp(A, B, &message(INVITE, "1", "5 INVITE", "a", "b", &secure(PHONE, 4000, &crypto(1, 3))));
+    let answer = secure(PBX, 4000, &crypto(1, 5));
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "5 INVITE", "a", "b", &answer));
+    wire.finish();
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(1, Side::Callee)), (3_000, 3_000));
+    assert!(wire.ends[0].tracks.iter().all(|track| (track.decrypted, track.undecryptable) == (3_000, 0)));
+    assert_eq!(wire.told("unannounced"), 0);
+}
+
+#[test]
+fn an_offer_that_nobody_answers_keeps_a_running_call_waiting_for_two_seconds_only() {
+    let mut wire = Wire::new();
+    wire.caller_says(&key(3), 0, 0..100);
+    wire.udp(A, B, &message(INVITE, "1", "5 INVITE", "a", "b", &secure(PHONE, 4000, &crypto(1, 3))));
+    wire.caller_says(&key(3), 0, 100..190);
+    assert_eq!(wire.audio.len(), 0);
+    wire.caller_says(&key(3), 0, 190..300);
+    wire.finish();
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.told("unannounced")), (300, 0));
+}
+
 #[test]
 fn dtls_is_known_by_fingerprint_or_handshake_and_not_by_a_strangers_packet() {
     let handshake = [22, 254, 255, 0, 0];

@@ -1,0 +1,154 @@
+//! Calls that ran before the capture began: what they said before their first message, and what must not be taken for it.
+
+use super::*;
+use crate::tracker::{HELD_AGE_MS_MAX, HELD_BYTES_MAX, HELD_MS_MAX};
+
+const P: ([u8; 4], u16) = (PHONE, 4000);
+const X: ([u8; 4], u16) = (PBX, 4000);
+
+impl Wire {
+    /// A re-INVITE of the phone's, and its answer.
+    fn reinvite(&mut self, id: &str, cseq: &str) {
+        self.udp(A, B, &message(INVITE, id, cseq, "a", "b", &sdp(PHONE, 4000, "")));
+        self.udp(B, A, &message("SIP/2.0 200 OK", id, cseq, "a", "b", &sdp(PBX, 4000, "")));
+    }
+
+    /// Both directions for so many packets of 20 ms.
+    fn speak(&mut self, sequences: std::ops::Range<u16>) {
+        for sequence in sequences {
+            self.now_ms += 20;
+            let timestamp = u32::from(sequence) * 160;
+            let payload: Vec<u8> = (0..160).map(|n| 0x55 ^ (n % 7)).collect();
+            self.udp(P, X, &rtp(0, 7, sequence, timestamp, &payload));
+            self.udp(X, P, &rtp(0, 8, sequence, timestamp, &payload));
+        }
+    }
+}
+
+#[test]
+fn minutes_before_the_first_message_are_in_the_call_from_its_first_packet_on() {
+    let mut wire = Wire::new();
+    wire.speak(0..6_000);
+    assert_eq!(wire.audio.len(), 0);
+    wire.reinvite("1", "5 INVITE");
+    wire.speak(6_000..6_100);
+    wire.bye("1");
+    wire.finish();
+    assert_eq!(wire.heard, ["1 started", "1 audio", "1 ended Bye { by: Callee }"]);
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(1, Side::Callee)), (6_100, 6_100));
+    let end = &wire.ends[0];
+    assert_eq!(end.facts.first_audio, Some(Timestamp::from_millis(1_020)));
+    assert!(end.tracks.iter().all(|track| (track.audio_ms, track.lost_network) == (122_000, 0)));
+    assert_eq!((end.not_held_packets, wire.tracker.core.media.held_bytes()), (0, 0));
+    // Both directions lie in the order in which they came, not one behind the other.
+    assert!(wire.audio.chunks(2).all(|pair| pair[0].3 == pair[1].3 && pair[0].1 != pair[1].1));
+}
+
+#[test]
+fn an_update_with_a_description_joins_a_call_as_a_reinvite_does() {
+    let mut wire = Wire::new();
+    wire.speak(0..500);
+    let update = |body: &str| message("UPDATE sip:2001@192.0.2.10 SIP/2.0", "1", "5 UPDATE", "a", "b", body);
+    wire.udp(A, B, &update(""));
+    assert_eq!(wire.told("started"), 0);
+    wire.udp(A, B, &update(&sdp(PHONE, 4000, "")));
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "5 UPDATE", "a", "b", &sdp(PBX, 4000, "")));
+    wire.speak(500..600);
+    wire.bye("1");
+    wire.finish();
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(1, Side::Callee)), (600, 600));
+    assert!(wire.ends[0].facts.joined_late);
+}
+
+#[test]
+fn what_is_older_than_is_held_is_counted_with_the_call() {
+    let mut wire = Wire::new();
+    let too_early = 2_000_u16;
+    let held = (HELD_MS_MAX / 20) as u16;
+    wire.speak(0..held + too_early);
+    wire.reinvite("1", "5 INVITE");
+    wire.bye("1");
+    wire.finish();
+    let end = &wire.ends[0];
+    let kept = wire.audio.len() as u64;
+    assert_eq!(kept + end.not_held_packets, 2 * u64::from(held + too_early));
+    // Given up in blocks of some 20 packets.
+    assert!((2 * u64::from(held)..2 * u64::from(held) + 60).contains(&kept), "{kept}");
+    assert_eq!(wire.told("unannounced"), 0);
+    assert_eq!(wire.tracker.counts().rtp_packets, 2 * u64::from(held + too_early));
+}
+
+#[test]
+fn a_call_whose_invite_was_seen_takes_nothing_from_before_it() {
+    let mut wire = Wire::new();
+    wire.speak(0..500);
+    wire.now_ms += 1_500;
+    wire.answered_call("1", 4000);
+    wire.speak(700..750);
+    wire.bye("1");
+    wire.finish();
+    assert_eq!(wire.audio.len(), 100, "{:?}", wire.heard);
+    assert_eq!((wire.told("unannounced 500"), wire.ends[0].not_held_packets), (2, 0));
+}
+
+#[test]
+fn a_move_to_the_ports_of_an_unknown_call_takes_its_last_two_seconds_at_most() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 6000);
+    wire.wait(20_000);
+    wire.speak(0..500);
+    wire.reinvite("1", "2 INVITE");
+    wire.bye("1");
+    wire.finish();
+    assert!(wire.audio.len() <= 2 * 100 + 2, "{}", wire.audio.len());
+    assert_eq!(wire.told("unannounced 400") + wire.told("unannounced 399"), 2, "{:?}", wire.heard);
+}
+
+#[test]
+fn another_source_after_a_silence_is_another_call() {
+    let mut wire = Wire::new();
+    wire.rtp(P, X, 3, 0..200);
+    wire.wait(3_000);
+    wire.rtp(P, X, 7, 0..200);
+    wire.reinvite("1", "5 INVITE");
+    wire.finish();
+    assert_eq!((wire.audio.len(), wire.told("unannounced 200")), (200, 1));
+    assert!(wire.audio.iter().all(|&(.., ssrc, _)| ssrc == 7));
+}
+
+#[test]
+fn an_old_flow_is_not_held_for_ever() {
+    let mut wire = Wire::new();
+    for minute in 0..(HELD_AGE_MS_MAX / 50_000) as u16 {
+        wire.rtp(P, X, 7, minute * 100..minute * 100 + 100);
+        wire.now_ms += 25_000;
+        wire.rtp(P, X, 7, minute * 100 + 100..minute * 100 + 101);
+        wire.now_ms += 25_000;
+    }
+    wire.rtp(P, X, 7, 4_000..4_500);
+    let held = wire.tracker.core.media.held_bytes();
+    assert!((1..=8 * 1024).contains(&held), "{held}");
+}
+
+#[test]
+fn all_that_is_held_has_a_bound_and_the_latest_stays() {
+    let mut wire = Wire::new();
+    let payload = [0xd5; 1_400];
+    let mut most = 0;
+    // 100 flows of 2,800 bytes every 20 ms: the bound is reached after 19 s.
+    for sequence in 0..2_400_u16 {
+        wire.now_ms += 20;
+        for n in 0..100_u8 {
+            let [from, to] = [PHONE, PBX].map(|ip| (ip, 4_000 + 2 * u16::from(n)));
+            let timestamp = u32::from(sequence) * 160;
+            wire.udp(from, to, &rtp(0, u32::from(n) + 1, sequence, timestamp, &payload));
+        }
+        most = most.max(wire.tracker.core.media.held_bytes());
+    }
+    assert!((HELD_BYTES_MAX / 8 * 7..=HELD_BYTES_MAX).contains(&most), "{most}");
+    wire.reinvite("1", "5 INVITE");
+    let sequences: Vec<u16> = wire.audio.iter().map(|&(.., sequence)| sequence).collect();
+    assert_eq!(sequences.last(), Some(&2_399));
+    assert!(sequences.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+    assert!(sequences.len() > 1_500, "{}", sequences.len());
+}
