@@ -52,6 +52,7 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         signalling: if sip_call_id.is_empty() { Signalling::None } else { Signalling::Sip },
         foreign_packets: 0,
         joined_late: false,
+        shares_media: false,
         not_held_packets: 0,
     }
 }
@@ -104,6 +105,7 @@ pub(crate) fn at_end(start: RecordingFacts, near: Side, end: &LegEnd, keyed: &[K
             .collect(),
         foreign_packets: end.foreign_packets,
         joined_late: facts.joined_late,
+        shares_media: end.shares_media,
         not_held_packets: end.not_held_packets,
         dtmf: keyed
             .iter()

@@ -219,6 +219,7 @@ impl<'a> Recorder<'a> {
         let counts = self.tracker.counts();
         Counters {
             unannounced_rtp: counts.unannounced_rtp,
+            copied_rtp: counts.copied_rtp,
             sip_messages: counts.sip_messages,
             rtp_packets: counts.rtp_packets,
             packets_seen: counts.frames,
@@ -317,6 +318,9 @@ impl Walk<'_> {
                         *self.report.outcomes.entry(outcome).or_default() += 1;
                     }
                 }
+            }
+            Event::CopiedRtp(rtp) => {
+                tracing::debug!(leg = %rtp.leg, packets = rtp.packets, "a copy of a call's stream");
             }
             Event::ForeignRtp(rtp) => {
                 tracing::debug!(leg = %rtp.leg, packets = rtp.packets, taken = rtp.taken, "foreign stream");

@@ -304,3 +304,15 @@ fn clocks(skew_ppm: [f64; 2], later_skew_ppm: Option<[f64; 2]>) {
 fn two_clocks_100_ppm_apart_lie_within_20_ms_after_an_hour() {
     clocks([50.0, -50.0], None);
 }
+
+#[test]
+fn two_clocks_600_ppm_apart_lie_within_20_ms_after_an_hour() {
+    clocks([300.0, -300.0], None);
+}
+
+/// One straight line is laid through each run of a clock. A speed that changes by so much half-way lies within 20 ms of it; a
+/// clock that is fast for one half and slow by as much for the other would not.
+#[test]
+fn clocks_that_change_their_speed_by_30_ppm_within_an_hour_lie_within_20_ms() {
+    clocks([60.0, -60.0], Some([30.0, -35.0]));
+}

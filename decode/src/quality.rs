@@ -17,9 +17,9 @@ pub enum Scale {
     Wideband,
 }
 
-/// Highest rating on the wideband scale (G.107.1, 7.2).
+/// Highest rating on the wideband scale (G.107.1, 7.1 and 7.3: nothing that comes at the same time as speech takes from it).
 const WIDEBAND_RATING: f64 = 129.0;
-/// By this a wideband rating is divided before it becomes a score (G.107.1, annex A).
+/// By this a wideband rating is divided before it becomes a score (G.107.1, annex A, equation A-1).
 const WIDEBAND_STRETCH: f64 = 1.29;
 
 /// How a codec harms speech (G.113, tables I.1, I.4 and IV.1).
@@ -47,11 +47,13 @@ impl Equipment {
             return Some(self.impairment);
         }
         let robustness = self.robustness?;
+        // 95 on both scales (G.107, 7-29; G.107.1, 7-15).
         let share = loss_percent / (loss_percent / burst_ratio.max(1.0) + robustness);
         Some(self.impairment + (95.0 - self.impairment) * share)
     }
 }
 
+/// Ie of G.113 (09/2024), table I.1, and Bpl of table I.4, which has these and no others (and G.711 without concealment, 4.3).
 fn narrowband(format: &Format) -> Option<Equipment> {
     let (impairment, robustness) = match &format.codec {
         // With loss concealment (G.711, appendix I), which telephones have.
@@ -77,6 +79,8 @@ fn narrowband(format: &Format) -> Option<Equipment> {
     Some(Equipment { impairment, robustness, scale: Scale::Narrowband })
 }
 
+/// Ie,WB of G.113 (09/2024), table IV.1: heard with one ear, as from a handset. AMR-WB at 23.85 kbit/s stands there with more than at
+/// 23.05. A Bpl,WB was published for both ears alone (table IV.4): the two are not mixed, so there is no score with loss.
 fn wideband(format: &Format) -> Option<Equipment> {
     let impairment = match format.codec.name() {
         // At 64 kbit/s.
@@ -327,6 +331,10 @@ mod tests {
         assert_near(with("G722", "").rating(), 116.0, 1e-9);
         assert_near(with("G722", "").mos(), 4.34, 0.01);
         assert_near(with("AMR-WB", "mode-set=2").rating(), 116.0, 1e-9);
+        // By hand, through equations 7-1, A-1 and A-2 of G.107.1: Rx 99.22, 93.80 and 68.22.
+        for (mode, score) in [(7, 4.494), (8, 4.421), (0, 3.512)] {
+            assert_near(with("AMR-WB", &format!("mode-set={mode}")).mos(), score, 5e-4);
+        }
         assert_eq!(Path { loss_percent: 1.0, ..with("G722", "") }.mos(), None);
         assert_eq!(Path { delay_ms: 50.0, ..with("G722", "") }.mos(), None);
     }

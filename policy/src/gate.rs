@@ -379,6 +379,9 @@ fn recorded(end: &LegEnd, rule: &str) -> (Outcome, String) {
     if end.not_held_packets > 0 {
         reason += &format!(" ({} packets from before that were not held)", end.not_held_packets);
     }
+    if end.shares_media {
+        reason += "; another call announced the same places for its audio";
+    }
     for track in &end.tracks {
         let who = if track.side == Side::Caller { "caller" } else { "callee" };
         packets += track.packets;
@@ -420,6 +423,7 @@ mod tests {
             holds: Vec::new(),
             absences: Vec::new(),
             foreign_packets: 0,
+            shares_media: false,
             not_held_packets: 0,
         };
         gate.handle_event(&Event::LegEnded(Box::new(end)));
@@ -595,6 +599,7 @@ mod tests {
                 holds: Vec::new(),
                 absences: Vec::new(),
                 foreign_packets: 0,
+                shares_media: false,
                 not_held_packets: 0,
             };
             gate.handle_event(&Event::LegEnded(Box::new(end)));

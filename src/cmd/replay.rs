@@ -1,10 +1,11 @@
 //! `replay`: what the decoder sees in capture files, as stable text. This is also the golden text of the tests.
 
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 
 use capture::{FrameSource, MergedFiles};
 use decode::sdp::{Direction, Kind, Media};
-use decode::tracker::{Ending, Event, LegEnd, LegFacts, TrackReport, Tracker};
+use decode::tracker::{CallId, Ending, Event, LegEnd, LegFacts, LegId, TrackReport, Tracker};
 use decode::{Side, Timestamp};
 use policy::Site;
 
@@ -27,8 +28,14 @@ pub(crate) fn run(args: &cli::Replay) -> Result<Done, Failure> {
         .read_on(true, |lines| _ = tracker.add_tls_secrets(lines))
         .map_err(Failure::new)?;
     let out = BufWriter::new(std::io::stdout().lock());
-    let mut text =
-        Text { out, start: None, site: settings.rules.site, last_oddity: String::new(), repeated: 0 };
+    let mut text = Text {
+        out,
+        start: None,
+        site: settings.rules.site,
+        last_oddity: String::new(),
+        repeated: 0,
+        told: BTreeMap::new(),
+    };
     let mut troubles = 0;
     loop {
         let advanced = source.advance();
@@ -69,6 +76,8 @@ struct Text<W> {
     /// The oddity told last, and how often it has come again since, with nothing else between.
     last_oddity: String,
     repeated: u64,
+    /// What was told of the call that a leg belongs to: which, which segment of it, and how many ties.
+    told: BTreeMap<LegId, (CallId, u32, usize)>,
 }
 
 impl<W: Write> Text<W> {
@@ -119,6 +128,12 @@ impl<W: Write> Text<W> {
                 );
                 self.line(facts.started, &what)?;
                 self.ties(facts)
+            }
+            // A leg that is tied as it begins has told it.
+            Event::Tied(facts)
+                if self.told.get(&facts.leg) == Some(&(facts.call, facts.segment, facts.ties.len())) =>
+            {
+                Ok(())
             }
             Event::Tied(facts) => {
                 let what = format!("leg {} is segment {} of call {}", facts.leg, facts.segment, facts.call);
@@ -174,6 +189,19 @@ impl<W: Write> Text<W> {
                     if rtp.looks_encrypted { ", which look encrypted" } else { "" }
                 ),
             ),
+            Event::CopiedRtp(rtp) => self.line(
+                rtp.ended,
+                &format!(
+                    "copied RTP {} -> {}: the {} packets of leg {}'s {} from {} to {} again",
+                    rtp.flow.src,
+                    rtp.flow.dst,
+                    rtp.packets,
+                    rtp.leg,
+                    word(rtp.side),
+                    rtp.original.src,
+                    rtp.original.dst
+                ),
+            ),
             Event::ForeignRtp(rtp) => self.line(
                 rtp.ended,
                 &format!(
@@ -202,6 +230,7 @@ impl<W: Write> Text<W> {
 
     /// Why the leg is part of its call.
     fn ties(&mut self, facts: &LegFacts) -> Result<(), Failure> {
+        self.told.insert(facts.leg, (facts.call, facts.segment, facts.ties.len()));
         for tie in &facts.ties {
             writeln!(self.out, "            leg {} continues leg {}: {}", facts.leg, tie.leg, tie.why)?;
         }
@@ -210,6 +239,7 @@ impl<W: Write> Text<W> {
 
     fn leg_end(&mut self, end: &LegEnd) -> Result<(), Failure> {
         let facts = &end.facts;
+        self.told.remove(&facts.leg);
         let how = match &facts.ending {
             Ending::Running => "running".to_owned(),
             Ending::Bye { by } => format!("BYE by the {}", word(*by)),
@@ -272,9 +302,13 @@ impl<W: Write> Text<W> {
     fn counts(&mut self, tracker: &Tracker) -> Result<(), Failure> {
         self.end_repetition()?;
         let counts = tracker.counts();
+        let copied = match counts.copied_rtp {
+            0 => String::new(),
+            flows => format!(", {flows} copied flows"),
+        };
         writeln!(
             self.out,
-            "{} frames, {} SIP messages, {} RTP packets, {} unannounced flows, {} oddities",
+            "{} frames, {} SIP messages, {} RTP packets, {} unannounced flows{copied}, {} oddities",
             counts.frames, counts.sip_messages, counts.rtp_packets, counts.unannounced_rtp, counts.oddities
         )?;
         Ok(())

@@ -151,6 +151,11 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         };
         print_line(&format!("{:<14} the call had begun before it was seen{not_held}", "begun earlier"))?;
     }
+    if facts.shares_media {
+        let what =
+            "another call announced the same addresses and ports at the same time; its audio may be in here";
+        print_line(&format!("{:<14} {what}", "shared"))?;
+    }
     for hold in &facts.holds {
         print_line(&format!("{:<14} {} to {}", "hold", length(hold.start_ms), length(hold.end_ms)))?;
     }

@@ -136,6 +136,7 @@ fn facts(call: u64) -> RecordingFacts {
         signalling: store::Signalling::Sip,
         foreign_packets: 0,
         joined_late: false,
+        shares_media: false,
         not_held_packets: 0,
     }
 }

@@ -199,6 +199,9 @@ pub struct RecordingFacts {
     /// The call had begun before it was seen.
     #[serde(default)]
     pub joined_late: bool,
+    /// Another call announced the same places for its audio at the same time: the recording may hold the audio of both.
+    #[serde(default)]
+    pub shares_media: bool,
     /// RTP packets of such a call, from so long before its first message was seen that they were not held any more; they are not
     /// in the recording.
     #[serde(default)]
@@ -253,6 +256,10 @@ pub struct Counters {
     /// TLS connections that may have carried SIP and could not be read.
     #[serde(default)]
     pub tls_undecryptable: u64,
+    /// RTP flows that no signalling announced and that held what a call's source sent, packet for packet; they are not among the
+    /// calls seen.
+    #[serde(default)]
+    pub copied_rtp: u64,
 }
 
 impl Counters {
@@ -266,5 +273,6 @@ impl Counters {
         self.packets_dropped_ring += other.packets_dropped_ring;
         self.oddities += other.oddities;
         self.tls_undecryptable += other.tls_undecryptable;
+        self.copied_rtp += other.copied_rtp;
     }
 }

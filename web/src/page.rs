@@ -208,6 +208,7 @@ pub(crate) mod tests {
             signalling: store::Signalling::Sip,
             foreign_packets: 0,
             joined_late: false,
+            shares_media: false,
             not_held_packets: 0,
         }
     }

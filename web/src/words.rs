@@ -112,13 +112,14 @@ pub fn outcome(outcome: Outcome) -> String {
 #[must_use]
 pub fn counters(counters: &Counters) -> String {
     format!(
-        "{} packets, {} SIP messages, {} RTP packets; dropped: kernel {}, ring {}; unannounced RTP flows {}; oddities {}; TLS connections not decrypted {}",
+        "{} packets, {} SIP messages, {} RTP packets; dropped: kernel {}, ring {}; unannounced RTP flows {}, copies of a call's {}; oddities {}; TLS connections not decrypted {}",
         counters.packets_seen,
         counters.sip_messages,
         counters.rtp_packets,
         counters.packets_dropped_kernel,
         counters.packets_dropped_ring,
         counters.unannounced_rtp,
+        counters.copied_rtp,
         counters.oddities,
         counters.tls_undecryptable
     )

@@ -66,6 +66,7 @@ fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         signalling: store::Signalling::Sip,
         foreign_packets: 0,
         joined_late: false,
+        shares_media: false,
         not_held_packets: 0,
     }
 }

@@ -323,6 +323,8 @@ pub struct LegEnd {
     pub absences: Vec<Absence>,
     /// RTP packets to its places that were not from its parties and were kept out.
     pub foreign_packets: u64,
+    /// Another call announced the same places for its audio while this one ran: each was given the audio of both.
+    pub shares_media: bool,
     /// RTP packets of a call that ran already, from so long before its first message was seen that they were not held any more.
     pub not_held_packets: u64,
 }
@@ -367,6 +369,25 @@ pub struct UnannouncedRtp {
     pub ethernet: Option<Ethernet>,
     /// Its bytes look encrypted, although its payload type is a plain codec's.
     pub looks_encrypted: bool,
+}
+
+/// A flow that nobody announced, whose packets are those of a call's source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedRtp {
+    /// From where to where.
+    pub flow: Flow,
+    /// First packet.
+    pub started: Timestamp,
+    /// Last packet.
+    pub ended: Timestamp,
+    /// Packets.
+    pub packets: u64,
+    /// The leg that has the source.
+    pub leg: LegId,
+    /// Whose voice it is.
+    pub side: Side,
+    /// Where that leg hears it.
+    pub original: Flow,
 }
 
 /// What the tracker tells, in the order in which it happened.
@@ -446,6 +467,8 @@ pub enum Event<'a> {
     LegEnded(Box<LegEnd>),
     /// An RTP flow that nobody announced is over.
     UnannouncedRtp(Box<UnannouncedRtp>),
+    /// A flow that nobody announced is over, and was the copy of a call's: the other side of a relay, say. It is no call.
+    CopiedRtp(Box<CopiedRtp>),
     /// RTP from a stranger to a call's port is over, or its call is; its packets are in no call. Flows of a few packets are
     /// counted at the leg's end only.
     ForeignRtp(Box<ForeignRtp>),

@@ -186,6 +186,8 @@ pub(super) struct Leg {
     pub(super) holds: Vec<(Timestamp, Timestamp)>,
     /// Stretches in which one side was not heard, holds not yet taken out.
     pub(super) absences: Vec<super::absence::Absence>,
+    /// Another call had the same places for its audio at the same time.
+    pub(super) shares_media: bool,
     /// Packets of it from before its first message was seen that are not held any more.
     pub(super) not_held_packets: u64,
     /// Set when it is closed; taken by the poll of its last event.
@@ -323,6 +325,7 @@ impl Leg {
             hold_since: None,
             holds: Vec::new(),
             absences: Vec::new(),
+            shares_media: false,
             not_held_packets: 0,
             last_heard,
             close_at: None,

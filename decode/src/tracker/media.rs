@@ -5,6 +5,7 @@
 //! of a flow is judged; what was found is kept for the flow, so that every further packet costs one look-up. A new claim
 //! on a place lets its flows be judged again.
 
+mod copies;
 mod foreign;
 mod guard;
 mod held;
@@ -127,6 +128,8 @@ pub(super) struct Media {
     pub(super) clock_was_set: bool,
     pub(super) rtp_packets: u64,
     pub(super) unannounced: u64,
+    /// Flows that hold what a source of a call sent, and nothing else.
+    pub(super) copied: u64,
     /// An SRTP packet that was opened; used again for the next one.
     opened: Vec<u8>,
 }
@@ -251,6 +254,9 @@ impl Media {
         let Some(known) = count_packet(source, leg, flow, at, packet, &mut out.formats, counting) else {
             return;
         };
+        if source.is_copied {
+            source.remember(packet);
+        }
         let side = source.side;
         let format = out.formats.by_id(known.format);
         match known.kind {
@@ -404,6 +410,7 @@ impl Media {
         out: &mut Outbox,
     ) {
         self.rtp_packets += 1;
+        note_shared(sharing, flow, at, legs, out);
         // Which legs have this source already counts before any of them gets it.
         let mut sources = [None; BOUND_MAX];
         for (place, candidate) in sources.iter_mut().zip(sharing) {
@@ -501,7 +508,9 @@ impl Media {
             latest: (packet.timestamp, packet.sequence),
             ticks_per_packet: 0,
             is_guarded: true,
+            is_copied: false,
             guard: None,
+            original: None,
         };
         let index = match self.free.pop() {
             Some(index) => index,
@@ -532,6 +541,27 @@ impl Media {
             }
         }
         self.flows.insert(flow, binding);
+    }
+}
+
+/// Two calls at once that announce the same places: nothing tells their audio apart, and each gets all of it.
+fn note_shared(sharing: &[Candidate], flow: Flow, at: Timestamp, legs: &mut Legs, out: &mut Outbox) {
+    let [one, other, ..] = sharing else { return };
+    let call = |candidate: &Candidate| {
+        legs.leg(candidate.owner.leg).filter(|leg| !leg.is_over()).map(|leg| leg.facts.call)
+    };
+    let (Some(a), Some(b)) = (call(one), call(other)) else { return };
+    if a == b {
+        return;
+    }
+    let mut is_new = false;
+    for candidate in [one, other] {
+        if let Some(leg) = legs.leg_mut(candidate.owner.leg) {
+            is_new |= !std::mem::replace(&mut leg.shares_media, true);
+        }
+    }
+    if is_new {
+        out.oddity(at, Some(flow), "two calls at once announce the same places for their audio");
     }
 }
 

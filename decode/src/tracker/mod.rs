@@ -21,8 +21,8 @@ mod signalling;
 pub use absence::{ABSENT_MS, Absence};
 pub use devices::{Address, DEVICES_MAX, Device, DeviceError, Devices, STREAM_IDLE_MS, Subnet};
 pub use event::{
-    CallId, Ending, Event, ForeignRtp, Identity, LegEnd, LegFacts, LegId, Tie, TieReason, TrackReport,
-    UnannouncedRtp,
+    CallId, CopiedRtp, Ending, Event, ForeignRtp, Identity, LegEnd, LegFacts, LegId, Tie, TieReason,
+    TrackReport, UnannouncedRtp,
 };
 pub use leg::LEGS_MAX;
 pub use media::{HELD_AGE_MS_MAX, HELD_BYTES_MAX, HELD_FLOW_BYTES_MAX, HELD_MS_MAX};
@@ -80,6 +80,8 @@ pub struct Counts {
     pub rtp_packets: u64,
     /// Unannounced RTP flows that are over.
     pub unannounced_rtp: u64,
+    /// Flows that nobody announced, and that were copies of a call's.
+    pub copied_rtp: u64,
     /// Oddities told.
     pub oddities: u64,
     /// TLS connections that may have carried SIP and could not be read.
@@ -206,6 +208,7 @@ impl Tracker {
             sip_messages: core.signalling.messages,
             rtp_packets: core.media.rtp_packets,
             unannounced_rtp: core.media.unannounced,
+            copied_rtp: core.media.copied,
             oddities: core.out.oddities,
             tls_undecryptable: core.streams.counts().tls_undecryptable,
         }
@@ -454,6 +457,7 @@ impl Core {
             holds: std::mem::take(&mut leg.holds),
             absences,
             foreign_packets: leg.sides.iter().map(|side| side.foreign_packets).sum(),
+            shares_media: leg.shares_media,
             not_held_packets: leg.not_held_packets,
         }));
         let call = leg.facts.call;
@@ -501,6 +505,7 @@ impl Core {
             Queued::Retrieve { leg, by, at } => Event::Retrieve { leg, by, at },
             Queued::SenderReport { leg, side, at, report } => Event::SenderReport { leg, side, at, report },
             Queued::UnannouncedRtp(report) => Event::UnannouncedRtp(report),
+            Queued::CopiedRtp(report) => Event::CopiedRtp(report),
             Queued::ForeignRtp(report) => Event::ForeignRtp(report),
             Queued::TlsUndecryptable { at, flow, why } => Event::TlsUndecryptable { at, flow, why },
             Queued::Oddity { at, flow, what } => Event::Oddity { at, flow, what },

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::event::{Event, ForeignRtp, LegId, UnannouncedRtp};
+use super::event::{CopiedRtp, Event, ForeignRtp, LegId, UnannouncedRtp};
 use crate::media::{AudioFrame, Codec, Format, Side};
 use crate::net::Flow;
 use crate::rtp::Packet;
@@ -92,6 +92,7 @@ pub(super) enum Queued {
     SenderReport { leg: LegId, side: Side, at: Timestamp, report: SenderReport },
     LegEnded(LegId),
     UnannouncedRtp(Box<UnannouncedRtp>),
+    CopiedRtp(Box<CopiedRtp>),
     ForeignRtp(Box<ForeignRtp>),
     TlsUndecryptable { at: Timestamp, flow: Flow, why: &'static str },
     Oddity { at: Timestamp, flow: Option<Flow>, what: &'static str },

@@ -111,6 +111,9 @@ impl Wire {
                     let look = if rtp.looks_encrypted { ", looks encrypted" } else { "" };
                     self.heard.push(format!("unannounced {}{look}", rtp.packets));
                 }
+                Event::CopiedRtp(rtp) => {
+                    self.heard.push(format!("copied {} of {} {:?}", rtp.packets, rtp.leg, rtp.side));
+                }
                 Event::ForeignRtp(rtp) => {
                     self.heard.push(format!("foreign {}, taken {}", rtp.packets, rtp.taken));
                 }

@@ -57,6 +57,7 @@ pub(crate) fn facts(n: u8) -> RecordingFacts {
         signalling: store::Signalling::Sip,
         foreign_packets: 0,
         joined_late: false,
+        shares_media: false,
         not_held_packets: 0,
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! How much is held and why is in `docs/design/media.md`. All of it stays in memory, and goes with the flow.
 
+use super::copies::Copy;
 use super::held::Held;
 use super::streams::{STREAM_START_MS, may_be_audio};
 use super::{Binding, LIVE_MS, Media, Source};
@@ -15,7 +16,7 @@ use crate::rtp::{self, Packet};
 use crate::scramble::{self, Look, Scramble};
 use crate::sdp;
 use crate::time::{NS_PER_MS, Timestamp};
-use crate::tracker::event::{LegId, UnannouncedRtp};
+use crate::tracker::event::{CopiedRtp, LegId, UnannouncedRtp};
 use crate::tracker::leg::Legs;
 use crate::tracker::outbox::{Outbox, Queued};
 
@@ -64,6 +65,8 @@ pub(super) struct Loose {
     held: Held,
     /// It is this leg's, and waits for an answer with its key since then.
     waits: Option<(LegId, Timestamp)>,
+    /// It has the SSRC of a call's source, and is compared with it.
+    pub(super) copy: Option<Box<Copy>>,
     /// It was looked up among the known devices, and is none of theirs.
     is_strange: bool,
     /// Looks at the bytes until they have told what they are.
@@ -114,6 +117,7 @@ impl Media {
             if self.held_bytes > HELD_BYTES_MAX {
                 self.give_up_oldest(at);
             }
+            self.compare(flow, &packet);
             if is_ripe {
                 self.look_up_loose(flow, at, legs, out);
             }
@@ -136,6 +140,7 @@ impl Media {
         let mut loose = Loose::new(report, packet.sequence);
         loose.push(at, &packet, bytes);
         self.watch(loose);
+        self.compare(flow, &packet);
     }
 
     fn watch(&mut self, loose: Loose) {
@@ -286,7 +291,14 @@ impl Media {
         if loose.tail_of.is_some() && loose.in_order < LOOSE_PACKETS_MIN {
             return;
         }
-        if loose.in_order >= LOOSE_PACKETS_MIN {
+        let UnannouncedRtp { flow, started, ended, packets, .. } = loose.report;
+        let copy = loose.copy.filter(|copy| packets >= LOOSE_PACKETS_MIN && copy.is_whole(packets));
+        if let Some(copy) = copy {
+            self.copied += 1;
+            let Copy { leg, side, original, .. } = *copy;
+            let copied = CopiedRtp { flow, started, ended, packets, leg, side, original };
+            out.push(Queued::CopiedRtp(Box::new(copied)));
+        } else if loose.in_order >= LOOSE_PACKETS_MIN {
             self.unannounced += 1;
             out.push(Queued::UnannouncedRtp(Box::new(loose.report)));
         } else {
@@ -325,9 +337,15 @@ impl Loose {
             in_order: 0,
             held: Held::default(),
             waits: None,
+            copy: None,
             is_strange: false,
             look,
         }
+    }
+
+    /// Packets so far.
+    pub(super) fn packets(&self) -> u64 {
+        self.report.packets
     }
 
     /// Is it RTP for certain, and old enough that an announcement would have come?

@@ -33,10 +33,15 @@ pub(super) struct SourceReports {
 }
 
 impl SourceReports {
+    /// Has the source told this time before? A mirror of both directions shows each report twice, and so does a relay.
+    fn has_told(&self, ntp: u64) -> bool {
+        self.sent.iter().any(|&(known, _)| known == (ntp >> 16) as u32)
+    }
+
     /// The source has told its time.
     fn note_time(&mut self, ntp: u64, at: Timestamp) {
         let middle = (ntp >> 16) as u32;
-        if self.sent.iter().any(|&(known, _)| known == middle) {
+        if self.has_told(ntp) {
             return;
         }
         if self.sent.len() >= SENT_MAX {
@@ -128,6 +133,17 @@ impl Media {
     fn report(&mut self, leg: &mut Leg, side: Side, at: Timestamp, item: Item<'_>, out: &mut Outbox) {
         match item {
             Item::SenderReport(report) => {
+                let is_relayed = leg.side(side).relayed_packets > 0;
+                let is_known = match self.source_of(leg, report.ssrc) {
+                    Some(source) => {
+                        source.reports.as_ref().is_some_and(|reports| reports.has_told(report.ntp))
+                    }
+                    // A relay's own, of the voice that is left out.
+                    None => is_relayed,
+                };
+                if is_known {
+                    return;
+                }
                 out.push(Queued::SenderReport { leg: leg.facts.leg, side, at, report });
                 self.with_reports(leg, report.ssrc, |source, _| source.note_time(report.ntp, at));
             }

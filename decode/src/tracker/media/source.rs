@@ -2,6 +2,7 @@
 //!
 //! Which packets are a source's is [`super::Media`]'s to decide.
 
+use super::copies::Original;
 use super::guard::Guard;
 use super::reports::SourceReports;
 use crate::media::{Codec, Format, Side};
@@ -32,6 +33,8 @@ pub(super) struct Source {
     pub(super) side: Side,
     /// Its packets go through `guard` first: encrypted, or not yet known to be in clear.
     pub(super) is_guarded: bool,
+    /// What it sends is remembered in `original`.
+    pub(super) is_copied: bool,
     pub(super) leg: LegId,
     pub(super) last_at: Timestamp,
     /// Timestamp and sequence of the latest packet, to learn the length of a packet.
@@ -48,6 +51,8 @@ pub(super) struct Source {
     pub(super) silent_ticks: u64,
     pub(super) guard: Option<Box<Guard>>,
     pub(super) reports: Option<Box<SourceReports>>,
+    /// What it sent lately, when it is seen on a flow that nobody announced as well.
+    pub(super) original: Option<Box<Original>>,
     /// It has said goodbye.
     pub(super) has_left: bool,
     pub(super) dtmf: Detector,

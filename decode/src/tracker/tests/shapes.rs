@@ -126,3 +126,131 @@ fn audio_that_overtakes_the_answer_by_more_than_a_second_is_still_the_calls() {
     assert_eq!((wire.packets_of(1, Side::Callee), wire.ends[0].foreign_packets), (150, 0));
     assert!(wire.ends[0].facts.early_media);
 }
+
+const RELAY: [u8; 4] = [192, 0, 2, 5];
+
+/// What a relay passes on between two places that no message names.
+fn relayed(wire: &mut Wire, sequence: u16, payload: &[u8]) {
+    let packet = rtp(0, 7, sequence, u32::from(sequence) * 160, payload);
+    wire.udp((RELAY, 30_000), ([192, 0, 2, 99], 5_000), &packet);
+}
+
+fn spoken(sequence: u16) -> Vec<u8> {
+    (0..160).map(|n| (sequence as u8).wrapping_mul(31).wrapping_add(n)).collect()
+}
+
+#[test]
+fn the_other_side_of_a_relay_is_a_copy_and_no_unannounced_flow() {
+    // Behind the call's packets and before them, with losses on either way.
+    for ahead in [false, true] {
+        let mut wire = Wire::new();
+        wire.answered_call("1", 4000);
+        for sequence in 0..500 {
+            wire.now_ms += 20;
+            let packet = rtp(0, 7, sequence, u32::from(sequence) * 160, &spoken(sequence));
+            if ahead && sequence % 29 != 0 {
+                relayed(&mut wire, sequence, &spoken(sequence));
+            }
+            if sequence % 31 != 0 {
+                wire.udp((PHONE, 4000), (PBX, 4000), &packet);
+            }
+            if !ahead && sequence % 29 != 0 {
+                relayed(&mut wire, sequence, &spoken(sequence));
+            }
+        }
+        wire.bye("1");
+        wire.wait(60_000);
+        assert_eq!(
+            (wire.told("copied 482 of 1 Caller"), wire.told("unannounced")),
+            (1, 0),
+            "{:?}",
+            wire.heard
+        );
+        let counts = wire.tracker.counts();
+        assert_eq!((counts.copied_rtp, counts.unannounced_rtp), (1, 0));
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_copy_is_an_unannounced_flow() {
+    // Other words under the same numbers; the same source elsewhere for one half of the time; the numbers alone shifted.
+    let cases: [fn(u16) -> Option<(u16, Vec<u8>)>; 3] = [
+        |n| Some((n, spoken(n.wrapping_add(7)))),
+        |n| Some((n, spoken(if n < 250 { n } else { n + 1 }))),
+        |n| Some((n + 1_000, spoken(n))),
+    ];
+    for (case, other) in cases.iter().enumerate() {
+        let mut wire = Wire::new();
+        wire.answered_call("1", 4000);
+        for sequence in 0..500 {
+            wire.now_ms += 20;
+            let packet = rtp(0, 7, sequence, u32::from(sequence) * 160, &spoken(sequence));
+            wire.udp((PHONE, 4000), (PBX, 4000), &packet);
+            if let Some((sequence, payload)) = other(sequence) {
+                relayed(&mut wire, sequence, &payload);
+            }
+        }
+        wire.bye("1");
+        wire.wait(60_000);
+        assert_eq!((wire.told("copied"), wire.told("unannounced 500")), (0, 1), "{case}: {:?}", wire.heard);
+    }
+}
+
+#[test]
+fn a_copy_that_goes_on_without_the_call_is_an_unannounced_flow() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    for sequence in 0..1_000 {
+        wire.now_ms += 20;
+        if sequence < 500 {
+            let packet = rtp(0, 7, sequence, u32::from(sequence) * 160, &spoken(sequence));
+            wire.udp((PHONE, 4000), (PBX, 4000), &packet);
+        }
+        if sequence == 500 {
+            wire.bye("1");
+        }
+        relayed(&mut wire, sequence, &spoken(sequence));
+    }
+    wire.wait(60_000);
+    assert_eq!((wire.told("copied"), wire.told("unannounced 1000")), (0, 1), "{:?}", wire.heard);
+}
+
+#[test]
+fn two_calls_at_once_with_the_same_places_are_told() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.answered_call("2", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..50);
+    wire.rtp((PBX, 4000), (PHONE, 4000), 8, 0..50);
+    wire.bye("1");
+    wire.bye("2");
+    wire.finish();
+    assert_eq!(wire.told("odd: two calls at once announce the same places"), 1, "{:?}", wire.heard);
+    assert_eq!(wire.ends.iter().map(|end| end.shares_media).collect::<Vec<_>>(), [true, true]);
+    // One call of two legs shares its places rightly; so does the next call on the same ports.
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..50);
+    wire.bye("1");
+    wire.answered_call("2", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 9, 0..50);
+    wire.finish();
+    assert_eq!(wire.told("two calls at once"), 0, "{:?}", wire.heard);
+    assert!(wire.ends.iter().all(|end| !end.shares_media));
+}
+
+#[test]
+fn a_sender_report_that_is_seen_twice_is_told_once() {
+    let report = |time: u32| {
+        let words = [7u32, time, 2, 3, 4, 5].map(u32::to_be_bytes).concat();
+        [&[0x80, 200, 0, 6][..], &words].concat()
+    };
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.rtp((PHONE, 4000), (PBX, 4000), 7, 0..50);
+    for time in [1, 1, 2, 2, 1] {
+        wire.udp((PHONE, 4001), (PBX, 4001), &report(time));
+    }
+    wire.finish();
+    assert_eq!(wire.told("report"), 2);
+}
