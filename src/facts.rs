@@ -21,7 +21,8 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         source: Source::Mirror,
         extension: plan.extension.clone(),
         extension_name: some(&plan.extension_name),
-        outside_number: matches!(plan.direction, Direction::Inbound | Direction::Outbound)
+        // Of a stream without signalling the other party is an address.
+        outside_number: (plan.direction != Direction::Internal && !sip_call_id.is_empty())
             .then(|| plan.other_party.clone()),
         other_party: some(&plan.other_party),
         other_party_name: some(&plan.other_party_name),
@@ -183,7 +184,8 @@ pub(crate) fn call_row(
         sip_call_ids: some(&facts.sip_call_id).into_iter().collect(),
         from: shown(Side::Caller),
         to: shown(Side::Callee),
-        started: facts.started,
+        // A call that ran already was heard before its first message came.
+        started: facts.answered.map_or(facts.started, |answered| answered.min(facts.started)),
         answered: facts.answered,
         ended: facts.ended,
         outcome,

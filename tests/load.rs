@@ -173,3 +173,28 @@ fn two_clocks_that_drift_stay_aligned() {
         assert!((skew[0] - 400.0).abs() < 40.0 && (skew[1] + 400.0).abs() < 40.0, "{skew:?}");
     }
 }
+
+#[test]
+fn a_call_that_ran_before_the_capture_is_recorded_from_its_first_packet_on() {
+    let bench = Bench::new();
+    let case = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps/begun-before");
+    let summary = bench.record(&case.join("capture.pcap"));
+    assert_eq!(
+        (&summary["seen"], &summary["recorded"], &summary["unannounced_rtp"]),
+        (&1.into(), &1.into(), &0.into())
+    );
+    let row = bench.run(&["archive", "list", "--json"]).expect_code(0).json().remove(0);
+    assert_eq!((&row["direction"], &row["joined_late"]), (&"unknown".into(), &true.into()));
+    assert_eq!((&row["extension"], &row["outside_number"]), (&"2000".into(), &"01632960000".into()));
+    // 21.3 s of the 24 s, the first message 6.9 s after the first packet; 4.8 s of them on hold.
+    let number = |name: &str| row[name].as_i64().expect("a number");
+    assert!((number("duration_ms") - 21_280).abs() <= 20, "{row}");
+    assert!((number("talk_ms") + number("hold_ms") - number("duration_ms")).abs() <= 40, "{row}");
+    assert_eq!(number("not_held_packets"), 0);
+    let (_, audio) = bench.exports().remove(0);
+    for (party, hz) in [(0, 300.0), (1, 1_801.0)] {
+        let before_the_first_message = &audio.channels[party][..6 * 8_000];
+        let tone = xtask::tones::detect(before_the_first_message, audio.rate, 200..=2_000).expect("a tone");
+        assert!((tone.hz - hz).abs() < 1.0 && tone.purity > 0.99, "{party}: {tone:?}");
+    }
+}

@@ -15,7 +15,7 @@ pub enum Direction {
     Outbound,
     /// Between two extensions.
     Internal,
-    /// Cannot be told: a call without signalling.
+    /// Cannot be told: a call without signalling, or one that had begun before its first message was seen.
     Unknown,
 }
 

@@ -61,6 +61,7 @@ impl Site {
     pub(crate) fn direction(&self, facts: &LegFacts, extensions: &[Side]) -> Direction {
         match *extensions {
             [one] if !self.is_internal(facts, one.other()) => match one {
+                _ if !facts.caller_known => Direction::Unknown,
                 Side::Caller => Direction::Outbound,
                 Side::Callee => Direction::Inbound,
             },
@@ -227,6 +228,18 @@ mod tests {
         facts.request_user = "2002".into();
         facts.request_registered = true;
         assert_eq!(Site::default().number(&facts, Side::Callee), "2002");
+    }
+
+    #[test]
+    fn of_a_call_that_ran_already_it_is_not_known_who_called_whom() {
+        let mut facts = facts("2000", "01632960001");
+        facts.joined_late = true;
+        facts.caller_known = false;
+        let roles = Site::default().roles(&facts);
+        assert_eq!((roles.extensions, roles.direction), (vec![Side::Caller], Direction::Unknown));
+        // That both are extensions is known all the same.
+        facts.parties.iter_mut().for_each(|party| party.registered = true);
+        assert_eq!(Site::default().roles(&facts).direction, Direction::Internal);
     }
 
     #[test]

@@ -212,7 +212,8 @@ pub struct LegFacts {
     pub started: Timestamp,
     /// The first 180 or 183.
     pub ringing: Option<Timestamp>,
-    /// The 2xx to the INVITE; when the capture missed it, the ACK, or the BYE that only an answered call has.
+    /// The 2xx to the INVITE; when the capture missed it, the ACK, or the BYE that only an answered call has. Of a call that had begun
+    /// before, the first that was seen of it.
     pub answered: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,
@@ -226,6 +227,9 @@ pub struct LegFacts {
     pub no_key: Option<NoKey>,
     /// The call had begun before the capture: its INVITE was not seen.
     pub joined_late: bool,
+    /// Who called whom is known: the first INVITE was seen, or the ACK of its answer. Of a call that ran already, either party may
+    /// have sent the first message that was seen; it stands as the caller then.
+    pub caller_known: bool,
     /// Mandatory header fields were missing.
     pub malformed: bool,
     /// A session description announced audio.

@@ -285,6 +285,10 @@ impl Media {
         if leg.facts.first_audio.is_none() {
             leg.facts.first_audio = Some(at);
             leg.facts.early_media = leg.facts.answered.is_none();
+            if leg.facts.joined_late {
+                // It had been answered by then.
+                leg.facts.answered = leg.facts.answered.min(Some(at));
+            }
             out.push(Queued::Leg(LegNews::AudioStarted, source.leg));
         }
         if let Some(count) = leg.facts.audio_packets.get_mut(side.index()) {

@@ -271,6 +271,7 @@ impl Signalling {
             encrypted: false,
             no_key: None,
             joined_late,
+            caller_known: !joined_late,
             malformed: heard.message.oddities.contains(&sip::Oddity::MandatoryMissing),
             audio_announced: false,
             audio_packets: [0; 2],
@@ -373,6 +374,7 @@ impl Signalling {
         let Ok(message) = sip::parse(&orphan.bytes) else { return Some(found) };
         if let Some(leg) = tables.legs.leg_mut(id) {
             leg.settle_callee(orphan.flow.src);
+            leg.facts.caller_known = true;
             // What an ACK does not answer was itself the answer to an offer in the INVITE (RFC 3261, 13.2.1).
             if sip::sdp_body(ack.message).is_none() {
                 leg.offer = Some((Side::Caller, ack.cseq));

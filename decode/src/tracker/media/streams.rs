@@ -234,6 +234,7 @@ impl Media {
             encrypted: false,
             no_key: None,
             joined_late: false,
+            caller_known: false,
             malformed: false,
             audio_announced: false,
             audio_packets: [0; 2],

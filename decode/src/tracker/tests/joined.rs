@@ -38,6 +38,7 @@ fn minutes_before_the_first_message_are_in_the_call_from_its_first_packet_on() {
     assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(1, Side::Callee)), (6_100, 6_100));
     let end = &wire.ends[0];
     assert_eq!(end.facts.first_audio, Some(Timestamp::from_millis(1_020)));
+    assert_eq!((end.facts.answered, end.facts.early_media), (end.facts.first_audio, false));
     assert!(end.tracks.iter().all(|track| (track.audio_ms, track.lost_network) == (122_000, 0)));
     assert_eq!((end.not_held_packets, wire.tracker.core.media.held_bytes()), (0, 0));
     // Both directions lie in the order in which they came, not one behind the other.
