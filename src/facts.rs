@@ -54,6 +54,7 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         foreign_packets: 0,
         joined_late: false,
         shares_media: false,
+        known_by_end: false,
         not_held_packets: 0,
     }
 }
@@ -107,6 +108,7 @@ pub(crate) fn at_end(start: RecordingFacts, near: Side, end: &LegEnd, keyed: &[K
         foreign_packets: end.foreign_packets,
         joined_late: facts.joined_late,
         shares_media: end.shares_media,
+        known_by_end: facts.known_by_end,
         not_held_packets: end.not_held_packets,
         dtmf: keyed
             .iter()

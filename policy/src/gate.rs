@@ -376,6 +376,9 @@ fn recorded(end: &LegEnd, rule: &str) -> (Outcome, String) {
     if end.facts.joined_late {
         reason += "; it had begun before it was seen";
     }
+    if end.facts.known_by_end {
+        reason += ", and its audio is known by having stopped with its BYE";
+    }
     if end.not_held_packets > 0 {
         reason += &format!(" ({} packets from before that were not held)", end.not_held_packets);
     }

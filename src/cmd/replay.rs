@@ -122,8 +122,9 @@ impl<W: Write> Text<W> {
                     );
                     return self.line(facts.started, &what);
                 }
+                let verb = if facts.known_by_end { "known by its BYE" } else { "INVITE" };
                 let what = format!(
-                    "leg {} INVITE {from} -> {to} segment {} call {}{late}",
+                    "leg {} {verb} {from} -> {to} segment {} call {}{late}",
                     facts.leg, facts.segment, facts.call
                 );
                 self.line(facts.started, &what)?;

@@ -150,6 +150,9 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
             packets => format!(", {packets} RTP packets before the recording begins"),
         };
         print_line(&format!("{:<14} the call had begun before it was seen{not_held}", "begun earlier"))?;
+        if facts.known_by_end {
+            print_line(&format!("{:<14} only its BYE was seen; its audio is what stopped with that", ""))?;
+        }
     }
     if facts.shares_media {
         let what =

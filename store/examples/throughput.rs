@@ -137,6 +137,7 @@ fn facts(call: u64) -> RecordingFacts {
         foreign_packets: 0,
         joined_late: false,
         shares_media: false,
+        known_by_end: false,
         not_held_packets: 0,
     }
 }

@@ -202,6 +202,9 @@ pub struct RecordingFacts {
     /// Another call announced the same places for its audio at the same time: the recording may hold the audio of both.
     #[serde(default)]
     pub shares_media: bool,
+    /// Nothing but a BYE was seen of its signalling: its audio is what stopped with that, when nothing else did.
+    #[serde(default)]
+    pub known_by_end: bool,
     /// RTP packets of such a call, from so long before its first message was seen that they were not held any more; they are not
     /// in the recording.
     #[serde(default)]

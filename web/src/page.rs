@@ -209,6 +209,7 @@ pub(crate) mod tests {
             foreign_packets: 0,
             joined_late: false,
             shares_media: false,
+            known_by_end: false,
             not_held_packets: 0,
         }
     }

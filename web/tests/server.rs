@@ -69,6 +69,7 @@ fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         foreign_packets: 0,
         joined_late: false,
         shares_media: false,
+        known_by_end: false,
         not_held_packets: 0,
     }
 }

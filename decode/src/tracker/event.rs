@@ -230,6 +230,8 @@ pub struct LegFacts {
     /// Who called whom is known: the first INVITE was seen, or the ACK of its answer. Of a call that ran already, either party may
     /// have sent the first message that was seen; it stands as the caller then.
     pub caller_known: bool,
+    /// Nothing but a BYE was seen of its signalling; its audio is what stopped with that, and nothing else did.
+    pub known_by_end: bool,
     /// Mandatory header fields were missing.
     pub malformed: bool,
     /// A session description announced audio.

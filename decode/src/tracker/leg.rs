@@ -5,6 +5,7 @@
 //!
 //! Call-IDs and tags are kept as digests: they are only compared, and a hostile one may be long.
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
 
 use rustc_hash::FxHashMap;
@@ -384,7 +385,12 @@ pub(super) struct Legs {
     by_call_id: FxHashMap<Digest, Vec<LegId>>,
     next_serial: u64,
     count: usize,
+    /// Call-IDs of legs that are over, latest last.
+    forgotten: VecDeque<Digest>,
 }
+
+/// Call-IDs remembered of legs that are over: requests that are sent again are not another call's.
+const FORGOTTEN_MAX: usize = 4_096;
 
 impl Legs {
     /// An id for the next leg of this Call-ID, or `None` when there is no room.
@@ -433,7 +439,16 @@ impl Legs {
             if ids.is_empty() {
                 self.by_call_id.remove(&call_id);
             }
+            if self.forgotten.len() >= FORGOTTEN_MAX {
+                self.forgotten.pop_front();
+            }
+            self.forgotten.push_back(call_id);
         }
+    }
+
+    /// Was there a leg of this Call-ID not long ago?
+    pub(super) fn was_known(&self, call_id: Digest) -> bool {
+        self.forgotten.contains(&call_id)
     }
 
     pub(super) fn remove(&mut self, id: LegId) -> Option<Box<Leg>> {

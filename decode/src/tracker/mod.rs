@@ -186,6 +186,7 @@ impl Tracker {
         let Core { streams, signalling, legs, calls, media, out, .. } = &mut self.core;
         let tables = &mut Tables { legs, calls, media, out };
         streams.finish(now, &mut |found| take(found, signalling, tables));
+        signalling.settle_goodbyes(now, true, tables);
         for id in self.core.legs.ids() {
             self.core.close(id, now, &Ending::EndOfInput);
         }
@@ -417,6 +418,8 @@ impl Core {
             self.close(id, now, &ending);
         }
         self.media.settle_suspects(now, &mut self.legs, &mut self.out);
+        let Core { signalling, legs, calls, media, out, .. } = self;
+        signalling.settle_goodbyes(now, false, &mut Tables { legs, calls, media, out });
         self.media.expire_loose(Some(now), &mut self.out);
         let Core { tcp, streams, signalling, legs, calls, media, out, .. } = self;
         let tables = &mut Tables { legs, calls, media, out };

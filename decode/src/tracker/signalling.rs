@@ -3,6 +3,7 @@
 //! The recorder sees messages, not transactions: each message is read for what it says about a leg, and saying it twice
 //! (a retransmission, the next hop of a proxy, a mirror of both directions) changes nothing.
 
+mod goodbye;
 mod offer;
 mod relate;
 
@@ -10,6 +11,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
+use self::goodbye::Goodbyes;
 use self::offer::{describe, settle_hold};
 pub use self::relate::CALL_HEADERS_MAX;
 use self::relate::{CallHeaders, replaced_leg, tie_by_session};
@@ -58,6 +60,7 @@ pub(super) struct Signalling {
     registered: FxHashSet<String>,
     registrars: FxHashSet<std::net::IpAddr>,
     orphans: VecDeque<Orphan>,
+    goodbyes: Goodbyes,
     /// Legs in the order in which they began, those that have had a response since among them.
     half_open: VecDeque<LegId>,
     /// Header fields that name a call across its legs.
@@ -88,6 +91,25 @@ struct Heard<'m, 'a> {
     cseq_method: &'a [u8],
 }
 
+impl<'m, 'a> Heard<'m, 'a> {
+    /// A message with where and when; `empty` stands for an address that it lacks.
+    fn of(message: &'m Message<'a>, flow: Flow, at: Timestamp, empty: Address<'a>) -> Self {
+        let (cseq, cseq_method) = message.cseq().unwrap_or((0, message.method().unwrap_or_default()));
+        let call_id = dialog_key(message, flow);
+        Heard {
+            call_id: Digest::of(&call_id),
+            shown_call_id: shown(&call_id),
+            from: message.from().unwrap_or(empty),
+            to: message.to().unwrap_or(empty),
+            message,
+            flow,
+            at,
+            cseq,
+            cseq_method,
+        }
+    }
+}
+
 impl Heard<'_, '_> {
     fn sender_tag(&self) -> &[u8] {
         self.from.tag().unwrap_or_default()
@@ -115,27 +137,21 @@ impl Signalling {
         for oddity in &message.oddities {
             tables.out.oddity(at, Some(flow), oddity.name());
         }
-        let (cseq, cseq_method) = message.cseq().unwrap_or((0, message.method().unwrap_or_default()));
-        let empty = Address::parse(b"");
-        let call_id = dialog_key(&message, flow);
-        let heard = Heard {
-            call_id: Digest::of(&call_id),
-            shown_call_id: shown(&call_id),
-            from: message.from().unwrap_or(empty),
-            to: message.to().unwrap_or(empty),
-            message: &message,
-            flow,
-            at,
-            cseq,
-            cseq_method,
-        };
+        let heard = Heard::of(&message, flow, at, Address::parse(b""));
         match message.start {
-            StartLine::Request { method, uri } => self.request(&heard, method, uri, tables),
+            StartLine::Request { method, uri } => self.request(&heard, method, uri, bytes, tables),
             StartLine::Response { status, reason } => self.response(&heard, status, reason, bytes, tables),
         }
     }
 
-    fn request(&mut self, heard: &Heard<'_, '_>, method: &[u8], uri: &[u8], tables: &mut Tables<'_>) {
+    fn request(
+        &mut self,
+        heard: &Heard<'_, '_>,
+        method: &[u8],
+        uri: &[u8],
+        bytes: &[u8],
+        tables: &mut Tables<'_>,
+    ) {
         let mut found = heard.find(tables.legs);
         if found.is_none() && method == b"ACK" && heard.to.tag().is_some() {
             found = self.adopt_orphan(heard, uri, tables);
@@ -153,6 +169,7 @@ impl Signalling {
             (b"INVITE", _) => self.invite(heard, uri, found, tables),
             (b"ACK", Some(found)) => ack(heard, found.leg, found.side, tables),
             (b"BYE", Some(found)) => bye(heard, found.leg, found.side, tables),
+            (b"BYE", None) if !tables.legs.was_known(heard.call_id) => self.goodbyes.keep(heard, bytes),
             (b"CANCEL", Some(found)) => cancel(heard, found.leg, tables),
             (b"UPDATE" | b"PRACK", Some(found)) => describe(heard, found.leg, found.side, tables),
             (b"INFO", Some(found)) => info(heard, found.leg, found.side, tables),
@@ -272,6 +289,7 @@ impl Signalling {
             no_key: None,
             joined_late,
             caller_known: !joined_late,
+            known_by_end: false,
             malformed: heard.message.oddities.contains(&sip::Oddity::MandatoryMissing),
             audio_announced: false,
             audio_packets: [0; 2],

@@ -58,6 +58,7 @@ pub(crate) fn facts(n: u8) -> RecordingFacts {
         foreign_packets: 0,
         joined_late: false,
         shares_media: false,
+        known_by_end: false,
         not_held_packets: 0,
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! How much is held and why is in `docs/design/media.md`. All of it stays in memory, and goes with the flow.
 
+use std::net::IpAddr;
+
 use super::copies::Copy;
 use super::held::Held;
 use super::streams::{STREAM_START_MS, may_be_audio};
@@ -47,6 +49,12 @@ const LOOSE_PACKETS_MIN: u64 = 5;
 /// An unannounced flow without packets for this long is over; one that was no RTP after all, sooner.
 const LOOSE_IDLE_MS: i64 = 30_000;
 const NO_RTP_IDLE_MS: i64 = 2_000;
+
+/// Audio that stopped with a BYE has its last packet at most so long before it, or after it.
+const STOPS_BEFORE_MS: i64 = 1_000;
+const STOPS_AFTER_MS: i64 = 1_200;
+/// And no other for so long, where the input ends sooner: three packets of 20 ms.
+const STOPPED_MS: i64 = 60;
 
 /// From when on what is held of a flow goes to the leg that claims it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -270,6 +278,57 @@ impl Media {
         for ((at, bytes), flow, ethernet) in packets {
             self.handle(&flow, at, bytes, &ethernet, legs, out);
         }
+    }
+
+    /// The one pair of places, of one or two flows, at which audio stopped that nobody announced and that has an end at one of these
+    /// hosts, at this time; none when there are several, or it goes on.
+    pub(in crate::tracker) fn stopped_with(
+        &self,
+        hosts: &[IpAddr],
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Option<Flow> {
+        let is_of_hosts = |flow: &Flow| [flow.src.ip(), flow.dst.ip()].iter().any(|ip| hosts.contains(ip));
+        let is_audio = |loose: &&Loose| {
+            loose.in_order >= LOOSE_PACKETS_MIN
+                && loose.tail_of.is_none()
+                && loose.waits.is_none()
+                && loose.copy.is_none()
+                && may_be_audio(loose.report.payload_type)
+        };
+        let window = at.plus_millis(-STOPS_BEFORE_MS)..=at.plus_millis(STOPS_AFTER_MS);
+        let has_stopped = |loose: &&Loose| {
+            window.contains(&loose.report.ended) && loose.report.started <= at.plus_millis(-STOPS_BEFORE_MS)
+        };
+        let all = self.loose.values().map(Box::as_ref).filter(is_audio);
+        let mut stopped: Vec<Flow> =
+            all.filter(has_stopped).map(|loose| loose.report.flow).filter(is_of_hosts).collect();
+        stopped.sort_unstable();
+        // In the reverse direction too.
+        let goes_on = |flow: Flow| {
+            [flow, flow.reversed()].iter().filter_map(|flow| self.loose.get(flow)).any(|loose| {
+                let ended = loose.report.ended;
+                ended > *window.end() || now.nanos_since(ended) < STOPPED_MS * NS_PER_MS
+            })
+        };
+        match stopped[..] {
+            [one] if !goes_on(one) => Some(one),
+            [one, other] if other == one.reversed() && !goes_on(one) => Some(one),
+            _ => None,
+        }
+    }
+
+    /// These two places were a leg's, which is over: what is held of the flows between them is its audio.
+    pub(in crate::tracker) fn claim_stopped(
+        &mut self,
+        leg: LegId,
+        ends: [Endpoint; 2],
+        at: Timestamp,
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        self.claim_pair(leg, ends, at, legs);
+        self.release_loose(&ends, Some((leg, Since::Beginning)), at, legs, out);
     }
 
     fn take_loose(&mut self, flow: Flow) -> Option<Box<Loose>> {

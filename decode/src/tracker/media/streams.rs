@@ -165,7 +165,13 @@ impl Media {
 
     /// Both ends of a pair of places are a leg's. Not the ports beside them: without a description, nobody says that RTCP is
     /// there and not another call.
-    fn claim_pair(&mut self, leg: LegId, [caller, callee]: [Endpoint; 2], at: Timestamp, legs: &mut Legs) {
+    pub(super) fn claim_pair(
+        &mut self,
+        leg: LegId,
+        [caller, callee]: [Endpoint; 2],
+        at: Timestamp,
+        legs: &mut Legs,
+    ) {
         for (side, place) in [(Side::Caller, caller), (Side::Callee, callee)] {
             self.claim(place, Owner { leg, side, purpose: Use::Audio, at, hops: Hops::ANY }, legs);
         }
@@ -235,6 +241,7 @@ impl Media {
             no_key: None,
             joined_late: false,
             caller_known: false,
+            known_by_end: false,
             malformed: false,
             audio_announced: false,
             audio_packets: [0; 2],

@@ -153,3 +153,112 @@ fn all_that_is_held_has_a_bound_and_the_latest_stays() {
     assert!(sequences.windows(2).all(|pair| pair[0] + 1 == pair[1]));
     assert!(sequences.len() > 1_500, "{}", sequences.len());
 }
+
+/// Both directions between a phone's port and the PBX's for so many packets.
+fn both(wire: &mut Wire, port: u16, sequences: std::ops::Range<u16>) {
+    for sequence in sequences {
+        wire.now_ms += 20;
+        let timestamp = u32::from(sequence) * 160;
+        wire.udp((PHONE, port), (PBX, port), &rtp(0, u32::from(port), sequence, timestamp, &[0xd5; 160]));
+        wire.udp((PBX, port), (PHONE, port), &rtp(0, u32::from(port) + 1, sequence, timestamp, &[0xd5; 160]));
+    }
+}
+
+#[test]
+fn a_call_of_which_only_the_bye_is_seen_has_the_audio_that_stopped_with_it() {
+    for from_phone in [false, true] {
+        let mut wire = Wire::new();
+        both(&mut wire, 4000, 0..400);
+        if from_phone {
+            wire.udp(A, B, &message("BYE sip:2001@192.0.2.10 SIP/2.0", "1", "2 BYE", "a", "b", ""));
+        } else {
+            wire.bye("1");
+        }
+        // One direction goes on until the answer is there.
+        wire.rtp((PBX, 4000), (PHONE, 4000), 4001, 400..405);
+        wire.wait(40_000);
+        assert_eq!((wire.told("started"), wire.told("unannounced"), wire.audio.len()), (1, 0, 805));
+        let end = &wire.ends[0];
+        assert!(end.facts.known_by_end && end.facts.joined_late && !end.facts.caller_known);
+        assert_eq!(end.facts.ending, Ending::Bye { by: Side::Caller });
+        // The BYE's sender stands as the caller, and speaks for itself.
+        let phone = if from_phone { Side::Caller } else { Side::Callee };
+        assert_eq!((wire.packets_of(1, phone), wire.packets_of(1, phone.other())), (400, 405));
+    }
+}
+
+#[test]
+fn at_the_end_of_the_input_audio_must_have_stopped_too() {
+    for (silent_ms, calls) in [(40, 0), (200, 1)] {
+        let mut wire = Wire::new();
+        both(&mut wire, 4000, 0..400);
+        wire.bye("1");
+        wire.now_ms += silent_ms;
+        wire.udp((STRANGER, 9), (STRANGER, 9), b"tick");
+        wire.finish();
+        assert_eq!((wire.told("started"), wire.told("unannounced")), (calls, 2 - 2 * calls));
+    }
+}
+
+#[test]
+fn a_bye_alone_gets_no_audio_that_may_be_anothers() {
+    let unannounced = |make: fn(&mut Wire)| {
+        let mut wire = Wire::new();
+        both(&mut wire, 4000, 0..400);
+        make(&mut wire);
+        wire.wait(40_000);
+        assert_eq!((wire.told("started"), wire.audio.len()), (0, 0), "{:?}", wire.heard);
+        wire.told("unannounced")
+    };
+    // It goes on, in one direction at least.
+    let goes_on = |wire: &mut Wire| {
+        wire.bye("1");
+        wire.rtp((PBX, 4000), (PHONE, 4000), 4001, 400..480);
+    };
+    assert_eq!(unannounced(goes_on), 2);
+    // It had stopped before.
+    let before = |wire: &mut Wire| {
+        wire.wait(1_500);
+        wire.bye("1");
+    };
+    assert_eq!(unannounced(before), 2);
+    // Another stopped too.
+    let another = |wire: &mut Wire| {
+        for sequence in 400..500 {
+            both(wire, 4000, sequence..sequence + 1);
+            both(wire, 4002, sequence..sequence + 1);
+        }
+        wire.bye("1");
+    };
+    assert_eq!(unannounced(another), 4);
+    // Another call ended too.
+    let two = |wire: &mut Wire| {
+        wire.bye("1");
+        wire.bye("2");
+    };
+    assert_eq!(unannounced(two), 2);
+    // Between other hosts.
+    let elsewhere = |wire: &mut Wire| {
+        let bye = message("BYE sip:2001@192.0.2.10 SIP/2.0", "1", "2 BYE", "a", "b", "");
+        wire.udp(([192, 0, 2, 30], 5060), ([192, 0, 2, 31], 5060), &bye);
+    };
+    assert_eq!(unannounced(elsewhere), 2);
+    // Not within a dialog.
+    let without_tag = |wire: &mut Wire| {
+        wire.udp(A, B, &message("BYE sip:2001@192.0.2.10 SIP/2.0", "1", "2 BYE", "a", "", ""));
+    };
+    assert_eq!(unannounced(without_tag), 2);
+}
+
+#[test]
+fn a_bye_that_is_sent_again_after_its_call_is_over_begins_none() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    both(&mut wire, 4000, 0..100);
+    wire.bye("1");
+    wire.wait(5_000);
+    both(&mut wire, 4002, 0..100);
+    wire.bye("1");
+    wire.wait(40_000);
+    assert_eq!((wire.told("started"), wire.told("unannounced 100")), (1, 2), "{:?}", wire.heard);
+}
