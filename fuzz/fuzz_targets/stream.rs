@@ -1,4 +1,4 @@
-//! The bytes of a few TCP connections in pieces, both directions: SIP, WebSocket and TLS, with the keys of a real connection.
+//! The bytes of a few TCP connections in pieces, both directions: SIP, WebSocket, HEP and TLS, with the keys of a real connection.
 //! No panic, no more messages than bytes, nothing kept above the limits.
 //!
 //! The input is a list of pieces: one byte of connection, direction and what TCP says, one of length, then the bytes.
@@ -18,7 +18,9 @@ fuzz_target!(|input: &[u8]| {
     let mut next = [[0_u32; 2]; 4];
     let (mut now, mut rest, mut bytes) = (0, input, 0_usize);
     let mut messages = 0_usize;
-    let mut count = |found: Found<'_>| messages += usize::from(matches!(found, Found::Message { .. }));
+    let mut count = |found: Found<'_>| {
+        messages += usize::from(matches!(found, Found::Message { .. } | Found::Datagram { .. }));
+    };
     while let [what, length, after @ ..] = rest {
         let length = usize::from(*length) * 8;
         let (payload, after) = after.split_at(length.min(after.len()));

@@ -24,6 +24,7 @@ for target in $(cargo +nightly fuzz list); do
             ;;
         stream)
             cp decode/src/stream/tls/vectors/*.txt "$corpus"
+            cargo xtask fuzz-seeds "$target" "$corpus"
             ;;
     esac
     echo "== $target, $seconds s"

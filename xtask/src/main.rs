@@ -17,7 +17,7 @@ use xtask::{manifest, wav};
 const HELP: &str = "\
 cargo xtask pcap --out FILE [OPTIONS]            write a capture of made-up calls, and what is in them to --truth FILE
 cargo xtask check-tones TRUTH DIR [OPTIONS]      judge the WAV files under DIR against that truth
-cargo xtask fuzz-seeds frame|hep DIR             write inputs for these fuzz targets, one for each encapsulation
+cargo xtask fuzz-seeds frame|hep|stream DIR      write inputs for these fuzz targets, one for each encapsulation
 
 Options of pcap (times in milliseconds, rates in percent):
   --calls N --first-line N --calls-per-line N --talk MS --ring MS --ramp MS --seed N --epoch SECONDS
@@ -129,9 +129,22 @@ fn make_pcap(mut words: VecDeque<String>) -> Result<bool, String> {
 /// Bytes of one fuzz seed at most: small ones keep the fuzzer fast.
 const SEED_BYTES_MAX: usize = 16 * 1024;
 
-/// A call through each encapsulation: lists of frames as the target `frame` reads them, or HEP packets in a stream.
+/// What a fuzz target reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seeds {
+    /// Frames, each with a pause and its length.
+    Frames,
+    /// HEP packets in a stream.
+    Hep,
+    /// The same as pieces of a TCP connection: a byte that says which, one of an eighth of their length.
+    Stream,
+}
+
+/// A call through each encapsulation: lists of frames as the target `frame` reads them, or HEP packets.
 fn fuzz_seeds(mut words: VecDeque<String>) -> Result<bool, String> {
-    let frames: bool = choice(&mut words, "fuzz-seeds", &[("frame", true), ("hep", false)])?;
+    let known = [("frame", Seeds::Frames), ("hep", Seeds::Hep), ("stream", Seeds::Stream)];
+    let seeds = choice(&mut words, "fuzz-seeds", &known)?;
+    let frames = seeds == Seeds::Frames;
     let dir: PathBuf = value(&mut words, "fuzz-seeds")?;
     let scenarios = [false, true].map(|ipv6| Scenario {
         talk_ms: 200,
@@ -156,6 +169,12 @@ fn fuzz_seeds(mut words: VecDeque<String>) -> Result<bool, String> {
                     seed.extend((bytes.len() as u16).to_be_bytes());
                 }
                 seed.extend(bytes);
+            }
+            if seeds == Seeds::Stream {
+                const PIECE: usize = 8 * 32;
+                let pieces =
+                    seed.chunks_exact(PIECE).flat_map(|piece| [&[0, (PIECE / 8) as u8], piece].concat());
+                seed = pieces.collect();
             }
             let path = dir.join(format!("seed-{name}-{family}"));
             fs::write(&path, seed).map_err(|why| format!("{}: {why}", path.display()))?;
