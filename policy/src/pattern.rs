@@ -1,16 +1,19 @@
-//! The manuals' grammar for number fields (requirement rows FSC): `1000-1005,!1003,1040,18%5,2000+`.
+//! The manuals' grammar for filter fields (requirement rows FSC): `1000-1005,!1003,1040,18%5,2000+`.
 //!
 //! Terms are separated by commas. A value matches when any positive term does (or when there is none) and no term behind `!`
-//! does. `%` stands for any run of characters, `_` for one. Between digits, `a-b` is a range with both ends; `a+` is a and
-//! above; `a-` is a and below. A value that is no number is in no range. There is no escape character.
+//! does. `%` stands for any run of characters, `_` for one. In fields that hold numbers (extension, agent, trunk, hunt group)
+//! `a-b` is a range with both ends; `a+` is a and above; `a-` is a and below; a value that is no number is in no range. In
+//! fields that hold text `+` and `-` stand for themselves. There is no escape character. `docs/search.md` has examples.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest pattern that is read, in characters.
+/// Longest pattern that is read, in bytes.
 const LENGTH_MAX: usize = 4096;
+/// Most of a term that an error repeats, in characters.
+const QUOTED_MAX: usize = 40;
 
 /// A parsed pattern; prints as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,108 +26,178 @@ pub struct Pattern {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Term {
-    Range { from: u64, to: u64 },
-    Text(Vec<char>),
+    Range {
+        from: u64,
+        to: u64,
+    },
+    /// Without wildcards.
+    Literal(String),
+    Wildcard(String),
+}
+
+/// What a pattern is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Number,
+    Text,
 }
 
 /// The pattern cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{term:?} {problem}; write for example 1000-1005,!1003,18%5,2000+")]
+#[error("character {position}, {term:?}: {problem}; write for example {example}")]
 pub struct PatternError {
+    /// Where the term begins, in characters from 1.
+    position: usize,
     term: String,
-    problem: &'static str,
+    problem: String,
+    example: &'static str,
 }
 
 impl Pattern {
+    /// Reads a pattern for a field that holds text, in which there are no ranges: `+49%` and `12-34` stand for themselves.
+    /// [`FromStr`] reads one for a field that holds numbers.
+    ///
+    /// # Errors
+    /// [`PatternError`] for a term with nothing in it, and for a pattern of more than 4096 bytes.
+    pub fn of_text(text: &str) -> Result<Pattern, PatternError> {
+        Pattern::parse(text, Kind::Text)
+    }
+
     /// Does the value match?
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
         let positive = self.positive.is_empty() || self.positive.iter().any(|term| term.matches(value));
         positive && !self.negative.iter().any(|term| term.matches(value))
     }
-}
 
-impl FromStr for Pattern {
-    type Err = PatternError;
+    /// Does a list of values match: any of them a positive term, and none of them an excluded one? An empty list counts as
+    /// one empty value.
+    #[must_use]
+    pub fn matches_any<'v>(&self, values: impl Iterator<Item = &'v str> + Clone) -> bool {
+        if values.clone().next().is_none() {
+            return self.matches("");
+        }
+        let any = |terms: &[Term]| values.clone().any(|value| terms.iter().any(|term| term.matches(value)));
+        (self.positive.is_empty() || any(&self.positive)) && !any(&self.negative)
+    }
 
-    fn from_str(text: &str) -> Result<Self, PatternError> {
-        let error = |term: &str, problem| PatternError { term: term.chars().take(40).collect(), problem };
+    fn parse(text: &str, kind: Kind) -> Result<Pattern, PatternError> {
+        let example = match kind {
+            Kind::Number => "1000-1005,!1003,18%5,2000+",
+            Kind::Text => "0163296%,!01632960999",
+        };
+        let error = |position, term: &str, problem: String| PatternError {
+            position,
+            term: term.chars().take(QUOTED_MAX).collect(),
+            problem,
+            example,
+        };
         if text.len() > LENGTH_MAX {
-            return Err(error(text, "is too long"));
+            return Err(error(1, text, format!("the pattern is longer than {LENGTH_MAX} bytes")));
         }
         let mut pattern = Pattern { text: text.to_owned(), positive: Vec::new(), negative: Vec::new() };
-        for written in text.split(',').map(str::trim) {
+        let mut at = 1;
+        for between in text.split(',') {
+            let written = between.trim();
+            let position = at + between.chars().take_while(|c| c.is_whitespace()).count();
+            at += between.chars().count() + 1;
             let (list, body) = match written.strip_prefix('!') {
                 Some(body) => (&mut pattern.negative, body.trim()),
                 None => (&mut pattern.positive, written),
             };
             if body.is_empty() {
-                return Err(error(text, "has an empty term"));
+                return Err(error(position, written, "there is nothing in this term".into()));
             }
-            list.push(Term::parse(body).map_err(|problem| error(body, problem))?);
+            list.push(Term::parse(body, kind).map_err(|problem| error(position, written, problem))?);
         }
         Ok(pattern)
     }
 }
 
+/// Reads a pattern for a field that holds numbers.
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        Pattern::parse(text, Kind::Number)
+    }
+}
+
 impl Term {
-    fn parse(body: &str) -> Result<Term, &'static str> {
-        let number = |digits: &str| -> Option<Result<u64, &'static str>> {
-            let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-            is_number.then(|| digits.parse().map_err(|_| "holds a number that is too large for a range"))
-        };
-        if let Some(from) = body.strip_suffix('+').and_then(number) {
-            return Ok(Term::Range { from: from?, to: u64::MAX });
-        }
-        if let Some(to) = body.strip_suffix('-').and_then(number) {
-            return Ok(Term::Range { from: 0, to: to? });
-        }
-        if let Some((Some(from), Some(to))) =
-            body.split_once('-').map(|(from, to)| (number(from), number(to)))
+    fn parse(body: &str, kind: Kind) -> Result<Term, String> {
+        if kind == Kind::Number
+            && let Some(range) = range(body)?
         {
-            let (from, to) = (from?, to?);
-            return if from <= to {
-                Ok(Term::Range { from, to })
-            } else {
-                Err("is a range that runs backwards")
-            };
+            return Ok(range);
         }
-        Ok(Term::Text(body.chars().collect()))
+        let text = body.to_owned();
+        Ok(if text.contains(['%', '_']) { Term::Wildcard(text) } else { Term::Literal(text) })
     }
 
     fn matches(&self, value: &str) -> bool {
         match self {
+            // More digits than a number here can have are still a number, and a large one.
             Term::Range { from, to } => {
-                let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-                is_number && value.parse::<u64>().is_ok_and(|n| (*from..=*to).contains(&n))
+                is_number(value) && (*from..=*to).contains(&value.parse().unwrap_or(u64::MAX))
             }
-            Term::Text(pattern) => wildcard(pattern, &value.chars().collect::<Vec<_>>()),
+            Term::Literal(text) => text == value,
+            Term::Wildcard(pattern) => wildcard(pattern, value),
         }
     }
 }
 
-/// `%` and `_` as in SQL LIKE. Goes back to the last `%` only, so that it is never worse than length times length.
-fn wildcard(pattern: &[char], value: &[char]) -> bool {
-    let (mut p, mut v) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    while v < value.len() {
-        match pattern.get(p) {
-            Some('%') => {
-                p += 1;
-                retry = Some((p, v));
-            }
-            Some('_') => (p, v) = (p + 1, v + 1),
-            Some(c) if value.get(v) == Some(c) => (p, v) = (p + 1, v + 1),
-            _ => match &mut retry {
-                Some((after, from)) => {
-                    *from += 1;
-                    (p, v) = (*after, *from);
-                }
-                None => return false,
-            },
-        }
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `a-b`, `a+` or `a-`; none for what is no range.
+fn range(body: &str) -> Result<Option<Term>, String> {
+    let number = |digits: &str| -> Option<Result<u64, String>> {
+        let digits = digits.trim();
+        is_number(digits).then(|| digits.parse().map_err(|_| "the number is too large for a range".into()))
+    };
+    if let Some(from) = body.strip_suffix('+').and_then(number) {
+        return Ok(Some(Term::Range { from: from?, to: u64::MAX }));
     }
-    pattern.iter().skip(p).all(|&c| c == '%')
+    if let Some(to) = body.strip_suffix('-').and_then(number) {
+        return Ok(Some(Term::Range { from: 0, to: to? }));
+    }
+    let Some((Some(from), Some(to))) = body.split_once('-').map(|(from, to)| (number(from), number(to)))
+    else {
+        return Ok(None);
+    };
+    let (from, to) = (from?, to?);
+    if from > to {
+        return Err(format!("the range runs backwards ({to}-{from} is meant?)"));
+    }
+    Ok(Some(Term::Range { from, to }))
+}
+
+/// `%` and `_` as in SQL LIKE. Goes back to the last `%` only, so that it is never worse than length times length.
+fn wildcard(pattern: &str, value: &str) -> bool {
+    let (mut pattern, mut value) = (pattern.chars(), value.chars());
+    let mut retry = None;
+    loop {
+        let mut behind = pattern.clone();
+        let wanted = behind.next();
+        if wanted == Some('%') {
+            pattern = behind;
+            retry = Some((pattern.clone(), value.clone()));
+            continue;
+        }
+        let Some(c) = value.next() else {
+            return wanted.is_none();
+        };
+        if wanted == Some('_') || wanted == Some(c) {
+            pattern = behind;
+            continue;
+        }
+        let Some((after, from)) = &mut retry else {
+            return false;
+        };
+        from.next();
+        (pattern, value) = (after.clone(), from.clone());
+    }
 }
 
 impl fmt::Display for Pattern {
@@ -192,9 +265,45 @@ mod tests {
         );
     }
 
+    #[test]
+    fn an_error_says_at_which_character() {
+        let error = |text: &str| text.parse::<Pattern>().expect_err("refused").to_string();
+        assert!(
+            error("é001, 2003-1005")
+                .starts_with("character 7, \"2003-1005\": the range runs backwards (1005-2003")
+        );
+        assert!(error("1,,2").starts_with("character 3, \"\": there is nothing"));
+        assert!(error("1, !").starts_with("character 4, \"!\": there is nothing"));
+        assert!(error("99999999999999999999+").contains("too large"));
+    }
+
+    #[test]
+    fn in_a_field_of_text_plus_and_minus_stand_for_themselves() {
+        let text = |text: &str| Pattern::of_text(text).expect("a pattern");
+        assert!(text("12-34").matches("12-34") && !text("12-34").matches("20"));
+        assert!(text("2003-1005,5+").matches("5+") && !text("5+").matches("6"));
+        assert!(text("!09%").matches("1099") && !text("!09%").matches("0999"));
+    }
+
+    #[test]
+    fn a_number_of_many_digits_is_above_any_range() {
+        assert!(pattern("2000+").matches("99999999999999999999999999"));
+        assert!(!pattern("2000-").matches("99999999999999999999999999"));
+        assert!(pattern("1000 - 1005").matches("1003"), "spaces do not matter");
+    }
+
+    #[test]
+    fn of_a_list_any_may_match_and_none_may_be_excluded() {
+        let pattern = Pattern::of_text("claim%,!%closed").expect("a pattern");
+        let any = |values: &[&str]| pattern.matches_any(values.iter().copied());
+        assert!(any(&["vip", "claim 7"]) && !any(&["vip"]) && !any(&["claim 7", "closed"]) && !any(&[]));
+        let untagged = Pattern::of_text("!_%").expect("a pattern");
+        assert!(untagged.matches_any([].into_iter()) && !untagged.matches_any(["x"].into_iter()));
+    }
+
     proptest! {
         #[test]
-        fn wildcards_agree_with_the_obvious_recursion(pattern in "[ab%_]{0,8}", value in "[ab]{0,8}") {
+        fn wildcards_agree_with_the_obvious_recursion(pattern in "[aé%_]{0,8}", value in "[aé]{0,8}") {
             fn slow(p: &[char], v: &[char]) -> bool {
                 match (p.split_first(), v.split_first()) {
                     (None, None) => true,
@@ -206,7 +315,7 @@ mod tests {
                 }
             }
             let (p, v): (Vec<char>, Vec<char>) = (pattern.chars().collect(), value.chars().collect());
-            prop_assert_eq!(wildcard(&p, &v), slow(&p, &v));
+            prop_assert_eq!(wildcard(&pattern, &value), slow(&p, &v));
         }
     }
 }
