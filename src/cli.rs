@@ -388,10 +388,13 @@ pub(crate) enum ArchiveCommand {
     /// Who can open the archive: rotate keys, escrow, passphrase, recovery sheet
     Key(Key),
     /// Count what is there
-    #[command(after_help = "Example:\n  earwitness archive stats --json")]
+    #[command(after_help = "Examples:\n  earwitness archive stats --json\n  \
+        earwitness archive stats --since 2026-01-01 --until 2026-02-01 --extension 2000-2099")]
     Stats {
         #[command(flatten)]
         dir: ArchiveDir,
+        #[command(flatten)]
+        filters: Filters,
         #[command(flatten)]
         json: Json,
     },
@@ -517,10 +520,10 @@ pub(crate) struct Filters {
     /// complete, interrupted or recording
     #[arg(long)]
     pub(crate) state: Option<String>,
-    /// The logical call, or a SIP Call-ID
+    /// The logical call or the beginning of its id, or a SIP Call-ID
     #[arg(long, value_name = "ID")]
     pub(crate) call: Option<String>,
-    /// FIELD=PATTERN for any other field, as often as needed
+    /// FIELD=PATTERN for any field, as often as needed: tag=claim%, held=yes, trunk=!7 (docs/search.md)
     #[arg(long, value_name = "FIELD=PATTERN")]
     pub(crate) filter: Vec<String>,
     /// At most so many

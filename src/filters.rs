@@ -1,146 +1,43 @@
-//! Which recordings or calls a command is about: times and patterns of the command line.
+//! Which recordings or calls a command is about: times and patterns of the command line become a [`Query`].
 
 use decode::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{ToSpan, Zoned};
-use policy::Pattern;
-use store::Row;
+use store::{Field, Query};
 
 use crate::cli;
 use crate::failure::Failure;
 
-/// Filters, read.
-#[derive(Debug, Default)]
-pub(crate) struct Filters {
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-    fields: Vec<(String, Pattern)>,
-    call: Option<String>,
-    limit: Option<usize>,
-}
-
-/// Fields that `--filter` knows: those of `archive list --json` that hold one text or number.
-const FIELDS: [&str; 14] = [
-    "extension",
-    "extension_name",
-    "outside_number",
-    "other_party",
-    "direction",
-    "state",
-    "source",
-    "user",
-    "agent",
-    "account_code",
-    "hunt_group",
-    "trunk",
-    "ddi",
-    "call",
-];
-
-impl Filters {
-    pub(crate) fn parse(written: &cli::Filters, now: Timestamp) -> Result<Filters, Failure> {
-        if written.call.as_deref() == Some("") {
-            return Err(Failure::usage("--call: is empty"));
+/// The recordings that the words ask for.
+pub(crate) fn query(written: &cli::Filters, now: Timestamp) -> Result<Query, Failure> {
+    let mut query = Query::default();
+    query.since = time_option(written.since.as_deref(), now)?;
+    query.until = time_option(written.until.as_deref(), now)?;
+    query.limit = written.limit;
+    if let Some(call) = &written.call {
+        query.call(call).map_err(|error| Failure::usage(format!("--{error}")))?;
+    }
+    let named = [
+        ("extension", Field::Extension, &written.extension),
+        ("number", Field::OtherParty, &written.number),
+        ("user", Field::User, &written.user),
+        ("direction", Field::Direction, &written.direction),
+        ("state", Field::State, &written.state),
+    ];
+    for (option, field, value) in named {
+        if let Some(value) = value {
+            query.filter(field, value).map_err(|error| Failure::usage(format!("--{option}: {error}")))?;
         }
-        let mut filters = Filters {
-            since: time_option(written.since.as_deref(), now)?,
-            until: time_option(written.until.as_deref(), now)?,
-            call: written.call.clone(),
-            limit: written.limit,
-            fields: Vec::new(),
-        };
-        let named = [
-            ("extension", &written.extension),
-            ("number", &written.number),
-            ("user", &written.user),
-            ("direction", &written.direction),
-            ("state", &written.state),
-        ];
-        for (field, value) in named {
-            if let Some(value) = value {
-                filters.add(field, value)?;
-            }
-        }
-        for term in &written.filter {
-            let (field, value) = term.split_once('=').ok_or_else(|| {
-                Failure::usage(format!("--filter {term:?}: write FIELD=PATTERN, as extension=1000-1005"))
-            })?;
-            let field = field.trim();
-            if !FIELDS.contains(&field) {
-                return Err(Failure::usage(format!(
-                    "--filter: no field {field:?}; there are {}",
-                    FIELDS.join(", ")
-                )));
-            }
-            filters.add(field, value)?;
-        }
-        Ok(filters)
     }
-
-    fn add(&mut self, field: &str, value: &str) -> Result<(), Failure> {
-        // These fields have few values: a word that is none of them would match nothing, silently.
-        let known: &[&str] = match field {
-            "direction" => &["inbound", "outbound", "internal", "unknown"],
-            "state" => &["recording", "complete", "interrupted"],
-            "source" => &["mirror", "record-a-call", "import"],
-            _ => &[],
-        };
-        let words = value.split(',').map(|word| word.trim().trim_start_matches('!'));
-        if let Some(unknown) = words.into_iter().find(|word| !known.is_empty() && !known.contains(word)) {
-            return Err(Failure::usage(format!("{field}: {unknown:?} is none of {}", known.join(", "))));
-        }
-        let pattern = value.parse().map_err(|error| Failure::usage(format!("{field}: {error}")))?;
-        self.fields.push((field.to_owned(), pattern));
-        Ok(())
+    for term in &written.filter {
+        let (field, value) = term.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("--filter {term:?}: write FIELD=PATTERN, as extension=1000-1005"))
+        })?;
+        let usage = |error| Failure::usage(format!("--filter: {error}"));
+        query.filter(field.trim().parse().map_err(usage)?, value).map_err(usage)?;
     }
-
-    /// Does the recording pass?
-    pub(crate) fn admits(&self, row: &Row) -> bool {
-        let facts = &row.facts;
-        self.since.is_none_or(|since| facts.started >= since)
-            && self.until.is_none_or(|until| facts.started < until)
-            && self
-                .call
-                .as_ref()
-                .is_none_or(|call| facts.call.starts_with(call) || facts.sip_call_ids.contains(call))
-            && self.fields.iter().all(|(field, pattern)| pattern.matches(&field_of(row, field)))
-    }
-
-    /// Those that pass, at most as many as asked for.
-    pub(crate) fn apply<'f>(
-        &'f self,
-        rows: impl Iterator<Item = Result<Row, store::Error>> + 'f,
-    ) -> impl Iterator<Item = Result<Row, store::Error>> + 'f {
-        rows.filter(|row| row.as_ref().map_or(true, |row| self.admits(row)))
-            .take(self.limit.unwrap_or(usize::MAX))
-    }
-}
-
-/// A field's text; empty when the fact is not known.
-fn field_of(row: &Row, field: &str) -> String {
-    let facts = &row.facts;
-    let optional = |value: &Option<String>| value.clone().unwrap_or_default();
-    let word = |value: serde_json::Result<serde_json::Value>| {
-        value.ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-    };
-    match field {
-        "extension" => facts.extension.clone(),
-        "extension_name" => optional(&facts.extension_name),
-        "outside_number" => optional(&facts.outside_number),
-        "other_party" | "number" => optional(&facts.other_party),
-        "direction" => word(serde_json::to_value(facts.direction)),
-        "state" => word(serde_json::to_value(facts.state)),
-        "source" => word(serde_json::to_value(facts.source)),
-        "user" => optional(&facts.user),
-        "agent" => optional(&facts.agent),
-        "account_code" => optional(&facts.account_code),
-        "hunt_group" => optional(&facts.hunt_group),
-        "trunk" => optional(&facts.trunk),
-        "ddi" => optional(&facts.ddi),
-        "call" => facts.call.clone(),
-        _ => String::new(),
-    }
+    Ok(query)
 }
 
 pub(crate) fn time_option(written: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
@@ -212,7 +109,14 @@ mod tests {
     #[test]
     fn a_filter_on_an_unknown_field_names_the_known_ones() {
         let written = cli::Filters { filter: vec!["colour=red".into()], ..cli::Filters::default() };
-        let error = format!("{:?}", Filters::parse(&written, Timestamp::from_nanos(0)).expect_err("refused"));
+        let error = format!("{:?}", query(&written, Timestamp::from_nanos(0)).expect_err("refused"));
         assert!(error.contains("colour") && error.contains("extension"), "{error}");
+    }
+
+    #[test]
+    fn an_error_in_a_pattern_says_where_it_is() {
+        let written = cli::Filters { extension: Some("1001,2003-1005".into()), ..cli::Filters::default() };
+        let error = format!("{:?}", query(&written, Timestamp::from_nanos(0)).expect_err("refused"));
+        assert!(error.contains("--extension") && error.contains("character 6"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use policy::Outcome;
 use serde_json::{Map, Value};
 use store::{CallRow, Counters, Row, SignatureState};
@@ -12,59 +12,90 @@ use web::words;
 /// Widest text of a cell that comes from a wire.
 const CELL_MAX: usize = 32;
 
-/// A table without vertical lines, as wide as its terminal at most.
-fn table(header: &[&str]) -> Table {
+/// A table without lines, as wide as its content.
+fn table() -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header);
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 
+/// Rows of recordings that are laid out together, and columns that can then be told.
+pub(crate) const ROWS_AT_ONCE: usize = 1000;
+
 /// A table of recordings.
 pub(crate) fn recordings(rows: &[Row]) -> String {
-    let mut table = table(&[
-        "RECORDING",
-        "STARTED (UTC)",
-        "",
-        "EXTENSION",
-        "OTHER PARTY",
-        "LENGTH",
-        "CODEC",
-        "LOST",
-        "STATE",
-        "SIGNED",
-    ]);
-    for row in rows {
-        let facts = &row.facts;
-        let lost: u64 = facts.tracks.iter().map(|t| t.lost_network + t.lost_capture).sum();
-        let mut codecs: Vec<&str> = facts.tracks.iter().map(|t| t.codec.name()).collect();
-        codecs.dedup();
-        table.add_row(vec![
-            facts.id.to_string(),
-            words::moment(facts.started),
-            words::direction(facts.direction).0.to_owned(),
-            cell(&words::named(&facts.extension, facts.extension_name.as_deref())),
-            cell(&words::named(
-                facts.other_party.as_deref().unwrap_or_default(),
-                facts.other_party_name.as_deref(),
-            )),
-            words::length(facts.duration_ms),
-            cell(&codecs.join("/")),
-            // Of an interrupted recording nothing was counted; `archive show` counts.
-            if facts.tracks.is_empty() { "-".to_owned() } else { lost.to_string() },
-            row.deleted.as_ref().map_or(words::state(facts.state), |_| "deleted").to_owned(),
-            row.deleted.as_ref().map_or(signature(row.signature), |_| "-").to_owned(),
-        ]);
+    Recordings::default().rows(rows)
+}
+
+/// A table of recordings of any length, laid out in parts: a column is as wide as any part so far needed it.
+#[derive(Default)]
+pub(crate) struct Recordings {
+    widths: Vec<u16>,
+}
+
+impl Recordings {
+    /// Has any part been laid out?
+    pub(crate) fn is_begun(&self) -> bool {
+        !self.widths.is_empty()
     }
-    right_align(&mut table, &[5, 7]);
-    finish(&table)
+
+    /// The next part; the first has the heading.
+    pub(crate) fn rows(&mut self, rows: &[Row]) -> String {
+        let mut table = table();
+        if !self.is_begun() {
+            table.set_header([
+                "RECORDING",
+                "STARTED (UTC)",
+                "",
+                "EXTENSION",
+                "OTHER PARTY",
+                "LENGTH",
+                "CODEC",
+                "LOST",
+                "STATE",
+                "SIGNED",
+            ]);
+        }
+        table.add_rows(rows.iter().map(recording_cells));
+        for (column, &width) in table.column_iter_mut().zip(&self.widths) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+        }
+        right_align(&mut table, &[5, 7]);
+        let needed = table.column_max_content_widths();
+        // Two more: the space at either side.
+        let wider = |i: usize, needed: u16| self.widths.get(i).copied().unwrap_or(0).max(needed + 2);
+        self.widths = needed.into_iter().enumerate().map(|(i, needed)| wider(i, needed)).collect();
+        finish(&table)
+    }
+}
+
+fn recording_cells(row: &Row) -> Vec<String> {
+    let facts = &row.facts;
+    let lost: u64 = facts.tracks.iter().map(|t| t.lost_network + t.lost_capture).sum();
+    let mut codecs: Vec<&str> = facts.tracks.iter().map(|t| t.codec.name()).collect();
+    codecs.dedup();
+    vec![
+        facts.id.to_string(),
+        words::moment(facts.started),
+        words::direction(facts.direction).0.to_owned(),
+        cell(&words::named(&facts.extension, facts.extension_name.as_deref())),
+        cell(&words::named(
+            facts.other_party.as_deref().unwrap_or_default(),
+            facts.other_party_name.as_deref(),
+        )),
+        words::length(facts.duration_ms),
+        cell(&codecs.join("/")),
+        // Of an interrupted recording nothing was counted; `archive show` counts.
+        if facts.tracks.is_empty() { "-".to_owned() } else { lost.to_string() },
+        row.deleted.as_ref().map_or(words::state(facts.state), |_| "deleted").to_owned(),
+        row.deleted.as_ref().map_or(signature(row.signature), |_| "-").to_owned(),
+    ]
 }
 
 /// A table of calls.
 pub(crate) fn calls(rows: &[CallRow]) -> String {
-    let mut table = table(&["CALL", "STARTED (UTC)", "FROM", "TO", "OUTCOME", "REASON", "RECORDINGS"]);
+    let mut table = table();
+    table.set_header(["CALL", "STARTED (UTC)", "FROM", "TO", "OUTCOME", "REASON", "RECORDINGS"]);
     for row in rows {
         let recordings: Vec<String> = row.recordings.iter().map(ToString::to_string).collect();
         table.add_row(vec![
@@ -82,8 +113,7 @@ pub(crate) fn calls(rows: &[CallRow]) -> String {
 
 /// The balance sheet: every outcome that occurred, their sum, and what was counted beside.
 pub(crate) fn balance_sheet(outcomes: &BTreeMap<Outcome, u64>, counters: &Counters) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    let mut table = table();
     let seen: u64 = outcomes.values().sum();
     for outcome in Outcome::ALL {
         if let Some(&count) = outcomes.get(&outcome).filter(|&&count| count > 0) {
@@ -169,6 +199,26 @@ mod tests {
             text.contains("recorded") && text.contains("calls seen") && !text.contains("malformed"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn parts_of_a_long_table_stand_in_the_same_columns() {
+        let row = |extension: &str| -> Row {
+            let facts = serde_json::json!({
+                "id": "01KAB2Q6ZT4V9XN3M7R8W5Y0EC", "call": "c", "segment": 1, "state": "complete", "source": "mirror",
+                "extension": extension, "direction": "inbound", "started": "2026-11-20T10:00:00Z", "duration_ms": 1000,
+                "ring_ms": 0, "hold_ms": 0, "talk_ms": 0, "tracks": [], "pauses": [], "holds": [], "dtmf": [], "tags": [],
+                "held": false, "sip_call_ids": [], "rule": "all", "bytes": 1, "sha256": "", "signature": "valid",
+            });
+            serde_json::from_value(facts).expect("a row")
+        };
+        let mut table = Recordings::default();
+        let parts = [row("a long extension"), row("20"), row("2000")].map(|row| table.rows(&[row]));
+        let place = |text: &str| text.lines().last().and_then(|line| line.find("complete"));
+        assert!(place(&parts[0]).is_some());
+        assert_eq!(place(&parts[1]), place(&parts[0]), "{parts:#?}");
+        assert_eq!(place(&parts[2]), place(&parts[0]));
+        assert_eq!(parts.map(|part| part.lines().count()), [2, 1, 1], "one heading");
     }
 
     #[test]

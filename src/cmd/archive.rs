@@ -1,6 +1,5 @@
 //! `archive`: list, verify, check, rebuild, stats. Showing and exporting one have files of their own.
 
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -9,12 +8,12 @@ use web::words;
 
 use super::prune;
 use super::upkeep::{self, Change};
-use super::{export, open_archive, print_json, print_line, show, warn};
+use super::{export, open_archive, print_json, print_line, progress, show, warn};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
 use crate::clock;
 use crate::config::{self, Settings};
 use crate::failure::{Done, Failure};
-use crate::filters::Filters;
+use crate::filters;
 use crate::passphrase;
 use crate::tables;
 
@@ -42,22 +41,32 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         }
         ArchiveCommand::Rebuild { dir, json } => rebuild(&config::resolve(&dir)?.archive, json.json),
         ArchiveCommand::Key(key) => super::key::run(key.command),
-        ArchiveCommand::Stats { dir, json } => stats(&config::resolve(&dir)?.archive, json.json),
+        ArchiveCommand::Stats { dir, filters, json } => {
+            stats(&config::resolve(&dir)?.archive, &filters, json.json)
+        }
     }
 }
 
 fn list(dir: &Path, written: &WrittenFilters, json: bool) -> Result<Done, Failure> {
-    let filters = Filters::parse(written, clock::now())?;
+    let query = filters::query(written, clock::now())?;
     let archive = open_archive(dir)?;
-    let rows = filters.apply(archive.rows()).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = archive.search(&query);
     if json {
-        rows.iter().try_for_each(print_json)?;
-    } else if rows.is_empty() {
-        print_line("no recordings")?;
-    } else {
-        print_line(&tables::recordings(&rows))?;
+        rows.try_for_each(|row| print_json(&row?))?;
+        return Ok(Done::All);
     }
-    Ok(Done::All)
+    let mut table = tables::Recordings::default();
+    loop {
+        let some = rows.by_ref().take(tables::ROWS_AT_ONCE).collect::<Result<Vec<_>, _>>()?;
+        match (some.is_empty(), table.is_begun()) {
+            (true, true) => return Ok(Done::All),
+            (true, false) => {
+                print_line("no recordings")?;
+                return Ok(Done::All);
+            }
+            (false, _) => print_line(&table.rows(&some))?,
+        }
+    }
 }
 
 /// The ids that the words name.
@@ -192,15 +201,7 @@ fn check(dir: &Path, repair: bool, json: bool) -> Result<Done, Failure> {
 
 fn rebuild(dir: &Path, json: bool) -> Result<Done, Failure> {
     let archive = open_archive(dir)?;
-    let terminal = std::io::stderr().is_terminal();
-    let rebuilt = archive.rebuild(|done, total| {
-        if terminal {
-            let _ = write!(std::io::stderr(), "\r{done} of {total} files");
-        }
-    })?;
-    if terminal {
-        let _ = writeln!(std::io::stderr());
-    }
+    let rebuilt = archive.rebuild(progress())?;
     for (path, why) in &rebuilt.damaged {
         warn(&format!("{}: {why}", path.display()));
     }
@@ -214,9 +215,10 @@ fn rebuild(dir: &Path, json: bool) -> Result<Done, Failure> {
     Ok(if rebuilt.damaged.is_empty() { Done::All } else { Done::InPart })
 }
 
-fn stats(dir: &Path, json: bool) -> Result<Done, Failure> {
+fn stats(dir: &Path, written: &WrittenFilters, json: bool) -> Result<Done, Failure> {
+    let query = filters::query(written, clock::now())?;
     let archive = open_archive(dir)?;
-    let (stats, space) = (archive.stats()?, archive.space());
+    let (stats, space) = (archive.stats(&query)?, archive.space());
     if json {
         let mut object = serde_json::to_value(&stats)?;
         object["disk"] = json!(space);

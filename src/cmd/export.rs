@@ -13,7 +13,7 @@ use crate::cli::{self, Channels, ExportFormat};
 use crate::clock;
 use crate::config;
 use crate::failure::{Done, Failure};
-use crate::filters::Filters;
+use crate::filters;
 use crate::passphrase;
 
 pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
@@ -31,11 +31,10 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
         _ => {}
     }
     let settings = config::resolve(&args.dir)?;
-    let filters = Filters::parse(&args.filters, clock::now())?;
+    let query = filters::query(&args.filters, clock::now())?;
     let archive = open_archive(&settings.archive)?;
     let ids = if args.id.is_empty() {
-        let rows = filters.apply(archive.rows()).collect::<Result<Vec<_>, _>>()?;
-        rows.iter().map(|row| row.facts.id).collect()
+        archive.find(&query).collect::<Result<Vec<_>, _>>()?
     } else {
         resolve_ids(&archive, &args.id)?
     };

@@ -183,7 +183,7 @@ fn remove(archive: &Archive, id: &str, yes: bool) -> Result<Done, Failure> {
 fn rotate(archive: &Archive, yes: bool, leave: bool, json: bool) -> Result<Done, Failure> {
     if !yes {
         let status = archive.key_status()?;
-        let recordings = archive.stats()?.recordings;
+        let recordings = archive.stats(&store::Query::default())?.recordings;
         print_line(&format!(
             "would make a new archive key in place of {}, wrap the keys of {recordings} recordings anew and destroy {} months' keys; \
              --yes does. Backups of recordings made before open with backups of keys made before only.",

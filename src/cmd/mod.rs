@@ -13,7 +13,7 @@ mod serve;
 mod show;
 mod upkeep;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -57,9 +57,25 @@ fn warn(text: &str) {
 
 /// Opens an archive that must be there, and says what had to be mended.
 fn open_archive(dir: &Path) -> Result<store::Archive, Failure> {
-    let archive = store::Archive::open(dir)?;
+    let archive = store::Archive::open_watched(dir, &mut progress())?;
     settle_recovery(&archive)?;
     Ok(archive)
+}
+
+/// Shows on a terminal how far reading the recordings for a new index has come.
+fn progress() -> impl FnMut(u64, u64) {
+    let terminal = std::io::stderr().is_terminal();
+    let mut shown = None;
+    move |done, total| {
+        // A hundred steps: a line for each of a million recordings would cost more than reading them.
+        let percent = (done * 100).checked_div(total);
+        if terminal && total > 0 && shown != percent {
+            shown = percent;
+            let end = if done == total { "\n" } else { "" };
+            // Progress that cannot be shown is no failure.
+            let _ = write!(std::io::stderr(), "\rindexing: {done} of {total} recordings{end}");
+        }
+    }
 }
 
 /// Says what opening had to mend, and enters the calls of interrupted recordings into the balance sheet where the archive

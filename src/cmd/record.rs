@@ -14,7 +14,7 @@ use decode::Timestamp;
 use store::{Archive, Created};
 
 use super::upkeep::copy_checkpoints;
-use super::{print_json, print_line, settle_recovery, warn};
+use super::{print_json, print_line, progress, settle_recovery, warn};
 use crate::cli;
 use crate::clock;
 use crate::config;
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     let mut source = open_source(args, &settings.hep)?;
     let mut keys = KeyLogs::open(&args.tls.key_logs)?;
     let stop = stop_flag()?;
-    let (archive, created) = Archive::open_or_create(&settings.archive)?;
+    let (archive, created) = Archive::open_or_create_watched(&settings.archive, &mut progress())?;
     match created {
         Created::New { keys_dir } => warn(&format!(
             "new archive {}: its keys are in {}; back them up, without them no recording can be opened",

@@ -22,14 +22,17 @@ use crate::ledger::{self, DeletionLine, Fate, LEDGER_DIR, Lines, Logged, Recordi
 use crate::log::CHECKPOINT;
 use crate::log::checkpoint::{NOTE_MAX, Note};
 use crate::recovery::Recovered;
+use crate::report::Summand;
 use crate::retention::WATCH;
 use crate::scribe::{self, Command, Handle, RESERVE};
+use crate::search::hits::Hits;
 use crate::shared::{Latch, Shared, Tuning, wall_clock};
 use crate::wave::{RECORDINGS_DIR, digest_text, make_sayable, path_of};
 use crate::writer::CHUNK_SPAN_MS;
 use crate::{
-    CallRow, Created, Deletion, Error, Event, Finding, Problem, Proof, Reader, Rebuilt, RecordingFacts,
-    RecordingId, Recovery, Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats, Trusted, Writer,
+    CallRow, Created, Deletion, Error, Event, Finding, Problem, Proof, Query, Reader, Rebuilt,
+    RecordingFacts, RecordingId, Recovery, Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats,
+    Trusted, Writer,
 };
 
 /// Names the archive and its format.
@@ -85,8 +88,17 @@ impl Archive {
     /// [`Error::Missing`], [`Error::Locked`], [`Error::NewerFormat`]; [`Error::KeyMissing`] when not even the public
     /// keys are there; [`Error::Full`] or [`Error::Io`] when recovery cannot write.
     pub fn open(dir: &Path) -> Result<Archive, Error> {
+        Archive::open_watched(dir, &mut |_, _| {})
+    }
+
+    /// The same. An index that must be built anew takes as long as reading all recordings: `progress` is called with the
+    /// recordings read and recordings in all.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn open_watched(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Archive, Error> {
         let (disk, lock) = Archive::lock_folder(dir)?;
-        Archive::open_on(Arc::new(disk), lock, dir, &dir.join(INDEX_DIR), Tuning::default())
+        Archive::open_on(Arc::new(disk), lock, dir, &dir.join(INDEX_DIR), Tuning::default(), progress)
     }
 
     /// Opens an archive, or makes one with new keys in a folder that is empty or not there.
@@ -94,6 +106,17 @@ impl Archive {
     /// # Errors
     /// As [`Archive::open`], and [`Error::Refused`] for a folder that holds something else.
     pub fn open_or_create(dir: &Path) -> Result<(Archive, Created), Error> {
+        Archive::open_or_create_watched(dir, &mut |_, _| {})
+    }
+
+    /// The same, with progress as [`Archive::open_watched`] tells it.
+    ///
+    /// # Errors
+    /// As [`Archive::open_or_create`].
+    pub fn open_or_create_watched(
+        dir: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(Archive, Created), Error> {
         // For its owner alone: names and numbers stand in clear in it.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| Error::io(dir, e))?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir).map_err(|e| Error::io(dir, e))?);
@@ -107,7 +130,8 @@ impl Archive {
             make(&*disk).map_err(|e| e.under(dir))?;
             Created::New { keys_dir: dir.join(KEYS_DIR) }
         };
-        let archive = Archive::open_on(disk, lock, dir, &dir.join(INDEX_DIR), Tuning::default())?;
+        let index = dir.join(INDEX_DIR);
+        let archive = Archive::open_on(disk, lock, dir, &index, Tuning::default(), progress)?;
         Ok((archive, created))
     }
 
@@ -128,6 +152,7 @@ impl Archive {
         root: &Path,
         index_dir: &Path,
         tuning: Tuning,
+        progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Archive, Error> {
         let open = || {
             let id = read_archive_file(&*disk)?.id;
@@ -149,11 +174,11 @@ impl Archive {
                 decisions: Default::default(),
                 _lock: lock,
             });
-            let recovered = match crate::recovery::recover(&shared, index_is_new) {
+            let recovered = match crate::recovery::recover(&shared, index_is_new, progress) {
                 Err(Error::Full { path }) => {
                     tracing::warn!(file = %path.display(), "the disk is full: the reserve is given up to mend the archive");
                     shared.disk.remove(RESERVE).map_err(|e| Error::io(RESERVE, e))?;
-                    crate::recovery::recover(&shared, index_is_new)
+                    crate::recovery::recover(&shared, index_is_new, progress)
                 }
                 result => result,
             };
@@ -305,24 +330,27 @@ impl Archive {
         Lines::new(Arc::clone(&self.shared.disk), path, 0).map(|line| line.map_err(|e| e.under(root)))
     }
 
-    /// The recordings, newest first, running ones too. A finished one may lack its `sha256` for a moment;
-    /// [`Archive::sync`] waits for it.
-    pub fn rows(&self) -> impl Iterator<Item = Result<Row, Error>> + '_ {
-        // The live ones are taken first: one that is indexed meanwhile is then met twice rather than not at all.
-        let live: Vec<(RecordingId, Row)> =
-            locked(&self.shared.live).iter().rev().map(|(id, row)| (*id, row.clone())).collect();
-        let mut live = live.into_iter().peekable();
-        let mut indexed = self.shared.index.newest_first().peekable();
-        std::iter::from_fn(move || {
-            let newest_indexed = indexed.peek().map(|(id, _)| *id);
-            while live.next_if(|(id, _)| Some(*id) == newest_indexed).is_some() {}
-            match live.peek().map(|(id, _)| *id) {
-                Some(id) if newest_indexed.is_none_or(|indexed| indexed < id) => {
-                    live.next().map(|(_, row)| self.shared.index.with_edits(row))
-                }
-                _ => indexed.next().map(|(_, row)| row),
-            }
-        })
+    /// All recordings, as [`Archive::search`] gives them.
+    pub fn rows(&self) -> impl Iterator<Item = Result<Row, Error>> + use<'_> {
+        self.search(&Query::default())
+    }
+
+    /// The recordings that are asked for, newest first by their names, running ones too. A finished one may lack its
+    /// `sha256` for a moment; [`Archive::sync`] waits for it. Rows are read one by one as they are taken.
+    pub fn search(&self, query: &Query) -> impl Iterator<Item = Result<Row, Error>> + use<'_> {
+        let hits = Hits::new(&self.shared, query, |_| ());
+        // One that is deleted between being found and being read is left out.
+        let row = |hit: Result<_, Error>| match hit.and_then(|(id, ())| self.row(id)) {
+            Err(Error::NotFound { .. }) => None,
+            row => Some(row),
+        };
+        hits.filter_map(row).take(query.limit.unwrap_or(usize::MAX))
+    }
+
+    /// The names of the recordings that are asked for, newest first.
+    pub fn find(&self, query: &Query) -> impl Iterator<Item = Result<RecordingId, Error>> + use<'_> {
+        let hits = Hits::new(&self.shared, query, |_| ());
+        hits.map(|hit| hit.map(|(id, ())| id)).take(query.limit.unwrap_or(usize::MAX))
     }
 
     /// One recording.
@@ -344,14 +372,15 @@ impl Archive {
     pub fn resolve(&self, prefix: &str) -> Result<RecordingId, Error> {
         let not_found = || Error::NotFound { what: prefix.to_owned() };
         let (low, high) = RecordingId::range_of_prefix(prefix).ok_or_else(not_found)?;
-        let mut ids: std::collections::BTreeSet<RecordingId> =
-            locked(&self.shared.live).range(low..=high).map(|(id, _)| *id).collect();
-        for id in self.shared.index.ids(low, high) {
-            ids.insert(id?);
+        let mut count = 0;
+        let mut only = None;
+        for hit in Hits::between(&self.shared, low, high) {
+            only = Some(hit?.0);
+            count += 1;
         }
-        match (ids.first(), ids.len()) {
+        match (only, count) {
             (None, _) => Err(not_found()),
-            (Some(id), 1) => Ok(*id),
+            (Some(id), 1) => Ok(id),
             (Some(_), count) => Err(Error::Ambiguous { prefix: prefix.to_owned(), count }),
         }
     }
@@ -560,9 +589,9 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn rebuild(&self, progress: impl FnMut(u64, u64)) -> Result<Rebuilt, Error> {
+    pub fn rebuild(&self, mut progress: impl FnMut(u64, u64)) -> Result<Rebuilt, Error> {
         self.sync()?;
-        crate::recovery::rebuild(&self.shared, progress).map_err(|e| e.under(&self.shared.root))
+        crate::recovery::rebuild(&self.shared, &mut progress).map_err(|e| e.under(&self.shared.root))
     }
 
     /// The room on the archive's disk; none when the file system does not say.
@@ -577,25 +606,29 @@ impl Archive {
         locked(&self.shared.alerts).iter().copied().collect()
     }
 
-    /// Sums over all recordings.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Puts rows into the index that have no files, as indexing files would: for measuring what the index can do.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    #[cfg(feature = "testing")]
+    pub fn put_rows(&self, rows: &[Row]) -> Result<(), Error> {
+        self.shared.index.put_all(rows)
+    }
+
+    /// Sums over the recordings that are asked for.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Damaged`] when the index cannot be read.
-    pub fn stats(&self) -> Result<Stats, Error> {
+    pub fn stats(&self, query: &Query) -> Result<Stats, Error> {
         let mut stats = Stats::default();
-        for row in self.rows() {
-            let Row { facts, bytes, .. } = row?;
-            stats.recordings += 1;
-            stats.audio_ms += facts.duration_ms;
-            stats.bytes += bytes;
-            stats.newest = stats.newest.max(Some(facts.started));
-            stats.oldest = Some(stats.oldest.map_or(facts.started, |oldest| oldest.min(facts.started)));
-            *stats.by_extension.entry(facts.extension).or_default() += 1;
-            match facts.state {
-                State::Recording => stats.recording += 1,
-                State::Complete => stats.complete += 1,
-                State::Interrupted => stats.interrupted += 1,
-            }
+        let hits = Hits::new(&self.shared, query, Summand::of).map(|hit| hit.map(|(_, summand)| summand));
+        for summand in hits.take(query.limit.unwrap_or(usize::MAX)) {
+            stats.add(summand?);
         }
         Ok(stats)
     }

@@ -11,10 +11,11 @@ use crate::keys::{SEALED_KEY, SEALED_KEY_NEXT, SIGN_KEY, UNWRAP_KEY, UNWRAP_KEY_
 use crate::layout::Layout;
 use crate::ledger::{self, Fate, LEDGER_DIR, RecordingLine};
 use crate::recovery::{end_file, files, index_end, row_of};
+use crate::search::hits::Hits;
 use crate::shared::Shared;
 use crate::verify::named;
 use crate::wave::{RECORDINGS_DIR, id_of, path_of};
-use crate::{Error, Problem, RecordingId};
+use crate::{Error, Problem, Query, RecordingId, Row};
 
 /// Appends a line to a ledger file, through the disk thread.
 type Append<'a> = &'a dyn Fn(String, Vec<u8>) -> Result<(), Error>;
@@ -159,24 +160,33 @@ impl Problems<'_> {
         for (id, _) in unseen.iter().filter(|(_, line)| !line.fate.is_gone()) {
             self.add(&path_of(*id), "the ledger names it, but there is no file", false);
         }
-        let (low, high) = (RecordingId::from_bytes([0; 16]), RecordingId::from_bytes([0xff; 16]));
-        let indexed: Vec<_> = self.shared.index.ids(low, high).collect::<Result<_, _>>()?;
-        for id in indexed {
+        for id in self.shared.index.ids() {
+            let id = id?;
             let path = path_of(id);
             if self.disk().len(&path).map_err(|e| Error::io(&path, e))?.is_none() {
                 // The row is kept unless the ledger explains why the file is gone: it is the trace of what is missing.
                 let end = lines.get(&id).filter(|line| line.fate.is_gone());
                 let explained = end.is_some();
                 let row = self.shared.index.bare_row(id)?;
-                if row.is_some_and(|row| {
-                    row.deleted.is_some() && end.and_then(RecordingLine::husk) == Some(row)
-                }) {
+                if let Some(row) = row.filter(|row| row.deleted.is_some())
+                    && self.shared.index.finds(&row)?
+                    && end.and_then(RecordingLine::husk) == Some(row)
+                {
                     continue;
                 }
                 if let (Some(line), true) = (end, self.repair) {
                     index_end(self.shared, line)?;
                 }
                 self.add(&path, "the index names it, but there is no file", explained && self.repair);
+            }
+        }
+        for hit in Hits::new(self.shared, &Query::default(), |_| ()) {
+            let (id, ()) = hit?;
+            if !self.shared.is_live(id) && self.shared.index.bare_row(id)?.is_none() {
+                if self.repair {
+                    self.shared.index.remove(id)?;
+                }
+                self.add(&path_of(id), "the index finds it, but has no row of it", self.repair);
             }
         }
         Ok(())
@@ -226,9 +236,13 @@ impl Problems<'_> {
     fn indexed(&mut self, id: RecordingId, path: &str, layout: &Layout) -> Result<(), Error> {
         let (row, unhashed) = (self.shared.index.bare_row(id)?, self.shared.index.is_unhashed(id)?);
         let facts = layout.end.as_ref().map(|end| &end.footer.facts);
-        let fits = row.is_some_and(|row| {
+        let as_it_is = |row: &Row| {
             row.bytes == layout.len && Some(&row.facts) == facts && (!row.sha256.is_empty() || unhashed)
-        });
+        };
+        let fits = match row.filter(as_it_is) {
+            Some(row) => self.shared.index.finds(&row)?,
+            None => false,
+        };
         if !fits {
             if self.repair {
                 self.shared.index.put(&row_of(self.shared, path)?)?;

@@ -152,7 +152,14 @@ fn new_disk() -> Arc<SimDisk> {
 
 fn open(disk: &Arc<SimDisk>, index: &Path) -> Result<Archive, Error> {
     let lock = disk.lock("lock").expect("asked").expect("free");
-    Archive::open_on(Arc::clone(disk) as Arc<dyn Disk>, lock, Path::new("/sim"), index, TUNING)
+    Archive::open_on(
+        Arc::clone(disk) as Arc<dyn Disk>,
+        lock,
+        Path::new("/sim"),
+        index,
+        TUNING,
+        &mut |_, _| {},
+    )
 }
 
 /// The payloads of a recording, all of which must be the ones that were appended, from the first on.

@@ -8,8 +8,10 @@ use crate::disk::Disk;
 use crate::journal::{self, JOURNAL_DIR, Replayed};
 use crate::layout::Layout;
 use crate::record::Content;
+use crate::search::{Reach, blocks, record::View};
 use crate::sim::SimDisk;
 use crate::wave::RECORDINGS_DIR;
+use crate::{Field, Query, RecordingId};
 
 /// Takes the bytes for a recording's file: header, frames, footer, as far as they go without a key.
 pub fn file(bytes: &[u8]) {
@@ -33,6 +35,19 @@ pub fn records(bytes: &[u8]) {
 pub fn replay(bytes: &[u8]) {
     let disk = disk_with(JOURNAL_DIR, &journal::path_of(1), bytes);
     let _ = journal::replay(&*disk, 1, &mut Replayed::default());
+}
+
+/// Takes the bytes for a search record and for a block of them, and text for what is asked for.
+pub fn search(bytes: &[u8], field: u8, written: &str) {
+    let mut query = Query::default();
+    let field = Field::ALL[usize::from(field) % Field::ALL.len()];
+    let _ = query.filter(field, written);
+    let _ = query.call(written);
+    let id = RecordingId::from_bytes([7; 16]);
+    let record = View::parse(id, bytes).map(|view| query.admits(&view));
+    let in_block = blocks::records(bytes).flatten().filter_map(|(id, record)| View::parse(id, record));
+    let _ = (record, in_block.filter(|view| query.admits(view)).count(), query.names(Reach::default()));
+    let _ = blocks::rewrite(bytes, &[(id, None)]);
 }
 
 fn disk_with(folder: &str, path: &str, bytes: &[u8]) -> Arc<SimDisk> {

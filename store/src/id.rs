@@ -13,14 +13,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Characters of a whole name.
 const TEXT_LEN: usize = 26;
-/// The latest start that 48 bits of milliseconds can say (year 10889).
-const START_MS_MAX: i64 = (1 << 48) - 1;
 
 /// The name of one recording. Orders, prints and sorts by the start of the recording.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordingId([u8; 16]);
 
 impl RecordingId {
+    /// The latest start that 48 bits of milliseconds can say (year 10889).
+    pub(crate) const START_MS_MAX: i64 = (1 << 48) - 1;
+
     /// A new name for a recording that starts at `started`.
     ///
     /// # Panics
@@ -36,7 +37,7 @@ impl RecordingId {
     /// before 1970 counts as 1970.
     #[must_use]
     pub fn from_parts(started: Timestamp, random: [u8; 10]) -> Self {
-        let ms = started.as_millis().clamp(0, START_MS_MAX).to_be_bytes();
+        let ms = started.as_millis().clamp(0, Self::START_MS_MAX).to_be_bytes();
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&ms[2..]);
         bytes[6..].copy_from_slice(&random);
@@ -61,6 +62,11 @@ impl RecordingId {
         let mut ms = [0; 8];
         ms[2..].copy_from_slice(&self.0[..6]);
         Timestamp::from_millis(i64::from_be_bytes(ms))
+    }
+
+    /// The name behind this one; none behind the last.
+    pub(crate) fn next(self) -> Option<RecordingId> {
+        u128::from_be_bytes(self.0).checked_add(1).map(|next| RecordingId(next.to_be_bytes()))
     }
 
     /// The first and the last name that begin with `prefix` (in either case); none when no name can.

@@ -1,21 +1,28 @@
-//! The index: one row per finished recording, so that lists need not read files. A cache: files and ledger are the
-//! truth, and it is built anew from them whenever it is missing or will not open.
+//! The index: one row per finished recording, so that lists need not read files, and a short record of it to search by. A cache:
+//! files and ledger are the truth, and it is built anew from them whenever it is missing or will not open.
 //!
 //! The only file that names sled. sled 0.34 can lose its newest writes in a power cut and refuses to open when it was
 //! stopped while opening; the answers to both stand here: half-written snapshots are removed before opening, its file is
 //! synced by a descriptor of our own, and a cursor into the ledger, written after each row, says where it fell behind.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::event::{Edits, Event};
+use crate::search::Reach;
+use crate::search::blocks::{self, Change};
+use crate::search::record;
 use crate::{Error, RecordingId, Row};
 
-/// Memory that sled may use, in bytes.
-const CACHE_BYTES: u64 = 64 << 20;
+/// Pages that sled keeps, in bytes as they stand on disk; in memory they take about three times as much.
+const CACHE_BYTES: u64 = 48 << 20;
 /// The format of rows and cursors; another one is built anew.
-const FORMAT: &[u8] = b"earwitness index 2";
+const FORMAT: &[u8] = b"earwitness index 3";
+/// The mark of [`Reach`].
+const REACH: &str = "reach";
 
 /// The open index.
 #[derive(Debug)]
@@ -26,12 +33,33 @@ pub(crate) struct Index {
     rows: sled::Tree,
     /// What people added to a recording: [`Edits`] by its name.
     edits: sled::Tree,
+    /// Blocks of search records, which say all of a row and its edits that can be asked for.
+    search: sled::Tree,
     /// `format`, and the cursor of each ledger file by its path.
     marks: sled::Tree,
     /// Recordings whose row lacks the hash of their file, because their key was wrapped anew.
     unhashed: sled::Tree,
     /// sled's own file, to sync it: its `flush` does not.
     file: File,
+    /// Held for writing while something is changed, so that no change is lost to another one and nobody reads the blocks in
+    /// the middle of it.
+    reach: RwLock<Reach>,
+}
+
+/// A block of search records.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// No recording in it is before this one; it holds all from here to the next block.
+    pub(crate) first: RecordingId,
+    bytes: sled::IVec,
+}
+
+impl std::ops::Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Index {
@@ -61,24 +89,42 @@ impl Index {
         let db = catch_unwind(AssertUnwindSafe(open));
         let db = db.map_err(|_| Error::damaged(dir, "sled gave up on it"))?.map_err(io)?;
         let tree = |name| db.open_tree(name).map_err(io);
-        let (rows, edits, marks, unhashed) =
-            (tree("rows")?, tree("edits")?, tree("marks")?, tree("unhashed")?);
+        let (rows, edits, search, marks) = (tree("rows")?, tree("edits")?, tree("search")?, tree("marks")?);
+        let unhashed = tree("unhashed")?;
         let file = File::open(dir.join("db")).map_err(|e| Error::io(dir, e))?;
-        Ok(Index { dir: dir.to_owned(), db, rows, edits, marks, unhashed, file })
+        let reach = marks.get(REACH).map_err(io)?.and_then(|value| Reach::from_bytes(&value));
+        let reach = RwLock::new(reach.unwrap_or_default());
+        Ok(Index { dir: dir.to_owned(), db, rows, edits, search, marks, unhashed, file, reach })
+    }
+
+    /// Nothing is left half done in memory by a thread that failed: the trees are the state.
+    fn reading(&self) -> RwLockReadGuard<'_, Reach> {
+        self.reach.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> RwLockWriteGuard<'_, Reach> {
+        self.reach.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn error(&self, error: sled::Error) -> Error {
         Error::io(&self.dir, error.into())
     }
 
+    pub(crate) fn damaged(&self, what: &str) -> Error {
+        Error::damaged(&self.dir, what)
+    }
+
     /// Empties it, and leaves it marked as not built.
     pub(crate) fn clear(&self) -> Result<(), Error> {
+        let mut reach = self.writing();
         let clear = || {
             self.marks.clear()?;
             self.edits.clear()?;
             self.unhashed.clear()?;
+            self.search.clear()?;
             self.rows.clear()
         };
+        *reach = Reach::default();
         clear().map_err(|e| self.error(e))
     }
 
@@ -90,12 +136,30 @@ impl Index {
 
     /// Puts a row, in place of an earlier one of the same recording.
     pub(crate) fn put(&self, row: &Row) -> Result<(), Error> {
-        let json = serde_json::to_vec(row).map_err(|e| Error::damaged(&self.dir, e.to_string()))?;
-        self.rows.insert(row.facts.id.as_bytes(), json).map_err(|e| self.error(e))?;
-        if !row.sha256.is_empty() {
-            self.forget_unhashed(row.facts.id)?;
+        self.put_all(std::slice::from_ref(row))
+    }
+
+    /// Puts rows; many neighbours together cost much less than one after the other.
+    pub(crate) fn put_all(&self, rows: &[Row]) -> Result<(), Error> {
+        let mut reach = self.writing();
+        let (mut batch, mut changes) = (sled::Batch::default(), BTreeMap::new());
+        let mut wider = *reach;
+        for row in rows {
+            let json = serde_json::to_vec(row).map_err(|e| Error::damaged(&self.dir, e.to_string()))?;
+            batch.insert(row.facts.id.as_bytes(), json);
+            changes.insert(row.facts.id, Some(self.search_record(row)?));
+            wider.take_in(&row.facts);
         }
-        Ok(())
+        // First, so that no record is ever outside of it.
+        if wider != *reach {
+            self.marks.insert(REACH, &wider.to_bytes()).map_err(|e| self.error(e))?;
+            *reach = wider;
+        }
+        self.rows.apply_batch(batch).map_err(|e| self.error(e))?;
+        rows.iter()
+            .filter(|row| !row.sha256.is_empty())
+            .try_for_each(|row| self.forget_unhashed(row.facts.id))?;
+        self.change_blocks(&changes.into_iter().collect::<Vec<_>>())
     }
 
     /// The hash in a row is no longer its file's; [`Index::unhashed`] gives it until a row with a hash is put.
@@ -122,9 +186,95 @@ impl Index {
 
     /// Removes a row, and what people added.
     pub(crate) fn remove(&self, id: RecordingId) -> Result<(), Error> {
+        let _one_at_a_time = self.writing();
         let removed = self.edits.remove(id.as_bytes()).and_then(|_| self.rows.remove(id.as_bytes()));
         removed.map_err(|e| self.error(e))?;
-        self.forget_unhashed(id)
+        self.forget_unhashed(id)?;
+        self.change_blocks(&[(id, None)])
+    }
+
+    /// The search record that belongs to a row as its file has it.
+    fn search_record(&self, bare: &Row) -> Result<Vec<u8>, Error> {
+        Ok(match self.edits(bare.facts.id)? {
+            None => record::encode(bare),
+            Some(edits) => {
+                let mut row = bare.clone();
+                edits.apply(&mut row);
+                record::encode(&row)
+            }
+        })
+    }
+
+    /// Changes search records, given in the order of names. Each block is changed at once or not at all.
+    pub(crate) fn change_blocks(&self, mut changes: &[Change]) -> Result<(), Error> {
+        while let Some((id, _)) = changes.first() {
+            let old = self.block_of(*id)?;
+            let next = self.search.get_gt(old.as_ref().map_or(id, |block| &block.first).as_bytes());
+            let next = next.map_err(|e| self.error(e))?.and_then(|(key, _)| id_of(&key));
+            let here = changes.partition_point(|(id, _)| next.is_none_or(|next| *id < next));
+            let (here, later) = changes.split_at(here);
+            let bytes = old.as_ref().map_or(&[][..], |block| block);
+            let mut batch = sled::Batch::default();
+            let mut name = old.as_ref().map(|block| block.first);
+            if let Some(name) = name {
+                batch.remove(name.as_bytes());
+            }
+            for (first, block) in blocks::rewrite(bytes, here).map_err(|_| self.damaged("a block"))? {
+                // The first one keeps the name: what is before its recordings must be found through it again.
+                let name = name.take().map_or(first, |name| name.min(first));
+                batch.insert(name.as_bytes(), block);
+            }
+            self.search.apply_batch(batch).map_err(|e| self.error(e))?;
+            changes = later;
+        }
+        Ok(())
+    }
+
+    /// The block that a recording stands in or would be put in; none while there is no block.
+    fn block_of(&self, id: RecordingId) -> Result<Option<Block>, Error> {
+        let mut before = self.search.range(..=*id.as_bytes());
+        let item = before.next_back().or_else(|| self.search.iter().next());
+        Ok(item
+            .transpose()
+            .map_err(|e| self.error(e))?
+            .and_then(|(key, bytes)| Some(Block { first: id_of(&key)?, bytes })))
+    }
+
+    /// Up to `count` blocks that hold recordings from `low` to before `below`, newest first.
+    pub(crate) fn blocks(
+        &self,
+        low: RecordingId,
+        below: Option<RecordingId>,
+        count: usize,
+    ) -> Result<Vec<Block>, Error> {
+        let _unchanged = self.reading();
+        let mut range = match below {
+            Some(below) => self.search.range(..*below.as_bytes()),
+            None => self.search.iter(),
+        };
+        let mut blocks: Vec<Block> = Vec::new();
+        while blocks.len() < count && blocks.last().is_none_or(|block| block.first > low) {
+            let Some(item) = range.next_back() else { break };
+            let (key, bytes) = item.map_err(|e| self.error(e))?;
+            blocks.extend(id_of(&key).map(|first| Block { first, bytes }));
+        }
+        Ok(blocks)
+    }
+
+    /// How far times may be from names.
+    pub(crate) fn reach(&self) -> Reach {
+        *self.reading()
+    }
+
+    /// Does the search find this recording by what its row says? `bare` is as its file has it.
+    pub(crate) fn finds(&self, bare: &Row) -> Result<bool, Error> {
+        let _unchanged = self.reading();
+        let (id, wanted) = (bare.facts.id, self.search_record(bare)?);
+        let Some(block) = self.block_of(id)? else { return Ok(false) };
+        let mut reach = *_unchanged;
+        reach.take_in(&bare.facts);
+        let same = blocks::records(&block).flatten().any(|(other, record)| other == id && record == wanted);
+        Ok(same && reach == *_unchanged)
     }
 
     /// One recording, with what people added.
@@ -157,32 +307,26 @@ impl Index {
     /// Takes in an event about a recording; `leaf` is the number of its line. One that is known changes nothing.
     pub(crate) fn take_event(&self, leaf: u64, event: &Event) -> Result<(), Error> {
         let Some(id) = event.recording() else { return Ok(()) };
+        let _one_at_a_time = self.writing();
         let mut edits = self.edits(id)?.unwrap_or_default();
         edits.take(leaf, event);
         let json = serde_json::to_vec(&edits).map_err(|e| Error::damaged(&self.dir, e.to_string()))?;
-        self.edits.insert(id.as_bytes(), json).map(|_| ()).map_err(|e| self.error(e))
+        self.edits.insert(id.as_bytes(), json).map_err(|e| self.error(e))?;
+        match self.bare_row(id)? {
+            Some(row) => self.change_blocks(&[(id, Some(self.search_record(&row)?))]),
+            // Still live, or gone.
+            None => Ok(()),
+        }
     }
 
     fn parse(&self, value: &[u8]) -> Result<Row, Error> {
         serde_json::from_slice(value).map_err(|e| Error::damaged(&self.dir, format!("a row: {e}")))
     }
 
-    /// All rows, newest first.
-    pub(crate) fn newest_first(&self) -> impl Iterator<Item = (RecordingId, Result<Row, Error>)> + '_ {
-        self.rows.iter().rev().filter_map(|item| match item {
-            Ok((key, value)) => Some((id_of(&key)?, self.parse(&value).and_then(|row| self.with_edits(row)))),
-            Err(e) => Some((RecordingId::from_bytes([0; 16]), Err(self.error(e)))),
-        })
-    }
-
-    /// Names from `low` to `high`, both included, oldest first.
-    pub(crate) fn ids(
-        &self,
-        low: RecordingId,
-        high: RecordingId,
-    ) -> impl Iterator<Item = Result<RecordingId, Error>> + '_ {
-        let keys = self.rows.range(*low.as_bytes()..=*high.as_bytes()).keys();
-        keys.filter_map(|key| key.map(|key| id_of(&key)).map_err(|e| self.error(e)).transpose())
+    /// The names of all rows, oldest first.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Result<RecordingId, Error>> + '_ {
+        let rows = self.rows.iter().keys();
+        rows.filter_map(|key| key.map(|key| id_of(&key)).map_err(|e| self.error(e)).transpose())
     }
 
     /// Up to where the ledger file has been taken in, in bytes.
@@ -228,5 +372,29 @@ fn remove(dir: &Path) -> Result<(), Error> {
     match result {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(dir, e)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_another_format_is_emptied_and_to_be_built() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path().join("index");
+        let reopened = || Index::open(&dir).expect("opens");
+        let (index, is_new) = reopened();
+        assert!(is_new);
+        index.rows.insert("a row", "of old").expect("put");
+        index.mark_built().expect("marked");
+        drop(index);
+        let (index, is_new) = reopened();
+        assert!(!is_new && !index.rows.is_empty());
+        index.marks.insert("format", "earwitness index 2").expect("put");
+        index.flush().expect("flushed");
+        drop(index);
+        let (index, is_new) = reopened();
+        assert!(is_new && index.rows.is_empty());
     }
 }

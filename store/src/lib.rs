@@ -38,6 +38,7 @@ mod recovery;
 mod report;
 mod retention;
 mod scribe;
+mod search;
 mod settle;
 mod shared;
 #[cfg(any(test, fuzzing))]
@@ -70,5 +71,6 @@ pub use report::{
     Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,
 };
 pub use retention::{Kept, Pruned, Retention};
+pub use search::{Field, Query, QueryError};
 pub use space::{Space, SpaceAlert};
 pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_FILE_MS, CHUNK_SPAN_MS, Writer};

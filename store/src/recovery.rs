@@ -16,11 +16,13 @@ use crate::ledger::{self, Lines, Logged, RecordingLine};
 use crate::log::{self, Log};
 use crate::settle::sync_files;
 use crate::shared::Shared;
-use crate::wave::{RECORDINGS_DIR, digest_text, id_of};
+use crate::wave::{RECORDINGS_DIR, digest_text, id_of, path_of};
 use crate::{CallRow, Error, Rebuilt, RecordingId, Recovery, Row};
 
 /// How far back the beginning of a torn last line is looked for, in bytes.
 const LAST_LINE_MAX: u64 = 2 * 1024 * 1024;
+/// Rows put into a new index at once: some hundred kilobytes.
+const ROWS_AT_ONCE: usize = 128;
 
 /// What the disk thread goes on with.
 pub(crate) struct Recovered {
@@ -31,7 +33,11 @@ pub(crate) struct Recovered {
 }
 
 /// Does all of it.
-pub(crate) fn recover(shared: &Shared, index_is_new: bool) -> Result<Recovered, Error> {
+pub(crate) fn recover(
+    shared: &Shared,
+    index_is_new: bool,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Recovered, Error> {
     let disk = &*shared.disk;
     let mut recovery = Recovery::default();
     let numbers = journal::numbers(disk)?;
@@ -60,7 +66,7 @@ pub(crate) fn recover(shared: &Shared, index_is_new: bool) -> Result<Recovered, 
     sync_files(shared, replayed.paths.iter())?;
     crate::archive::upgrade(disk)?;
     if index_is_new {
-        rebuild(shared, |_, _| {})?;
+        rebuild(shared, progress)?;
         recovery.rebuilt_index = true;
     } else {
         recovery.indexed = catch_up(shared)?;
@@ -264,7 +270,7 @@ pub(crate) fn index_end(shared: &Shared, line: &RecordingLine) -> Result<(), Err
 
 /// Puts the row of one file, if it is there and can be read.
 fn index_file(shared: &Shared, id: RecordingId) -> Result<bool, Error> {
-    match row_of(shared, &crate::wave::path_of(id)) {
+    match row_of(shared, &path_of(id)) {
         Ok(row) => shared.index.put(&row).map(|()| true),
         Err(e @ Error::Io { .. }) => Err(e),
         Err(e) => {
@@ -299,7 +305,7 @@ pub(crate) fn files(disk: &dyn Disk) -> Result<Vec<String>, Error> {
 }
 
 /// Builds the index from the files. `progress` is told how many of how many files are done.
-pub(crate) fn rebuild(shared: &Shared, mut progress: impl FnMut(u64, u64)) -> Result<Rebuilt, Error> {
+pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Result<Rebuilt, Error> {
     let mut rebuilt = Rebuilt::default();
     // Taken before the files are read: what is finished meanwhile is taken in twice rather than not at all.
     let mut ends = Vec::new();
@@ -308,7 +314,9 @@ pub(crate) fn rebuild(shared: &Shared, mut progress: impl FnMut(u64, u64)) -> Re
         ends.push((file, len));
     }
     shared.index.clear()?;
+    // In the order of names, which the index takes in best.
     let files = files(&*shared.disk)?;
+    let mut rows = Vec::new();
     progress(0, files.len() as u64);
     for (i, path) in files.iter().enumerate() {
         let running = id_of(path).is_some_and(|id| shared.is_running(id));
@@ -319,11 +327,15 @@ pub(crate) fn rebuild(shared: &Shared, mut progress: impl FnMut(u64, u64)) -> Re
         };
         match row {
             _ if running => {}
-            Ok(row) => {
-                shared.index.put(&row)?;
-                rebuilt.rows += 1;
-            }
+            Ok(row) => rows.push(row),
             Err(e) => rebuilt.damaged.push((path.into(), e.to_string())),
+        }
+        if rows.len() >= ROWS_AT_ONCE || i + 1 == files.len() {
+            // What was deleted since it was read is not put back.
+            rows.retain(|row| matches!(shared.disk.len(&path_of(row.facts.id)), Ok(Some(_))));
+            shared.index.put_all(&rows)?;
+            rebuilt.rows += rows.len() as u64;
+            rows.clear();
         }
         progress(i as u64 + 1, files.len() as u64);
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use decode::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Counters, Hold, Note, RecordingFacts, RecordingId};
+use crate::search::record::View;
+use crate::{Counters, Field, Hold, Note, RecordingFacts, RecordingId};
 
 /// One recording as lists show it. In JSON its facts stand beside the other fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -195,6 +196,48 @@ pub struct Stats {
     pub interrupted: u64,
     /// Recordings by extension.
     pub by_extension: std::collections::BTreeMap<String, u64>,
+}
+
+/// What one recording adds to the sums.
+pub(crate) struct Summand {
+    started: Timestamp,
+    duration_ms: u64,
+    bytes: u64,
+    /// Its place among the words of [`Field::State`].
+    state: u16,
+    extension: Box<str>,
+}
+
+impl Summand {
+    pub(crate) fn of(view: &View<'_>) -> Summand {
+        Summand {
+            started: view.started(),
+            duration_ms: view.duration_ms,
+            bytes: view.bytes,
+            state: view.state(),
+            extension: view.text(Field::Extension).into(),
+        }
+    }
+}
+
+impl Stats {
+    pub(crate) fn add(&mut self, summand: Summand) {
+        let Summand { started, duration_ms, bytes, state, extension } = summand;
+        self.recordings += 1;
+        self.audio_ms = self.audio_ms.saturating_add(duration_ms);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.newest = self.newest.max(Some(started));
+        self.oldest = Some(self.oldest.map_or(started, |oldest| oldest.min(started)));
+        match state {
+            0 => self.recording += 1,
+            1 => self.complete += 1,
+            _ => self.interrupted += 1,
+        }
+        match self.by_extension.get_mut(&*extension) {
+            Some(count) => *count += 1,
+            None => drop(self.by_extension.insert(extension.into(), 1)),
+        }
+    }
 }
 
 /// What [`Archive::rebuild`](crate::Archive::rebuild) did.

@@ -133,6 +133,11 @@ impl Shared {
         Ok(())
     }
 
+    /// Is it running, or finished and not yet in the index?
+    pub(crate) fn is_live(&self, id: RecordingId) -> bool {
+        locked(&self.live).contains_key(&id)
+    }
+
     /// Is the recording still being written?
     pub(crate) fn is_running(&self, id: RecordingId) -> bool {
         locked(&self.live).get(&id).is_some_and(|row| row.facts.state == crate::State::Recording)

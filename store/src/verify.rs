@@ -74,8 +74,7 @@ fn prepare(shared: &Shared, ids: Option<&[RecordingId]>) -> Result<(Work, Vec<Fi
     for (id, line) in lines.into_iter().filter(|(_, line)| line.fate != Fate::Discarded) {
         work.insert(path_of(id), Some(line));
     }
-    let (low, high) = (RecordingId::from_bytes([0; 16]), RecordingId::from_bytes([0xff; 16]));
-    for id in shared.index.ids(low, high) {
+    for id in shared.index.ids() {
         work.entry(path_of(id?)).or_default();
     }
     Ok((work.into_iter().collect(), broken))

@@ -127,7 +127,7 @@ fn lists_are_newest_first_and_show_running_calls() {
         assert_eq!(seen[1..], complete, "synced: {synced}");
         archive.sync().expect("synced");
     }
-    let stats = archive.stats().expect("summed");
+    let stats = archive.stats(&store::Query::default()).expect("summed");
     assert_eq!((stats.recordings, stats.recording, stats.complete, stats.audio_ms), (4, 1, 3, 300));
     assert_eq!((stats.oldest, stats.newest), (Some(facts(1).started), Some(facts(9).started)));
     drop(running);
@@ -335,6 +335,24 @@ fn the_index_is_built_anew_when_it_is_gone_or_garbage() {
         assert_eq!(rows, before, "damage {i}");
         archive.close().expect("closed");
     }
+}
+
+#[test]
+fn opening_without_an_index_shows_its_progress_too() {
+    let (_dir, path, archive) = archive();
+    for n in 1..=3 {
+        record(&archive, n, 20);
+    }
+    archive.close().expect("closed");
+    let open = || {
+        let mut steps = Vec::new();
+        let archive = Archive::open_watched(&path, &mut |done, all| steps.push((done, all))).expect("opens");
+        archive.close().expect("closed");
+        steps
+    };
+    assert_eq!(open(), [], "there is nothing to build");
+    fs::remove_dir_all(path.join("index")).expect("removed");
+    assert_eq!(open(), [(0, 3), (1, 3), (2, 3), (3, 3)]);
 }
 
 #[test]

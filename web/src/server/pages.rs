@@ -35,7 +35,7 @@ pub(super) struct Place {
 }
 
 /// `GET /`: recordings, newest first. The next page begins behind the last row of this one, so that recordings that
-/// come meanwhile move nothing. (The archive lists from the newest on: a page far back takes the time of all before it.)
+/// come meanwhile move nothing.
 pub(super) async fn recordings(
     State(app): State<App>,
     place: Result<Query<Place>, QueryRejection>,
@@ -70,11 +70,9 @@ pub(super) async fn recordings(
 
 /// One row more than a page has, to know whether there is a next one.
 fn list(archive: &Archive, before: Option<RecordingId>) -> Result<Vec<Row>, Refusal> {
-    let is_behind = |row: &Result<Row, store::Error>| match (row, before) {
-        (Ok(row), Some(before)) => row.facts.id < before,
-        _ => true,
-    };
-    Ok(archive.rows().filter(is_behind).take(ROWS + 1).collect::<Result<_, _>>()?)
+    let mut query = store::Query::default();
+    (query.before, query.limit) = (before, Some(ROWS + 1));
+    Ok(archive.search(&query).collect::<Result<_, _>>()?)
 }
 
 fn recordings_table(html: &mut Html, rows: &[Row]) {

@@ -1,0 +1,333 @@
+//! Which recordings are asked for: the one description of it that lists, exports, sums and pages share, and the one place
+//! where it is decided whether a recording is meant.
+//!
+//! What is looked at is a [search record](record): some hundred bytes for each recording, kept in the index in the order of
+//! names. Rows are read only of what is shown. Patterns have the grammar of [`policy::Pattern`].
+
+pub(crate) mod blocks;
+pub(crate) mod hits;
+pub(crate) mod record;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+
+use decode::Timestamp;
+use policy::{Pattern, PatternError};
+
+use crate::{RecordingFacts, RecordingId};
+use record::{CALL_START_DIGITS, CallDigest, View, call_started_ms};
+
+/// A field of recordings that can be asked for. `Display` and [`FromStr`] use the names of `archive list --json`; `tag`, `held`
+/// and `deleted` are said in the singular.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The recorded extension; a field of numbers.
+    Extension,
+    /// Its name.
+    ExtensionName,
+    /// The outside number.
+    OutsideNumber,
+    /// The other side, number or user; it may be an extension, so ranges count.
+    OtherParty,
+    /// The other side's name.
+    OtherPartyName,
+    /// The user.
+    User,
+    /// The agent; a field of numbers.
+    Agent,
+    /// The account code.
+    AccountCode,
+    /// The hunt group; a field of numbers.
+    HuntGroup,
+    /// The trunk; a field of numbers.
+    Trunk,
+    /// The number that was dialled from outside.
+    Ddi,
+    /// The logical call.
+    Call,
+    /// Any of its tags.
+    Tag,
+    /// `inbound`, `outbound`, `internal`, `unknown`.
+    Direction,
+    /// `recording`, `complete`, `interrupted`.
+    State,
+    /// `mirror`, `record-a-call`, `import`.
+    Source,
+    /// Under a legal hold: `yes`, `no`.
+    Held,
+    /// Its audio is gone, its facts stayed: `yes`, `no`.
+    Deleted,
+}
+
+/// How many fields hold one text; they come first.
+pub(crate) const TEXTS: usize = 12;
+
+impl Field {
+    /// All of them.
+    pub const ALL: [Field; 18] = [
+        Field::Extension,
+        Field::ExtensionName,
+        Field::OutsideNumber,
+        Field::OtherParty,
+        Field::OtherPartyName,
+        Field::User,
+        Field::Agent,
+        Field::AccountCode,
+        Field::HuntGroup,
+        Field::Trunk,
+        Field::Ddi,
+        Field::Call,
+        Field::Tag,
+        Field::Direction,
+        Field::State,
+        Field::Source,
+        Field::Held,
+        Field::Deleted,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Field::Extension => "extension",
+            Field::ExtensionName => "extension_name",
+            Field::OutsideNumber => "outside_number",
+            Field::OtherParty => "other_party",
+            Field::OtherPartyName => "other_party_name",
+            Field::User => "user",
+            Field::Agent => "agent",
+            Field::AccountCode => "account_code",
+            Field::HuntGroup => "hunt_group",
+            Field::Trunk => "trunk",
+            Field::Ddi => "ddi",
+            Field::Call => "call",
+            Field::Tag => "tag",
+            Field::Direction => "direction",
+            Field::State => "state",
+            Field::Source => "source",
+            Field::Held => "held",
+            Field::Deleted => "deleted",
+        }
+    }
+
+    /// The words that it can hold, where these are few, in the order of their numbers in a search record.
+    #[must_use]
+    pub const fn words(self) -> &'static [&'static str] {
+        match self {
+            Field::Direction => &["inbound", "outbound", "internal", "unknown"],
+            Field::State => &["recording", "complete", "interrupted"],
+            Field::Source => &["mirror", "record-a-call", "import"],
+            Field::Held | Field::Deleted => &["no", "yes"],
+            _ => &[],
+        }
+    }
+
+    /// Does it hold numbers, in which ranges can be meant?
+    #[must_use]
+    pub const fn is_number(self) -> bool {
+        matches!(self, Field::Extension | Field::OtherParty | Field::Agent | Field::HuntGroup | Field::Trunk)
+    }
+
+    /// Which of the fields with few words.
+    fn word_place(self) -> Option<usize> {
+        (self as usize).checked_sub(Field::Direction as usize)
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Field {
+    type Err = QueryError;
+
+    fn from_str(name: &str) -> Result<Self, QueryError> {
+        let field = Field::ALL.into_iter().find(|field| field.name() == name);
+        field.ok_or_else(|| QueryError::NoField { name: name.to_owned() })
+    }
+}
+
+/// What was asked for cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// There is no such field.
+    #[error("no field {name:?}; there are {}", Field::ALL.map(Field::name).join(", "))]
+    NoField {
+        /// As it was written.
+        name: String,
+    },
+    /// The field never holds this word: it would match nothing, silently.
+    #[error("{field}: {word:?} is none of {}", field.words().join(", "))]
+    NoWord {
+        /// The field.
+        field: Field,
+        /// As it was written.
+        word: String,
+    },
+    /// The pattern cannot be read.
+    #[error("{field}: {error}")]
+    Pattern {
+        /// The field.
+        field: Field,
+        /// Why not.
+        error: PatternError,
+    },
+    /// A call is named by nothing.
+    #[error("call: is empty")]
+    EmptyCall,
+}
+
+/// Which recordings are asked for. The default asks for all. Whatever is set must hold at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Started at or after, to the millisecond.
+    pub since: Option<Timestamp>,
+    /// Started before.
+    pub until: Option<Timestamp>,
+    /// Behind this one in the list, newest first: where the next page begins. A place stays where it is whatever comes or
+    /// goes meanwhile.
+    pub before: Option<RecordingId>,
+    /// At most so many.
+    pub limit: Option<usize>,
+    call: Option<Call>,
+    texts: Vec<(Field, Pattern)>,
+    /// For each field with few words, the ones that are not meant, as bits.
+    excluded: [u8; Field::ALL.len() - Field::Direction as usize],
+}
+
+/// A call, as people name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Call {
+    /// A logical call that began at this millisecond, or several: the name, or its beginning.
+    Logical { name: String, started_ms: i64 },
+    /// The beginning of a logical call's name, or a SIP Call-ID.
+    Either { name: String, digest: CallDigest },
+}
+
+/// How far names may be from what is asked for by another time than theirs: the widest that the index has met, in
+/// milliseconds. It turns a time into a stretch of names without leaving anything out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// From the start that a name carries to the start of the timeline, either way.
+    pub(crate) start_ms: u64,
+    /// From the start of a logical call back to the name of one of its recordings.
+    pub(crate) call_before_ms: u64,
+    /// From the start of a logical call to the name of its last recording.
+    pub(crate) call_after_ms: u64,
+}
+
+impl Reach {
+    /// Widens it to a recording's.
+    pub(crate) fn take_in(&mut self, facts: &RecordingFacts) {
+        let named = facts.id.started().as_millis();
+        self.start_ms = self.start_ms.max(facts.started.as_millis().abs_diff(named));
+        // A name of 12 digits and a hyphen is looked for by its time, whatever stands behind.
+        let call = facts.call.get(..=CALL_START_DIGITS).and_then(call_started_ms);
+        if let Some(began) = call {
+            let distance = named.abs_diff(began);
+            let widest = if named < began { &mut self.call_before_ms } else { &mut self.call_after_ms };
+            *widest = distance.max(*widest);
+        }
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let numbers = [self.start_ms, self.call_before_ms, self.call_after_ms];
+        for (to, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+            to.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Reach> {
+        let (&[start_ms, call_before_ms, call_after_ms], []) = bytes.as_chunks() else { return None };
+        let number = u64::from_le_bytes;
+        Some(Reach {
+            start_ms: number(start_ms),
+            call_before_ms: number(call_before_ms),
+            call_after_ms: number(call_after_ms),
+        })
+    }
+}
+
+impl Query {
+    /// Asks for a value of a field, besides what is asked for already.
+    ///
+    /// # Errors
+    /// [`QueryError::Pattern`], [`QueryError::NoWord`].
+    pub fn filter(&mut self, field: Field, written: &str) -> Result<(), QueryError> {
+        let words = field.words();
+        let known = |word: &&str| words.contains(&word.trim().trim_start_matches('!').trim());
+        if let Some(word) = written.split(',').find(|word| !words.is_empty() && !known(word)) {
+            return Err(QueryError::NoWord { field, word: word.trim().trim_start_matches('!').to_owned() });
+        }
+        let pattern = if field.is_number() { written.parse() } else { Pattern::of_text(written) };
+        let pattern = pattern.map_err(|error| QueryError::Pattern { field, error })?;
+        match field.word_place().and_then(|place| self.excluded.get_mut(place)) {
+            Some(excluded) => {
+                for (i, _) in words.iter().enumerate().filter(|(_, word)| !pattern.matches(word)) {
+                    *excluded |= 1 << i;
+                }
+            }
+            None => self.texts.push((field, pattern)),
+        }
+        Ok(())
+    }
+
+    /// Asks for the recordings of one call: by the name of the logical call, the beginning of that, or a SIP Call-ID. What
+    /// looks like a logical call's name up to its hyphen is taken for one, and only recordings of about that time are
+    /// looked at; for anything else, all are.
+    ///
+    /// # Errors
+    /// [`QueryError::EmptyCall`].
+    pub fn call(&mut self, name: &str) -> Result<(), QueryError> {
+        if name.is_empty() {
+            return Err(QueryError::EmptyCall);
+        }
+        let name = name.to_owned();
+        self.call = Some(match call_started_ms(&name) {
+            Some(started_ms) => Call::Logical { name, started_ms },
+            None => Call::Either { digest: record::call_digest(&name), name },
+        });
+        Ok(())
+    }
+
+    /// Is the recording meant? Its place in the list (`before`) is not looked at.
+    pub(crate) fn admits(&self, view: &View<'_>) -> bool {
+        let started = view.started();
+        self.since.is_none_or(|since| started >= since)
+            && self.until.is_none_or(|until| started < until)
+            && self.excluded.iter().zip(view.words()).all(|(excluded, word)| excluded >> word & 1 == 0)
+            && self.call.as_ref().is_none_or(|call| match call {
+                Call::Logical { name, .. } => view.text(Field::Call).starts_with(name.as_str()),
+                Call::Either { name, digest } => {
+                    view.sip_calls().contains(digest) || view.text(Field::Call).starts_with(name.as_str())
+                }
+            })
+            && self.texts.iter().all(|(field, pattern)| match field {
+                Field::Tag => pattern.matches_any(view.tags()),
+                field => pattern.matches(view.text(*field)),
+            })
+    }
+
+    /// The names among which all that are meant are found: from the first one on, up to before the second one.
+    pub(crate) fn names(&self, reach: Reach) -> (RecordingId, Option<RecordingId>) {
+        let back = |ms: i64, by: u64| ms.saturating_sub_unsigned(by);
+        let mut low = self.since.map_or(0, |since| back(since.as_millis(), reach.start_ms));
+        // One more: a time between two milliseconds, and the bound itself stays out.
+        let mut below = self.until.map(|until| until.as_millis().saturating_add_unsigned(reach.start_ms) + 2);
+        if let Some(Call::Logical { started_ms, .. }) = &self.call {
+            low = low.max(back(*started_ms, reach.call_before_ms));
+            let end = started_ms.saturating_add_unsigned(reach.call_after_ms) + 1;
+            below = Some(below.map_or(end, |below| below.min(end)));
+        }
+        let first_of = |ms| RecordingId::from_parts(Timestamp::from_millis(ms), [0; 10]);
+        let below = below.filter(|&ms| ms <= RecordingId::START_MS_MAX).map(first_of);
+        let below = [below, self.before].into_iter().flatten().min();
+        (first_of(low), below)
+    }
+}
