@@ -254,10 +254,12 @@ pub(crate) enum ArchiveCommand {
     /// Decrypt recordings into audio files
     #[command(after_help = "Examples:\n  earwitness archive export 01KB2Y -o call.wav\n  \
         earwitness archive export 01KB2Y -o - --channels near | aplay\n  \
-        earwitness archive export --extension 2001 --since today -o today.zip")]
+        earwitness archive export --extension 2001 --since today -o today.zip\n  \
+        earwitness archive export 01KB2Y 01KB2Z --sealed -o case.zip   (proves itself: archive verify --bundle)")]
     Export(Export),
     /// Prove that recordings are what was recorded, and that none is missing
-    #[command(after_help = "Example:\n  earwitness archive verify && echo nothing was changed\n\n\
+    #[command(after_help = "Examples:\n  earwitness archive verify && echo nothing was changed\n  \
+        earwitness archive verify --bundle case.zip --public-key public.json   (needs no archive)\n\n\
         Needs the archive's public keys only. Exit code 5: something is changed or missing, and was named.")]
     Verify {
         /// Recordings, or the beginnings of their ids; all, and the ledger, when none is named
@@ -269,6 +271,9 @@ pub(crate) enum ArchiveCommand {
         /// The public key that must have signed everything: a copy of keys/public.json
         #[arg(long, value_name = "FILE", conflicts_with = "id")]
         public_key: Option<PathBuf>,
+        /// Verify an exported ZIP instead of an archive
+        #[arg(long, value_name = "FILE.zip", conflicts_with = "id")]
+        bundle: Option<PathBuf>,
         #[command(flatten)]
         dir: ArchiveDir,
         #[command(flatten)]
@@ -453,6 +458,9 @@ pub(crate) struct Export {
     /// Which channels; gsm holds one channel and is mono unless a party is named
     #[arg(long, value_enum)]
     pub(crate) channels: Option<Channels>,
+    /// Put the sealed files into the ZIP too: whoever has the archive's key can open them again
+    #[arg(long)]
+    pub(crate) sealed: bool,
     #[command(flatten)]
     pub(crate) filters: Filters,
     #[command(flatten)]

@@ -143,3 +143,40 @@ fn retention_shows_what_would_go_waits_for_the_grace_and_asks_before_it_takes_mo
     let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
     assert!(log.contains("put 1 rules of retention in force") && log.contains("rule short"), "{log}");
 }
+
+#[test]
+fn an_export_proves_itself_without_the_archive() {
+    let (bench, config, ids) = filled();
+    let path = |name: &str| bench.path(name).to_str().expect("a path").to_owned();
+    let (zip, key, config) =
+        (path("case.zip"), path("public.json"), config.to_str().expect("a path").to_owned());
+    let words = ["archive", "export", &ids[0], &ids[1], "--sealed", "-c", &config, "-o", &zip];
+    bench.run(&words).expect_code(0);
+    fs::copy(bench.archive().join("keys/public.json"), &key).expect("a copy");
+    let note = fs::read_dir(bench.path("outside")).expect("a folder").next().expect("a copy").expect("read");
+    let note = note.path().to_str().expect("a path").to_owned();
+    fs::rename(bench.archive(), bench.path("gone")).expect("moved");
+
+    let words = ["archive", "verify", "--bundle", &zip, "--public-key", &key, "--checkpoint", &note];
+    let said = bench.run(&words).expect_code(0).stdout();
+    assert!(said.contains("2 of 2 recordings are named by the archive's ledger"), "{said}");
+    assert!(said.contains("1 checkpoints kept elsewhere are of the same ledger"), "{said}");
+    let said = bench.run(&["archive", "verify", "--bundle", &zip]).expect_code(0).stdout();
+    assert!(said.contains("this proves only that the bundle agrees with itself"), "{said}");
+    let row = bench.run(&["archive", "verify", "--bundle", &zip, "--json"]).expect_code(0).json().remove(0);
+    assert_eq!(
+        (&row["holds"], &row["trusted_key"], &row["sealed"]),
+        (&true.into(), &false.into(), &2.into())
+    );
+
+    let mut bytes = fs::read(&zip).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&zip, &bytes).expect("written");
+    let said = bench.run(&words).expect_code(5).stdout();
+    assert!(said.contains("this proves nothing"), "{said}");
+    fs::write(&zip, b"no ZIP at all").expect("written");
+    bench.run(&["archive", "verify", "--bundle", &zip]).expect_code(5);
+    bench.run(&["archive", "verify", "--bundle", &path("not there")]).expect_code(1);
+    bench.run(&["archive", "verify", &ids[0], "--bundle", &zip]).expect_code(2);
+}

@@ -24,7 +24,10 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         }
         ArchiveCommand::Show { id, dir, json } => show::run(&config::resolve(&dir)?.archive, &id, json.json),
         ArchiveCommand::Export(args) => export::run(&args),
-        ArchiveCommand::Verify { id, checkpoint, public_key, dir, json } => {
+        ArchiveCommand::Verify { checkpoint, public_key, bundle: Some(bundle), json, .. } => {
+            verify_bundle(&bundle, &checkpoint, public_key.as_deref(), json.json)
+        }
+        ArchiveCommand::Verify { id, checkpoint, public_key, bundle: None, dir, json } => {
             let settings = config::resolve(&dir)?;
             verify(&settings, &id, &checkpoint, public_key.as_deref(), json.json)
         }
@@ -94,10 +97,15 @@ fn trusted(
             Err(e) => warn(&format!("{}: {e}: its checkpoints are not compared", folder.display())),
         }
     }
+    given(&paths, public_key)
+}
+
+/// What the words name.
+fn given(checkpoints: &[PathBuf], public_key: Option<&Path>) -> Result<Trusted, Failure> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
     };
-    let notes = paths.iter().map(|path| Ok((path.display().to_string(), read(path)?)));
+    let notes = checkpoints.iter().map(|path| Ok((path.display().to_string(), read(path)?)));
     let checkpoints = notes.collect::<Result<Vec<_>, Failure>>()?;
     let public_key = public_key.map(|path| {
         store::public_key(&read(path)?)
@@ -159,6 +167,42 @@ fn verify(
         }
     }
     Ok(if problems == 0 { Done::All } else { Done::IntegrityBroken })
+}
+
+/// `archive verify --bundle`: an exported ZIP, without the archive.
+fn verify_bundle(
+    bundle: &Path,
+    checkpoints: &[PathBuf],
+    public_key: Option<&Path>,
+    json: bool,
+) -> Result<Done, Failure> {
+    let trusted = given(checkpoints, public_key)?;
+    let in_file = |e: std::io::Error| Failure::new(format!("{}: {e}", bundle.display()));
+    let file = std::fs::File::open(bundle).map_err(in_file)?;
+    let report = web::evidence::verify(std::io::BufReader::new(file), &trusted).map_err(in_file)?;
+    let sentences = report.sentences();
+    if json {
+        let problems: Vec<_> =
+            report.problems.iter().map(|p| json!({ "member": p.member, "what": p.what })).collect();
+        let manifest = report.manifest.as_ref();
+        print_json(&json!({
+            "holds": report.holds(), "trusted_key": report.trusted, "key": report.key,
+            "archive": manifest.map(|m| &m.archive), "exported": manifest.map(|m| &m.exported),
+            "members": report.members, "sealed": report.sealed, "checkpoints": report.checkpoints,
+            "proven": report.proven.iter().map(|(id, ..)| id).collect::<Vec<_>>(), "unproven": report.unproven,
+            "problems": problems, "more_problems": report.more_problems, "sentences": sentences,
+        }))?;
+    } else {
+        for problem in &report.problems {
+            let member = problem.member.as_deref().map_or(String::new(), |member| format!("{member}: "));
+            print_line(&format!("{member}{}", tables::plain(&problem.what)))?;
+        }
+        if report.more_problems > 0 {
+            print_line(&format!("and {} more problems", report.more_problems))?;
+        }
+        sentences.iter().try_for_each(|sentence| print_line(&tables::plain(sentence)))?;
+    }
+    Ok(if report.holds() { Done::All } else { Done::IntegrityBroken })
 }
 
 fn describe(verdict: &Verdict) -> (&'static str, String) {

@@ -5,9 +5,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use store::{Archive, RecordingId};
-use web::{Export, FileFormat, Shape};
+use web::{Export, Exporter, FileFormat, Selection, Shape};
 
 use super::archive::resolve_ids;
+use super::upkeep::{copy_checkpoints, who};
 use super::{open_archive, print_json, warn};
 use crate::cli::{self, Channels, ExportFormat};
 use crate::clock;
@@ -39,6 +40,12 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
         resolve_ids(&archive, &args.id)?
     };
     passphrase::unlock(&archive, true)?;
+    // The checkpoint that the proofs lead to is then kept elsewhere too.
+    if args.makes_zip(ids.len()) {
+        copy_checkpoints(&archive, &settings)?;
+    } else if args.sealed {
+        return Err(Failure::usage("--sealed: the sealed files go into a ZIP; add --format zip or raw"));
+    }
     match (&ids[..], args.format) {
         ([], _) => Err(Failure::new("no recording matches: `earwitness archive list` shows what there is")),
         (&[id], ExportFormat::Wav | ExportFormat::Gsm | ExportFormat::Raw) => export_one(args, &archive, id),
@@ -57,6 +64,21 @@ fn shape(args: &cli::Export, format: FileFormat) -> Shape {
     }
 }
 
+fn selection(args: &cli::Export, format: FileFormat) -> Selection {
+    Selection { format, shape: shape(args, format), sealed: args.sealed }
+}
+
+fn exporter() -> Exporter {
+    Exporter::new(who(), clock::now())
+}
+
+impl cli::Export {
+    /// Is it a ZIP that so many recordings become?
+    fn makes_zip(&self, recordings: usize) -> bool {
+        recordings != 1 || matches!(self.format, ExportFormat::Zip | ExportFormat::Raw)
+    }
+}
+
 fn file_format(format: ExportFormat) -> FileFormat {
     match format {
         ExportFormat::Gsm => FileFormat::Gsm,
@@ -68,8 +90,10 @@ fn file_format(format: ExportFormat) -> FileFormat {
 fn export_one(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<Done, Failure> {
     let format = file_format(args.format);
     let shape = shape(args, format);
-    let exported =
-        into_place(&args.output, archive.dir(), |out| Ok(web::export(archive, id, format, shape, out)?))?;
+    let exported = into_place(&args.output, archive.dir(), |out| match format {
+        FileFormat::Raw => Ok(web::raw::export(archive, id, selection(args, format), &exporter(), out)?),
+        format => Ok(web::export(archive, id, format, shape, out)?),
+    })?;
     for warning in &exported.warnings {
         warn(warning);
     }
@@ -81,7 +105,6 @@ fn export_one(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<
 
 fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) -> Result<Done, Failure> {
     let format = file_format(args.format);
-    let shape = shape(args, format);
     let terminal = io::stderr().is_terminal();
     let progress = |done, total| {
         if terminal {
@@ -94,7 +117,7 @@ fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) ->
         }
     };
     let bundled = into_place(&args.output, archive.dir(), |out| {
-        Ok(web::bundle(archive, ids, format, shape, out, progress)?)
+        Ok(web::bundle(archive, ids, selection(args, format), &exporter(), out, progress)?)
     })?;
     for exported in &bundled.exported {
         for warning in &exported.warnings {
@@ -103,6 +126,9 @@ fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) ->
         if args.json.json {
             print_json(exported)?;
         }
+    }
+    for warning in &bundled.warnings {
+        warn(warning);
     }
     for (id, error) in &bundled.failed {
         warn(&format!("{id}: {error}"));

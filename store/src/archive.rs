@@ -18,7 +18,7 @@ use crate::index::Index;
 use crate::journal::JOURNAL_DIR;
 use crate::keys::{KEYS_DIR, Keys};
 use crate::layout::Layout;
-use crate::ledger::{self, DeletionLine, Fate, LEDGER_DIR, Lines, Logged, RecordingLine};
+use crate::ledger::{self, DeletionLine, Fate, LEDGER_DIR, Lines, RecordingLine};
 use crate::log::CHECKPOINT;
 use crate::log::checkpoint::{NOTE_MAX, Note};
 use crate::recovery::Recovered;
@@ -30,9 +30,8 @@ use crate::shared::{Latch, Shared, Tuning, wall_clock};
 use crate::wave::{RECORDINGS_DIR, digest_text, make_sayable, path_of};
 use crate::writer::CHUNK_SPAN_MS;
 use crate::{
-    CallRow, Created, Deletion, Error, Event, Finding, Problem, Proof, Query, Reader, Rebuilt,
-    RecordingFacts, RecordingId, Recovery, Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats,
-    Trusted, Writer,
+    CallRow, Created, Deletion, Error, Event, Finding, Problem, Query, Reader, Rebuilt, RecordingFacts,
+    RecordingId, Recovery, Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats, Trusted, Writer,
 };
 
 /// Names the archive and its format.
@@ -438,29 +437,6 @@ impl Archive {
             .map_err(|e| Error::io(self.dir().join(CHECKPOINT), e))?;
         let note = note.ok_or_else(|| Error::Missing { path: self.dir().join(CHECKPOINT) })?;
         String::from_utf8(note).map_err(|e| Error::damaged(self.dir().join(CHECKPOINT), e.to_string()))
-    }
-
-    /// Proof that a finished recording is in the log, to go with a copy of it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] when the ledger does not name it with a number; otherwise as [`Archive::checkpoint`].
-    pub fn proof(&self, id: RecordingId) -> Result<Proof, Error> {
-        let note = self.checkpoint()?;
-        let file = ledger::month(ledger::RECORDINGS, id.started());
-        let prove = || {
-            let mut found = None;
-            let disk = &self.shared.disk;
-            let mut lines = Lines::<Logged<RecordingLine>>::new(Arc::clone(disk), file.clone(), 0);
-            while let Some((_, line)) = lines.next_raw()? {
-                let parsed = serde_json::from_slice::<Logged<RecordingLine>>(line).ok();
-                if let Some(leaf) = parsed.filter(|line| line.value.id == id).and_then(|line| line.leaf) {
-                    found = Some((leaf, String::from_utf8_lossy(line).into_owned()));
-                }
-            }
-            let (leaf, line) = found.ok_or_else(|| Error::NotFound { what: id.to_string() })?;
-            Proof::build(&**disk, &file, &line, leaf, &note)
-        };
-        prove().map_err(|e: Error| e.under(self.dir()))
     }
 
     /// From now on copies each checkpoint into this folder, best one on another machine. A folder that is away or hangs

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::chunk::{FRAME_LEN, Frame};
 use crate::disk::Disk;
 use crate::facts::State;
-use crate::keys::Keys;
+use crate::keys::signing::Signer;
 use crate::wave::{
     FACTS_CHUNK_LEN, FACTS_MAX, Footer, Head, ParsedHead, RIFF_SIZE_AT, SIGNATURE_CHUNK_LEN, SIZE_OPEN,
     WRAP_AT, WRAP_LEN,
@@ -159,8 +159,8 @@ impl Layout {
     }
 
     /// Checks all that public keys can: that the file is finished, that its chunks are all there and in order, that it
-    /// hashes to what its footer says and that the signature is ours. Gives the digest that was signed.
-    pub(crate) fn verify(&self, disk: &dyn Disk, keys: &Keys) -> Result<[u8; 32], Error> {
+    /// hashes to what its footer says and that the signature is this key's. Gives the digest that was signed.
+    pub(crate) fn verify(&self, disk: &dyn Disk, signer: &Signer) -> Result<[u8; 32], Error> {
         let tampered = |what: &str| Error::tampered(&self.path, what);
         let end = self.end.as_ref().ok_or_else(|| tampered("its end is missing"))?;
         let walk = self.walk(disk)?;
@@ -178,10 +178,10 @@ impl Layout {
         }
         self.hash(disk, &mut hash, end.footer_at, self.len - SIGNATURE_CHUNK_LEN as u64)?;
         let signed: [u8; 32] = hash.finalize().into();
-        if end.footer.sign_id != keys.sign_id() {
+        if end.footer.sign_id != signer.id() {
             return Err(tampered("it is signed by another key than this archive's"));
         }
-        if !keys.verifies(&signed, &end.footer.signature) {
+        if !signer.verifies(&signed, &end.footer.signature) {
             return Err(tampered("its signature does not hold"));
         }
         Ok(signed)
@@ -195,11 +195,11 @@ impl Layout {
     }
 
     /// What the signature is worth, for lists; only reading errors are errors here.
-    pub(crate) fn signature(&self, disk: &dyn Disk, keys: &Keys) -> Result<SignatureState, Error> {
+    pub(crate) fn signature(&self, disk: &dyn Disk, signer: &Signer) -> Result<SignatureState, Error> {
         if self.end.is_none() {
             return Ok(SignatureState::Missing);
         }
-        match self.verify(disk, keys) {
+        match self.verify(disk, signer) {
             Ok(_) => Ok(SignatureState::Valid),
             Err(Error::Tampered { .. } | Error::Damaged { .. }) => Ok(SignatureState::Invalid),
             Err(e) => Err(e),

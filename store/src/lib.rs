@@ -20,6 +20,7 @@ mod disk;
 mod erase;
 mod error;
 mod event;
+mod evidence;
 pub mod facts;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -52,6 +53,7 @@ pub use archive::Archive;
 pub use audit::Trusted;
 pub use error::Error;
 pub use event::{Event, Hold, Note, What};
+pub use evidence::{InLedger, Sealed, verify_sealed};
 pub use facts::{
     Absence, CallRow, Counters, Direction, DtmfFact, NoKey, Outcome, RecordingFacts, Signalling, Source,
     Span, State, Tied, Track,
@@ -60,10 +62,11 @@ pub use id::{IdError, RecordingId};
 pub use keys::manage::{KeyFileStatus, KeyStatus, Protection, new_key_pair};
 pub use keys::rotation::Rotated;
 pub use keys::sheet::{Sheet, SheetError};
+pub use keys::signing::{PublicKeys, key_name, manifest_is_signed};
 pub use keys::{Passphrase, Recipient, public_key};
 pub use log::begin::Adopted;
 pub use log::checkpoint::Checkpoint;
-pub use log::proof::{Proof, Proven};
+pub use log::proof::{Compared, Proof, Proven};
 pub use quality::Quality;
 pub use reader::{OpenChunk, Reader};
 pub use record::{Mark, Record};

@@ -37,7 +37,7 @@ impl Reader {
     pub(crate) fn open(shared: &Shared, path: &str, running: bool) -> Result<Reader, Error> {
         let layout = Layout::read(&*shared.disk, path)?;
         match &layout.end {
-            Some(_) => drop(layout.verify(&*shared.disk, &shared.keys)?),
+            Some(_) => drop(layout.verify(&*shared.disk, &shared.keys.signer())?),
             None if running => {}
             None => return Err(Error::tampered(path, "its end is missing")),
         }

@@ -284,7 +284,7 @@ fn index_file(shared: &Shared, id: RecordingId) -> Result<bool, Error> {
 pub(crate) fn row_of(shared: &Shared, path: &str) -> Result<Row, Error> {
     let disk = &*shared.disk;
     let layout = Layout::read(disk, path)?;
-    let signature = layout.signature(disk, &shared.keys)?;
+    let signature = layout.signature(disk, &shared.keys.signer())?;
     let sha256 = digest_text(&file_digest(disk, path)?);
     let facts = layout.end.map_or(layout.parsed.head.facts, |end| end.footer.facts);
     Ok(Row { sha256, ..Row::of(facts, layout.len, signature) })

@@ -113,7 +113,7 @@ fn look(shared: &Shared, path: &str, line: Option<&RecordingLine>) -> Result<Ver
     if layout.parsed.head.id != id {
         return Err(Error::tampered(path, "it is another recording's file"));
     }
-    let signed = layout.verify(disk, &shared.keys)?;
+    let signed = layout.verify(disk, &shared.keys.signer())?;
     let wrap = &layout.parsed.head.wrap;
     if !shared.keys.knows(&wrap.key_id) {
         // Told without any private key; what is signed is whole, but nobody can play it.

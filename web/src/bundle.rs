@@ -1,8 +1,9 @@
-//! Several recordings in one ZIP, for a person: an index page, the audio, the facts, and sums to check it by.
+//! Several recordings in one ZIP, for a person: an index page, the audio, the facts, sums to check it by, and a signed
+//! manifest that proves where it is from.
 //!
 //! Names of files are recording ids and words of ours; nothing in a name comes from signalling. A recording that
-//! cannot be opened is left out and said so, in the page and to the caller. The ZIP has no times but the recordings':
-//! the same selection gives the same bytes.
+//! cannot be opened is left out and said so, in the page and to the caller. The ZIP has no times but the recordings' and
+//! the one of the export, which is given: the same export of the same ledger is the same bytes.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -13,7 +14,11 @@ use store::{Archive, RecordingFacts, RecordingId};
 use crate::entries::{Entries, Packing};
 use crate::error::Error;
 use crate::export::{Export, Exported, FileFormat, Shape};
+use crate::manifest::{Exporter, FORMAT, Item, MANIFEST, Manifest, NotExported, SIGNATURE};
 use crate::{dat, page, raw};
+
+/// Most recordings in one ZIP: its manifest is held in memory, some 3 kB a recording.
+pub const RECORDINGS_MAX: usize = 20_000;
 
 const README: &str = "\
 This ZIP holds recordings of telephone calls.
@@ -24,12 +29,30 @@ index.html       a list to click on; open it in a browser, it needs no network
 <id>.dat         who and when, as [Key:Value] lines
 metadata.jsonl   everything known about each recording, one JSON object per line
 SHA256SUMS       check with: sha256sum -c SHA256SUMS
+manifest.json    every file with its hash, and for each recording the proof that
+                 the archive's ledger names it, and what was left out and why
+manifest.sig     the archive's signature over manifest.json
+recordings/      where it was asked for, the sealed files, for who has the key
+
+Verify all of it, without the archive, with a copy of its public key:
+  earwitness archive verify --bundle THIS.zip --public-key public.json
 
 All times are UTC. In a stereo file, left is the recorded extension and right
 the other side. A file is as long as its call: holds and pauses are silence.
-The recordings in the archive are encrypted and signed. These copies are
-neither: whoever has them can hear them.
+The recordings in the archive are encrypted. These copies are not: whoever has
+them can hear them.
 ";
+
+/// What is made of recordings, and in which form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// What the audio is written as.
+    pub format: FileFormat,
+    /// How the parties are put into channels.
+    pub shape: Shape,
+    /// The sealed files go in as well.
+    pub sealed: bool,
+}
 
 /// What was put into a ZIP.
 #[derive(Debug)]
@@ -38,6 +61,8 @@ pub struct Bundled {
     pub exported: Vec<Exported>,
     /// The recordings that could not be exported, and why.
     pub failed: Vec<(RecordingId, Error)>,
+    /// What its reader must know of it as a whole: that it is not signed, that it has no proofs.
+    pub warnings: Vec<String>,
     /// Length of the ZIP in bytes.
     pub bytes: u64,
 }
@@ -46,33 +71,38 @@ pub struct Bundled {
 /// many are done and how many there are.
 ///
 /// # Errors
-/// When the format cannot hold the shape, when `out` does not take the ZIP, or when a recording that had been opened
-/// breaks off while it is written; the ZIP does not open then. A recording that cannot be opened is no error here but
-/// in [`Bundled::failed`].
+/// When the format cannot hold the shape, when there are more than [`RECORDINGS_MAX`], when `out` does not take the ZIP, or
+/// when a recording that had been opened breaks off while it is written; the ZIP does not open then. A recording that
+/// cannot be opened is no error here but in [`Bundled::failed`].
 pub fn bundle<W: Write>(
     archive: &Archive,
     ids: &[RecordingId],
-    format: FileFormat,
-    shape: Shape,
+    selection: Selection,
+    exporter: &Exporter,
     out: W,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Bundled, Error> {
+    let Selection { format, shape, .. } = selection;
     if format != FileFormat::Raw {
         crate::wav::Layout::new(format, shape, 8_000, 0)?;
     }
     let mut seen = BTreeSet::new();
     let ids: Vec<RecordingId> = ids.iter().copied().filter(|&id| seen.insert(id)).collect();
-    let mut entries = Entries::new(out);
+    if ids.len() > RECORDINGS_MAX {
+        return Err(Error::TooMany { asked: ids.len(), limit: RECORDINGS_MAX });
+    }
+    let mut bundle = Bundle::new(archive, selection, exporter, out);
     let (mut exported, mut failed) = (Vec::new(), Vec::new());
     for (done, &id) in ids.iter().enumerate() {
         match Opened::open(archive, id, format, shape) {
-            Ok(opened) => exported.push(opened.write(&mut entries)?),
+            Ok(opened) => exported.push(bundle.add(&opened, &format!("{id}/"))?),
             Err(error) => failed.push((id, error)),
         }
         progress(done + 1, ids.len());
     }
     let newest = ids.iter().max().map_or_else(Timestamp::default, RecordingId::started);
-    add_page(archive, &mut entries, newest, format, &exported, &failed)?;
+    let entries = &mut bundle.entries;
+    add_page(archive, entries, newest, format, &exported, &failed)?;
     entries.add("metadata.jsonl", newest, Packing::Small, |out| {
         for recording in &exported {
             serde_json::to_writer(&mut *out, &facts(archive, recording.id)?).map_err(std::io::Error::from)?;
@@ -83,11 +113,74 @@ pub fn bundle<W: Write>(
     entries.add("README.txt", newest, Packing::Small, |out| Ok(out.write_all(README.as_bytes())?))?;
     let sums = entries.sums();
     entries.add("SHA256SUMS", newest, Packing::Small, |out| Ok(out.write_all(sums.as_bytes())?))?;
-    Ok(Bundled { exported, failed, bytes: entries.finish()? })
+    let (bytes, warnings) = bundle.finish(newest, &failed)?;
+    Ok(Bundled { exported, failed, warnings, bytes })
+}
+
+/// A ZIP being written, and what its manifest will say.
+pub(crate) struct Bundle<'a, W: Write> {
+    archive: &'a Archive,
+    selection: Selection,
+    exporter: &'a Exporter,
+    pub(crate) entries: Entries<W>,
+    items: Vec<Item>,
+}
+
+impl<'a, W: Write> Bundle<'a, W> {
+    pub(crate) fn new(archive: &'a Archive, selection: Selection, exporter: &'a Exporter, out: W) -> Self {
+        Bundle { archive, selection, exporter, entries: Entries::new(out), items: Vec::new() }
+    }
+
+    /// Adds what is made of one recording; names of a raw export begin with `prefix`.
+    pub(crate) fn add(&mut self, opened: &Opened<'_>, prefix: &str) -> Result<Exported, Error> {
+        let entries = &mut self.entries;
+        let before = entries.members().len();
+        let exported = opened.write(entries, prefix)?;
+        let (id, when) = (exported.id, exported.id.started());
+        let files = entries.members().iter().skip(before).map(|member| member.name.clone()).collect();
+        let path = Archive::sealed_path(id);
+        let sealed = if self.selection.sealed && opened.facts().state != store::State::Recording {
+            entries.add(&path, when, Packing::Stored, |out| Ok(self.archive.copy_sealed(id, out)?))?;
+            Some(path)
+        } else {
+            None
+        };
+        self.items.push(Item::new(&exported, files, sealed));
+        Ok(exported)
+    }
+
+    /// Adds the manifest and its signature, and ends the ZIP: its length in bytes, and what its reader must know.
+    pub(crate) fn finish(
+        self,
+        when: Timestamp,
+        failed: &[(RecordingId, Error)],
+    ) -> Result<(u64, Vec<String>), Error> {
+        let Bundle { archive, selection, exporter, mut entries, items } = self;
+        let not_exported =
+            failed.iter().map(|(id, error)| NotExported { id: *id, why: reason(error).into() }).collect();
+        let manifest = Manifest {
+            format: FORMAT.to_owned(),
+            archive: archive.id().to_owned(),
+            public_keys: archive.signing_key(),
+            exported: exporter.clone(),
+            audio: selection.format,
+            channels: selection.shape,
+            recordings: items,
+            not_exported,
+            no_proofs: None,
+            members: entries.members().to_vec(),
+        };
+        let signed = manifest.sign(archive).map_err(std::io::Error::from)?;
+        entries.add(MANIFEST, when, Packing::Small, |out| Ok(out.write_all(&signed.manifest)?))?;
+        if let Some(signature) = &signed.signature {
+            entries.add(SIGNATURE, when, Packing::Small, |out| Ok(writeln!(out, "{signature}")?))?;
+        }
+        Ok((entries.finish()?, signed.warnings))
+    }
 }
 
 /// A recording that can be read to its end and that the format can hold.
-enum Opened<'a> {
+pub(crate) enum Opened<'a> {
     Audio { export: Box<Export<'a>>, format: FileFormat, shape: Shape },
     Raw(Box<raw::Plan<'a>>),
 }
@@ -102,22 +195,26 @@ impl<'a> Opened<'a> {
         Ok(Opened::Audio { export, format, shape })
     }
 
-    /// Adds the audio and its side-car.
-    fn write<W: Write>(&self, entries: &mut Entries<W>) -> Result<Exported, Error> {
-        let facts = match self {
+    fn facts(&self) -> &RecordingFacts {
+        match self {
             Opened::Audio { export, .. } => export.facts(),
             Opened::Raw(plan) => &plan.facts,
-        };
+        }
+    }
+
+    /// Adds the audio and its side-car.
+    fn write<W: Write>(&self, entries: &mut Entries<W>, prefix: &str) -> Result<Exported, Error> {
+        let facts = self.facts();
         let (id, when) = (facts.id, facts.started);
         let (exported, file) = match self {
             Opened::Audio { export, format, shape } => {
-                let file = format!("{id}.wav");
-                let packing = if *format == FileFormat::Gsm { Packing::Stored } else { Packing::Fast };
+                let file = format!("{id}.{}", format.extension());
+                let packing = if *format == FileFormat::Wav { Packing::Fast } else { Packing::Stored };
                 let (exported, _) =
                     entries.add(&file, when, packing, |out| export.write(*format, *shape, out))?;
                 (exported, file)
             }
-            Opened::Raw(plan) => (plan.write(entries, &format!("{id}/"))?, format!("{id}/")),
+            Opened::Raw(plan) => (plan.write(entries, prefix)?, prefix.to_owned()),
         };
         let text = dat::sidecar(facts, &file);
         entries.add(&format!("{id}.dat"), when, Packing::Small, |out| Ok(out.write_all(text.as_bytes())?))?;
@@ -137,8 +234,11 @@ fn add_page<W: Write>(
         page::head(out)?;
         for recording in exported {
             let id = recording.id;
-            let link =
-                if format == FileFormat::Raw { format!("{id}/recording.json") } else { format!("{id}.wav") };
+            let link = if format == FileFormat::Raw {
+                format!("{id}/recording.json")
+            } else {
+                format!("{id}.{}", format.extension())
+            };
             // No browser plays GSM.
             let playable = format == FileFormat::Wav;
             let listen = page::Listen { link: &link, playable, warnings: &recording.warnings };

@@ -13,6 +13,7 @@ use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::error::Error;
+use crate::manifest::Member;
 
 /// Bytes collected before they are hashed and packed.
 const BUFFER_LEN: usize = 64 * 1024;
@@ -32,7 +33,7 @@ pub(crate) enum Packing {
 pub(crate) struct Entries<W: Write> {
     zip: ZipWriter<StreamWriter<Tap<W>>>,
     broken: Rc<Cell<bool>>,
-    sums: Vec<(String, [u8; 32])>,
+    members: Vec<Member>,
 }
 
 impl<W: Write> Entries<W> {
@@ -40,7 +41,7 @@ impl<W: Write> Entries<W> {
     pub(crate) fn new(out: W) -> Self {
         let broken = Rc::new(Cell::new(false));
         let tap = Tap { out, bytes: 0, broken: Rc::clone(&broken) };
-        Entries { zip: ZipWriter::new_stream(tap), broken, sums: Vec::new() }
+        Entries { zip: ZipWriter::new_stream(tap), broken, members: Vec::new() }
     }
 
     /// Adds the file `name`, dated `when`, with the content that `fill` writes. Gives back what `fill` gave and the
@@ -80,22 +81,18 @@ impl<W: Write> Entries<W> {
         let value = fill(&mut buffered)?;
         let hashed = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
         let (hash, bytes) = (hashed.hash.finalize(), hashed.bytes);
-        self.sums.push((name.to_owned(), hash.into()));
+        self.members.push(Member { name: name.to_owned(), bytes, sha256: hex(&hash) });
         Ok((value, bytes))
     }
 
     /// What `sha256sum -c` reads: every file so far.
     pub(crate) fn sums(&self) -> String {
-        let mut text = String::with_capacity(self.sums.len() * 110);
-        for (name, hash) in &self.sums {
-            text.extend(hash.iter().flat_map(|byte| {
-                [byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0'))
-            }));
-            text.push_str("  ");
-            text.push_str(name);
-            text.push('\n');
-        }
-        text
+        self.members.iter().map(|member| format!("{}  {}\n", member.sha256, member.name)).collect()
+    }
+
+    /// Every file so far.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
     }
 
     /// Completes the ZIP; its length in bytes.
@@ -104,6 +101,12 @@ impl<W: Write> Entries<W> {
         tap.flush()?;
         Ok(tap.bytes)
     }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Counts what goes out, and lets nothing more out of a ZIP that is broken.

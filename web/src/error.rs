@@ -23,6 +23,16 @@ pub enum Error {
         /// How long the recording is.
         hours: u64,
     },
+    /// More recordings than one ZIP holds.
+    #[error(
+        "{asked} recordings: one ZIP holds {limit}; choose fewer, as by --since and --until, and make several"
+    )]
+    TooMany {
+        /// How many there would be.
+        asked: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// This file format cannot hold this arrangement of channels.
     #[error("a {format} file has no {shape} form: choose {instead}")]
     Unsuited {

@@ -11,16 +11,17 @@ use std::str::FromStr;
 use decode::codec::external::{Abilities, Framing};
 use decode::playout::{Bounds, Renderer, Survey, Timeline};
 use decode::{Codec, Format, Party};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::{Archive, Mark, Record, RecordingFacts, RecordingId};
 
 use crate::error::Error;
 use crate::ffmpeg::Ffmpeg;
+use crate::manifest::{self, Omission};
 use crate::wav::{Layout, WavWriter};
 use crate::words;
 
 /// How the two parties are put into channels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// Left the recorded extension, right the other side.
@@ -67,7 +68,7 @@ impl fmt::Display for Shape {
 }
 
 /// What a recording can be exported as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileFormat {
     /// A WAVE file of 16-bit PCM.
@@ -147,6 +148,8 @@ pub struct Exported {
     pub undecoded: u64,
     /// What the listener must know: what could not be decoded, what is missing. One sentence each.
     pub warnings: Vec<String>,
+    /// What is not to be heard in the file, and why.
+    pub left_out: Vec<Omission>,
 }
 
 /// One encoding that a party used.
@@ -188,8 +191,8 @@ pub struct Export<'a> {
     ffmpeg: Option<&'static Ffmpeg>,
 }
 
-/// Writes one recording as a WAVE file to `out`; see [`Export`] for more than one shape, and
-/// [`raw::export`](crate::raw::export) for [`FileFormat::Raw`].
+/// Writes one recording as an audio file to `out`; see [`Export`] for more than one shape, and
+/// [`raw::export`](crate::raw::export) for [`FileFormat::Raw`], which is no audio file and refused here.
 ///
 /// # Errors
 /// What [`Export::prepare`] and [`Export::write`] say.
@@ -200,9 +203,6 @@ pub fn export<W: Write>(
     shape: Shape,
     out: W,
 ) -> Result<Exported, Error> {
-    if format == FileFormat::Raw {
-        return crate::raw::export(archive, id, shape, out);
-    }
     // Refused before minutes are spent on measuring.
     Layout::new(format, shape, 8_000, 0)?;
     Export::prepare(archive, id)?.write(format, shape, out)
@@ -269,6 +269,19 @@ impl<'a> Export<'a> {
         said
     }
 
+    /// What is not to be heard in a file of this shape, and why.
+    #[must_use]
+    pub fn omissions(&self, shape: Shape) -> Vec<Omission> {
+        let mut left_out = manifest::omissions(&self.facts, shape);
+        let silent = self.encodings.iter().filter(|encoding| self.is_silent(encoding, shape));
+        left_out.extend(silent.map(|encoding| Omission::NotDecodable {
+            party: encoding.party,
+            codec: encoding.format.codec.name().to_owned(),
+            packets: encoding.packets,
+        }));
+        left_out
+    }
+
     /// A voice of this shape that cannot be decoded here.
     fn is_silent(&self, encoding: &Encoding, shape: Shape) -> bool {
         let abilities = self.ffmpeg.map_or(Abilities::NONE, Ffmpeg::abilities);
@@ -327,6 +340,7 @@ impl<'a> Export<'a> {
             bytes: layout.bytes(),
             undecoded: failed + silent.map(|encoding| encoding.packets).sum::<u64>(),
             warnings,
+            left_out: self.omissions(shape),
         })
     }
 

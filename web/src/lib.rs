@@ -7,14 +7,17 @@ pub mod bundle;
 mod dat;
 mod entries;
 pub mod error;
+pub mod evidence;
 pub mod export;
 pub mod ffmpeg;
+pub mod manifest;
 mod page;
 pub mod raw;
 pub mod server;
 pub mod wav;
 pub mod words;
 
-pub use bundle::{Bundled, bundle};
+pub use bundle::{Bundled, Selection, bundle};
 pub use error::Error;
 pub use export::{Export, Exported, FileFormat, Shape, export};
+pub use manifest::Exporter;

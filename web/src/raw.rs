@@ -12,9 +12,11 @@ use decode::{AudioFrame, Format, Party, Timestamp};
 use serde::Serialize;
 use store::{Archive, Record, RecordingFacts, RecordingId};
 
+use crate::bundle::{Bundle, Opened, Selection};
 use crate::entries::{Entries, Packing};
 use crate::error::Error;
-use crate::export::{Encoding, Exported, Shape, count};
+use crate::export::{Encoding, Exported, FileFormat, Shape, count};
+use crate::manifest::{self, Exporter};
 
 /// How long a packet waits for one before it, in nanoseconds of capture time.
 const WAIT_NS: i64 = 2 * NS_PER_S;
@@ -27,15 +29,25 @@ const SOURCES_MAX: usize = 16;
 /// Longest part of a file name taken from an encoding's name, in bytes.
 const NAME_MAX: usize = 24;
 
-/// Writes the raw export of one recording as a ZIP; [`Shape::Near`] and [`Shape::Far`] leave the other party out.
+/// Writes the raw export of one recording as a ZIP with a manifest; [`Shape::Near`] and [`Shape::Far`] leave the other
+/// party out.
 ///
 /// # Errors
 /// When the archive cannot give the recording, or `out` does not take it.
-pub fn export<W: Write>(archive: &Archive, id: RecordingId, shape: Shape, out: W) -> Result<Exported, Error> {
-    let plan = Plan::prepare(archive, id, shape)?;
-    let mut entries = Entries::new(out);
-    let mut exported = plan.write(&mut entries, "")?;
-    exported.bytes = entries.finish()?;
+pub fn export<W: Write>(
+    archive: &Archive,
+    id: RecordingId,
+    selection: Selection,
+    exporter: &Exporter,
+    out: W,
+) -> Result<Exported, Error> {
+    let selection = Selection { format: FileFormat::Raw, ..selection };
+    let plan = Plan::prepare(archive, id, selection.shape)?;
+    let mut bundle = Bundle::new(archive, selection, exporter, out);
+    let mut exported = bundle.add(&Opened::Raw(Box::new(plan)), "")?;
+    let (bytes, warnings) = bundle.finish(id.started(), &[])?;
+    exported.bytes = bytes;
+    exported.warnings.extend(warnings);
     Ok(exported)
 }
 
@@ -43,6 +55,7 @@ pub fn export<W: Write>(archive: &Archive, id: RecordingId, shape: Shape, out: W
 pub(crate) struct Plan<'a> {
     archive: &'a Archive,
     pub(crate) facts: RecordingFacts,
+    shape: Shape,
     encodings: Vec<Encoding>,
 }
 
@@ -90,7 +103,7 @@ impl<'a> Plan<'a> {
             Ok(())
         })?;
         let facts = archive.read(id)?.facts().clone();
-        Ok(Plan { archive, facts, encodings })
+        Ok(Plan { archive, facts, shape, encodings })
     }
 
     /// Adds the files; each name begins with `prefix`.
@@ -130,6 +143,7 @@ impl<'a> Plan<'a> {
             bytes: total.saturating_add(bytes),
             undecoded: 0,
             warnings,
+            left_out: manifest::omissions(&self.facts, self.shape),
         })
     }
 

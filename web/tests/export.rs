@@ -1,225 +1,24 @@
 //! From an archive to files that other programs read: recordings of known tones, hostile names, damaged files.
 
+mod common;
+
 use std::f64::consts::TAU;
-use std::io::{Cursor, Read};
-use std::path::{Path, PathBuf};
 
-use decode::codec::g711::{self, Law};
+use common::*;
+use decode::codec::g711::Law;
 use decode::codec::gsm;
-use decode::{AudioFrame, Codec, Format, Party, Timestamp};
+use decode::{AudioFrame, Codec, Party};
 use policy::gate::Cleared;
-use store::{Archive, Direction, Mark, RecordingFacts, RecordingId, Source, State};
-use symphonia::core::codecs::audio::AudioDecoderOptions;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, TrackType};
-use symphonia::core::io::MediaSourceStream;
-use symphonia::core::meta::MetadataOptions;
-use web::{Error, Export, FileFormat, Shape};
+use store::{Archive, Mark, RecordingFacts, RecordingId, State};
+use web::{Error, Export, Exporter, FileFormat, Selection, Shape};
 
-/// Samples in a packet: 20 ms.
-const PACKET: usize = 160;
-const HOSTILE: &str = "\"><script>alert(1)</script>\u{202e}../../x\r\n[Encrypted:True]";
-
-fn started() -> Timestamp {
-    "2026-03-04T05:06:07.000Z".parse().expect("a time")
+/// The export's own time and user.
+fn exporter() -> Exporter {
+    Exporter::new("ann", started())
 }
 
-/// The facts of an inbound call of `ms` milliseconds; every text in it is `text`.
-fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
-    let some = || Some(text.to_owned());
-    let started = started().plus_millis(i64::from(number) * 60_000);
-    RecordingFacts {
-        id: RecordingId::from_parts(started, [number; 10]),
-        call: text.to_owned(),
-        segment: 1,
-        state: State::Recording,
-        source: Source::Mirror,
-        extension: text.to_owned(),
-        extension_name: some(),
-        outside_number: some(),
-        other_party: some(),
-        other_party_name: some(),
-        direction: Direction::Inbound,
-        started,
-        answered: Some(started),
-        ended: Some(started.plus_millis(ms as i64)),
-        duration_ms: ms,
-        ring_ms: 0,
-        hold_ms: 0,
-        talk_ms: ms,
-        tracks: Vec::new(),
-        pauses: Vec::new(),
-        holds: Vec::new(),
-        one_way: Vec::new(),
-        dtmf: Vec::new(),
-        user: some(),
-        agent: some(),
-        account_code: some(),
-        hunt_group: some(),
-        trunk: some(),
-        ddi: some(),
-        tags: vec![text.to_owned()],
-        held: false,
-        sip_call_ids: vec![text.to_owned()],
-        ties: Vec::new(),
-        rule: text.to_owned(),
-        signalling: store::Signalling::Sip,
-        foreign_packets: 0,
-        joined_late: false,
-        shares_media: false,
-        known_by_end: false,
-        not_held_packets: 0,
-    }
-}
-
-fn format(codec: &str, payload_type: u8) -> Format {
-    Format {
-        payload_type,
-        codec: Codec::from_name(codec),
-        clock_rate: 8_000,
-        channels: 1,
-        fmtp: String::new(),
-    }
-}
-
-fn tone(samples: usize, hz: f64) -> Vec<i16> {
-    (0..samples).map(|i| (8_000.0 * (i as f64 * TAU * hz / 8_000.0).sin()) as i16).collect()
-}
-
-/// A party's payloads of 20 ms, back to back from the start of the recording.
-struct Voice {
-    party: Party,
-    ssrc: u32,
-    format: Format,
-    payloads: Vec<Vec<u8>>,
-}
-
-impl Voice {
-    fn g711(party: Party, law: Law, samples: &[i16]) -> Voice {
-        let format = if law == Law::Mu { format("PCMU", 0) } else { format("PCMA", 8) };
-        let payloads =
-            samples.chunks(PACKET).map(|p| p.iter().map(|&s| g711::encode(law, s)).collect()).collect();
-        Voice { party, ssrc: 0xA0 + party.index() as u32, format, payloads }
-    }
-
-    fn gsm(party: Party, samples: &[i16]) -> Voice {
-        let mut encoder = gsm::Encoder::new();
-        let payloads = samples
-            .as_chunks()
-            .0
-            .iter()
-            .map(|frame| encoder.encode_frame(frame).to_bytes().to_vec())
-            .collect();
-        Voice { party, ssrc: 0xB0 + party.index() as u32, format: format("GSM", 3), payloads }
-    }
-
-    /// In an encoding that nobody here decodes.
-    fn strange(party: Party, packets: usize) -> Voice {
-        let payloads = (0..packets).map(|i| (0..20).map(|j| (i * 20 + j) as u8).collect()).collect();
-        Voice { party, ssrc: 0xC0 + party.index() as u32, format: format("BV16", 98), payloads }
-    }
-}
-
-/// Records both parties in the order in which their packets came.
-fn record(archive: &Archive, facts: RecordingFacts, voices: &[Voice]) -> RecordingId {
-    let mut writer = archive.create(facts.clone()).expect("a recording");
-    let packets = voices.iter().map(|v| v.payloads.len()).max().unwrap_or(0);
-    for i in 0..packets {
-        for voice in voices {
-            let Some(payload) = voice.payloads.get(i) else { continue };
-            let frame = AudioFrame {
-                at: facts.started.plus_millis(20 * i as i64),
-                ssrc: voice.ssrc,
-                sequence: (65_500 + i) as u16,
-                timestamp: (u32::MAX - 8_000).wrapping_add((i * PACKET) as u32),
-                marker: i == 0,
-                format: &voice.format,
-                payload,
-            };
-            writer.append(&Cleared::for_test(voice.party, &frame)).expect("room");
-        }
-    }
-    writer.finish(RecordingFacts { state: State::Complete, ..facts }).expect("a finished recording")
-}
-
-struct Place {
-    _dir: tempfile::TempDir,
-    archive: Archive,
-}
-
-fn place() -> Place {
-    let dir = tempfile::tempdir().expect("a folder");
-    let (archive, _) = Archive::open_or_create(&dir.path().join("archive")).expect("an archive");
-    Place { _dir: dir, archive }
-}
-
-/// Reads a WAVE file with a reader that is not ours: rate, then one list of samples per channel.
-fn read_wav(file: Vec<u8>) -> (u32, Vec<Vec<f32>>) {
-    let stream = MediaSourceStream::new(Box::new(Cursor::new(file)), Default::default());
-    let mut reader = symphonia::default::get_probe()
-        .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-        .expect("a known format");
-    let track = reader.default_track(TrackType::Audio).expect("a track");
-    let parameters = track.codec_params.as_ref().and_then(|p| p.audio()).expect("audio").clone();
-    let mut decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(&parameters, &AudioDecoderOptions::default())
-        .expect("a known codec");
-    let mut channels: Vec<Vec<f32>> = Vec::new();
-    while let Some(packet) = reader.next_packet().expect("a packet or the end") {
-        let mut planes: Vec<Vec<f32>> = Vec::new();
-        decoder.decode(&packet).expect("samples").copy_to_vecs_planar(&mut planes);
-        channels.resize(planes.len(), Vec::new());
-        for (channel, plane) in channels.iter_mut().zip(planes) {
-            channel.extend(plane);
-        }
-    }
-    (parameters.sample_rate.unwrap_or(0), channels)
-}
-
-/// The share of the energy that lies at `hz`, 0 to 1.
-fn share_at(samples: &[f32], hz: f64) -> f64 {
-    let (mut re, mut im, mut all) = (0.0, 0.0, 0.0);
-    for (i, &s) in samples.iter().enumerate() {
-        let (sin, cos) = (i as f64 * TAU * hz / 8_000.0).sin_cos();
-        re += f64::from(s) * cos;
-        im += f64::from(s) * sin;
-        all += f64::from(s).powi(2);
-    }
-    2.0 * (re * re + im * im) / (samples.len() as f64 * all)
-}
-
-/// Every file in a ZIP, in order.
-fn unzip(file: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let mut zip = zip::ZipArchive::new(Cursor::new(file)).expect("a ZIP");
-    (0..zip.len())
-        .map(|i| {
-            let mut entry = zip.by_index(i).expect("an entry");
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).expect("readable");
-            (entry.name().expect("a name of ours is UTF-8").into_owned(), content)
-        })
-        .collect()
-}
-
-fn content<'a>(files: &'a [(String, Vec<u8>)], name: &str) -> &'a [u8] {
-    let found = files.iter().find(|(n, _)| n == name);
-    &found.unwrap_or_else(|| panic!("{name} among {:?}", files.iter().map(|f| &f.0).collect::<Vec<_>>())).1
-}
-
-/// The only recording's file in an archive.
-fn sealed_file(dir: &Path) -> PathBuf {
-    let mut folders = vec![dir.join("archive/recordings")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                return path;
-            }
-        }
-    }
-    panic!("no recording");
+fn selection(format: FileFormat) -> Selection {
+    Selection { format, shape: Shape::Stereo, sealed: false }
 }
 
 #[test]
@@ -416,8 +215,8 @@ fn a_raw_export_gives_the_payloads_as_received() {
     let voices = [Voice::g711(Party::Near, Law::Mu, &tone(16_000, 440.0)), Voice::strange(Party::Far, 100)];
     let id = record(&place.archive, facts(1, 2_000, HOSTILE), &voices);
     let mut file = Vec::new();
-    let exported =
-        web::export(&place.archive, id, FileFormat::Raw, Shape::Stereo, &mut file).expect("a file");
+    let exported = web::raw::export(&place.archive, id, selection(FileFormat::Raw), &exporter(), &mut file)
+        .expect("a file");
     assert_eq!(exported.bytes, file.len() as u64);
     let files = unzip(&file);
     let names: Vec<&str> = files.iter().map(|f| f.0.as_str()).collect();
@@ -428,7 +227,10 @@ fn a_raw_export_gives_the_payloads_as_received() {
             "near-PCMU.packets.jsonl",
             "far-BV16.raw",
             "far-BV16.packets.jsonl",
-            "recording.json"
+            "recording.json",
+            &format!("{id}.dat"),
+            "manifest.json",
+            "manifest.sig"
         ]
     );
     assert_eq!(content(&files, "near-PCMU.raw"), voices[0].payloads.concat());
@@ -455,11 +257,15 @@ fn a_bundle_is_complete_checkable_and_the_same_bytes_twice() {
     let asked = [ids[1], ids[0], unknown, ids[1]];
     let make = || {
         let (mut file, mut heard) = (Vec::new(), Vec::new());
-        let bundled =
-            web::bundle(&place.archive, &asked, FileFormat::Wav, Shape::Stereo, &mut file, |done, all| {
-                heard.push((done, all))
-            })
-            .expect("a ZIP");
+        let bundled = web::bundle(
+            &place.archive,
+            &asked,
+            selection(FileFormat::Wav),
+            &exporter(),
+            &mut file,
+            |done, all| heard.push((done, all)),
+        )
+        .expect("a ZIP");
         assert_eq!(heard, [(1, 3), (2, 3), (3, 3)]);
         (file, bundled)
     };
@@ -478,10 +284,13 @@ fn a_bundle_is_complete_checkable_and_the_same_bytes_twice() {
         format!("{}.dat", ids[0]),
     ];
     assert_eq!(names[..4], expected);
-    assert_eq!(names[4..], ["index.html", "metadata.jsonl", "README.txt", "SHA256SUMS"]);
+    assert_eq!(
+        names[4..],
+        ["index.html", "metadata.jsonl", "README.txt", "SHA256SUMS", "manifest.json", "manifest.sig"]
+    );
     let sums = String::from_utf8(content(&files, "SHA256SUMS").to_vec()).expect("UTF-8");
     let summed: Vec<&str> = sums.lines().map(|line| &line[66..]).collect();
-    assert_eq!(summed, names[..7], "every file but the list itself");
+    assert_eq!(summed, names[..7], "every file but the list itself and what comes behind it");
     let (_, channels) = read_wav(content(&files, &expected[0]).to_vec());
     assert!(share_at(&channels[0], 440.0) > 0.99);
     let metadata = String::from_utf8(content(&files, "metadata.jsonl").to_vec()).expect("UTF-8");
@@ -502,7 +311,8 @@ fn no_text_from_signalling_reaches_a_file_name_or_a_tag_or_a_line_of_its_own() {
     let id = record(&place.archive, facts(1, 1_000, HOSTILE), &[voice, heard]);
     for format in [FileFormat::Wav, FileFormat::Raw] {
         let mut file = Vec::new();
-        web::bundle(&place.archive, &[id], format, Shape::Stereo, &mut file, |_, _| {}).expect("a ZIP");
+        web::bundle(&place.archive, &[id], selection(format), &exporter(), &mut file, |_, _| {})
+            .expect("a ZIP");
         let files = unzip(&file);
         for (name, _) in &files {
             assert!(
@@ -525,7 +335,7 @@ fn a_recording_that_was_changed_is_not_exported() {
     let voices = [Voice::g711(Party::Near, Law::Mu, &tone(24_000, 440.0))];
     let id = record(&place.archive, facts(1, 3_000, "x"), &voices);
     place.archive.sync().expect("a disk");
-    let dir = place._dir.path().to_owned();
+    let dir = place.dir.path().to_owned();
     place.archive.close().expect("a disk");
     let path = sealed_file(&dir);
     let mut bytes = std::fs::read(&path).expect("the file");
@@ -535,10 +345,13 @@ fn a_recording_that_was_changed_is_not_exported() {
     let archive = Archive::open(&dir.join("archive")).expect("the archive");
     for format in [FileFormat::Wav, FileFormat::Raw] {
         let mut file = Vec::new();
-        let refused = web::export(&archive, id, format, Shape::Stereo, &mut file);
+        let refused = match format {
+            FileFormat::Raw => web::raw::export(&archive, id, selection(format), &exporter(), &mut file),
+            format => web::export(&archive, id, format, Shape::Stereo, &mut file),
+        };
         assert!(matches!(refused, Err(Error::Store(_))), "{refused:?}");
         assert!(file.is_empty(), "nothing is written before everything was opened");
-        let bundled = web::bundle(&archive, &[id], format, Shape::Stereo, Vec::new(), |_, _| {})
+        let bundled = web::bundle(&archive, &[id], selection(format), &exporter(), Vec::new(), |_, _| {})
             .expect("a ZIP that says what is missing");
         assert_eq!((bundled.exported.len(), bundled.failed.len()), (0, 1));
     }

@@ -13,7 +13,7 @@ mod month;
 mod passphrase;
 pub(crate) mod rotation;
 pub(crate) mod sheet;
-mod signing;
+pub(crate) mod signing;
 mod wrapping;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,10 @@
 //!
 //! Each statement begins with words that no other one begins with, so that none can be taken for another.
 
-use ed25519_dalek::{Signature, Signer, SigningKey};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
 
 use super::wrapping::key_id;
 use super::{KeyId, Keys, PUBLIC_KEYS, SIGN_KEY};
@@ -13,7 +16,84 @@ use crate::log::checkpoint::Note;
 /// What the signature of a recording says before the digest.
 const SIGNED_PREFIX: &[u8] = b"earwitness recording v1\0";
 
+/// What the signature of the manifest of an export says before it.
+const MANIFEST_PREFIX: &[u8] = b"earwitness manifest v1\0";
+
+/// The public key that recordings are signed with, as whoever verifies one needs it.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    public: VerifyingKey,
+    id: KeyId,
+}
+
+impl Signer {
+    /// From the 32 bytes of an Ed25519 public key; none when they are no such key.
+    pub(crate) fn new(public: &[u8; 32]) -> Option<Signer> {
+        Some(Signer { public: VerifyingKey::from_bytes(public).ok()?, id: key_id(public) })
+    }
+
+    /// What the key is called.
+    pub(crate) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Is this the key's signature over the digest of a recording?
+    pub(crate) fn verifies(&self, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
+        self.holds(&[SIGNED_PREFIX, digest].concat(), signature)
+    }
+
+    fn holds(&self, text: &[u8], signature: &[u8; 64]) -> bool {
+        self.public.verify_strict(text, &Signature::from_bytes(signature)).is_ok()
+    }
+}
+
+/// The key that an archive signs with, as an export carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKeys {
+    /// The [name](key_name) of the key.
+    pub sign_id: String,
+    /// The Ed25519 public key, in base 64, as in `keys/public.json`.
+    pub ed25519: String,
+}
+
+impl PublicKeys {
+    /// The 32 bytes of the key; none when the text is no key.
+    #[must_use]
+    pub fn signing(&self) -> Option<[u8; 32]> {
+        BASE64.decode(&self.ed25519).ok()?.try_into().ok()
+    }
+}
+
+/// The name of a public key: eight bytes of its hash, in hexadecimal.
+#[must_use]
+pub fn key_name(public: &[u8; 32]) -> String {
+    hex(&key_id(public))
+}
+
+/// Has this Ed25519 key signed the manifest? `signature` is in hexadecimal; space around it does not count.
+#[must_use]
+pub fn manifest_is_signed(manifest: &[u8], signature: &str, public: &[u8; 32]) -> bool {
+    Signer::new(public).zip(from_hex(signature.trim())).is_some_and(|(signer, signature)| {
+        signer.holds(&[MANIFEST_PREFIX, manifest].concat(), &signature)
+    })
+}
+
 impl Keys {
+    /// The public key that recordings are signed with.
+    pub(crate) fn signer(&self) -> Signer {
+        Signer { public: self.sign_public, id: self.sign_id }
+    }
+
+    /// The same, for an export.
+    pub(crate) fn public(&self) -> PublicKeys {
+        PublicKeys { sign_id: hex(&self.sign_id), ed25519: BASE64.encode(self.sign_public.as_bytes()) }
+    }
+
+    /// Signs the manifest of an export; the signature in hexadecimal, for [`manifest_is_signed`].
+    pub(crate) fn sign_manifest(&self, manifest: &[u8]) -> Result<String, Error> {
+        Ok(hex(&self.sign_bytes(&[MANIFEST_PREFIX, manifest].concat())?))
+    }
+
     /// What the key that signs is called.
     pub(crate) fn sign_id(&self) -> KeyId {
         self.sign_id
@@ -44,11 +124,6 @@ impl Keys {
     /// Signs the digest of a recording.
     pub(crate) fn sign(&self, digest: &[u8; 32]) -> Result<[u8; 64], Error> {
         self.sign_bytes(&[SIGNED_PREFIX, digest].concat())
-    }
-
-    /// Is this the signature of this archive's key over the digest?
-    pub(crate) fn verifies(&self, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
-        self.verifies_bytes(&[SIGNED_PREFIX, digest].concat(), signature)
     }
 
     /// Signs the receipt of a deletion.

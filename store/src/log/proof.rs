@@ -5,11 +5,9 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, Note};
-use super::each_leaf;
-use super::tree::{Hash, inclusion_proof, leaf_hash, root_by_proof};
+use super::tree::{Hash, Levels, leaf_hash, root_by_proof};
+use crate::RecordingId;
 use crate::bytes::{from_hex, hex};
-use crate::disk::Disk;
-use crate::{Error, RecordingId};
 
 /// A line of the ledger with the way from it to a signed checkpoint (RFC 6962, section 2.1.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +24,20 @@ pub struct Proof {
     pub checkpoint: String,
 }
 
+/// What a checkpoint that was kept elsewhere says to a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// It is of the same ledger.
+    Same,
+    /// It is of a ledger of another length: that the one grew out of the other cannot be told without the archive.
+    OfOtherLength {
+        /// Lines that it covers.
+        lines: u64,
+        /// Lines that the proof's checkpoint covers.
+        proof_lines: u64,
+    },
+}
+
 /// What a proof proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proven {
@@ -38,22 +50,35 @@ pub struct Proven {
 }
 
 impl Proof {
-    /// The proof that leaf `leaf`, the line `line` of `file`, is in the log up to `note`.
-    pub(crate) fn build(
-        disk: &dyn Disk,
-        file: &str,
-        line: &str,
-        leaf: u64,
-        note: &str,
-    ) -> Result<Proof, Error> {
-        let unsigned = || Error::Refused { what: "a line that no checkpoint covers yet".into() };
-        let size = Note::parse(note).map(|note| note.checkpoint.size).filter(|&size| leaf < size);
-        let size = size.ok_or_else(unsigned)?;
-        let mut leaves: Vec<Hash> = Vec::new();
-        each_leaf(disk, 0, size, |hash| leaves.push(hash))?;
-        let index = usize::try_from(leaf).map_err(|_| unsigned())?;
-        let hashes = inclusion_proof(&leaves, index).iter().map(|hash| hex(hash)).collect();
-        Ok(Proof { file: file.into(), line: line.into(), leaf, hashes, checkpoint: note.into() })
+    /// The proof that leaf `leaf`, the line `line` of `file`, is in the log of `levels` up to `note`; none when it is not.
+    pub(crate) fn build(levels: &Levels, file: &str, line: &str, leaf: u64, note: &str) -> Option<Proof> {
+        let hashes =
+            levels.inclusion_proof(usize::try_from(leaf).ok()?)?.iter().map(|hash| hex(hash)).collect();
+        Some(Proof { file: file.into(), line: line.into(), leaf, hashes, checkpoint: note.into() })
+    }
+
+    /// Holds the checkpoint of this proof against one of the same archive that was kept elsewhere. The error says why that
+    /// one says nothing, or contradicts.
+    pub fn compare(&self, kept: &str, public_key: &[u8; 32]) -> Result<Compared, String> {
+        let ours = Note::parse(&self.checkpoint).ok_or("the proof's checkpoint is no checkpoint")?.checkpoint;
+        let note = Note::parse(kept).ok_or("it is no checkpoint")?;
+        if !is_signed(&note, public_key)? {
+            return Err("it is not signed by this key".into());
+        }
+        let kept = note.checkpoint;
+        if kept.archive != ours.archive {
+            return Err(format!("it is a checkpoint of another archive, {}", kept.archive));
+        }
+        if kept.size != ours.size {
+            return Ok(Compared::OfOtherLength { lines: kept.size, proof_lines: ours.size });
+        }
+        if kept.root != ours.root {
+            return Err(format!(
+                "it contradicts the proof: the same key signed two different ledgers of {} lines",
+                kept.size
+            ));
+        }
+        Ok(Compared::Same)
     }
 
     /// Follows the proof; everything must fit and the checkpoint must be signed by this Ed25519 key. The error says what
@@ -67,11 +92,7 @@ impl Proof {
             signed: String,
         }
         let note = Note::parse(&self.checkpoint).ok_or("its checkpoint is no checkpoint")?;
-        let key = VerifyingKey::from_bytes(public_key).map_err(|_| "the public key is no Ed25519 key")?;
-        let holds = note.is_signed(public_key, |text, signature| {
-            key.verify_strict(text, &Signature::from_bytes(signature)).is_ok()
-        });
-        if !holds {
+        if !is_signed(&note, public_key)? {
             return Err("its checkpoint is not signed by this key".into());
         }
         let hashes = self.hashes.iter().map(|hash| from_hex(hash)).collect::<Option<Vec<Hash>>>();
@@ -87,4 +108,12 @@ impl Proof {
         }
         Ok(Proven { id: line.id, signed: line.signed, checkpoint: note.checkpoint })
     }
+}
+
+fn is_signed(note: &Note<'_>, public_key: &[u8; 32]) -> Result<bool, String> {
+    let key = VerifyingKey::from_bytes(public_key).map_err(|_| "the public key is no Ed25519 key")?;
+    let verify = |text: &[u8], signature: &[u8; 64]| {
+        key.verify_strict(text, &Signature::from_bytes(signature)).is_ok()
+    };
+    Ok(note.is_signed(public_key, verify))
 }

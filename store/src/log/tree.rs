@@ -59,17 +59,37 @@ impl Tree {
     }
 }
 
-/// The hashes that lead from leaf `index` to the root of the tree of these leaves (RFC 6962, section 2.1.1), lowest first.
-pub(crate) fn inclusion_proof(leaves: &[Hash], index: usize) -> Vec<Hash> {
-    if leaves.len() < 2 {
-        return Vec::new();
+/// A whole tree, to make proofs for many of its leaves: each level's hashes, the leaves' first.
+#[derive(Debug)]
+pub(crate) struct Levels(Vec<Vec<Hash>>);
+
+impl Levels {
+    /// The tree of these leaves.
+    pub(crate) fn new(leaves: Vec<Hash>) -> Levels {
+        let mut levels = vec![leaves];
+        while let Some(below) = levels.last().filter(|level| level.len() > 1) {
+            let (pairs, rest) = below.as_chunks::<2>();
+            let mut level: Vec<Hash> = pairs.iter().map(|[left, right]| node_hash(left, right)).collect();
+            // A node without a sibling passes as it is.
+            level.extend_from_slice(rest);
+            levels.push(level);
+        }
+        Levels(levels)
     }
-    let (left, right) = leaves.split_at(split(leaves.len()));
-    let (inner, index, other) =
-        if index < left.len() { (left, index, right) } else { (right, index - left.len(), left) };
-    let mut proof = inclusion_proof(inner, index);
-    proof.push(root_of(other));
-    proof
+
+    /// What the leaves hash to; none without leaves.
+    pub(crate) fn root(&self) -> Option<Hash> {
+        self.0.last()?.first().copied()
+    }
+
+    /// The hashes that lead from leaf `index` to the root (RFC 6962, section 2.1.1), lowest first; none when there is no such
+    /// leaf.
+    pub(crate) fn inclusion_proof(&self, index: usize) -> Option<Vec<Hash>> {
+        self.0.first()?.get(index)?;
+        let siblings =
+            self.0.iter().enumerate().filter_map(|(height, level)| level.get((index >> height) ^ 1));
+        Some(siblings.copied().collect())
+    }
 }
 
 /// The root that leaf `index` of `size` leads to by these hashes; none when their number does not fit.
@@ -90,17 +110,6 @@ pub(crate) fn root_by_proof(leaf: Hash, index: u64, size: u64, proof: &[Hash]) -
     rest.next().is_none().then_some(hash)
 }
 
-fn root_of(leaves: &[Hash]) -> Hash {
-    let mut tree = Tree::default();
-    leaves.iter().for_each(|leaf| tree.push(*leaf));
-    tree.root()
-}
-
-/// The largest power of two below `len`.
-fn split(len: usize) -> usize {
-    1 << (len - 1).ilog2()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +117,30 @@ mod tests {
 
     fn leaves(count: usize) -> Vec<Hash> {
         (0..count).map(|i| leaf_hash("f", format!("{i}").as_bytes())).collect()
+    }
+
+    fn root_of(leaves: &[Hash]) -> Hash {
+        let mut tree = Tree::default();
+        leaves.iter().for_each(|leaf| tree.push(*leaf));
+        tree.root()
+    }
+
+    /// The largest power of two below `len`.
+    fn split(len: usize) -> usize {
+        1 << (len - 1).ilog2()
+    }
+
+    /// The definition of a path in RFC 6962, section 2.1.1, word for word.
+    fn path_by_definition(leaves: &[Hash], index: usize) -> Vec<Hash> {
+        if leaves.len() < 2 {
+            return Vec::new();
+        }
+        let (left, right) = leaves.split_at(split(leaves.len()));
+        let (inner, index, other) =
+            if index < left.len() { (left, index, right) } else { (right, index - left.len(), left) };
+        let mut path = path_by_definition(inner, index);
+        path.push(by_definition(other));
+        path
     }
 
     /// The definition in RFC 6962, section 2.1, word for word.
@@ -142,8 +175,11 @@ mod tests {
     fn every_leaf_leads_to_the_root_and_no_other_leaf_does() {
         for count in 1..40 {
             let (leaves, root) = (leaves(count), root_of(&leaves(count)));
+            let levels = Levels::new(leaves.clone());
+            assert_eq!((levels.root(), levels.inclusion_proof(count)), (Some(root), None));
             for index in 0..count {
-                let proof = inclusion_proof(&leaves, index);
+                let proof = levels.inclusion_proof(index).expect("a leaf");
+                assert_eq!(proof, path_by_definition(&leaves, index), "{index} of {count}");
                 let reached = |leaf, at| root_by_proof(leaf, at, count as u64, &proof);
                 assert_eq!(reached(leaves[index], index as u64), Some(root), "{index} of {count}");
                 assert_ne!(reached(leaf_hash("f", b"x"), index as u64), Some(root));
