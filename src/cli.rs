@@ -452,7 +452,7 @@ pub(crate) struct Export {
     /// Where to write; `-` is the standard output. An existing file is replaced
     #[arg(short = 'o', long = "output", value_name = "PATH")]
     pub(crate) output: PathBuf,
-    /// What to write: raw is the payload as received, zip holds WAV files with an index page
+    /// What to write
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: ExportFormat,
     /// Which channels; gsm holds one channel and is mono unless a party is named
@@ -472,9 +472,17 @@ pub(crate) struct Export {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
     #[default]
+    /// 16-bit PCM
     Wav,
+    /// GSM 06.10 in WAV
     Gsm,
+    /// Opus in Ogg
+    Ogg,
+    /// FLAC
+    Flac,
+    /// The payload as received, as a ZIP
     Raw,
+    /// WAV files in a ZIP with an index page
     Zip,
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
     }
     match (&ids[..], args.format) {
         ([], _) => Err(Failure::new("no recording matches: `earwitness archive list` shows what there is")),
-        (&[id], ExportFormat::Wav | ExportFormat::Gsm | ExportFormat::Raw) => export_one(args, &archive, id),
+        (&[id], format) if format != ExportFormat::Zip => export_one(args, &archive, id),
         (ids, _) => export_several(args, &archive, ids),
     }
 }
@@ -82,6 +82,8 @@ impl cli::Export {
 fn file_format(format: ExportFormat) -> FileFormat {
     match format {
         ExportFormat::Gsm => FileFormat::Gsm,
+        ExportFormat::Ogg => FileFormat::Ogg,
+        ExportFormat::Flac => FileFormat::Flac,
         ExportFormat::Raw => FileFormat::Raw,
         ExportFormat::Wav | ExportFormat::Zip => FileFormat::Wav,
     }

@@ -13,7 +13,7 @@ use store::{Archive, RecordingFacts, RecordingId};
 
 use crate::entries::{Entries, Packing};
 use crate::error::Error;
-use crate::export::{Export, Exported, FileFormat, Shape};
+use crate::export::{Export, Exported, FileFormat, Shape, Target};
 use crate::manifest::{Exporter, FORMAT, Item, MANIFEST, Manifest, NotExported, SIGNATURE};
 use crate::{dat, page, raw};
 
@@ -24,7 +24,7 @@ const README: &str = "\
 This ZIP holds recordings of telephone calls.
 
 index.html       a list to click on; open it in a browser, it needs no network
-<id>.wav         the audio of one recording
+<id>.wav         the audio of one recording (or .ogg, .flac)
 <id>/            a recording as received: the packets' payloads, with a table
 <id>.dat         who and when, as [Key:Value] lines
 metadata.jsonl   everything known about each recording, one JSON object per line
@@ -84,7 +84,7 @@ pub fn bundle<W: Write>(
 ) -> Result<Bundled, Error> {
     let Selection { format, shape, .. } = selection;
     if format != FileFormat::Raw {
-        crate::wav::Layout::new(format, shape, 8_000, 0)?;
+        Target::new(format, shape, 8_000, 0)?;
     }
     let mut seen = BTreeSet::new();
     let ids: Vec<RecordingId> = ids.iter().copied().filter(|&id| seen.insert(id)).collect();
@@ -191,7 +191,7 @@ impl<'a> Opened<'a> {
             return Ok(Opened::Raw(Box::new(raw::Plan::prepare(archive, id, shape)?)));
         }
         let export = Box::new(Export::prepare(archive, id)?);
-        export.bytes(format, shape)?;
+        export.check(format, shape)?;
         Ok(Opened::Audio { export, format, shape })
     }
 
@@ -240,7 +240,7 @@ fn add_page<W: Write>(
                 format!("{id}.{}", format.extension())
             };
             // No browser plays GSM.
-            let playable = format == FileFormat::Wav;
+            let playable = matches!(format, FileFormat::Wav | FileFormat::Ogg | FileFormat::Flac);
             let listen = page::Listen { link: &link, playable, warnings: &recording.warnings };
             page::row(out, &facts(archive, id)?, &listen)?;
         }

@@ -5,7 +5,7 @@
 //! audio. The timeline is `decode::playout`'s, the file layout `wav`'s.
 
 use std::fmt;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::str::FromStr;
 
 use decode::codec::external::{Abilities, Framing};
@@ -16,7 +16,9 @@ use store::{Archive, Mark, Record, RecordingFacts, RecordingId};
 
 use crate::error::Error;
 use crate::ffmpeg::Ffmpeg;
+use crate::flac::{self, FlacWriter};
 use crate::manifest::{self, Omission};
+use crate::opus::{self, OpusWriter};
 use crate::wav::{Layout, WavWriter};
 use crate::words;
 
@@ -76,6 +78,10 @@ pub enum FileFormat {
     Wav,
     /// A WAVE file of GSM 06.10: a twentieth of the size, telephone quality.
     Gsm,
+    /// Opus in Ogg (RFC 7845).
+    Ogg,
+    /// FLAC (RFC 9639): the samples of the WAVE file, in about half the room.
+    Flac,
     /// The payloads as received, as a ZIP of files per party and encoding.
     Raw,
 }
@@ -86,6 +92,8 @@ impl FileFormat {
     pub const fn extension(self) -> &'static str {
         match self {
             FileFormat::Wav | FileFormat::Gsm => "wav",
+            FileFormat::Ogg => "ogg",
+            FileFormat::Flac => "flac",
             FileFormat::Raw => "zip",
         }
     }
@@ -96,6 +104,8 @@ impl fmt::Display for FileFormat {
         f.pad(match self {
             FileFormat::Wav => "wav",
             FileFormat::Gsm => "gsm",
+            FileFormat::Ogg => "ogg",
+            FileFormat::Flac => "flac",
             FileFormat::Raw => "raw",
         })
     }
@@ -124,10 +134,10 @@ impl FromStr for FileFormat {
     type Err = WordError;
 
     fn from_str(word: &str) -> Result<Self, WordError> {
-        [FileFormat::Wav, FileFormat::Gsm, FileFormat::Raw]
+        [FileFormat::Wav, FileFormat::Gsm, FileFormat::Ogg, FileFormat::Flac, FileFormat::Raw]
             .into_iter()
             .find(|format| format.to_string() == word)
-            .ok_or_else(|| WordError { word: word.to_owned(), choices: "wav, gsm, raw" })
+            .ok_or_else(|| WordError { word: word.to_owned(), choices: "wav, gsm, ogg, flac, raw" })
     }
 }
 
@@ -204,7 +214,7 @@ pub fn export<W: Write>(
     out: W,
 ) -> Result<Exported, Error> {
     // Refused before minutes are spent on measuring.
-    Layout::new(format, shape, 8_000, 0)?;
+    Target::new(format, shape, 8_000, 0)?;
     Export::prepare(archive, id)?.write(format, shape, out)
 }
 
@@ -288,25 +298,81 @@ impl<'a> Export<'a> {
         shape.holds(encoding.party) && encoding.is_voice() && !encoding.is_decodable(abilities)
     }
 
-    /// Length of the file that [`Export::write`] would write, in bytes.
+    /// Can it be written so?
     ///
     /// # Errors
     /// When the format cannot hold the shape or the length; [`Error::Undecodable`] when no voice in it can be decoded here: a
     /// file of silence is no export of a call.
+    pub fn check(&self, format: FileFormat, shape: Shape) -> Result<(), Error> {
+        self.target(format, shape).map(drop)
+    }
+
+    /// Length of the WAVE file that [`Export::write`] would write, in bytes.
+    ///
+    /// # Errors
+    /// What [`Export::check`] says; [`Error::Unsuited`] for a format whose length is not known before it is written.
     pub fn bytes(&self, format: FileFormat, shape: Shape) -> Result<u64, Error> {
-        Ok(self.layout(format, shape)?.bytes())
+        match self.target(format, shape)? {
+            Target::Wave(layout) => Ok(layout.bytes()),
+            Target::Opus | Target::Flac => Err(Error::Unsuited { format, shape, instead: "wav or gsm" }),
+        }
     }
 
     /// Writes the file, front to back.
     ///
     /// # Errors
-    /// What [`Export::bytes`] says (nothing has been written then), when the archive cannot
+    /// What [`Export::check`] says (nothing has been written then), when the archive cannot
     /// give the recording any more, when `out` does not take it.
     pub fn write<W: Write>(&self, format: FileFormat, shape: Shape, out: W) -> Result<Exported, Error> {
-        let layout = self.layout(format, shape)?;
-        let mut reader = self.archive.read(self.facts.id)?;
+        let target = self.target(format, shape)?;
+        let Timeline { rate, samples, .. } = self.timeline;
         // Blocks are some hundred bytes; `finish` flushes.
-        let mut writer = WavWriter::new(BufWriter::with_capacity(BUFFER_LEN, out), layout)?;
+        let mut out = Counted { out: BufWriter::with_capacity(BUFFER_LEN, out), bytes: 0 };
+        let (failed, samples, rate) = match target {
+            Target::Wave(layout) => {
+                let mut writer = WavWriter::new(&mut out, layout)?;
+                let failed = self.render(|near, far| writer.write(near, far))?;
+                writer.finish()?;
+                (failed, layout.samples(), layout.rate())
+            }
+            Target::Opus => {
+                let mut writer = OpusWriter::new(&mut out, shape, rate, samples)?;
+                let failed = self.render(|near, far| writer.write(near, far))?;
+                writer.finish()?;
+                (failed, opus::length(samples, rate), opus::RATE)
+            }
+            Target::Flac => {
+                let mut sum = flac::Digest::new(shape);
+                self.render(|near, far| {
+                    sum.write(near, far);
+                    Ok(())
+                })?;
+                let mut writer = FlacWriter::new(&mut out, shape, rate, samples, sum.finish())?;
+                let failed = self.render(|near, far| writer.write(near, far))?;
+                writer.finish()?;
+                (failed, samples, rate)
+            }
+        };
+        let mut warnings = self.warnings(shape);
+        if failed > 0 {
+            warnings.push(format!("{failed} packets are kept, but ffmpeg could not decode them: {SILENT}"));
+        }
+        let silent = self.encodings.iter().filter(|encoding| self.is_silent(encoding, shape));
+        Ok(Exported {
+            id: self.facts.id,
+            samples,
+            rate,
+            duration_ms: self.timeline.duration_ms(),
+            bytes: out.bytes,
+            undecoded: failed + silent.map(|encoding| encoding.packets).sum::<u64>(),
+            warnings,
+            left_out: self.omissions(shape),
+        })
+    }
+
+    /// Decodes along the timeline; gives the number of packets that an outside program could not decode.
+    fn render(&self, mut each: impl FnMut(&[i16], &[i16]) -> io::Result<()>) -> Result<u64, Error> {
+        let mut reader = self.archive.read(self.facts.id)?;
         let mut renderer = match self.ffmpeg {
             Some(ffmpeg) => Renderer::with_external(&self.timeline, Box::new(ffmpeg)),
             None => Renderer::new(&self.timeline),
@@ -316,35 +382,19 @@ impl<'a> Export<'a> {
                 if let Record::Audio { party, frame } = record? {
                     renderer.push(party, &frame);
                     while let Some(block) = renderer.poll_block() {
-                        writer.write(block.near, block.far)?;
+                        each(block.near, block.far)?;
                     }
                 }
             }
         }
         renderer.finish();
         while let Some(block) = renderer.poll_block() {
-            writer.write(block.near, block.far)?;
+            each(block.near, block.far)?;
         }
-        writer.finish()?;
-        let mut warnings = self.warnings(shape);
-        let failed = renderer.undecoded();
-        if failed > 0 {
-            warnings.push(format!("{failed} packets are kept, but ffmpeg could not decode them: {SILENT}"));
-        }
-        let silent = self.encodings.iter().filter(|encoding| self.is_silent(encoding, shape));
-        Ok(Exported {
-            id: self.facts.id,
-            samples: layout.samples(),
-            rate: layout.rate(),
-            duration_ms: self.timeline.duration_ms(),
-            bytes: layout.bytes(),
-            undecoded: failed + silent.map(|encoding| encoding.packets).sum::<u64>(),
-            warnings,
-            left_out: self.omissions(shape),
-        })
+        Ok(renderer.undecoded())
     }
 
-    fn layout(&self, format: FileFormat, shape: Shape) -> Result<Layout, Error> {
+    fn target(&self, format: FileFormat, shape: Shape) -> Result<Target, Error> {
         let voices = || self.encodings.iter().filter(move |e| shape.holds(e.party) && e.is_voice());
         if voices().next().is_some() && voices().all(|encoding| self.is_silent(encoding, shape)) {
             let mut codecs: Vec<String> =
@@ -356,12 +406,52 @@ impl<'a> Export<'a> {
                 help: if help { INSTALL } else { "" },
             });
         }
-        Layout::new(format, shape, self.timeline.rate, self.timeline.samples)
+        Target::new(format, shape, self.timeline.rate, self.timeline.samples)
+    }
+}
+
+/// What is written, when it can be.
+pub(crate) enum Target {
+    Wave(Layout),
+    Opus,
+    Flac,
+}
+
+impl Target {
+    pub(crate) fn new(format: FileFormat, shape: Shape, rate: u32, samples: u64) -> Result<Target, Error> {
+        match format {
+            FileFormat::Ogg => Ok(Target::Opus),
+            FileFormat::Flac if samples > flac::SAMPLES_MAX || rate > flac::RATE_MAX => {
+                Err(Error::TooLong { hours: samples / u64::from(rate.max(1)) / 3_600 })
+            }
+            FileFormat::Flac => Ok(Target::Flac),
+            FileFormat::Wav | FileFormat::Gsm | FileFormat::Raw => {
+                Layout::new(format, shape, rate, samples).map(Target::Wave)
+            }
+        }
+    }
+}
+
+/// Counts what goes out.
+struct Counted<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
 /// What a listener is told of packets without sound.
-const SILENT: &str = "silence in WAV and GSM files; `--format raw` gives it as received";
+const SILENT: &str = "silence in audio files; `--format raw` gives it as received";
 /// What would help.
 const INSTALL: &str = ": install ffmpeg";
 

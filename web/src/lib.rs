@@ -1,4 +1,4 @@
-//! Listening: recordings decoded for playback, written as WAV, GSM and ZIP, and played from pages in a browser.
+//! Listening: recordings decoded for playback, written as WAV, GSM, Ogg Opus, FLAC and ZIP, and played from pages in a browser.
 //!
 //! What leaves the archive here leaves it decrypted; who may have it is decided before. Everything is written to a
 //! plain [`std::io::Write`], front to back, in bounded memory: a file, standard output and an HTTP body are the same.
@@ -10,7 +10,10 @@ pub mod error;
 pub mod evidence;
 pub mod export;
 pub mod ffmpeg;
+mod flac;
 pub mod manifest;
+mod ogg;
+mod opus;
 mod page;
 pub mod raw;
 pub mod server;

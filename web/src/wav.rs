@@ -56,7 +56,9 @@ impl Layout {
                 return Err(Error::Unsuited { format, shape, instead: "mono, near or far" });
             }
             FileFormat::Gsm => true,
-            FileFormat::Raw => return Err(Error::Unsuited { format, shape, instead: "wav or gsm" }),
+            FileFormat::Ogg | FileFormat::Flac | FileFormat::Raw => {
+                return Err(Error::Unsuited { format, shape, instead: "wav or gsm" });
+            }
         };
         let (incoming, incoming_rate) = (samples, rate);
         let (samples, rate) = if gsm { (resampled(samples, rate), GSM_RATE) } else { (samples, rate) };
@@ -255,7 +257,7 @@ impl<W: Write> WavWriter<W> {
 
 /// One channel of two parties. The mono mix is the saturated sum, as a conference bridge has it: each party keeps its
 /// level, and where only one speaks the mix is that party's audio unchanged. It clips only where both are loud at once.
-fn single(shape: Shape, near: i16, far: i16) -> i16 {
+pub(crate) fn single(shape: Shape, near: i16, far: i16) -> i16 {
     match shape {
         Shape::Near => near,
         Shape::Far => far,

@@ -154,7 +154,66 @@ pub fn place() -> Place {
     Place { dir, archive }
 }
 
-/// Reads a WAVE file with a reader that is not ours: rate, then one list of samples per channel.
+/// Records linear samples at `rate` Hz, of the near and the far party, in packets of 20 ms.
+pub fn record_linear(
+    archive: &Archive,
+    facts: RecordingFacts,
+    rate: u32,
+    voices: [&[i16]; 2],
+) -> RecordingId {
+    let mut writer = archive.create(facts.clone()).expect("a recording");
+    let format = Format { clock_rate: rate, ..format("L16", 97) };
+    let packet = rate as usize / 50;
+    for i in 0..voices[0].len().div_ceil(packet) {
+        for (party, samples) in [Party::Near, Party::Far].into_iter().zip(voices) {
+            let samples = samples.chunks(packet).nth(i).unwrap_or_default();
+            let payload: Vec<u8> = samples.iter().flat_map(|s| s.to_be_bytes()).collect();
+            let frame = AudioFrame {
+                at: facts.started.plus_millis(20 * i as i64),
+                ssrc: 0xD0 + party.index() as u32,
+                sequence: i as u16,
+                timestamp: (i * packet) as u32,
+                marker: i == 0,
+                format: &format,
+                payload: &payload,
+            };
+            writer.append(&Cleared::for_test(party, &frame)).expect("room");
+        }
+    }
+    writer.finish(RecordingFacts { state: State::Complete, ..facts }).expect("a finished recording")
+}
+
+/// The level at `hz`, as the amplitude of that sine, of samples at `rate` Hz.
+pub fn level_at(samples: &[f32], rate: u32, hz: f64) -> f64 {
+    let (mut re, mut im) = (0.0, 0.0);
+    for (i, &s) in samples.iter().enumerate() {
+        let (sin, cos) = (i as f64 * TAU * hz / f64::from(rate)).sin_cos();
+        re += f64::from(s) * cos;
+        im += f64::from(s) * sin;
+    }
+    2.0 * re.hypot(im) / samples.len() as f64
+}
+
+/// Decodes a file with the installed ffmpeg: one list of samples per channel. None, with a word, where there is none.
+pub fn by_ffmpeg(file: &[u8], channels: usize) -> Option<Vec<Vec<f32>>> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("file");
+    std::fs::write(&path, file).expect("written");
+    let words = ["-v", "error", "-xerror", "-i", path.to_str().expect("UTF-8"), "-f", "s16le", "-"];
+    let Ok(run) = std::process::Command::new("ffmpeg").args(words).output() else {
+        eprintln!("skipped: there is no ffmpeg on this machine");
+        return None;
+    };
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(run.stderr.is_empty(), "{}", String::from_utf8_lossy(&run.stderr));
+    let mut decoded = vec![Vec::new(); channels];
+    for (i, &sample) in run.stdout.as_chunks().0.iter().enumerate() {
+        decoded[i % channels].push(f32::from(i16::from_le_bytes(sample)) / 32_768.0);
+    }
+    Some(decoded)
+}
+
+/// Reads an audio file with a reader that is not ours: rate, then one list of samples per channel.
 pub fn read_wav(file: Vec<u8>) -> (u32, Vec<Vec<f32>>) {
     let stream = MediaSourceStream::new(Box::new(Cursor::new(file)), Default::default());
     let mut reader = symphonia::default::get_probe()
