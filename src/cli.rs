@@ -255,6 +255,7 @@ pub(crate) enum ArchiveCommand {
     #[command(after_help = "Examples:\n  earwitness archive export 01KB2Y -o call.wav\n  \
         earwitness archive export 01KB2Y -o - --channels near | aplay\n  \
         earwitness archive export --extension 2001 --since today -o today.zip\n  \
+        earwitness archive export 01KB2Y --format vcon --body ogg -o call.vcon\n  \
         earwitness archive export 01KB2Y 01KB2Z --sealed -o case.zip   (proves itself: archive verify --bundle)")]
     Export(Export),
     /// Prove that recordings are what was recorded, and that none is missing
@@ -458,6 +459,9 @@ pub(crate) struct Export {
     /// Which channels; gsm holds one channel and is mono unless a party is named
     #[arg(long, value_enum)]
     pub(crate) channels: Option<Channels>,
+    /// How a vCon holds the audio
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) body: VconBody,
     /// Put the sealed files into the ZIP too: whoever has the archive's key can open them again
     #[arg(long)]
     pub(crate) sealed: bool,
@@ -484,6 +488,17 @@ pub(crate) enum ExportFormat {
     Raw,
     /// WAV files in a ZIP with an index page
     Zip,
+    /// A signed vCon of one recording (IETF draft)
+    Vcon,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VconBody {
+    /// 16-bit PCM
+    #[default]
+    Wav,
+    /// Opus in Ogg
+    Ogg,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,7 +10,7 @@ use web::{Export, Exporter, FileFormat, Selection, Shape};
 use super::archive::resolve_ids;
 use super::upkeep::{copy_checkpoints, who};
 use super::{open_archive, print_json, warn};
-use crate::cli::{self, Channels, ExportFormat};
+use crate::cli::{self, Channels, ExportFormat, VconBody};
 use crate::clock;
 use crate::config;
 use crate::failure::{Done, Failure};
@@ -48,6 +48,10 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
     }
     match (&ids[..], args.format) {
         ([], _) => Err(Failure::new("no recording matches: `earwitness archive list` shows what there is")),
+        (ids, ExportFormat::Vcon) if ids.len() != 1 => Err(Failure::usage(format!(
+            "--format vcon holds one recording, and {} are chosen; --format zip takes several",
+            ids.len()
+        ))),
         (&[id], format) if format != ExportFormat::Zip => export_one(args, &archive, id),
         (ids, _) => export_several(args, &archive, ids),
     }
@@ -75,7 +79,8 @@ fn exporter() -> Exporter {
 impl cli::Export {
     /// Is it a ZIP that so many recordings become?
     fn makes_zip(&self, recordings: usize) -> bool {
-        recordings != 1 || matches!(self.format, ExportFormat::Zip | ExportFormat::Raw)
+        matches!(self.format, ExportFormat::Zip | ExportFormat::Raw)
+            || (recordings != 1 && self.format != ExportFormat::Vcon)
     }
 }
 
@@ -85,14 +90,20 @@ fn file_format(format: ExportFormat) -> FileFormat {
         ExportFormat::Ogg => FileFormat::Ogg,
         ExportFormat::Flac => FileFormat::Flac,
         ExportFormat::Raw => FileFormat::Raw,
-        ExportFormat::Wav | ExportFormat::Zip => FileFormat::Wav,
+        ExportFormat::Wav | ExportFormat::Zip | ExportFormat::Vcon => FileFormat::Wav,
     }
 }
 
 fn export_one(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<Done, Failure> {
-    let format = file_format(args.format);
+    let format = match (args.format, args.body) {
+        (ExportFormat::Vcon, VconBody::Ogg) => FileFormat::Ogg,
+        (format, _) => file_format(format),
+    };
     let shape = shape(args, format);
     let exported = into_place(&args.output, archive.dir(), |out| match format {
+        _ if args.format == ExportFormat::Vcon => {
+            Ok(web::vcon::export(archive, id, selection(args, format), &exporter(), out)?)
+        }
         FileFormat::Raw => Ok(web::raw::export(archive, id, selection(args, format), &exporter(), out)?),
         format => Ok(web::export(archive, id, format, shape, out)?),
     })?;

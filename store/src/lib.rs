@@ -11,6 +11,7 @@
 mod archive;
 mod audit;
 mod bytes;
+mod certificate;
 mod check;
 mod chunk;
 mod closing;
@@ -51,6 +52,7 @@ mod writer;
 
 pub use archive::Archive;
 pub use audit::Trusted;
+pub use certificate::Jws;
 pub use error::Error;
 pub use event::{Event, Hold, Note, What};
 pub use evidence::{InLedger, Sealed, verify_sealed};

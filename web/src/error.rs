@@ -33,6 +33,14 @@ pub enum Error {
         /// How many there may be.
         limit: usize,
     },
+    /// A vCon holds its audio inline, in memory.
+    #[error(
+        "the audio is longer than the {limit} MiB that a vCon holds inline: take it as ogg, export one party or mono, or as zip"
+    )]
+    Inline {
+        /// The limit in MiB.
+        limit: usize,
+    },
     /// This file format cannot hold this arrangement of channels.
     #[error("a {format} file has no {shape} form: choose {instead}")]
     Unsuited {

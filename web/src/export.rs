@@ -433,9 +433,9 @@ impl Target {
 }
 
 /// Counts what goes out.
-struct Counted<W> {
-    out: W,
-    bytes: u64,
+pub(crate) struct Counted<W> {
+    pub(crate) out: W,
+    pub(crate) bytes: u64,
 }
 
 impl<W: Write> Write for Counted<W> {

@@ -17,6 +17,7 @@ mod opus;
 mod page;
 pub mod raw;
 pub mod server;
+pub mod vcon;
 pub mod wav;
 pub mod words;
 

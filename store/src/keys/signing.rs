@@ -136,6 +136,11 @@ impl Keys {
         from_hex(receipt).is_some_and(|signature| self.verifies_bytes(text, &signature))
     }
 
+    /// Signs a text that says by its first bytes what it is.
+    pub(crate) fn sign_statement(&self, text: &[u8]) -> Result<[u8; 64], Error> {
+        self.sign_bytes(text)
+    }
+
     /// Signs the text of a checkpoint. Its first line says what it is.
     pub(crate) fn sign_note(&self, text: &[u8]) -> Result<[u8; 64], Error> {
         self.sign_bytes(text)

@@ -89,8 +89,8 @@ fn creating_again_keeps_the_keys() {
 fn a_signature_holds_for_its_digest_only() {
     let (_dir, _disk, keys) = keys();
     let signature = keys.sign(&[7; 32]).expect("signs");
-    assert!(keys.verifies(&[7; 32], &signature));
-    assert!(!keys.verifies(&[8; 32], &signature));
+    assert!(keys.signer().verifies(&[7; 32], &signature));
+    assert!(!keys.signer().verifies(&[8; 32], &signature));
 }
 
 #[test]
