@@ -258,6 +258,12 @@ pub(crate) enum ArchiveCommand {
         earwitness archive export 01KB2Y --format vcon --body ogg -o call.vcon\n  \
         earwitness archive export 01KB2Y 01KB2Z --sealed -o case.zip   (proves itself: archive verify --bundle)")]
     Export(Export),
+    /// Make recordings of audio files: WAV as it is, MP3, FLAC, Ogg Vorbis, M4A
+    #[command(after_help = "Examples:\n  earwitness archive import old.wav --dat old.dat\n  \
+        earwitness archive import *.wav --extension 2001   (a .dat file beside each is read)\n  \
+        earwitness archive import call.mp3 --meta call.json\n\n\
+        Left becomes the extension, right the other side. A-law, mu-law and GSM are kept byte for byte.")]
+    Import(Import),
     /// Prove that recordings are what was recorded, and that none is missing
     #[command(after_help = "Examples:\n  earwitness archive verify && echo nothing was changed\n  \
         earwitness archive verify --bundle case.zip --public-key public.json   (needs no archive)\n\n\
@@ -467,6 +473,26 @@ pub(crate) struct Export {
     pub(crate) sealed: bool,
     #[command(flatten)]
     pub(crate) filters: Filters,
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Audio files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// What the file is about: one JSON object as `archive list --json` prints it
+    #[arg(long, value_name = "FILE.json", conflicts_with = "dat")]
+    pub(crate) meta: Option<PathBuf>,
+    /// What the file is about: a DAT file of [Key:Value] lines; one beside the file is read without it
+    #[arg(long, value_name = "FILE.dat")]
+    pub(crate) dat: Option<PathBuf>,
+    /// Whose call it was, where nothing else says so
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) extension: Option<String>,
     #[command(flatten)]
     pub(crate) dir: ArchiveDir,
     #[command(flatten)]

@@ -180,3 +180,32 @@ fn an_export_proves_itself_without_the_archive() {
     bench.run(&["archive", "verify", "--bundle", &path("not there")]).expect_code(1);
     bench.run(&["archive", "verify", &ids[0], "--bundle", &zip]).expect_code(2);
 }
+
+#[test]
+fn a_file_comes_in_with_the_dat_file_beside_it_and_goes_out_as_it_was() {
+    let (bench, _, ids) = filled();
+    let path = |name: &str| bench.path(name).to_str().expect("a path").to_owned();
+    let (zip, wav, out) = (path("one.zip"), path("one.wav"), path("two.wav"));
+    bench.run(&["archive", "export", &ids[0], "--format", "zip", "-o", &zip]).expect_code(0);
+    bench.run(&["archive", "export", &ids[0], "-o", &wav]).expect_code(0);
+    let refused = bench.run(&["archive", "import", &wav]).expect_code(1).stderr();
+    assert!(refused.contains("--extension"), "{refused}");
+    fs::write(
+        bench.path("one.dat"),
+        "[CLI:5550100]\r\n[Extension:2099]\r\n[Direction:Inbound]\r\n[StartTime:26/04/2013 12:35:04]\r\n",
+    )
+    .expect("written");
+    let row = bench.run(&["archive", "import", &wav, "--json"]).expect_code(0).json().remove(0);
+    let id = row["id"].as_str().expect("an id").to_owned();
+    let row = bench.run(&["archive", "show", &id, "--json"]).expect_code(0).json().remove(0);
+    let text = row.to_string();
+    assert!(text.contains("\"extension\":\"2099\"") && text.contains("2013-04-26T12:35:04"), "{text}");
+    assert!(text.contains("\"source\":\"import\"") && text.contains("imported by "), "{text}");
+    bench.run(&["archive", "export", &id, "-o", &out]).expect_code(0);
+    assert!(fs::read(&wav).expect("read") == fs::read(&out).expect("read"), "byte for byte");
+    let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
+    assert!(log.contains("imported") && log.contains("one.wav"), "{log}");
+    let said = bench.run(&["archive", "import", &wav, &zip, "--extension", "1"]).expect_code(3).stderr();
+    assert!(said.contains("one.zip"), "{said}");
+    bench.run(&["archive", "verify"]).expect_code(0);
+}

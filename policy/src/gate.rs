@@ -4,6 +4,8 @@
 //! do, and [`Gate::admit`] judges each packet. A [`Cleared`] frame can be made nowhere but here (its fields are private),
 //! and the archive's writer takes nothing else: what no rule has judged cannot be written.
 
+mod import;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use decode::tracker::{CallId, Ending, Event, LegEnd, LegFacts, LegId, UnannouncedRtp};
@@ -11,6 +13,8 @@ use decode::{AudioFrame, Party, Side, Timestamp};
 
 use crate::outcome::{Direction, Outcome};
 use crate::rules::{Rules, Verdict};
+
+pub use import::{ImportPass, ImportRefusal};
 
 /// An audio frame that a rule has cleared to be kept, and whose voice it is in that recording.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ pub mod site;
 #[cfg(test)]
 mod testing;
 
-pub use gate::{Action, Cleared, Gate, RecordingKey, RecordingPlan};
+pub use gate::{Action, Cleared, Gate, ImportPass, ImportRefusal, RecordingKey, RecordingPlan};
 pub use outcome::{Direction, Outcome};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Rules, Verdict};

@@ -8,7 +8,7 @@ use web::words;
 
 use super::prune;
 use super::upkeep::{self, Change};
-use super::{export, open_archive, print_json, print_line, progress, show, warn};
+use super::{export, import, open_archive, print_json, print_line, progress, show, warn};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
 use crate::clock;
 use crate::config::{self, Settings};
@@ -24,6 +24,7 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         }
         ArchiveCommand::Show { id, dir, json } => show::run(&config::resolve(&dir)?.archive, &id, json.json),
         ArchiveCommand::Export(args) => export::run(&args),
+        ArchiveCommand::Import(args) => import::run(&args),
         ArchiveCommand::Verify { checkpoint, public_key, bundle: Some(bundle), json, .. } => {
             verify_bundle(&bundle, &checkpoint, public_key.as_deref(), json.json)
         }

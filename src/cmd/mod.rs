@@ -4,6 +4,7 @@ mod archive;
 mod calls;
 mod config;
 mod export;
+mod import;
 mod interfaces;
 mod key;
 mod prune;

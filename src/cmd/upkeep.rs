@@ -161,6 +161,9 @@ fn describe(what: &What) -> String {
     match what {
         What::LogBegun { adopted, .. } if adopted.is_empty() => "the log began".into(),
         What::LogBegun { adopted, .. } => format!("the log began, with {} files from before", adopted.len()),
+        What::Imported { id, file, bytes, sha256 } => {
+            format!("imported {id} from {file}, {bytes} bytes, SHA-256 {sha256}")
+        }
         What::Tagged { id, tag } => format!("tagged {id}: {tag}"),
         What::Untagged { id, tag } => format!("took a tag off {id}: {tag}"),
         What::Noted { id, text, at_ms } => format!("noted on {id}{}: {text}", at(at_ms)),

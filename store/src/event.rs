@@ -102,6 +102,17 @@ pub enum What {
         /// Ed25519 over time, numbers, rule, who and why (`docs/format.md`), in hexadecimal.
         receipt: String,
     },
+    /// A recording was made of a file that somebody brought in.
+    Imported {
+        /// The recording.
+        id: RecordingId,
+        /// The file's name, without its folder.
+        file: String,
+        /// Its length.
+        bytes: u64,
+        /// SHA-256 of it, in hexadecimal.
+        sha256: String,
+    },
     /// An event of a later version.
     #[serde(other)]
     Unknown,
@@ -121,7 +132,8 @@ impl Event {
             | What::Untagged { id, .. }
             | What::Noted { id, .. }
             | What::Held { id, .. }
-            | What::Released { id, .. } => Some(*id),
+            | What::Released { id, .. }
+            | What::Imported { id, .. } => Some(*id),
             What::LogBegun { .. }
             | What::RetentionSet { .. }
             | What::ClockConfirmed { .. }
@@ -193,7 +205,7 @@ impl Edits {
                 drop(self.holds.insert(hold.clone(), Hold { hold, why, at, who }));
             }
             What::Released { hold, .. } => drop(self.holds.remove(&hold)),
-            // These are about no recording.
+            // These are about no recording, or change nothing of it.
             _ => {}
         }
     }

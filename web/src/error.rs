@@ -33,6 +33,14 @@ pub enum Error {
         /// How many there may be.
         limit: usize,
     },
+    /// A file that was to be imported.
+    #[error("{}: {what}", file.display())]
+    Unreadable {
+        /// The file.
+        file: std::path::PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A vCon holds its audio inline, in memory.
     #[error(
         "the audio is longer than the {limit} MiB that a vCon holds inline: take it as ogg, export one party or mono, or as zip"

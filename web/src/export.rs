@@ -12,7 +12,7 @@ use decode::codec::external::{Abilities, Framing};
 use decode::playout::{Bounds, Renderer, Survey, Timeline};
 use decode::{Codec, Format, Party};
 use serde::{Deserialize, Serialize};
-use store::{Archive, Mark, Record, RecordingFacts, RecordingId};
+use store::{Archive, Mark, Record, RecordingFacts, RecordingId, Source};
 
 use crate::error::Error;
 use crate::ffmpeg::Ffmpeg;
@@ -251,7 +251,9 @@ impl<'a> Export<'a> {
                 }
             }
         }
-        let timeline = survey.finish(Bounds { start: Some(facts.started), end: facts.ended });
+        // Facts count in milliseconds. What was imported is as long as its samples.
+        let end = facts.ended.filter(|_| facts.source != Source::Import);
+        let timeline = survey.finish(Bounds { start: Some(facts.started), end });
         Ok(Export { archive, facts, timeline, encodings, ffmpeg })
     }
 

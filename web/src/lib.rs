@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod export;
 pub mod ffmpeg;
 mod flac;
+pub mod import;
 pub mod manifest;
 mod ogg;
 mod opus;
