@@ -252,7 +252,7 @@ pub(crate) enum ArchiveCommand {
         json: Json,
     },
     /// Decrypt recordings into audio files
-    #[command(after_help = "Examples:\n  earwitness archive export 01KB2Y -o call.wav\n  \
+    #[command(after_help = "Examples:\n  earwitness archive export 01KB2Y -o call.wav --dat\n  \
         earwitness archive export 01KB2Y -o - --channels near | aplay\n  \
         earwitness archive export --extension 2001 --since today -o today.zip\n  \
         earwitness archive export 01KB2Y --format vcon --body ogg -o call.vcon\n  \
@@ -465,6 +465,9 @@ pub(crate) struct Export {
     /// Which channels; gsm holds one channel and is mono unless a party is named
     #[arg(long, value_enum)]
     pub(crate) channels: Option<Channels>,
+    /// Write a DAT file beside the audio: who and when, as lines of [Key:Value]. A ZIP holds them without it
+    #[arg(long)]
+    pub(crate) dat: bool,
     /// How a vCon holds the audio
     #[arg(long, value_enum, default_value_t)]
     pub(crate) body: VconBody,

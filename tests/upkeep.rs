@@ -209,3 +209,31 @@ fn a_file_comes_in_with_the_dat_file_beside_it_and_goes_out_as_it_was() {
     assert!(said.contains("one.zip"), "{said}");
     bench.run(&["archive", "verify"]).expect_code(0);
 }
+
+#[test]
+fn a_single_export_has_a_dat_file_beside_it_on_demand_and_other_formats_are_files_too() {
+    let (bench, _, ids) = filled();
+    let path = |name: &str| bench.path(name).to_str().expect("a path").to_owned();
+    let id = ids[0].as_str();
+    bench
+        .run(&["archive", "export", id, "--dat", "-o", &path("call.flac"), "--format", "flac"])
+        .expect_code(0);
+    let text = fs::read_to_string(bench.path("call.dat")).expect("beside it");
+    let lines: Vec<&str> = text.split_terminator("\r\n").collect();
+    assert_eq!((lines.len(), lines[11]), (30, "[LocalRecordingPath:call.flac]"));
+    bench.run(&["archive", "export", id, "--dat", "-o", &path("call.dat")]).expect_code(2);
+    bench.run(&["archive", "export", id, "--dat", "-o", "-"]).expect_code(2);
+    bench.run(&["archive", "export", id, "--dat", "--format", "zip", "-o", &path("x.zip")]).expect_code(2);
+    bench.run(&["archive", "export", id, "--sealed", "-o", &path("x.wav")]).expect_code(2);
+
+    for (format, magic) in [("flac", &b"fLaC"[..]), ("ogg", b"OggS"), ("vcon", b"{\"payload\":")] {
+        let file = path(format);
+        bench.run(&["archive", "export", id, "--format", format, "-o", &file]).expect_code(0);
+        assert!(fs::read(&file).expect("read").starts_with(magic), "{format}");
+    }
+    let two = bench.run(&["archive", "export", id, &ids[1], "--format", "vcon", "-o", &path("x")]);
+    assert!(two.expect_code(2).stderr().contains("one recording"));
+    let zip = path("two.zip");
+    bench.run(&["archive", "export", id, &ids[1], "--format", "ogg", "-o", &zip]).expect_code(0);
+    bench.run(&["archive", "verify", "--bundle", &zip]).expect_code(0);
+}

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use store::{Archive, RecordingId};
 use web::{Export, Exporter, FileFormat, Selection, Shape};
@@ -41,6 +41,9 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
     };
     passphrase::unlock(&archive, true)?;
     // The checkpoint that the proofs lead to is then kept elsewhere too.
+    if args.makes_zip(ids.len()) && args.dat {
+        return Err(Failure::usage("--dat: a ZIP holds a DAT file for each recording already"));
+    }
     if args.makes_zip(ids.len()) {
         copy_checkpoints(&archive, &settings)?;
     } else if args.sealed {
@@ -100,6 +103,7 @@ fn export_one(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<
         (format, _) => file_format(format),
     };
     let shape = shape(args, format);
+    let sidecar = sidecar(args)?;
     let exported = into_place(&args.output, archive.dir(), |out| match format {
         _ if args.format == ExportFormat::Vcon => {
             Ok(web::vcon::export(archive, id, selection(args, format), &exporter(), out)?)
@@ -107,6 +111,12 @@ fn export_one(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<
         FileFormat::Raw => Ok(web::raw::export(archive, id, selection(args, format), &exporter(), out)?),
         format => Ok(web::export(archive, id, format, shape, out)?),
     })?;
+    if let Some(path) = &sidecar {
+        let name =
+            args.output.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let text = web::dat::sidecar(&archive.row(id)?.facts, &name);
+        into_place(path, archive.dir(), |out| Ok(out.write_all(text.as_bytes())?))?;
+    }
     for warning in &exported.warnings {
         warn(warning);
     }
@@ -114,6 +124,20 @@ fn export_one(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<
         print_json(&exported)?;
     }
     Ok(if exported.undecoded == 0 { Done::All } else { Done::InPart })
+}
+
+/// Where the DAT file of a single export goes.
+fn sidecar(args: &cli::Export) -> Result<Option<PathBuf>, Failure> {
+    if !args.dat {
+        return Ok(None);
+    }
+    let path = args.output.with_extension("dat");
+    if args.output.as_os_str() == "-" || path == args.output {
+        return Err(Failure::usage(
+            "--dat: the DAT file stands beside a file with another ending; name one with -o",
+        ));
+    }
+    Ok(Some(path))
 }
 
 fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) -> Result<Done, Failure> {

@@ -9,7 +9,8 @@ use store::{Direction, RecordingFacts, State};
 use crate::entries::time_of_day;
 
 /// The side-car of a recording whose audio file is called `file`. Lines end as Windows ends them.
-pub(crate) fn sidecar(facts: &RecordingFacts, file: &str) -> String {
+#[must_use]
+pub fn sidecar(facts: &RecordingFacts, file: &str) -> String {
     let mut text = String::with_capacity(1_024);
     for (key, value) in fields(facts, file) {
         text.push('[');

@@ -4,7 +4,7 @@
 //! plain [`std::io::Write`], front to back, in bounded memory: a file, standard output and an HTTP body are the same.
 
 pub mod bundle;
-mod dat;
+pub mod dat;
 mod entries;
 pub mod error;
 pub mod evidence;
