@@ -3,6 +3,8 @@
 //! What leaves the archive here leaves it decrypted; who may have it is decided before. Everything is written to a
 //! plain [`std::io::Write`], front to back, in bounded memory: a file, standard output and an HTTP body are the same.
 
+#![allow(unexpected_cfgs, reason = "cargo-fuzz builds with `--cfg fuzzing`")]
+
 pub mod bundle;
 pub mod dat;
 mod entries;
@@ -11,6 +13,9 @@ pub mod evidence;
 pub mod export;
 pub mod ffmpeg;
 mod flac;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod import;
 pub mod manifest;
 mod ogg;

@@ -235,6 +235,17 @@ fn listen(mut file: File, bytes: u64) -> io::Result<Receiver<Said>> {
     Ok(heard)
 }
 
+/// Reads a WAVE file from memory; the bytes of audio that it gives.
+#[cfg(fuzzing)]
+pub(crate) fn read_wave(bytes: &[u8]) -> usize {
+    let (speaker, heard) = sync_channel(BLOCKS_WAITING);
+    let counter = thread::spawn(move || {
+        heard.iter().map(|said| if let Said::Block(block) = said { block.len() } else { 0 }).sum()
+    });
+    let _ = wave::read_from(io::Cursor::new(bytes), bytes.len() as u64, &Speaker(speaker));
+    counter.join().expect("it counts")
+}
+
 /// Why a recording that was begun does not come to its end.
 enum Failure {
     File(String),

@@ -49,7 +49,7 @@ pub(super) fn read(file: File, len: u64, speaker: &Speaker) -> Result<(), String
     read_from(BufReader::new(file), len, speaker)
 }
 
-fn read_from<R: Read + Seek>(mut file: R, len: u64, speaker: &Speaker) -> Result<(), String> {
+pub(super) fn read_from<R: Read + Seek>(mut file: R, len: u64, speaker: &Speaker) -> Result<(), String> {
     let (fmt, at, size, samples) = find(&mut file, len)?;
     let there = len.saturating_sub(at).min(size);
     let (coding, packing) = coding(&fmt)?;
