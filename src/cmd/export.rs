@@ -45,7 +45,9 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
         return Err(Failure::usage("--dat: a ZIP holds a DAT file for each recording already"));
     }
     if args.makes_zip(ids.len()) {
-        copy_checkpoints(&archive, &settings)?;
+        if let Err(failure) = copy_checkpoints(&archive, &settings) {
+            warn(&format!("no checkpoint is copied: {failure}"));
+        }
     } else if args.sealed {
         return Err(Failure::usage("--sealed: the sealed files go into a ZIP; add --format zip or raw"));
     }

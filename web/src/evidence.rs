@@ -23,6 +23,8 @@ pub const DIRECTORY_MAX: u64 = 64 << 20;
 pub const MANIFEST_MAX: u64 = 128 << 20;
 /// Longest signature file, in bytes.
 const SIGNATURE_MAX: u64 = 1024;
+/// Longest sealed file: it counts in 32 bits.
+const SEALED_MAX: u64 = u32::MAX as u64 + 8;
 /// Longest name, in bytes.
 const NAME_MAX: usize = 120;
 /// What may stand behind a file's content in the ZIP: a data descriptor with lengths of 64 bits.
@@ -114,6 +116,18 @@ impl Report {
         if !self.unproven.is_empty() {
             let why = manifest.no_proofs.as_deref().unwrap_or("the ledger did not name them with a number");
             said.push(format!("{} recordings have no proof: {}", self.unproven.len(), why.escape_debug()));
+        }
+        if !manifest.not_exported.is_empty() {
+            said.push(format!(
+                "{} recordings that were asked for are not in it",
+                manifest.not_exported.len()
+            ));
+        }
+        let in_part = manifest.recordings.iter().filter(|item| !item.left_out.is_empty()).count();
+        if in_part > 0 {
+            said.push(format!(
+                "of {in_part} recordings something was left out: manifest.json says what and why"
+            ));
         }
         if self.sealed > 0 {
             said.push(format!("{} sealed files are the ones that the ledger names", self.sealed));
@@ -324,6 +338,9 @@ impl Check {
         member: &Member,
         item: &Item,
     ) -> io::Result<Result<(), String>> {
+        if member.bytes > SEALED_MAX {
+            return Ok(Err("it is longer than a sealed file can be".to_owned()));
+        }
         let mut copy = tempfile::NamedTempFile::new()?;
         if let Err(what) = hash(zip, member, &mut copy)? {
             return Ok(Err(what));

@@ -250,6 +250,25 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[test]
+fn without_the_signing_key_a_bundle_is_made_and_says_that_it_proves_nothing() {
+    let Bundle { place, ids, .. } = bundle(false);
+    let folder = place.archive.dir().to_owned();
+    let key = place.archive.signing_key().signing();
+    place.archive.close().expect("a disk");
+    std::fs::remove_file(folder.join("keys/sign.key")).expect("removed");
+    let archive = Archive::open(&folder).expect("an archive that can be read");
+    let mut zip = Vec::new();
+    let selection = Selection { format: FileFormat::Wav, shape: Shape::Stereo, sealed: false };
+    let exporter = Exporter::new("ann", started());
+    let bundled = web::bundle(&archive, &ids, selection, &exporter, &mut zip, |_, _| {}).expect("a ZIP");
+    assert_eq!(bundled.exported.len(), 2);
+    assert!(bundled.warnings.iter().any(|warning| warning.contains("not signed")), "{:?}", bundled.warnings);
+    let trusted = Trusted { public_key: key, checkpoints: Vec::new() };
+    let report = evidence::verify(Cursor::new(zip), &trusted).expect("no file is needed");
+    assert_eq!(only_problem(&report), ("manifest.sig", "it is missing"));
+}
+
+#[test]
 fn whoever_has_the_key_opens_the_sealed_files_again() {
     let bundle = bundle(true);
     let home = tempfile::tempdir().expect("a folder");
