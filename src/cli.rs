@@ -465,7 +465,7 @@ pub(crate) struct Export {
     /// Which channels; gsm holds one channel and is mono unless a party is named
     #[arg(long, value_enum)]
     pub(crate) channels: Option<Channels>,
-    /// Write a DAT file beside the audio: who and when, as lines of [Key:Value]. A ZIP holds them without it
+    /// Write a DAT file beside the audio: who and when, a key and its value a line. A ZIP holds them without it
     #[arg(long)]
     pub(crate) dat: bool,
     /// How a vCon holds the audio
@@ -490,7 +490,7 @@ pub(crate) struct Import {
     /// What the file is about: one JSON object as `archive list --json` prints it
     #[arg(long, value_name = "FILE.json", conflicts_with = "dat")]
     pub(crate) meta: Option<PathBuf>,
-    /// What the file is about: a DAT file of [Key:Value] lines; one beside the file is read without it
+    /// What the file is about: a DAT file, a key and its value a line; one beside the file is read without it
     #[arg(long, value_name = "FILE.dat")]
     pub(crate) dat: Option<PathBuf>,
     /// Whose call it was, where nothing else says so
