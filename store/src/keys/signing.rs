@@ -73,9 +73,9 @@ pub fn key_name(public: &[u8; 32]) -> String {
 /// Has this Ed25519 key signed the manifest? `signature` is in hexadecimal; space around it does not count.
 #[must_use]
 pub fn manifest_is_signed(manifest: &[u8], signature: &str, public: &[u8; 32]) -> bool {
-    Signer::new(public).zip(from_hex(signature.trim())).is_some_and(|(signer, signature)| {
-        signer.holds(&[MANIFEST_PREFIX, manifest].concat(), &signature)
-    })
+    Signer::new(public)
+        .zip(from_hex(signature.trim()))
+        .is_some_and(|(signer, signature)| signer.holds(&[MANIFEST_PREFIX, manifest].concat(), &signature))
 }
 
 impl Keys {
