@@ -503,6 +503,30 @@ async fn a_recording_that_was_changed_is_shown_as_such_and_not_played() {
 }
 
 #[tokio::test]
+async fn a_deleted_recording_says_by_whom_and_why_and_has_no_player() {
+    let (_dir, path) = folder();
+    let (archive, id) = archive_of_one(&path, 100);
+    let event = |what| store::Event { at: started(), who: "<b>eve".into(), what };
+    archive.edit(event(store::What::Tagged { id, tag: "<i>claim".into() })).expect("tagged");
+    archive.edit(event(store::What::Noted { id, text: "<u>asks".into(), at_ms: Some(50) })).expect("noted");
+    let (rule, why) = ("by hand".into(), "article 17".into());
+    let deletion = store::Deletion { at: started(), who: "<b>officer".into(), rule, why };
+    archive.delete(id, deletion, true).expect("deleted");
+    let site = Site::new(archive);
+    let cookie = site.enter().await;
+    let page = site.get_as(&cookie, &format!("/recordings/{id}")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    for told in ["The audio was deleted", "&lt;b&gt;officer", "article 17", "&lt;i&gt;claim", "&lt;u&gt;asks"]
+    {
+        assert!(page.text().contains(told), "{told}: {}", page.text());
+    }
+    assert!(!page.text().contains("<audio"));
+    assert!(site.get_as(&cookie, "/").await.text().contains("deleted"));
+    let audio = site.get_as(&cookie, &format!("/recordings/{id}/audio.wav")).await;
+    assert_eq!(audio.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn without_the_private_key_everything_is_listed_and_a_sentence_stands_for_the_player() {
     let (_dir, path) = folder();
     let (archive, id) = archive_of_one(&path, 1_000);

@@ -10,7 +10,8 @@ use decode::Timestamp;
 use decode::playout::Timeline;
 use serde::Deserialize;
 use store::{
-    Archive, CallRow, Counters, Outcome, RecordingFacts, RecordingId, Row, SignatureState, State as Progress,
+    Archive, CallRow, Counters, Outcome, RecordingFacts, RecordingId, Row, Signalling, SignatureState,
+    State as Progress,
 };
 
 use super::App;
@@ -104,6 +105,10 @@ fn recordings_row(html: &mut Html, row: &Row) {
     html.raw("<td class=\"n\" data-label=\"Length\">").text(words::length(facts.duration_ms)).raw("</td>");
     html.cell("Codec", codecs.join("/"));
     html.raw("<td class=\"n\" data-label=\"Lost\">").text(lost).raw("</td><td data-label=\"State\">");
+    if row.deleted.is_some() {
+        html.raw("deleted</td><td data-label=\"Signed\">–</td></tr>\n");
+        return;
+    }
     mark(html, words::state(facts.state), facts.state == Progress::Interrupted);
     html.raw("</td><td data-label=\"Signed\">");
     match row.signature {
@@ -171,6 +176,14 @@ fn player(html: &mut Html, shown: &Shown) {
         html.raw("<p class=\"alarm\" role=\"alert\"><strong>Do not rely on this recording:</strong> ");
         html.sentence(problem).raw(".</p>\n");
     }
+    if let Some(deletion) = &shown.row.deleted {
+        html.raw("<p class=\"notice\">The audio was deleted at ")
+            .text(deletion.at)
+            .raw(" by ")
+            .isolated(&deletion.who);
+        html.raw(", rule ").isolated(&deletion.rule).raw(": ").sentence(&deletion.why).raw(".</p>\n");
+        return;
+    }
     match &shown.timeline {
         Ok(_) => {
             html.raw("<audio controls preload=\"none\" src=\"/recordings/").text(shown.row.facts.id);
@@ -195,6 +208,7 @@ fn facts_list(html: &mut Html, shown: &Shown) {
     html.raw("<h2>Facts</h2>\n<dl>");
     html.raw("<dt>Signature</dt><dd>");
     match &shown.problem {
+        None if row.deleted.is_some() => html.raw("of the deletion: <span class=\"good\">✓ valid</span>"),
         None if facts.state == Progress::Recording => html.raw("none yet: the call is running"),
         None => html.raw("<span class=\"good\">✓ valid</span>, verified just now"),
         Some(_) => html.raw("<strong class=\"bad\">✗ see above</strong>"),
@@ -226,6 +240,31 @@ fn facts_list(html: &mut Html, shown: &Shown) {
             html.fact(name, value);
         }
     }
+    if !facts.tags.is_empty() {
+        html.fact("Tags", facts.tags.join(", "));
+    }
+    for hold in row.legal_holds.iter().take(LISTED_MAX) {
+        html.fact("Legal hold", format_args!("{}: {} ({}, {})", hold.hold, hold.why, hold.who, hold.at));
+    }
+    for note in row.notes.iter().take(LISTED_MAX) {
+        let place = note.at_ms.map(|ms| format!(" at {}", words::length(ms))).unwrap_or_default();
+        html.fact("Note", format_args!("{} ({}, {}{place})", note.text, note.who, note.at));
+    }
+    for tie in facts.ties.iter().take(LISTED_MAX) {
+        html.fact("Part of the call by", format_args!("{} as {}", tie.why, tie.sip_call_id));
+    }
+    if facts.signalling == Signalling::None {
+        html.fact("Signalling", "none: the phone is known by its address");
+    }
+    if facts.foreign_packets > 0 {
+        html.fact("Kept out", format_args!("{} RTP packets of strangers", facts.foreign_packets));
+    }
+    if facts.joined_late {
+        html.fact("Begun earlier", "the call was running when it was first seen");
+    }
+    if facts.shares_media {
+        html.fact("Shared", "another call announced the same addresses and ports at the same time");
+    }
     for pause in facts.pauses.iter().take(LISTED_MAX) {
         html.fact("Paused", span(pause.start_ms, pause.end_ms));
     }
@@ -244,7 +283,9 @@ fn facts_list(html: &mut Html, shown: &Shown) {
     for id in facts.sip_call_ids.iter().take(LISTED_MAX) {
         html.fact("SIP Call-ID", id);
     }
-    html.fact("File", words::size(row.bytes)).fact("SHA-256", &row.sha256);
+    if row.deleted.is_none() {
+        html.fact("File", words::size(row.bytes)).fact("SHA-256", &row.sha256);
+    }
     html.raw("</dl>\n");
 }
 
