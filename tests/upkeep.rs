@@ -40,7 +40,7 @@ fn what_is_held_is_not_deleted_and_what_is_deleted_leaves_a_receipt() {
     assert!(shown.stdout().contains("nothing was deleted"), "{}", shown.stdout());
     bench.run(&["archive", "delete", id, "--why", "old", "--keep-facts", "--yes"]).expect_code(0);
     bench.run(&["archive", "delete", &ids[1], "--why", "asked to", "--yes"]).expect_code(0);
-    bench.run(&["archive", "delete", id, "--why", "again", "--yes"]).expect_code(13);
+    bench.run(&["archive", "delete", id, "--why", "again", "--keep-facts", "--yes"]).expect_code(13);
 
     let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
     assert_eq!(rows.len(), 2, "one is gone altogether");

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use policy::retention::{Consent, HeldBack, Plan, Tally};
-use store::{Kept, Pruned};
+use store::{Kept, Pruned, Take};
 use web::words::size;
 
 use super::upkeep::{open, who};
@@ -16,7 +16,8 @@ use crate::tables::plain;
 pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
     let (archive, settings) = open(&args.dir)?;
     let rules = settings.retention;
-    let mut retention = archive.retention(rules.rules, rules.grace, rules.off_max, clock::reading()?)?;
+    let how = if args.yes || args.confirm_clock { Take::InForce } else { Take::Look };
+    let mut retention = archive.retention(rules.rules, rules.grace, rules.off_max, clock::reading()?, how)?;
     if args.confirm_clock {
         retention.confirm_clock(&who())?;
         print_line(&format!("the time is confirmed: {}; the grace of the rules runs anew", clock::now()))?;
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
             }
         })?;
         tell(&pruned, args.json.json)?;
-        if pruned.spared > 0 { Done::InPart } else { Done::All }
+        if pruned.spared + pruned.failed > 0 { Done::InPart } else { Done::All }
     } else {
         if !args.json.json && plan.takes != Tally::default() {
             print_line("nothing was deleted: --yes does it, and cannot be undone")?;
@@ -98,10 +99,13 @@ fn tell(pruned: &Pruned, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(pruned);
     }
-    let Pruned { audio, data, lines, spared } = pruned;
+    let Pruned { audio, data, lines, spared, failed } = pruned;
     print_line(&format!(
         "deleted the audio of {audio} recordings and the data of {data}; {lines} lines of the ledger blanked"
     ))?;
+    if *failed > 0 {
+        print_line(&format!("{failed} could not be deleted; the messages on stderr say why"))?;
+    }
     if *spared > 0 {
         print_line(&format!("{spared} were spared: something came up since the plan"))?;
     }

@@ -11,7 +11,7 @@ use capture::{
     Ring,
 };
 use decode::Timestamp;
-use store::{Archive, Created};
+use store::{Archive, Created, Take};
 
 use super::upkeep::copy_checkpoints;
 use super::{print_json, print_line, progress, settle_recovery, warn};
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     copy_checkpoints(&archive, &settings)?;
     // New rules are in force from now on, so that their grace runs while it records.
     let rules = &settings.retention;
-    archive.retention(rules.rules.clone(), rules.grace, rules.off_max, clock::reading()?)?;
+    archive.retention(rules.rules.clone(), rules.grace, rules.off_max, clock::reading()?, Take::InForce)?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices);
     if !args.read.is_empty() && args.read.iter().all(|path| path.is_file()) {

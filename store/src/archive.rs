@@ -3,7 +3,7 @@
 //! Puts the parts together and decides nothing about bytes. Files are the truth: what is listed comes from the index,
 //! what is played or verified from the files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use crate::disk::{Disk, Lock, RealDisk, locked, read_whole};
 use crate::index::Index;
 use crate::journal::JOURNAL_DIR;
 use crate::keys::{KEYS_DIR, Keys};
-use crate::layout::Layout;
 use crate::ledger::{self, DeletionLine, Fate, LEDGER_DIR, Lines, RecordingLine};
 use crate::log::CHECKPOINT;
 use crate::log::checkpoint::{NOTE_MAX, Note};
@@ -27,7 +26,7 @@ use crate::retention::WATCH;
 use crate::scribe::{self, Command, Handle, RESERVE};
 use crate::search::hits::Hits;
 use crate::shared::{Latch, Shared, Tuning, wall_clock};
-use crate::wave::{RECORDINGS_DIR, digest_text, make_sayable, path_of};
+use crate::wave::{RECORDINGS_DIR, make_sayable, path_of};
 use crate::writer::CHUNK_SPAN_MS;
 use crate::{
     CallRow, Created, Deletion, Error, Event, Finding, Problem, Query, Reader, Rebuilt, RecordingFacts,
@@ -503,17 +502,26 @@ impl Archive {
             let _one_at_a_time = locked(&self.shared.decisions);
             // Holds that were put before this are in the index then.
             self.ask(Command::Sync)?;
-            let row = self.deletable(id)?;
-            let line = self.deletion_line(row.facts, deletion.clone(), keep_facts);
-            let lines = vec![line.map_err(|e| e.under(self.dir()))?];
-            self.ask(|answer| Command::Delete { lines, answer })?;
+            let row = self.deletable(id, keep_facts)?;
+            if row.deleted.is_some() {
+                // The audio went before; now what is known of it goes too.
+                let line = self.forgetting_line(id, deletion.clone());
+                let lines = vec![line.map_err(|e| e.under(self.dir()))?];
+                self.ask(|answer| Command::Forget { lines, answer })?;
+            } else {
+                let signed = crate::verify::signed_lines(&self.shared, &BTreeSet::from([id]));
+                let signed = signed.map_err(|e| e.under(self.dir()))?;
+                let line = self.deletion_line(row.facts, deletion.clone(), keep_facts, &signed);
+                let lines = vec![line.map_err(|e| e.under(self.dir()))?];
+                self.ask(|answer| Command::Delete { lines, answer })?;
+            }
             self.ask(Command::Sync)?;
         }
         if keep_facts { Ok(()) } else { self.erase_about(&BTreeSet::from([id]), &deletion).map(|_| ()) }
     }
 
     /// The row of a recording that may be deleted now.
-    fn deletable(&self, id: RecordingId) -> Result<Row, Error> {
+    fn deletable(&self, id: RecordingId, keep_facts: bool) -> Result<Row, Error> {
         let row = self.row(id)?;
         let guarded = |why: String| Err(Error::Guarded { what: id.to_string(), why });
         if let Some(hold) = row.legal_holds.first() {
@@ -522,8 +530,10 @@ impl Archive {
         if row.facts.state == State::Recording {
             return guarded("it is being recorded".into());
         }
-        if row.deleted.is_some() {
-            return guarded("its audio is gone already".into());
+        if row.deleted.is_some() && keep_facts {
+            return guarded(
+                "its audio is gone already; without --keep-facts what is known of it goes too".into(),
+            );
         }
         Ok(row)
     }
@@ -534,13 +544,13 @@ impl Archive {
         facts: RecordingFacts,
         deletion: Deletion,
         keep_facts: bool,
+        signed: &BTreeMap<RecordingId, (String, u64)>,
     ) -> Result<RecordingLine, Error> {
         let shared = &self.shared;
         // What was signed once stays in the receipt, so that a copy elsewhere can be told to be the deleted one.
-        let layout = Layout::read(&*shared.disk, &path_of(facts.id))?;
-        let (id, bytes) = (facts.id, layout.len);
-        let signed =
-            layout.signed_digest(&*shared.disk)?.map(|digest| digest_text(&digest)).unwrap_or_default();
+        // It is the ledger's: the file may be damaged, and must be deleted all the same.
+        let id = facts.id;
+        let (signed, bytes) = signed.get(&id).cloned().unwrap_or_default();
         let Deletion { at, who, rule, why } = deletion;
         let mut entry =
             DeletionLine { rule, who, receipt: String::new(), facts: keep_facts.then_some(facts) };

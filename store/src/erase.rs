@@ -17,6 +17,8 @@ use crate::{Archive, CallRow, Deletion, Error, RecordingId};
 
 /// Lines blanked by one event.
 const LINES_MAX: usize = 10_000;
+/// Their bytes: one journal entry holds them all.
+const BYTES_MAX: usize = 4 << 20;
 
 /// What is needed of a line to know whom it is about.
 #[derive(Deserialize)]
@@ -37,6 +39,7 @@ struct WithFacts {
 struct Due {
     leaves: Vec<u64>,
     lines: Vec<Blank>,
+    bytes: usize,
 }
 
 impl Archive {
@@ -90,7 +93,7 @@ impl Archive {
         Ok(erased)
     }
 
-    fn months(&self, kind: &str) -> Result<Vec<String>, Error> {
+    pub(crate) fn months(&self, kind: &str) -> Result<Vec<String>, Error> {
         self.ask(Command::Flush)?;
         ledger::months(&*self.shared.disk, kind).map_err(|e| e.under(self.dir()))
     }
@@ -99,7 +102,7 @@ impl Archive {
     /// and stay.
     fn erase_in(&self, file: &str, is_due: &dyn Fn(u64, &[u8]) -> bool, by: &Deletion) -> Result<u64, Error> {
         let mut lines = Lines::<Logged<About>>::new(Arc::clone(&self.shared.disk), file.to_owned(), 0);
-        let (mut due, mut erased) = (Due { leaves: vec![], lines: vec![] }, 0);
+        let (mut due, mut erased) = (Due { leaves: vec![], lines: vec![], bytes: 0 }, 0);
         while let Some((at, line)) = lines.next_raw().map_err(|e| e.under(self.dir()))? {
             #[derive(Deserialize)]
             struct Number {
@@ -112,8 +115,9 @@ impl Archive {
             // A line with a salt is always longer than what is put over it.
             let Some(bytes) = ledger::blank(leaf, line.len()) else { continue };
             due.leaves.push(leaf);
+            due.bytes += bytes.len();
             due.lines.push(Blank { file: file.to_owned(), at, bytes });
-            if due.lines.len() == LINES_MAX {
+            if due.lines.len() == LINES_MAX || due.bytes >= BYTES_MAX {
                 erased += self.erase_now(&mut due, by)?;
             }
         }
@@ -122,6 +126,7 @@ impl Archive {
 
     fn erase_now(&self, due: &mut Due, by: &Deletion) -> Result<u64, Error> {
         let (leaves, lines) = (std::mem::take(&mut due.leaves), std::mem::take(&mut due.lines));
+        due.bytes = 0;
         if lines.is_empty() {
             return Ok(0);
         }

@@ -182,29 +182,37 @@ pub struct Hold {
     pub who: String,
 }
 
+/// Keeps what was done last.
+fn newest<T>(all: &mut BTreeMap<String, (u64, T)>, name: String, leaf: u64, what: T) {
+    if all.get(&name).is_none_or(|(last, _)| *last <= leaf) {
+        all.insert(name, (leaf, what));
+    }
+}
+
 /// What all events about one recording come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Edits {
-    /// Tags put on (true) and taken off (false).
-    tags: BTreeMap<String, bool>,
+    /// Tags put on (true) and taken off (false), with the number of the line that says so: files of the ledger are by the
+    /// clock, numbers by the order in which it was done.
+    tags: BTreeMap<String, (u64, bool)>,
     /// Notes by the number of their line, so that none is taken in twice.
     notes: BTreeMap<u64, Note>,
-    /// Holds that stand, by name.
-    holds: BTreeMap<String, Hold>,
+    /// Holds by name, likewise; none where one was lifted.
+    holds: BTreeMap<String, (u64, Option<Hold>)>,
 }
 
 impl Edits {
-    /// Takes one event in; `leaf` is the number of its line. Events come in the order written, and may come again.
+    /// Takes one event in; `leaf` is the number of its line. Events may come in any order, and again.
     pub(crate) fn take(&mut self, leaf: u64, event: &Event) {
         let (at, who) = (event.at, event.who.clone());
         match event.what.clone() {
-            What::Tagged { tag, .. } => drop(self.tags.insert(tag, true)),
-            What::Untagged { tag, .. } => drop(self.tags.insert(tag, false)),
+            What::Tagged { tag, .. } => newest(&mut self.tags, tag, leaf, true),
+            What::Untagged { tag, .. } => newest(&mut self.tags, tag, leaf, false),
             What::Noted { text, at_ms, .. } => drop(self.notes.insert(leaf, Note { at, who, at_ms, text })),
             What::Held { hold, why, .. } => {
-                drop(self.holds.insert(hold.clone(), Hold { hold, why, at, who }));
+                newest(&mut self.holds, hold.clone(), leaf, Some(Hold { hold, why, at, who }));
             }
-            What::Released { hold, .. } => drop(self.holds.remove(&hold)),
+            What::Released { hold, .. } => newest(&mut self.holds, hold, leaf, None),
             // These are about no recording, or change nothing of it.
             _ => {}
         }
@@ -212,14 +220,38 @@ impl Edits {
 
     /// Shows them on the recording's row.
     pub(crate) fn apply(&self, row: &mut Row) {
-        for (tag, on) in &self.tags {
+        for (tag, (_, on)) in &self.tags {
             row.facts.tags.retain(|other| other != tag);
             if *on {
                 row.facts.tags.push(tag.clone());
             }
         }
         row.notes = self.notes.values().cloned().collect();
-        row.legal_holds = self.holds.values().cloned().collect();
+        row.legal_holds = self.holds.values().filter_map(|(_, hold)| hold.clone()).collect();
         row.facts.held = !row.legal_holds.is_empty();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_last_counts_in_whatever_order_it_is_read() {
+        let id = RecordingId::from_bytes([1; 16]);
+        let (hold, why) = ("case".to_owned(), "inquiry".to_owned());
+        let at = Timestamp::from_millis(0);
+        let event = |what| Event { at, who: "eve".into(), what };
+        // Put, lifted while the clock was a month ahead, and put again after it was set right.
+        let events = [
+            (1, event(What::Held { id, hold: hold.clone(), why: why.clone() })),
+            (3, event(What::Held { id, hold: hold.clone(), why: why.clone() })),
+            (2, event(What::Released { id, hold, why })),
+        ];
+        let mut edits = Edits::default();
+        events.iter().for_each(|(leaf, event)| edits.take(*leaf, event));
+        assert!(edits.holds.values().all(|(_, hold)| hold.is_some()));
+        edits.take(4, &event(What::Released { id, hold: "case".into(), why: String::new() }));
+        assert!(edits.holds.values().all(|(_, hold)| hold.is_none()));
     }
 }

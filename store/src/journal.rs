@@ -21,7 +21,7 @@ const ENTRY_HEADER_LEN: usize = 12;
 /// Kind, length of the path, offset, length of the data.
 const PART_HEADER_LEN: usize = 1 + 2 + 8 + 4;
 /// The longest entry that is believed, in bytes: a footer of the longest facts, and its chunk.
-const ENTRY_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const ENTRY_MAX: usize = 16 * 1024 * 1024;
 
 const WRITE: u8 = 1;
 const REMOVE: u8 = 2;
@@ -201,6 +201,13 @@ fn is_ours(path: &str) -> bool {
     below && path.split('/').all(|name| !name.is_empty() && !name.starts_with('.')) && !path.contains('\0')
 }
 
+/// May recovery add this line to this file? Only calls and runs are kept for the case of a crash, each as a JSON object.
+fn is_expected(path: &str, line: &[u8]) -> bool {
+    let is_kind =
+        path.strip_prefix("ledger/").is_some_and(|name| name.starts_with("calls-") || name == "runs.jsonl");
+    is_kind && serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line).is_ok()
+}
+
 /// What a replay came across.
 #[derive(Debug, Default)]
 pub(crate) struct Replayed {
@@ -236,7 +243,9 @@ pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> R
                     continue;
                 }
                 Part::Pending { key, line, .. } => {
-                    replayed.pending.insert(key, (path.to_owned(), line.to_owned()));
+                    if is_expected(path, line) {
+                        replayed.pending.insert(key, (path.to_owned(), line.to_owned()));
+                    }
                     continue;
                 }
                 Part::Write { .. } => disk.create_dir(parent(path)).map_err(fail)?,

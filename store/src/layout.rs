@@ -187,13 +187,6 @@ impl Layout {
         Ok(signed)
     }
 
-    /// The digest that a finished file's signature is over, as the file is now.
-    pub(crate) fn signed_digest(&self, disk: &dyn Disk) -> Result<Option<[u8; 32]>, Error> {
-        let Some(_) = &self.end else { return Ok(None) };
-        let mut hash = self.hash_to(disk, self.len - SIGNATURE_CHUNK_LEN as u64)?;
-        Ok(Some(hash.finalize_reset().into()))
-    }
-
     /// What the signature is worth, for lists; only reading errors are errors here.
     pub(crate) fn signature(&self, disk: &dyn Disk, signer: &Signer) -> Result<SignatureState, Error> {
         if self.end.is_none() {

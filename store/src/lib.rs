@@ -75,7 +75,7 @@ pub use record::{Mark, Record};
 pub use report::{
     Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,
 };
-pub use retention::{Kept, Pruned, Retention};
+pub use retention::{Kept, Pruned, Retention, Take};
 pub use search::{Field, Query, QueryError};
 pub use space::{Space, SpaceAlert};
 pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_FILE_MS, CHUNK_SPAN_MS, Writer};

@@ -341,7 +341,7 @@ pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Re
     }
     for (file, len) in ends {
         for line in Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file.clone(), 0).flatten() {
-            if line.fate.is_gone() && line.husk().is_some() {
+            if line.fate == ledger::Fate::Deleted {
                 index_end(shared, &line)?;
             }
         }

@@ -13,7 +13,7 @@ use policy::{Direction, Outcome};
 
 use crate::disk::{locked, read_whole};
 use crate::event::{BY_ITSELF, Event, What};
-use crate::ledger::{DeletionLine, Fate, RecordingLine};
+use crate::ledger::{self, DeletionLine, Fate, Logged, RecordingLine};
 use crate::scribe::Command;
 use crate::{Archive, CallRow, Deletion, Error, RecordingId, Row};
 
@@ -34,6 +34,15 @@ pub enum Kept {
     Call(u64),
 }
 
+/// How rules are taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// They are in force from now on, if they are new.
+    InForce,
+    /// To look at what they would do: nothing is kept.
+    Look,
+}
+
 /// What a pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Pruned {
@@ -43,6 +52,8 @@ pub struct Pruned {
     pub data: u64,
     /// Lines of the ledger that were blanked.
     pub lines: u64,
+    /// What could not be deleted; the log of the process says why.
+    pub failed: u64,
     /// What was due at the plan and no longer at its turn: a hold came, or it was gone already.
     pub spared: u64,
 }
@@ -71,25 +82,34 @@ impl Archive {
         grace: Grace,
         off_max: Period,
         reading: Reading,
+        how: Take,
     ) -> Result<Retention<'_>, Error> {
-        let (mut history, mut newest) = (History::new(), None);
-        for event in self.events()? {
-            let event = event?;
+        let (mut history, mut newest, mut turns) = (History::new(), None, Vec::new());
+        for event in self.numbered_events()? {
+            let (leaf, event) = event?;
             newest = newest.max(Some(event.at));
+            if matches!(event.what, What::RetentionSet { .. } | What::ClockConfirmed { .. }) {
+                turns.push((leaf, event));
+            }
+        }
+        // In the order in which it was done, whatever the clock showed.
+        turns.sort_by_key(|(leaf, _)| *leaf);
+        for (_, event) in turns {
             match event.what {
                 What::RetentionSet { rules } => drop(history.replace(rules, event.at)),
-                What::ClockConfirmed { .. } => history.begin_anew(event.at),
-                _ => {}
+                _ => history.begin_anew(event.at),
             }
         }
         let mut watch = self.read_watch(newest)?;
         let now = watch.observe(reading.clone(), off_max);
         let unruled = history.current().is_none() && rules.rules().is_empty();
-        if !unruled && history.replace(rules.clone(), now.at()) {
+        if !unruled && history.replace(rules.clone(), now.at()) && how == Take::InForce {
             self.append_event(Event::by_itself(now.at(), What::RetentionSet { rules }))?;
         }
         let retention = Retention { archive: self, history, watch, grace, reading: (reading, off_max), now };
-        retention.keep_watch()?;
+        if how == Take::InForce {
+            retention.keep_watch()?;
+        }
         Ok(retention)
     }
 
@@ -99,6 +119,12 @@ impl Archive {
         let json = json.map_err(|e| Error::io(self.dir().join(WATCH), e))?;
         let kept = json.and_then(|json| serde_json::from_slice(&json).ok());
         Ok(kept.or(newest.map(ClockWatch::since)).unwrap_or_default())
+    }
+
+    fn numbered_events(&self) -> Result<impl Iterator<Item = Result<(u64, Event), Error>> + '_, Error> {
+        let months = self.months(ledger::EVENTS)?;
+        let lines = months.into_iter().flat_map(|path| self.lines::<Logged<Event>>(path));
+        Ok(lines.map(|line| line.map(|Logged { leaf, value }| (leaf.unwrap_or_default(), value))))
     }
 
     fn append_event(&self, event: Event) -> Result<(), Error> {
@@ -209,6 +235,12 @@ impl Retention<'_> {
         let _one_at_a_time = locked(&archive.shared.decisions);
         // Holds that were put before this are in the index then.
         archive.ask(Command::Sync)?;
+        let ids = items.iter().filter_map(|item| match item.id {
+            Kept::Recording(id) => Some(id),
+            Kept::Call(_) => None,
+        });
+        let signed = crate::verify::signed_lines(&archive.shared, &ids.collect());
+        let signed = signed.map_err(|e| e.under(archive.dir()))?;
         let (mut deleted, mut forgotten) = (Vec::new(), Vec::new());
         for item in items {
             let Kept::Recording(id) = item.id else { continue };
@@ -228,11 +260,12 @@ impl Retention<'_> {
             let deletion = Deletion { at: plan.at, who: BY_ITSELF.into(), rule, why };
             if decision.takes_audio() {
                 let keep_facts = !decision.takes_data();
-                deleted.push(
-                    archive
-                        .deletion_line(row.facts, deletion, keep_facts)
-                        .map_err(|e| e.under(archive.dir()))?,
-                );
+                let line = archive.deletion_line(row.facts, deletion, keep_facts, &signed);
+                if let Err(e) = line.and_then(|line| ledger::line(&line).map(|_| deleted.push(line))) {
+                    tracing::error!(recording = %id, error = %e, "a recording that is due cannot be deleted");
+                    pruned.failed += 1;
+                    continue;
+                }
                 pruned.audio += 1;
             } else {
                 forgotten.push(archive.forgetting_line(id, deletion).map_err(|e| e.under(archive.dir()))?);
@@ -251,7 +284,11 @@ impl Retention<'_> {
 
 impl Archive {
     /// The line after which a deleted recording is not listed any more.
-    fn forgetting_line(&self, id: RecordingId, deletion: Deletion) -> Result<RecordingLine, Error> {
+    pub(crate) fn forgetting_line(
+        &self,
+        id: RecordingId,
+        deletion: Deletion,
+    ) -> Result<RecordingLine, Error> {
         let Deletion { at, who, rule, why } = deletion;
         let (bytes, signed) = (0, String::new());
         let mut entry = DeletionLine { rule, who, receipt: String::new(), facts: None };

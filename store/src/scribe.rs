@@ -274,8 +274,11 @@ impl Scribe {
         let long = self.shared.tuning.journal_max.max(self.running.len() as u64 * JOURNAL_PER_CALL);
         let long = self.journal.len >= long;
         if long || self.rotate_due.is_some_and(|due| now >= due) {
-            self.rotate_due = None;
-            let _ = self.rotate();
+            let was_due = self.rotate_due.take().is_some();
+            if (self.rotate().is_err() || self.keep_journals) && was_due {
+                // A key that was destroyed still stands in it.
+                self.rotate_due = Some(now + SHRED_INTERVAL);
+            }
         }
         if self.checkpoint_due.is_some_and(|at| now >= at) {
             // Logged, and tried again.
@@ -665,6 +668,9 @@ impl Scribe {
     /// Appends an entry to the journal. Its files are written when the journal is on disk.
     fn commit(&mut self, entry: Vec<u8>, open: Option<&Arc<Open>>, then: Option<Task>) -> Result<(), Error> {
         self.shared.failed.check()?;
+        if entry.len() > journal::ENTRY_MAX {
+            return Err(Error::Refused { what: format!("more than {} bytes at once", journal::ENTRY_MAX) });
+        }
         let path = journal::path_of(self.journal.number);
         match self.write(&path, self.journal.len, &entry) {
             Ok(()) => {}

@@ -3,7 +3,7 @@
 //! Needs the public keys only; with the private one it also opens every chunk. It looks at files and ledger, and takes
 //! from the index nothing but names that should have a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::bytes::hex;
@@ -27,12 +27,47 @@ pub(crate) fn named(shared: &Shared) -> Result<Named, Error> {
     for file in ledger::months(&*shared.disk, ledger::RECORDINGS)? {
         for line in Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file.clone(), 0) {
             match line {
+                // Only what is being recorded can be discarded: such a line after an end is not believed.
+                Ok(line) if line.fate == Fate::Discarded && named.lines.contains_key(&line.id) => {}
                 Ok(line) => drop(named.lines.insert(line.id, line)),
                 Err(e) => named.unreadable.push((file.clone(), e)),
             }
         }
     }
     Ok(named)
+}
+
+/// What the ledger says of recordings that were finished: the digest that was signed, and the length.
+pub(crate) fn signed_lines(
+    shared: &Shared,
+    ids: &BTreeSet<RecordingId>,
+) -> Result<BTreeMap<RecordingId, (String, u64)>, Error> {
+    let months: BTreeSet<String> =
+        ids.iter().map(|id| ledger::month(ledger::RECORDINGS, id.started())).collect();
+    let mut found = BTreeMap::new();
+    for file in months {
+        let mut lines = Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file.clone(), 0);
+        if shared.disk.len(&file).map_err(|e| Error::io(&file, e))?.is_none() {
+            continue;
+        }
+        while let Some((_, line)) = lines.next_raw()? {
+            // Most lines are of others: these are not read whole.
+            if id_in(line).is_some_and(|id| ids.contains(&id))
+                && let Ok(line) = serde_json::from_slice::<RecordingLine>(line)
+                && !line.fate.is_gone()
+            {
+                found.insert(line.id, (line.signed, line.bytes));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The recording that a line of the ledger names first.
+fn id_in(line: &[u8]) -> Option<RecordingId> {
+    const NAME: &[u8] = b"\"id\":\"";
+    let at = line.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
+    std::str::from_utf8(line.get(at..at + 26)?).ok()?.parse().ok()
 }
 
 /// The findings, one by one as files are read. `settled` is an error when the archive could not even be asked.

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use common::{START, archive, facts, file_of, record};
 use decode::Timestamp;
 use policy::retention::{Consent, Grace, OFF_MAX_DEFAULT, Plan, Reading, Rule, RuleSet};
-use store::{Archive, CallRow, Error, Event, Finding, Kept, Outcome, Retention, What};
+use store::{Archive, CallRow, Error, Event, Finding, Kept, Outcome, Retention, Take, What};
 
 const HOUR_NS: u64 = 3_600_000_000_000;
 
@@ -34,7 +34,7 @@ fn rules(audio: u64, data: u64) -> RuleSet {
 
 fn retention<'a>(archive: &'a Archive, rules: &RuleSet, hours: i64) -> Retention<'a> {
     let grace = Grace::default();
-    archive.retention(rules.clone(), grace, OFF_MAX_DEFAULT, reading(hours)).expect("taken up")
+    archive.retention(rules.clone(), grace, OFF_MAX_DEFAULT, reading(hours), Take::InForce).expect("taken up")
 }
 
 fn prune(retention: &Retention<'_>, plan: Plan<Kept>) -> store::Pruned {
@@ -175,7 +175,7 @@ fn a_clock_that_jumps_freezes_deletion_until_somebody_confirms_it() {
     let mut jumped = reading(24 * 3650);
     jumped.since_boot_ns = 25 * HOUR_NS;
     let take = |archive: &Archive, reading: Reading| {
-        let plan = archive.retention(set.clone(), Grace::default(), OFF_MAX_DEFAULT, reading);
+        let plan = archive.retention(set.clone(), Grace::default(), OFF_MAX_DEFAULT, reading, Take::InForce);
         plan.and_then(|retention| retention.plan()).expect("planned")
     };
     let plan = take(&archive, jumped.clone());
@@ -187,8 +187,9 @@ fn a_clock_that_jumps_freezes_deletion_until_somebody_confirms_it() {
     assert!(take(&archive, jumped.clone()).freeze.is_some());
     fs::remove_file(dir.join("clock.json")).expect("removed");
     assert!(take(&archive, jumped.clone()).freeze.is_some(), "held against the newest event");
-    let mut retention =
-        archive.retention(set.clone(), Grace::default(), OFF_MAX_DEFAULT, jumped.clone()).expect("taken up");
+    let mut retention = archive
+        .retention(set.clone(), Grace::default(), OFF_MAX_DEFAULT, jumped.clone(), Take::InForce)
+        .expect("taken up");
     retention.confirm_clock("officer").expect("confirmed");
     let plan = retention.plan().expect("planned");
     assert!(plan.freeze.is_none() && plan.items.is_empty(), "the grace runs anew");
@@ -197,4 +198,54 @@ fn a_clock_that_jumps_freezes_deletion_until_somebody_confirms_it() {
     jumped.since_boot_ns += 25 * HOUR_NS;
     assert_eq!(take(&archive, jumped).items.len(), 1);
     assert!(archive.row(facts(1).id).is_ok());
+}
+
+#[test]
+fn a_damaged_or_missing_recording_that_is_due_goes_with_the_others() {
+    let (_dir, dir, archive) = archive();
+    let ids = [1, 2, 3].map(|n| record(&archive, n, 20));
+    archive.sync().expect("synced");
+    fs::write(file_of(&dir, ids[0]), b"RIFF").expect("damaged");
+    fs::remove_file(file_of(&dir, ids[1])).expect("removed");
+    let set = rules(1, 1);
+    let _ = retention(&archive, &set, 24 * 3);
+    let due = retention(&archive, &set, 24 * 5);
+    let plan = due.plan().expect("planned");
+    let pruned = prune(&due, plan);
+    assert_eq!((pruned.audio, pruned.data, pruned.failed), (3, 3, 0));
+    assert!(common::files(&dir.join("recordings")).is_empty());
+    assert_intact(&archive);
+}
+
+#[test]
+fn looking_at_what_rules_would_do_puts_none_in_force() {
+    let (_dir, dir, archive) = archive();
+    record(&archive, 1, 20);
+    let set = rules(1, 1);
+    let look = |hours| {
+        let (grace, reading) = (Grace::default(), reading(hours));
+        archive.retention(set.clone(), grace, OFF_MAX_DEFAULT, reading, Take::Look).expect("looked")
+    };
+    assert_eq!(look(24 * 3).plan().expect("planned").held_back.grace.audio, 1);
+    assert_eq!(look(24 * 5).plan().expect("planned").held_back.grace.audio, 1, "its grace has not begun");
+    assert!(!dir.join("clock.json").exists());
+    let set_rules = archive.events().expect("read").flatten();
+    assert_eq!(set_rules.filter(|event| matches!(event.what, What::RetentionSet { .. })).count(), 0);
+}
+
+#[test]
+fn what_is_known_of_a_recording_without_audio_can_be_deleted_by_hand() {
+    let (_dir, dir, archive) = archive();
+    let id = record(&archive, 1, 20);
+    archive.append_call(&CallRow { recordings: vec![id], ..not_answered(1) }).expect("kept");
+    archive.delete(id, common_deletion(), true).expect("deleted");
+    assert!(archive.row(id).is_ok() && !holding(&dir, "+4930123456").is_empty());
+    assert!(matches!(archive.delete(id, common_deletion(), true), Err(Error::Guarded { .. })));
+    archive.delete(id, common_deletion(), false).expect("forgotten");
+    assert!(matches!(archive.row(id), Err(Error::NotFound { .. })));
+    assert_intact(&archive);
+    archive.close().expect("closed");
+    for text in ["+4930123456", "+4940999888"] {
+        assert_eq!(holding(&dir, text), Vec::<String>::new(), "{text}");
+    }
 }

@@ -242,6 +242,17 @@ fn twelve_of_twelve_tampers_are_found_and_named() {
         &kit.ids[2].to_string(),
         "receipt of its deletion is not signed",
     );
+
+    // And what only a recording that still runs can suffer.
+    let discard = |dir: &Path| {
+        fs::remove_file(kit.file(dir, 2)).expect("removed");
+        let rest = format!(
+            "\"id\":\"{}\",\"fate\":\"discarded\",\"at\":\"2026-11-20T00:00:00.000Z\",\"why\":\"rule\"}}",
+            kit.ids[2]
+        );
+        append_as_if_genuine(dir, &ledger(dir, "recordings-"), &rest);
+    };
+    kit.assert_found("13 forge a discard", discard, &kit.ids[2].to_string(), "Missing");
 }
 
 /// A journal as a crash leaves it, in which a sealed chunk was changed and the checksum made to fit.

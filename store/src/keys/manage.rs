@@ -255,6 +255,8 @@ impl Keys {
                 let sealed = lock.seal(&private);
                 files::put_secret(disk, SEALED_KEY, SEALED_KEY_NEXT, &sealed.to_json(SEALED_KEY)?)?;
                 files::shred(disk, UNWRAP_KEY)?;
+                // What a change that was cut off may have left.
+                files::shred(disk, UNWRAP_KEY_NEXT)?;
                 ring.sealed = vec![(SEALED_KEY, sealed)];
                 ring.lock = Some(lock);
             }

@@ -169,6 +169,17 @@ impl Keys {
             ring.archive = to;
             ring.privates.insert(0, new);
             ring.rotation = Some(rotation);
+        } else if let Some(mut rotation) = ring.rotation.clone() {
+            // Months' files that were put back since it began are sealed to the old key alone: they go like the others.
+            let new = rotation.to.0;
+            let is_late =
+                |file: &&KeyFile| file.month.is_some() && !file.sealed.iter().any(|(to, _)| *to == new);
+            let late: BTreeSet<KeyId> = ring.files.values().filter(is_late).map(|file| file.id).collect();
+            if late.iter().any(|id| !rotation.retires(id)) {
+                rotation.retired.extend(late);
+                rotation.write(disk)?;
+                ring.rotation = Some(rotation);
+            }
         }
         PublicFile::new(&ring.archive.1, self.sign_public.as_bytes(), ring.recipients.clone()).write(disk)?;
         let recipients = ring.recipients();
@@ -195,10 +206,25 @@ impl Keys {
         Ok(begins)
     }
 
+    /// Will a former key still open when the old archive key is gone?
+    fn will_open(&self, id: &KeyId) -> bool {
+        let ring = self.ring();
+        let sealed = |file: &KeyFile| file.sealed.iter().any(|(to, _)| *to == ring.archive.0);
+        ring.files.get(id).is_some_and(sealed)
+    }
+
     /// Step 6. `needed` are the archive keys that recordings of format 1 name.
     fn finish_rotation(&self, disk: &dyn Disk, needed: &BTreeSet<KeyId>) -> Result<Option<Rotation>, Error> {
         let mut ring = self.ring_mut();
         let Some(rotation) = ring.rotation.clone() else { return Ok(None) };
+        // Everything is wrapped to the new key by now: it must be here before the old one goes.
+        let mut is_here = false;
+        for path in [UNWRAP_KEY, UNWRAP_KEY_NEXT, SEALED_KEY, SEALED_KEY_NEXT] {
+            is_here |= read_key(disk, path, &rotation.to.0)?.is_some();
+        }
+        if !is_here {
+            return Err(Error::KeyMissing { path: UNWRAP_KEY_NEXT.into() });
+        }
         for (folder, goes) in [
             (MONTHS_DIR, &(|id: &KeyId| rotation.retires(id)) as &dyn Fn(&KeyId) -> bool),
             (FORMER_DIR, &|id| !needed.contains(id)),
@@ -435,10 +461,20 @@ fn look(shared: &Shared, path: &str) -> Result<Look, Error> {
         return Ok(Look::Left("it has no header of a recording".into()));
     };
     if format < wave::FORMAT_REWRAPPABLE {
-        return Ok(Look::Former(wrap.key_id));
+        return Ok(match shared.keys.will_open(&wrap.key_id) {
+            true => Look::Former(wrap.key_id),
+            false => Look::Left(unknown_key(&wrap.key_id)),
+        });
+    }
+    if !shared.keys.knows(&wrap.key_id) {
+        // Its key's file is missing or unreadable: in a backup it is sealed to the key that is about to go.
+        return Ok(Look::Left(unknown_key(&wrap.key_id)));
     }
     if !shared.keys.ring().rotation.as_ref().is_some_and(|rotation| rotation.retires(&wrap.key_id)) {
-        return Ok(Look::Nothing);
+        return Ok(match shared.keys.will_open(&wrap.key_id) {
+            true => Look::Nothing,
+            false => Look::Left("its key is sealed to the old archive key alone".into()),
+        });
     }
     if written != id {
         return Ok(Look::Left("it is another recording's file".into()));
@@ -452,6 +488,10 @@ fn look(shared: &Shared, path: &str) -> Result<Look, Error> {
         Err(e @ Error::KeyUnknown { .. }) => Ok(Look::Left(e.to_string())),
         Err(e) => Err(e),
     }
+}
+
+fn unknown_key(id: &KeyId) -> String {
+    format!("its key {} is not in keys/, or cannot be read: put the file back from a backup first", hex(id))
 }
 
 fn wrap_anew(

@@ -247,6 +247,10 @@ fn restore(disk: &dyn Disk, sheet: &Sheet) -> Result<String, Error> {
     if !of_recipient && sign_public != sheet.sign_public {
         return Err(wrong(&hex(&key_id(&sign_public)), &hex(&key_id(&sheet.sign_public))));
     }
+    if rotation.is_some() && private.id != archive {
+        let what = "a recipient's key while a rotation of keys is under way: end that first (`archive key rotate --yes`)";
+        return Err(Error::Refused { what: what.into() });
+    }
     if rotation.is_some() {
         // The waiting key's place is its own until the rotation has ended.
         let line = files::private_line(&sheet.private);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Note};
 use crate::disk::locked;
 
 /// How long the end of the archive waits for a place that hangs.
@@ -124,11 +124,55 @@ fn keep(folder: &Path, inbox: &Receiver<Copy>) {
     }
 }
 
-/// Puts a note in its place as a whole.
+/// Puts a note in its place as a whole. One that is there and says more than the new one, or something else, stays: it is
+/// the proof that the archive was put back to an older state.
 fn put(folder: &Path, name: &str, note: &str) -> io::Result<()> {
+    let there = fs::read_to_string(folder.join(name)).unwrap_or_default();
+    if let (Some(old), Some(new)) = (Note::parse(&there), Note::parse(note))
+        && (old.checkpoint.size > new.checkpoint.size
+            || (old.checkpoint.size == new.checkpoint.size && old.checkpoint.root != new.checkpoint.root))
+    {
+        tracing::error!(
+            folder = %folder.display(), file = name,
+            "the checkpoint there is not one that this archive can follow: run `archive verify`"
+        );
+        let beside = name.replace(".checkpoint", &format!("-{}.checkpoint", new.checkpoint.size));
+        return put_file(folder, &beside, note);
+    }
+    put_file(folder, name, note)
+}
+
+fn put_file(folder: &Path, name: &str, note: &str) -> io::Result<()> {
     let (path, fresh): (PathBuf, PathBuf) = (folder.join(name), folder.join(format!("{name}.new")));
     let mut file = File::create(&fresh)?;
     file.write_all(note.as_bytes())?;
     file.sync_all()?;
     fs::rename(fresh, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decode::Timestamp;
+
+    fn note(size: u64, root: u8) -> String {
+        let at = Timestamp::from_millis(1_795_000_000_000);
+        let checkpoint = Checkpoint { archive: "A".into(), size, root: [root; 32], at };
+        checkpoint.to_note(&[0; 32], |_| Ok::<_, ()>([0; 64])).expect("a note")
+    }
+
+    #[test]
+    fn a_checkpoint_that_says_more_is_never_written_over() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        put(dir.path(), "A.checkpoint", &note(5, 1)).expect("put");
+        put(dir.path(), "A.checkpoint", &note(9, 2)).expect("put");
+        assert_eq!(read("A.checkpoint"), note(9, 2), "one that goes on takes its place");
+        put(dir.path(), "A.checkpoint", &note(7, 3)).expect("put");
+        put(dir.path(), "A.checkpoint", &note(9, 4)).expect("put");
+        assert_eq!(read("A.checkpoint"), note(9, 2));
+        assert_eq!((read("A-7.checkpoint"), read("A-9.checkpoint")), (note(7, 3), note(9, 4)));
+        put(dir.path(), "A.checkpoint", &note(10, 5)).expect("put");
+        assert_eq!(read("A.checkpoint"), note(10, 5));
+    }
 }
