@@ -135,7 +135,7 @@ impl std::str::FromStr for Timestamp {
         }
         let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
         let (h, m, s) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) || h > 23 || m > 59 || s > 60 {
+        if !(1..=days_in(year, month)).contains(&day) || h > 23 || m > 59 || s > 60 {
             return Err(TimestampError);
         }
         let mut nanos = 0;
@@ -155,6 +155,17 @@ impl std::str::FromStr for Timestamp {
         let days =
             era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
         Ok(Timestamp::from_parts(days * 86_400 + h * 3600 + m * 60 + s, nanos))
+    }
+}
+
+/// Days of a month of the Gregorian calendar; none of one that does not exist.
+const fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
     }
 }
 
@@ -196,6 +207,20 @@ mod tests {
             ["", "2026-01-01", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01T00:00:00.Zé"]
         {
             assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_that_does_not_exist_is_refused() {
+        let parse = |date: &str| format!("{date}T12:35:04Z").parse::<Timestamp>();
+        for date in
+            ["2013-02-31", "2013-02-29", "1900-02-29", "2026-04-31", "2026-00-10", "2026-01-00", "2026-12-32"]
+        {
+            assert_eq!(parse(date), Err(TimestampError), "{date}");
+        }
+        for date in ["2012-02-29", "2000-02-29", "2013-02-28", "2026-12-31", "2026-06-30"] {
+            let read = parse(date).map(|at| at.to_string());
+            assert_eq!(read.as_deref().ok().and_then(|text| text.get(..10)), Some(date));
         }
     }
 
