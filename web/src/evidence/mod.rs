@@ -3,40 +3,33 @@
 //!
 //! The ZIP may be anybody's: its directory is read within [`DIRECTORY_MAX`], the manifest within [`MANIFEST_MAX`], files are
 //! unpacked one after the other into a hash and never past the length that the signed manifest states, and no name of it
-//! becomes a path. A manifest that is not signed ends the reading.
+//! becomes a path. A manifest that is not signed is not looked into beyond its key, and ends the reading. That every reader
+//! finds these files and no others is `container`'s.
 
-use std::cell::Cell;
+mod container;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::rc::Rc;
+use std::io::{self, Read, Seek, Write};
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use store::{Compared, Proof, RecordingId, Trusted};
-use zip::ZipArchive;
+use store::{Compared, Proof, PublicKeys, RecordingId, Trusted};
+
+use container::{Container, Refused};
 
 use crate::entries::hex;
 use crate::manifest::{FORMAT, Item, MANIFEST, Manifest, Member, SIGNATURE};
 
 /// What may be read to find out what is in the ZIP, in bytes: some 500,000 files.
 pub const DIRECTORY_MAX: u64 = 64 << 20;
-/// Longest manifest, in bytes: some 40,000 recordings.
-pub const MANIFEST_MAX: u64 = 128 << 20;
+/// Longest manifest, in bytes: an export of 20,000 recordings, at 3 kB each.
+pub const MANIFEST_MAX: u64 = 64 << 20;
 /// Longest signature file, in bytes.
 const SIGNATURE_MAX: u64 = 1024;
 /// Longest sealed file: it counts in 32 bits.
 const SEALED_MAX: u64 = u32::MAX as u64 + 8;
-/// Longest name, in bytes.
-const NAME_MAX: usize = 120;
-/// What may stand behind a file's content in the ZIP: a data descriptor with lengths of 64 bits.
-const DESCRIPTOR_MAX: u64 = 24;
-/// The end record of a ZIP without a comment.
-const END_LEN: u64 = 22;
-const END_MAGIC: &[u8] = b"PK\x05\x06";
 /// Problems named; the rest is counted.
 const PROBLEMS_MAX: usize = 100;
-/// Bytes unpacked at a time.
-const BLOCK_LEN: usize = 64 * 1024;
-
 /// Something that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -158,30 +151,17 @@ impl Report {
 ///
 /// # Errors
 /// When the file cannot be read or the temporary one of a sealed recording cannot be written. What is wrong with the ZIP is in the report.
-pub fn verify<R: Read + Seek>(mut zip: R, trusted: &Trusted) -> io::Result<Report> {
+pub fn verify<R: Read + Seek>(zip: R, trusted: &Trusted) -> io::Result<Report> {
     let mut report = Report::default();
-    if !ends_as_a_zip(&mut zip)? {
-        report.problem(
-            None,
-            "it does not end as a ZIP of an export does: it was cut, or something was added behind it",
-        );
-        return Ok(report);
-    }
-    let left = Rc::new(Cell::new(DIRECTORY_MAX));
-    let bounded = Bounded { inner: zip, left: Rc::clone(&left) };
-    let mut zip = match ZipArchive::new(bounded) {
+    let mut zip = match Container::open(zip) {
         Ok(zip) => zip,
-        Err(error) => {
-            report.problem(None, format!("it is not a whole ZIP: {error}"));
+        Err(Refused::Io(error)) => return Err(error),
+        Err(Refused::Zip(problem)) => {
+            report.problem(problem.member.as_deref(), problem.what);
             return Ok(report);
         }
     };
-    left.set(u64::MAX);
-    structure(&mut zip, &mut report);
-    if !report.holds() {
-        return Ok(report);
-    }
-    let Some(manifest) = signed_manifest(&mut zip, trusted, &mut report) else { return Ok(report) };
+    let Some(manifest) = signed_manifest(&mut zip, trusted, &mut report)? else { return Ok(report) };
     let mut check = Check { key: manifest.1, report };
     let manifest = manifest.0;
     check.members(&mut zip, &manifest)?;
@@ -191,105 +171,80 @@ pub fn verify<R: Read + Seek>(mut zip: R, trusted: &Trusted) -> io::Result<Repor
     Ok(check.report)
 }
 
-/// Is the end record the last thing in the file?
-fn ends_as_a_zip<R: Read + Seek>(zip: &mut R) -> io::Result<bool> {
-    let len = zip.seek(SeekFrom::End(0))?;
-    let Some(at) = len.checked_sub(END_LEN) else { return Ok(false) };
-    zip.seek(SeekFrom::Start(at))?;
-    let mut magic = [0; END_MAGIC.len()];
-    zip.read_exact(&mut magic)?;
-    zip.rewind()?;
-    Ok(magic == END_MAGIC)
-}
-
-/// Is every byte of the file part of one file in it, and does each reader see the same ones?
-fn structure<R: Read + Seek>(zip: &mut ZipArchive<R>, report: &mut Report) {
-    if let Err(error) = zip.validate_header_consistency() {
-        return report.problem(None, format!("its parts contradict each other: {error}"));
-    }
-    if zip.offset() != 0 || !zip.comment().is_empty() {
-        return report.problem(None, "there is something before or behind the ZIP");
-    }
-    let mut spans = Vec::with_capacity(zip.len());
-    for index in 0..zip.len() {
-        let Ok(file) = zip.by_index_raw(index) else {
-            return report.problem(None, format!("file number {index} in it cannot be read"));
-        };
-        let name = String::from_utf8_lossy(file.name_raw()).into_owned();
-        if !is_ours(&name) || file.is_symlink() || file.encrypted() {
-            return report.problem(Some(&name), "earwitness makes no such file");
-        }
-        let end = file.data_start().and_then(|start| start.checked_add(file.compressed_size()));
-        spans.push((file.header_start(), end.unwrap_or(u64::MAX)));
-    }
-    spans.sort_unstable();
-    spans.push((zip.central_directory_start(), 0));
-    let mut at = 0;
-    for (start, end) in spans {
-        if start < at || start - at > DESCRIPTOR_MAX {
-            return report.problem(None, format!("there are bytes at {at} that belong to no file in it"));
-        }
-        at = end;
-    }
-}
-
-/// A name that an export can have: letters, digits, `.`, `-` and `/`, in no other folder than its own.
-fn is_ours(name: &str) -> bool {
-    let part = |part: &str| !part.is_empty() && part != "." && part != "..";
-    name.len() <= NAME_MAX
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "./-".contains(c))
-        && name.split('/').all(part)
-}
-
 /// The manifest, when its signature holds, and the key that it holds by.
 fn signed_manifest<R: Read + Seek>(
-    zip: &mut ZipArchive<R>,
+    zip: &mut Container<R>,
     trusted: &Trusted,
     report: &mut Report,
-) -> Option<(Manifest, [u8; 32])> {
-    let mut small = |name: &str, max: u64| -> Result<Vec<u8>, String> {
-        let file = zip.by_name(name).map_err(|_| "it is missing".to_owned())?;
-        let mut bytes = Vec::new();
-        file.take(max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        if bytes.len() as u64 > max { Err("it is too long".to_owned()) } else { Ok(bytes) }
+) -> io::Result<Option<(Manifest, [u8; 32])>> {
+    let mut read = |name: &str, max: u64| -> io::Result<Option<Vec<u8>>> {
+        Ok(small(zip, name, max)?.map_err(|what| report.problem(Some(name), what)).ok())
     };
-    let mut read =
-        |name: &str, max: u64| small(name, max).map_err(|what| report.problem(Some(name), what)).ok();
-    let text = read(MANIFEST, MANIFEST_MAX)?;
-    let signature = read(SIGNATURE, SIGNATURE_MAX)?;
-    let manifest: Manifest = match serde_json::from_slice(&text) {
-        Ok(manifest) => manifest,
-        Err(error) => {
-            report.problem(Some(MANIFEST), format!("it cannot be read: {error}"));
-            return None;
-        }
-    };
-    if manifest.format != FORMAT {
-        report.problem(Some(MANIFEST), "it is of a form that this version does not know");
-        return None;
+    let Some(text) = read(MANIFEST, MANIFEST_MAX)? else { return Ok(None) };
+    let Some(signature) = read(SIGNATURE, SIGNATURE_MAX)? else { return Ok(None) };
+    let judged = judge(&text, &signature, trusted, report);
+    Ok(judged.map_err(|what| report.problem(Some(MANIFEST), what)).ok())
+}
+
+/// A short file's content; within: what is wrong with it.
+fn small<R: Read + Seek>(
+    zip: &mut Container<R>,
+    name: &str,
+    max: u64,
+) -> io::Result<Result<Vec<u8>, String>> {
+    let Some(entry) = zip.entry(name) else { return Ok(Err("it is missing".to_owned())) };
+    if entry.bytes > max {
+        return Ok(Err("it is too long".to_owned()));
     }
-    let named = manifest.public_keys.signing();
-    let Some(key) = trusted.public_key.or(named) else {
-        report.problem(Some(MANIFEST), "it names no key");
-        return None;
+    let mut bytes = Vec::with_capacity(usize::try_from(entry.bytes).unwrap_or(0));
+    Ok(zip.unpack(&entry, &mut bytes)?.map(|()| bytes))
+}
+
+/// What is read of a manifest before it is known to be signed: a small ZIP can hold a list that fills the memory.
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+    public_keys: PublicKeys,
+}
+
+impl Head {
+    fn parse(text: &[u8]) -> Result<Head, String> {
+        let head: Head =
+            serde_json::from_slice(text).map_err(|error| format!("it cannot be read: {error}"))?;
+        if head.format != FORMAT {
+            return Err("it is of a form that this version does not know".to_owned());
+        }
+        Ok(head)
+    }
+}
+
+/// Is the manifest signed by the key that is trusted, or else by the one that it names?
+fn judge(
+    text: &[u8],
+    signature: &[u8],
+    trusted: &Trusted,
+    report: &mut Report,
+) -> Result<(Manifest, [u8; 32]), String> {
+    let key = match trusted.public_key {
+        Some(key) => key,
+        None => Head::parse(text)?.public_keys.signing().ok_or("it names no key")?,
     };
     report.key = store::key_name(&key);
     report.trusted = trusted.public_key.is_some();
-    if !store::manifest_is_signed(&text, &String::from_utf8_lossy(&signature), &key) {
+    if !store::manifest_is_signed(text, &String::from_utf8_lossy(signature), &key) {
+        let named = Head::parse(text).ok().and_then(|head| head.public_keys.signing());
         let named = named.map_or_else(|| "none".to_owned(), |key| store::key_name(&key));
-        let what = format!(
+        return Err(format!(
             "it was changed, or signed by another key: the signature is not that of key {} (the manifest names {named}); nothing \
              else was looked at",
             report.key
-        );
-        report.problem(Some(MANIFEST), what);
-        return None;
+        ));
     }
-    if named != Some(key) {
-        report.problem(Some(MANIFEST), "it names another key than the one that signed it");
-        return None;
+    if Head::parse(text)?.public_keys.signing() != Some(key) {
+        return Err("it names another key than the one that signed it".to_owned());
     }
-    Some((manifest, key))
+    let manifest = serde_json::from_slice(text).map_err(|error| format!("it cannot be read: {error}"))?;
+    Ok((manifest, key))
 }
 
 /// Verifying, with a key that the manifest is signed by.
@@ -300,7 +255,7 @@ struct Check {
 
 impl Check {
     /// Every file is named once and is what the manifest says; sealed ones are verified on the way.
-    fn members<R: Read + Seek>(&mut self, zip: &mut ZipArchive<R>, manifest: &Manifest) -> io::Result<()> {
+    fn members<R: Read + Seek>(&mut self, zip: &mut Container<R>, manifest: &Manifest) -> io::Result<()> {
         let sealed: BTreeMap<&str, &Item> =
             manifest.recordings.iter().filter_map(|item| Some((item.sealed.as_deref()?, item))).collect();
         let mut named: BTreeSet<&str> = [MANIFEST, SIGNATURE].into();
@@ -318,9 +273,7 @@ impl Check {
                 Err(what) => self.report.problem(Some(&member.name), what),
             }
         }
-        let there: Vec<String> =
-            zip.file_names_raw().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        for name in there.iter().filter(|name| !named.contains(name.as_str())) {
+        for name in zip.names().filter(|name| !named.contains(name)) {
             self.report.problem(Some(name), "it was added: the manifest does not name it");
         }
         for file in manifest.recordings.iter().flat_map(|item| item.files.iter().chain(&item.sealed)) {
@@ -334,7 +287,7 @@ impl Check {
     /// A sealed file: what the manifest says, signed, and the one that the ledger names.
     fn sealed<R: Read + Seek>(
         &mut self,
-        zip: &mut ZipArchive<R>,
+        zip: &mut Container<R>,
         member: &Member,
         item: &Item,
     ) -> io::Result<Result<(), String>> {
@@ -417,55 +370,41 @@ impl Check {
     }
 }
 
-/// Unpacks one file into `copy` and compares it with what the manifest says; never more than that length and a byte.
+/// Unpacks one file into `copy` and compares it with what the manifest says; never more than that length.
 fn hash<R: Read + Seek>(
-    zip: &mut ZipArchive<R>,
+    zip: &mut Container<R>,
     member: &Member,
     copy: &mut dyn Write,
 ) -> io::Result<Result<(), String>> {
-    let Ok(file) = zip.by_name(&member.name) else { return Ok(Err("it is missing".to_owned())) };
-    let mut file = file.take(member.bytes.saturating_add(1));
-    let (mut hash, mut block, mut bytes) = (Sha256::new(), vec![0; BLOCK_LEN], 0_u64);
-    loop {
-        let read = match file.read(&mut block) {
-            Ok(0) => break,
-            Ok(read) => block.get(..read).unwrap_or_default(),
-            Err(error) => return Ok(Err(format!("it was changed: {error}"))),
-        };
-        bytes += read.len() as u64;
-        hash.update(read);
-        copy.write_all(read)?;
+    let Some(entry) = zip.entry(&member.name) else { return Ok(Err("it is missing".to_owned())) };
+    if entry.bytes != member.bytes {
+        return Ok(Err(format!("it was changed: it is not {} bytes long", member.bytes)));
     }
-    Ok(if bytes != member.bytes {
-        Err(format!("it was changed: it is not {} bytes long", member.bytes))
-    } else if hex(&hash.finalize()) != member.sha256 {
-        Err("it was changed: it does not hash to what the manifest says".to_owned())
-    } else {
+    let mut hashed = Hashed { copy, hash: Sha256::new() };
+    if let Err(what) = zip.unpack(&entry, &mut hashed)? {
+        return Ok(Err(what));
+    }
+    Ok(if hex(&hashed.hash.finalize()) == member.sha256 {
         Ok(())
+    } else {
+        Err("it was changed: it does not hash to what the manifest says".to_owned())
     })
 }
 
-/// A reader that gives no more than a number of bytes: so much is read of a directory that says it is endless.
-struct Bounded<R> {
-    inner: R,
-    left: Rc<Cell<u64>>,
+/// A writer that hashes what goes through.
+struct Hashed<'a> {
+    copy: &'a mut dyn Write,
+    hash: Sha256,
 }
 
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.left.get();
-        if left == 0 && !buf.is_empty() {
-            return Err(io::Error::other(format!("its directory is longer than {DIRECTORY_MAX} bytes")));
-        }
-        let room = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        let read = self.inner.read(buf.get_mut(..room).unwrap_or_default())?;
-        self.left.set(left - read as u64);
-        Ok(read)
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.copy.write(bytes)?;
+        self.hash.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
     }
-}
 
-impl<R: Seek> Seek for Bounded<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.inner.seek(to)
+    fn flush(&mut self) -> io::Result<()> {
+        self.copy.flush()
     }
 }
