@@ -207,6 +207,10 @@ fn a_file_comes_in_with_the_dat_file_beside_it_and_goes_out_as_it_was() {
     assert!(log.contains("imported") && log.contains("one.wav"), "{log}");
     let said = bench.run(&["archive", "import", &wav, &zip, "--extension", "1"]).expect_code(3).stderr();
     assert!(said.contains("one.zip"), "{said}");
+    let said = bench.run(&["archive", "import", &zip, &zip, "--extension", "1"]).expect_code(1).stderr();
+    assert!(said.contains("none of the 2 files"), "{said}");
+    let said = bench.run(&["archive", "import", &path("not there.wav")]).expect_code(1).stderr();
+    assert!(said.contains("not there.wav") && said.contains("No such file"), "{said}");
     bench.run(&["archive", "verify"]).expect_code(0);
 }
 

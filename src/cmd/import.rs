@@ -54,6 +54,9 @@ pub(crate) fn run(args: &cli::Import) -> Result<Done, Failure> {
         }
     }
     archive.close()?;
+    if failed == args.files.len() {
+        return Err(Failure::new(format!("none of the {failed} files could be imported")));
+    }
     Ok(if failed == 0 { Done::All } else { Done::InPart })
 }
 
@@ -63,15 +66,18 @@ fn import_one(
     archive: &store::Archive,
     file: &Path,
 ) -> Result<web::import::Imported, Failure> {
-    let about = about(args, file)?;
+    let now = clock::now();
+    let about = about(args, file, now)?;
     let gate = Gate::new(settings.rules.clone());
     let refused = |why: policy::ImportRefusal| Failure::new(format!("{}: {}", file.display(), why.words()));
     let pass = gate.handle_import(&who(), about.direction).map_err(refused)?;
-    Ok(web::import::import(archive, file, &about, &pass, &who(), clock::now())?)
+    Ok(web::import::import(archive, file, &about, &pass, &who(), now)?)
 }
 
 /// What the file is about: what the words name, a DAT file beside it, or its name.
-fn about(args: &cli::Import, file: &Path) -> Result<About, Failure> {
+fn about(args: &cli::Import, file: &Path, now: Timestamp) -> Result<About, Failure> {
+    // First of all: what is missing in the metadata of a file that is not there is no answer.
+    let metadata = fs::metadata(file).map_err(|e| Failure::new(format!("{}: {e}", file.display())))?;
     let beside =
         || ["dat", "DAT"].map(|ending| file.with_extension(ending)).into_iter().find(|path| path.is_file());
     let (source, said) = match (&args.meta, args.dat.clone().or_else(beside)) {
@@ -81,12 +87,12 @@ fn about(args: &cli::Import, file: &Path) -> Result<About, Failure> {
     };
     let in_source = |source: &PathBuf, what: String| Failure::new(format!("{}: {what}", source.display()));
     let said = said.map_err(|what| in_source(&source, what))?;
-    let modified = fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+    let modified = metadata.modified().ok();
     let modified = modified
         .and_then(|at| i64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok())
         .map(Timestamp::from_millis);
     let stem = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    said.about(&stem, modified, args.extension.as_deref()).map_err(|what| in_source(&source, what))
+    said.about(&stem, modified, args.extension.as_deref(), now).map_err(|what| in_source(&source, what))
 }
 
 /// A text of bounded length; what is not UTF-8 in it is shown as such.

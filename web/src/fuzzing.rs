@@ -1,5 +1,7 @@
 //! Doors for the fuzzer into what reads bytes that anybody may have written. Compiled for it alone (`--cfg fuzzing`).
 
+use decode::Timestamp;
+
 use crate::import::about::Said;
 
 /// Takes the bytes for a WAVE file.
@@ -13,6 +15,6 @@ pub fn wave(bytes: &[u8]) {
 pub fn about(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for said in [Said::dat(&text), Said::json(&text)].into_iter().flatten() {
-        let _ = said.about(&text, None, Some("1"));
+        let _ = said.about(&text, None, Some("1"), Timestamp::from_nanos(i64::MAX));
     }
 }

@@ -45,7 +45,9 @@ fn put(place: &Place, name: &str, file: &[u8]) -> PathBuf {
 
 fn try_import(place: &Place, name: &str, file: &[u8]) -> Result<Imported, Error> {
     let path = put(place, name, file);
-    let about = Said::default().about("20260304050607", None, Some("2001")).expect("a time and an extension");
+    let about = Said::default()
+        .about("20260304050607", None, Some("2001"), started())
+        .expect("a time and an extension");
     let pass = Gate::new(Rules::default()).handle_import("ann", about.direction).expect("a name");
     import(&place.archive, &path, &about, &pass, "ann", started())
 }
@@ -248,6 +250,39 @@ fn a_file_that_was_cut_is_what_is_there_and_said() {
     let made = imported(&place, "cut.wav", &whole[..whole.len() - 4_001]);
     assert_eq!(made.notes, ["it was cut: 4001 bytes that its header promises are missing"]);
     assert_eq!(made.duration_ms, 750, "half a sample at the end is none");
+}
+
+#[test]
+fn a_file_whose_recorder_never_wrote_the_lengths_is_read_to_its_end() {
+    let place = place();
+    let unpatched = |mut file: Vec<u8>, fact: bool| {
+        let data = file.windows(4).position(|w| w == b"data").expect("audio");
+        file[data + 4..data + 8].fill(0);
+        if fact {
+            file.splice(data..data, *b"fact\x04\0\0\0\0\0\0\0");
+        }
+        file[4..8].fill(0);
+        file
+    };
+    let note = "its recorder did not write how long the audio is: it is read to the end of the file";
+    let values = samples(16_000, 5);
+    let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let made = imported(&place, "died.wav", &unpatched(wave(1, 1, 8_000, 16, &[], &data), true));
+    assert_eq!((made.notes, made.duration_ms), (vec![note.to_owned()], 2_000));
+    assert!(exported(&place, made.id, Shape::Near).1[0] == values);
+    // GSM goes by the samples that `fact` counts, which were not written either.
+    let block = [&[0xd0][..], &[0x55; 64]].concat();
+    let gsm = wave(0x31, 1, 8_000, 0, &[2, 0, 64, 1], &block.repeat(10));
+    let made = imported(&place, "died.gsm.wav", &unpatched(gsm, true));
+    assert_eq!((made.notes, made.duration_ms), (vec![note.to_owned()], 400));
+    // Nothing recorded, and a chunk of text behind: that is no audio.
+    let mut empty = wave(1, 1, 8_000, 16, &[], &[]);
+    empty.extend(b"LIST\x04\0\0\0INFO");
+    let refused = try_import(&place, "empty.wav", &empty);
+    assert!(
+        matches!(&refused, Err(Error::Unreadable { what, .. }) if what.contains("no audio")),
+        "{refused:?}"
+    );
 }
 
 #[test]

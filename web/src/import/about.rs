@@ -9,6 +9,8 @@ use store::RecordingId;
 pub const TEXT_MAX: u64 = 1 << 20;
 /// Longest value, in bytes; longer ones are cut.
 const VALUE_MAX: usize = 1_024;
+/// How far in the future a call may have begun, in milliseconds: a day, for clocks and time zones that were set wrong.
+const FUTURE_MAX_MS: i64 = 24 * 3_600 * 1_000;
 /// Most tags and call ids.
 const LIST_MAX: usize = 64;
 
@@ -133,15 +135,16 @@ impl Said {
     }
 
     /// What is said, with the rest from the file: its time from its name (a recording's id, or 14 digits in a row as
-    /// yyyyMMddHHmmss, UTC) or else when it was last changed; `extension` where the metadata names none.
+    /// yyyyMMddHHmmss, UTC) or else when it was last changed; `extension` where the metadata names none. It is `now`.
     ///
     /// # Errors
-    /// What is missing.
+    /// What is missing, or a time before 1970 or more than a day after `now`.
     pub fn about(
         self,
         stem: &str,
         modified: Option<Timestamp>,
         extension: Option<&str>,
+        now: Timestamp,
     ) -> Result<About, String> {
         let cut = |text: String| {
             let end = text
@@ -158,6 +161,9 @@ impl Said {
         // A recording's name counts from 1970.
         if started < Timestamp::default() {
             return Err("it would have begun before 1970".into());
+        }
+        if started > now.plus_millis(FUTURE_MAX_MS) {
+            return Err("it would have begun in the future".into());
         }
         let extension = short(self.extension).or_else(|| extension.map(str::to_owned));
         Ok(About {
@@ -215,13 +221,16 @@ fn by_name(stem: &str) -> Option<Timestamp> {
 mod tests {
     use super::*;
 
+    /// 2026-11-20.
+    const NOW: Timestamp = Timestamp::from_millis(1_795_132_800_000);
+
     #[test]
     fn a_dat_file_is_split_at_the_first_colon_only() {
         let text = "\u{feff}[CallId:X22*07]\r\n[CLI:07700900123]\r\n[DDI:441234567890]\r\n[Extension:1001]\r\n\
                     [Direction:Inbound]\r\n[Encrypted:True]\r\n[NetworkRecordingPath:C:\\rec\\a:b.wav]\r\n[AgentId:]\r\n\
                     [Trunk:97201]\r\n[StartTime:26/04/2013 12:35:04]\r\n[AnswerTime:26/04/2013 12:35:11]\r\n[Segment:2]\r\n\
                     [LogicCallId:X22*07-20130426-XAR]\r\n[CallerNumber:07700900123]\r\n[New:1:2:3]\r\n";
-        let about = Said::dat(text).and_then(|said| said.about("x", None, None)).expect("a DAT file");
+        let about = Said::dat(text).and_then(|said| said.about("x", None, None, NOW)).expect("a DAT file");
         assert_eq!(about.started.to_string().get(..19), Some("2013-04-26T12:35:04"));
         assert_eq!(about.answered.map(|at| at.millis_since(about.started)), Some(7_000));
         assert_eq!((about.extension.as_str(), about.segment, about.agent), ("1001", Some(2), None));
@@ -241,13 +250,31 @@ mod tests {
 
     #[test]
     fn without_metadata_the_name_tells_the_time_and_the_user_the_extension() {
-        let said = |stem| Said::default().about(stem, Some(Timestamp::from_millis(5)), Some("7"));
+        let said = |stem| Said::default().about(stem, Some(Timestamp::from_millis(5)), Some("7"), NOW);
         let at = |stem| said(stem).expect("an extension").started.to_string();
         assert!(at("97201-20130426123504-6280").starts_with("2013-04-26T12:35:04"));
         assert!(at("01KJPWD9JW0000000000000000").starts_with("2026-"));
         assert!(at("call 20131326123504").starts_with("1970-01-01"), "no such month: the file's own time");
-        assert!(Said::default().about("x", Some(Timestamp::from_millis(5)), None).is_err());
-        assert!(Said::default().about("x", None, Some("7")).is_err());
+        assert!(Said::default().about("x", Some(Timestamp::from_millis(5)), None, NOW).is_err());
+        assert!(Said::default().about("x", None, Some("7"), NOW).is_err());
+    }
+
+    #[test]
+    fn a_call_that_would_begin_in_the_future_is_refused() {
+        let at = |started: &str| {
+            let said = Said::json(&format!(r#"{{"started":"{started}","extension":"1"}}"#)).expect("JSON");
+            said.about("x", None, None, NOW).map(|about| about.started)
+        };
+        assert_eq!(
+            at("2026-11-20T23:59:59Z").map(Timestamp::as_millis),
+            Ok(1_795_219_199_000),
+            "within a day"
+        );
+        for started in ["2026-11-21T00:00:01Z", "2300-01-01T00:00:00Z", "9999-12-31T23:59:59Z"] {
+            assert_eq!(at(started), Err("it would have begun in the future".into()), "{started}");
+        }
+        let by_name = Said::default().about("22000101000000", None, Some("1"), NOW);
+        assert_eq!(by_name, Err("it would have begun in the future".into()));
     }
 
     #[test]
@@ -256,7 +283,7 @@ mod tests {
         let text = format!(
             r#"{{"id":"x","extension":"2001","user":"{long}","direction":"outbound","started":"2026-03-04T05:06:07Z","tracks":[],"tags":["a"]}}"#
         );
-        let about = Said::json(&text).and_then(|said| said.about("x", None, Some("7"))).expect("JSON");
+        let about = Said::json(&text).and_then(|said| said.about("x", None, Some("7"), NOW)).expect("JSON");
         assert_eq!((about.extension.as_str(), about.direction), ("2001", Direction::Outbound));
         assert_eq!(about.user.map(|user| user.len()), Some(VALUE_MAX));
         assert_eq!(about.tags, ["a"]);

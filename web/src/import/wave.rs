@@ -1,7 +1,7 @@
 //! WAVE files: PCM of 8, 16, 24 and 32 bits, A-law, mu-law, GSM 06.10 ("WAV49").
 //!
 //! A length that the header promises and the file does not have is a recorder that was cut off: what is there counts, and is
-//! said to be all. Owns the file's layout (RIFF, "Multimedia Programming Interface and Data Specifications 1.0"); other formats
+//! said to be all. One that died before it wrote any length left 0: the audio goes to the end of the file then. Owns the file's layout (RIFF, "Multimedia Programming Interface and Data Specifications 1.0"); other formats
 //! inside WAVE are refused by name.
 
 use std::fs::File;
@@ -51,12 +51,18 @@ pub(super) fn read(file: File, len: u64, speaker: &Speaker) -> Result<(), String
 
 pub(super) fn read_from<R: Read + Seek>(mut file: R, len: u64, speaker: &Speaker) -> Result<(), String> {
     let (fmt, at, size, samples) = find(&mut file, len)?;
+    let unwritten = size == 0 && at < len && !chunks_to_end(&mut file, at, len)?;
+    let size = if unwritten { len - at } else { size };
     let there = len.saturating_sub(at).min(size);
     let (coding, packing) = coding(&fmt)?;
     // A GSM file fills its last block up; `fact` says how many of the samples count, to a frame here.
     let frames =
         samples.filter(|_| packing == Packing::Gsm).map(|samples| samples.div_ceil(FRAME_SAMPLES as u64));
     speaker.begin(coding)?;
+    if unwritten {
+        speaker
+            .note("its recorder did not write how long the audio is: it is read to the end of the file")?;
+    }
     if size > there && size < u64::from(u32::MAX) - 64 * 1024 {
         let missing = size - there;
         speaker.note(format!("it was cut: {missing} bytes that its header promises are missing"))?;
@@ -104,7 +110,8 @@ fn find<R: Read + Seek>(file: &mut R, len: u64) -> Result<(Fmt, u64, u64, Option
             b"fact" if size >= 4 => {
                 let mut bytes = [0; 4];
                 if file.read_exact(&mut bytes).is_ok() {
-                    samples = Some(u64::from(u32::from_le_bytes(bytes)));
+                    // A recorder that died left 0 there.
+                    samples = Some(u64::from(u32::from_le_bytes(bytes))).filter(|&samples| samples > 0);
                 }
             }
             b"data" => {
@@ -119,6 +126,28 @@ fn find<R: Read + Seek>(file: &mut R, len: u64) -> Result<(Fmt, u64, u64, Option
         }
     }
     Err("it is a WAVE file without audio".into())
+}
+
+/// Do chunks follow, one behind the other to the end of the file? Then audio of no length is none.
+fn chunks_to_end<R: Read + Seek>(file: &mut R, mut at: u64, len: u64) -> Result<bool, String> {
+    for _ in 0..CHUNKS_MAX {
+        if at >= len {
+            // The byte that fills up an odd length may be missing at the end.
+            return Ok(at <= len + 1);
+        }
+        file.seek(SeekFrom::Start(at)).map_err(|e| e.to_string())?;
+        let mut head = [0; 8];
+        if file.read_exact(&mut head).is_err() {
+            return Ok(false);
+        }
+        let [a, b, c, d, size @ ..] = head;
+        if ![a, b, c, d].iter().all(|byte| (b' '..=b'~').contains(byte)) {
+            return Ok(false);
+        }
+        let size = u64::from(u32::from_le_bytes(size));
+        at += 8 + size + size % 2;
+    }
+    Ok(false)
 }
 
 fn parse_fmt(bytes: &[u8]) -> Option<Fmt> {
