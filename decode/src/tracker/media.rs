@@ -597,7 +597,7 @@ impl Media {
         out: &mut Outbox,
     ) {
         self.yield_to_sip(leg, session, at, legs, out);
-        let claimant = (leg, self.held_since(leg, side, at, legs));
+        let claimant = (leg, self.held_since(leg, at, legs));
         let mut places = Vec::new();
         for media in &session.media {
             let purpose = if media.kind == sdp::Kind::Audio { Use::Audio } else { Use::Other };
@@ -622,10 +622,13 @@ impl Media {
             self.guard_sources(leg);
         }
         self.settle_waiting(leg, false, legs, out);
-        // What is held of a call that ran already waits for the key, if it is SRTP: the answer comes in a moment.
-        let waits_for_key = claimant.1 == Since::Beginning
-            && legs.leg(claimant.0).is_some_and(|leg| leg.secrecy.is_undecided());
-        if waits_for_key {
+        // What is held of a call that ran already waits for the answer, which comes in a moment: for the key, if it is SRTP, and
+        // for the other end, without which nothing tells it from another call's.
+        let waits_for_answer = claimant.1 == Since::Beginning
+            && legs.leg(claimant.0).is_some_and(|leg| {
+                leg.secrecy.is_undecided() || leg.sides.iter().any(|side| side.claims.is_empty())
+            });
+        if waits_for_answer {
             self.let_wait(&places, leg, at);
         } else {
             if claimant.1 == Since::Beginning {

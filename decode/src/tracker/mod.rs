@@ -417,6 +417,7 @@ impl Core {
         for (id, ending) in over {
             self.close(id, now, &ending);
         }
+        self.media.release_overdue(now, &mut self.legs, &mut self.out);
         self.media.settle_suspects(now, &mut self.legs, &mut self.out);
         let Core { signalling, legs, calls, media, out, .. } = self;
         signalling.settle_goodbyes(now, false, &mut Tables { legs, calls, media, out });
@@ -431,6 +432,7 @@ impl Core {
 
     /// Ends a leg: its places are free, its numbers are summed up, its last event is queued.
     fn close(&mut self, id: LegId, now: Timestamp, ending: &Ending) {
+        self.media.release_waiting(id, now, &mut self.legs, &mut self.out);
         self.media.close_suspects(id, now, &mut self.legs, &mut self.out);
         self.media.settle_waiting(id, true, &mut self.legs, &mut self.out);
         let Some(leg) = self.legs.leg_mut(id) else { return };

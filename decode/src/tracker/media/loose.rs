@@ -12,7 +12,6 @@ use super::copies::Copy;
 use super::held::Held;
 use super::streams::{STREAM_START_MS, may_be_audio};
 use super::{Binding, LIVE_MS, Media, Source};
-use crate::media::Side;
 use crate::net::{Endpoint, Flow};
 use crate::rtp::{self, Packet};
 use crate::scramble::{self, Look, Scramble};
@@ -59,8 +58,18 @@ const STOPPED_MS: i64 = 60;
 /// From when on what is held of a flow goes to the leg that claims it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Since {
+    /// All of it where both ends are the leg's. A place has one call after the other, and a relay's has many at once: where only
+    /// one end is, what overtakes a description.
     Beginning,
     Time(Timestamp),
+}
+
+/// What is handed on of a flow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Share {
+    All,
+    From(Timestamp),
+    Nothing,
 }
 
 /// One such flow.
@@ -71,6 +80,8 @@ pub(super) struct Loose {
     next_sequence: u16,
     in_order: u64,
     held: Held,
+    /// Packets that were handed on, which its report does not count.
+    handed_on: u64,
     /// It is this leg's, and waits for an answer with its key since then.
     waits: Option<(LegId, Timestamp)>,
     /// It has the SSRC of a call's source, and is compared with it.
@@ -130,7 +141,7 @@ impl Media {
                 self.look_up_loose(flow, at, legs, out);
             }
             if let Some((leg, _)) = waited {
-                self.release_loose(&[flow.src, flow.dst], Some((leg, Since::Beginning)), at, legs, out);
+                self.release_waiting(leg, at, legs, out);
             }
             return;
         }
@@ -206,19 +217,20 @@ impl Media {
         self.loose.get(&flow).map(|loose| loose.report.ssrc)
     }
 
-    /// From when on what is held of the flows at the places of a description is its leg's. All of it, when the leg ran
-    /// before its first message was seen and its side has described nothing before; else what may have overtaken the
+    /// From when on what is held of the flows at the places of a description is its leg's. From their beginning, when the leg ran
+    /// before its first message was seen and not both sides have described their places before; else what may have overtaken the
     /// description.
-    pub(super) fn held_since(&self, leg: LegId, side: Side, at: Timestamp, legs: &Legs) -> Since {
+    pub(super) fn held_since(&self, leg: LegId, at: Timestamp, legs: &Legs) -> Since {
         let Some(leg) = legs.leg(leg) else { return Since::Time(at) };
-        if leg.facts.is_stream_only() || (leg.facts.joined_late && leg.side(side).claims.is_empty()) {
+        let is_new = leg.sides.iter().any(|side| side.claims.is_empty());
+        if leg.facts.is_stream_only() || (leg.facts.joined_late && is_new) {
             return Since::Beginning;
         }
         let started = leg.facts.started.plus_millis(-BEFORE_START_MS_MAX);
         Since::Time(started.max(at.plus_millis(-EARLY_MS_MAX)))
     }
 
-    /// The flows at these places are the leg's: they wait a moment more for their key.
+    /// The flows at these places wait a moment more for the answer, which has their key, or their other end.
     pub(super) fn let_wait(&mut self, places: &[Endpoint], leg: LegId, at: Timestamp) {
         for flow in places.iter().filter_map(|place| self.loose_at.get(place)).flatten() {
             if let Some(loose) = self.loose.get_mut(flow) {
@@ -227,8 +239,48 @@ impl Media {
         }
     }
 
-    /// Flows that waited for these places to be claimed are judged again, with what is held of them; packet by packet in
-    /// the order in which they came, since the two directions are told by each other.
+    /// Gives the flows that have waited for an answer too long to the legs that they wait for.
+    pub(in crate::tracker) fn release_overdue(&mut self, now: Timestamp, legs: &mut Legs, out: &mut Outbox) {
+        let is_overdue = |since: Timestamp| now.nanos_since(since) > ANSWER_WAIT_MS * NS_PER_MS;
+        let mut overdue: Vec<(LegId, Flow)> = Vec::new();
+        for loose in self.loose.values_mut() {
+            match loose.waits {
+                Some((leg, _)) if legs.leg(leg).is_none() => loose.waits = None,
+                Some((leg, since)) if is_overdue(since) => overdue.push((leg, loose.report.flow)),
+                _ => {}
+            }
+        }
+        overdue.sort_unstable_by_key(|&(leg, flow)| (leg.serial(), flow));
+        for of_leg in overdue.chunk_by(|one, other| one.0 == other.0) {
+            let flows = of_leg.iter().map(|&(_, flow)| flow).collect();
+            let claimant = of_leg.first().map(|&(leg, _)| (leg, Since::Beginning));
+            self.release_flows(flows, claimant, now, legs, out);
+        }
+    }
+
+    /// No answer comes any more for the flows that wait for this leg.
+    pub(in crate::tracker) fn release_waiting(
+        &mut self,
+        leg: LegId,
+        at: Timestamp,
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
+        let Some(claimant) = legs.leg(leg) else { return };
+        let places = claimant.sides.iter().flat_map(|side| &side.claims);
+        let is_waiting = |flow: &&Flow| {
+            self.loose.get(flow).and_then(|loose| loose.waits).is_some_and(|(waits_for, _)| waits_for == leg)
+        };
+        let flows: Vec<Flow> = places
+            .filter_map(|place| self.loose_at.get(place))
+            .flatten()
+            .filter(is_waiting)
+            .copied()
+            .collect();
+        self.release_flows(flows, Some((leg, Since::Beginning)), at, legs, out);
+    }
+
+    /// Flows that waited for these places to be claimed are judged again, with what is held of them.
     pub(super) fn release_loose(
         &mut self,
         places: &[Endpoint],
@@ -237,36 +289,45 @@ impl Media {
         legs: &mut Legs,
         out: &mut Outbox,
     ) {
-        let since = claimant.map_or(Since::Beginning, |(_, since)| since);
-        let mut flows: Vec<Flow> =
-            places.iter().filter_map(|place| self.loose_at.get(place)).flatten().copied().collect();
+        let flows = places.iter().filter_map(|place| self.loose_at.get(place)).flatten().copied().collect();
+        self.release_flows(flows, claimant, at, legs, out);
+    }
+
+    /// Packet by packet in the order in which they came, since the two directions are told by each other.
+    fn release_flows(
+        &mut self,
+        mut flows: Vec<Flow>,
+        claimant: Option<(LegId, Since)>,
+        at: Timestamp,
+        legs: &mut Legs,
+        out: &mut Outbox,
+    ) {
         flows.sort_unstable();
         flows.dedup();
         let mut released = Vec::new();
+        let mut whole = Vec::new();
         for flow in flows {
             let Some(mut loose) = self.take_loose(flow) else { continue };
-            if since != Since::Beginning && at.nanos_since(loose.report.ended) > LIVE_MS * NS_PER_MS {
-                self.report_loose(*loose, out);
-                continue;
-            }
-            let mut held = std::mem::take(&mut loose.held);
-            if let Since::Time(since) = since {
-                held = held.after(Some(since));
-            }
-            let handed_on = (held.len() as u64).min(loose.report.packets);
-            loose.report.packets -= handed_on;
-            self.rtp_packets = self.rtp_packets.saturating_sub(handed_on);
-            let ethernet = loose.report.ethernet;
-            let leg = claimant.and_then(|(leg, _)| legs.leg_mut(leg));
-            match leg.filter(|leg| since == Since::Beginning && leg.facts.joined_late) {
-                // It was this call's, and is not held any more.
-                Some(leg) => leg.not_held_packets += loose.report.packets,
-                // It was nobody's, and is told of as such.
-                None if loose.report.packets > 0 => {
-                    loose.report.ended = held.oldest().unwrap_or(loose.report.ended);
+            let share = loose.share(claimant, at, legs);
+            let held = match share {
+                Share::All => std::mem::take(&mut loose.held),
+                Share::From(since) => std::mem::take(&mut loose.held).after(Some(since)),
+                Share::Nothing => {
                     self.report_loose(*loose, out);
+                    continue;
                 }
-                None => {}
+            };
+            loose.handed_on = (held.len() as u64).min(loose.report.packets);
+            loose.report.packets -= loose.handed_on;
+            self.rtp_packets = self.rtp_packets.saturating_sub(loose.handed_on);
+            let ethernet = loose.report.ethernet;
+            if loose.report.packets > 0 {
+                loose.report.ended = held.oldest().unwrap_or(loose.report.ended);
+                match share == Share::All && claimant.is_some() {
+                    true => whole.push(loose),
+                    // It was nobody's, and is told of as such.
+                    false => self.report_loose(*loose, out),
+                }
             }
             released.push((flow, ethernet, held));
         }
@@ -277,6 +338,23 @@ impl Media {
         packets.sort_by_key(|&((at, _), ..)| at);
         for ((at, bytes), flow, ethernet) in packets {
             self.handle(&flow, at, bytes, &ethernet, legs, out);
+        }
+        for loose in whole {
+            self.settle_rest(loose, claimant.map(|(leg, _)| leg), legs, out);
+        }
+    }
+
+    /// What was not held any more of a flow between a leg's places: the leg's, when its audio is; else nobody's.
+    fn settle_rest(&mut self, loose: Box<Loose>, leg: Option<LegId>, legs: &mut Legs, out: &mut Outbox) {
+        let is_audio_of = |leg: &LegId| match self.flows.get(&loose.report.flow) {
+            Some(Binding::Audio(sources)) => {
+                sources.iter().flatten().any(|&index| self.source(index).is_some_and(|s| s.leg == *leg))
+            }
+            _ => false,
+        };
+        match leg.filter(is_audio_of).and_then(|leg| legs.leg_mut(leg)) {
+            Some(leg) => leg.not_held_packets += loose.report.packets,
+            None => self.report_loose(*loose, out),
         }
     }
 
@@ -318,7 +396,8 @@ impl Media {
         }
     }
 
-    /// These two places were a leg's, which is over: what is held of the flows between them is its audio.
+    /// These two places were a leg's, which is over: what is held of the flows between them is its audio, and nothing else that ran
+    /// at one of them.
     pub(in crate::tracker) fn claim_stopped(
         &mut self,
         leg: LegId,
@@ -328,7 +407,9 @@ impl Media {
         out: &mut Outbox,
     ) {
         self.claim_pair(leg, ends, at, legs);
-        self.release_loose(&ends, Some((leg, Since::Beginning)), at, legs, out);
+        let [src, dst] = ends;
+        let flow = Flow { src, dst };
+        self.release_flows(vec![flow, flow.reversed()], Some((leg, Since::Beginning)), at, legs, out);
     }
 
     fn take_loose(&mut self, flow: Flow) -> Option<Box<Loose>> {
@@ -351,7 +432,8 @@ impl Media {
             return;
         }
         let UnannouncedRtp { flow, started, ended, packets, .. } = loose.report;
-        let copy = loose.copy.filter(|copy| packets >= LOOSE_PACKETS_MIN && copy.is_whole(packets));
+        let all = packets + loose.handed_on;
+        let copy = loose.copy.filter(|copy| all >= LOOSE_PACKETS_MIN && copy.is_whole(all));
         if let Some(copy) = copy {
             self.copied += 1;
             let Copy { leg, side, original, .. } = *copy;
@@ -395,6 +477,7 @@ impl Loose {
             next_sequence,
             in_order: 0,
             held: Held::default(),
+            handed_on: 0,
             waits: None,
             copy: None,
             is_strange: false,
@@ -405,6 +488,22 @@ impl Loose {
     /// Packets so far.
     pub(super) fn packets(&self) -> u64 {
         self.report.packets
+    }
+
+    /// How much of what is held of it is the claimant's.
+    fn share(&self, claimant: Option<(LegId, Since)>, at: Timestamp, legs: &Legs) -> Share {
+        let Some((leg, since)) = claimant else { return Share::All };
+        // Counted from the description, where the answer was waited for.
+        let described = self.waits.filter(|&(waits_for, _)| waits_for == leg).map_or(at, |(_, since)| since);
+        let is_of = |place: &Endpoint| {
+            legs.leg(leg).is_some_and(|leg| leg.sides.iter().any(|side| side.claims.contains(place)))
+        };
+        match since {
+            Since::Beginning if is_of(&self.report.flow.src) && is_of(&self.report.flow.dst) => Share::All,
+            _ if described.nanos_since(self.report.ended) > LIVE_MS * NS_PER_MS => Share::Nothing,
+            Since::Beginning => Share::From(described.plus_millis(-EARLY_MS_MAX)),
+            Since::Time(since) => Share::From(since),
+        }
     }
 
     /// Is it RTP for certain, and old enough that an announcement would have come?

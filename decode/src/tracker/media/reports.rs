@@ -33,15 +33,16 @@ pub(super) struct SourceReports {
 }
 
 impl SourceReports {
-    /// Has the source told this time before? A mirror of both directions shows each report twice, and so does a relay.
+    /// Has the source told this time before? A mirror of both directions shows each report twice, and so does a relay. A sender
+    /// without a wall clock says 0 (RFC 3550, 6.4.1), which is no time.
     fn has_told(&self, ntp: u64) -> bool {
-        self.sent.iter().any(|&(known, _)| known == (ntp >> 16) as u32)
+        ntp != 0 && self.sent.iter().any(|&(known, _)| known == (ntp >> 16) as u32)
     }
 
     /// The source has told its time.
     fn note_time(&mut self, ntp: u64, at: Timestamp) {
         let middle = (ntp >> 16) as u32;
-        if self.has_told(ntp) {
+        if ntp == 0 || self.has_told(ntp) {
             return;
         }
         if self.sent.len() >= SENT_MAX {

@@ -262,3 +262,123 @@ fn a_bye_that_is_sent_again_after_its_call_is_over_begins_none() {
     wire.wait(40_000);
     assert_eq!((wire.told("started"), wire.told("unannounced 100")), (1, 2), "{:?}", wire.heard);
 }
+
+/// Both directions between two places for so many packets.
+fn between(
+    wire: &mut Wire,
+    one: ([u8; 4], u16),
+    other: ([u8; 4], u16),
+    ssrc: u32,
+    packets: std::ops::Range<u16>,
+) {
+    for sequence in packets {
+        wire.now_ms += 20;
+        let timestamp = u32::from(sequence) * 160;
+        wire.udp(one, other, &rtp(0, ssrc, sequence, timestamp, &[0xd5; 160]));
+        wire.udp(other, one, &rtp(0, ssrc + 1, sequence, timestamp, &[0xd5; 160]));
+    }
+}
+
+#[test]
+fn an_earlier_call_on_the_same_port_is_not_the_call_that_is_joined() {
+    let mut wire = Wire::new();
+    between(&mut wire, P, ([192, 0, 2, 77], 7_000), 21, 0..1_000);
+    wire.now_ms += 20_000;
+    wire.speak(0..250);
+    wire.reinvite("1", "5 INVITE");
+    wire.speak(250..500);
+    wire.bye("1");
+    wire.finish();
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(1, Side::Callee)), (500, 500));
+    assert!(wire.audio.iter().all(|&(.., ssrc, _)| [7, 8].contains(&ssrc)));
+    assert_eq!((wire.told("unannounced 1000"), wire.ends[0].not_held_packets), (2, 0), "{:?}", wire.heard);
+    assert_eq!(wire.tracker.counts().rtp_packets, 3_000);
+}
+
+#[test]
+fn what_stopped_a_while_before_the_first_message_is_the_calls_when_both_its_ends_are() {
+    let mut wire = Wire::new();
+    wire.speak(0..250);
+    wire.now_ms += 20_000;
+    wire.reinvite("1", "5 INVITE");
+    wire.bye("1");
+    wire.finish();
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(1, Side::Callee)), (250, 250));
+    assert_eq!(wire.told("unannounced"), 0);
+}
+
+#[test]
+fn a_bye_alone_takes_no_other_call_of_the_same_port() {
+    let mut wire = Wire::new();
+    between(&mut wire, P, ([192, 0, 2, 77], 7_000), 21, 0..1_000);
+    wire.now_ms += 5_000;
+    wire.speak(0..500);
+    wire.bye("1");
+    wire.wait(40_000);
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(1, Side::Callee)), (500, 500));
+    assert!(wire.audio.iter().all(|&(.., ssrc, _)| [7, 8].contains(&ssrc)));
+    assert_eq!((wire.told("unannounced 1000"), wire.ends[0].not_held_packets), (2, 0), "{:?}", wire.heard);
+}
+
+#[test]
+fn what_strangers_sent_to_a_relays_port_is_neither_the_calls_nor_missing_in_it() {
+    let mut wire = Wire::new();
+    let (older, packets) = ((HELD_MS_MAX / 20) as u16 + 2_000, 500_u16);
+    for sequence in 0..older + packets {
+        for stranger in [31, 32] {
+            let timestamp = u32::from(sequence) * 160;
+            let from = ([192, 0, 2, stranger], 6_000);
+            wire.udp(from, X, &rtp(0, stranger.into(), sequence, timestamp, &[0xd5; 160]));
+        }
+        match sequence.checked_sub(older) {
+            None => wire.now_ms += 20,
+            Some(own) => wire.speak(own..own + 1),
+        }
+    }
+    wire.reinvite("1", "5 INVITE");
+    wire.bye("1");
+    wire.finish();
+    let end = &wire.ends[0];
+    let own = |ssrc| wire.audio.iter().filter(|&&(.., other, _)| other == ssrc).count();
+    assert_eq!((own(7), own(8), wire.audio.len(), end.not_held_packets), (500, 500, 1_000, 0));
+    let told: Vec<&String> = wire.heard.iter().filter(|line| line.contains("unannounced")).collect();
+    let expected = format!("unannounced {}", older + packets - 100);
+    assert!(told.len() == 2 && told.iter().all(|&line| *line == expected), "{told:?}, {expected}");
+}
+
+#[test]
+fn without_an_answer_what_runs_at_a_place_gives_its_last_two_seconds() {
+    let reinvite = message(INVITE, "1", "5 INVITE", "a", "b", &sdp(PHONE, 4000, ""));
+    // The call goes on, ends at once, or stops sending.
+    for (more, ends) in [(250, true), (0, true), (0, false)] {
+        let mut wire = Wire::new();
+        wire.speak(0..500);
+        wire.udp(A, B, &reinvite);
+        wire.speak(500..500 + more);
+        if ends {
+            wire.bye("1");
+        }
+        wire.wait(35_000);
+        wire.finish();
+        let taken = wire.packets_of(1, Side::Caller);
+        assert!((100..=101).contains(&(taken - usize::from(more))), "{taken} {more} {ends}");
+        let before = 500 + usize::from(more) - taken;
+        assert_eq!(wire.told(&format!("unannounced {before}")), 2, "{:?}", wire.heard);
+        assert_eq!((wire.told("unannounced"), wire.ends[0].not_held_packets), (2, 0));
+    }
+}
+
+#[test]
+fn an_offer_that_is_seen_at_two_hops_waits_for_its_answer() {
+    let mut wire = Wire::new();
+    wire.speak(0..500);
+    wire.udp(A, B, &message(INVITE, "1", "5 INVITE", "a", "b", &sdp(PHONE, 4000, "")));
+    wire.udp(B, C, &message(INVITE, "1", "5 INVITE", "a", "b", &sdp(PHONE, 4000, "")));
+    wire.speak(500..510);
+    wire.udp(B, A, &message("SIP/2.0 200 OK", "1", "5 INVITE", "a", "b", &sdp(PBX, 4000, "")));
+    wire.speak(510..600);
+    wire.bye("1");
+    wire.finish();
+    assert_eq!((wire.packets_of(1, Side::Caller), wire.packets_of(1, Side::Callee)), (600, 600));
+    assert_eq!(wire.told("unannounced"), 0, "{:?}", wire.heard);
+}

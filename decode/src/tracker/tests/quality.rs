@@ -115,6 +115,19 @@ fn a_source_with_the_name_of_the_one_before_is_the_same_sender() {
 }
 
 #[test]
+fn a_report_of_a_sender_without_a_clock_is_told_each_time() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    wire.talk(0..50);
+    // The same time twice is one report that is seen twice; 0 is no time (RFC 3550, 6.4.1).
+    for (ntp, told) in [(0x1111, 1), (0x1111, 1), (0, 2), (0, 3)] {
+        wire.udp((PHONE, 4001), (PBX, 4001), &rtcp(0, 200, &[7, ntp, 0, 8000, 50, 8000]));
+        assert_eq!(wire.told("Caller report"), told);
+        wire.now_ms += 5_000;
+    }
+}
+
+#[test]
 fn a_flood_of_reports_is_no_more_than_its_share() {
     let mut wire = Wire::new();
     wire.answered_call("1", 4000);

@@ -197,6 +197,22 @@ fn what_only_looks_like_a_copy_is_an_unannounced_flow() {
 }
 
 #[test]
+fn what_the_next_call_takes_of_a_flow_makes_the_rest_of_it_no_copy() {
+    let mut wire = Wire::new();
+    wire.answered_call("1", 4000);
+    // 95 of 200 packets are the call's; the last 100 go to the call that announces the place.
+    for sequence in 0..200 {
+        wire.now_ms += 20;
+        let packet = rtp(0, 7, sequence, u32::from(sequence) * 160, &spoken(sequence));
+        wire.udp((PHONE, 4000), (PBX, 4000), &packet);
+        relayed(&mut wire, sequence, &spoken(if sequence < 95 { sequence } else { sequence + 1 }));
+    }
+    wire.udp(A, B, &message(INVITE, "1", "2 INVITE", "a", "b", &sdp(RELAY, 30_000, "")));
+    wire.finish();
+    assert_eq!((wire.told("copied"), wire.told("unannounced")), (0, 1), "{:?}", wire.heard);
+}
+
+#[test]
 fn a_copy_that_goes_on_without_the_call_is_an_unannounced_flow() {
     let mut wire = Wire::new();
     wire.answered_call("1", 4000);
