@@ -185,6 +185,13 @@ pub(crate) struct Retention {
 
 impl RetentionSection {
     fn resolve(self) -> Result<Retention, Wrong> {
+        // Such a rule would be passed over, and a later one might delete what it was to keep.
+        if let Some(rule) =
+            self.rules.iter().find(|rule| !(rule.site.is_empty() && rule.business_unit.is_empty()))
+        {
+            let what = "no recording says its site or business unit yet; match by extension or tag";
+            return Err(Wrong(format!("retention.rule {:?}: {what}", rule.name)));
+        }
         let rules = RuleSet::new(self.rules).map_err(|error| Wrong(error.to_string()))?;
         Ok(Retention { rules, grace: self.grace, off_max: self.off_max })
     }
@@ -366,6 +373,12 @@ mod tests {
             panic!("two rules of one name are taken")
         };
         assert!(told.contains("\"cards\" has the name of another"), "{told}");
+        for matcher in ["site = [\"Leeds\"]", "business_unit = [\"Trading\"]"] {
+            let Err(Wrong(told)) = read(&cards.replace("tag = [\"card\"]", matcher)) else {
+                panic!("{matcher} can never match")
+            };
+            assert!(told.contains("\"cards\"") && told.contains("by extension or tag"), "{told}");
+        }
         let Err(Wrong(told)) = read(&cards.replace("7y", "89d")) else { panic!("data end before the audio") };
         assert!(told.contains("raise data"), "{told}");
         for (text, at, why) in [

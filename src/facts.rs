@@ -211,24 +211,7 @@ fn ties(facts: &LegFacts) -> Vec<Tied> {
 
 /// The line of a call whose recorder was stopped in the middle.
 pub(crate) fn interrupted_row(facts: &RecordingFacts) -> CallRow {
-    let other = facts.other_party.clone().unwrap_or_default();
-    let (from, to) = match facts.direction {
-        Direction::Inbound => (other, facts.extension.clone()),
-        Direction::Outbound | Direction::Internal | Direction::Unknown => (facts.extension.clone(), other),
-    };
-    CallRow {
-        call: facts.call.clone(),
-        sip_call_ids: facts.sip_call_ids.clone(),
-        from,
-        to,
-        started: facts.started,
-        answered: facts.answered,
-        ended: facts.ended,
-        outcome: Outcome::Recorded,
-        reason: INTERRUPTED.into(),
-        recordings: vec![facts.id],
-        ties: facts.ties.clone(),
-    }
+    CallRow::of_recording(facts, facts.ended, INTERRUPTED.into())
 }
 
 /// The line of an RTP flow that nobody announced.

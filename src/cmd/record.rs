@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use capture::{
     Advance, Filter, Filtered, FrameSource, HepListener, HepOptions, MergedFiles, MirrorPort, PortOptions,
@@ -34,6 +34,8 @@ const DROPS_CHECK_FRAMES: u64 = 4096;
 const DROPS_CHECK_MS: i64 = 200;
 /// How often a busy source lets the key logs be looked at: a look costs as much as a few frames.
 const KEYS_CHECK_FRAMES: u64 = 256;
+/// How often the clock is looked at for retention.
+const CLOCK_LOOK: Duration = Duration::from_secs(3_600);
 /// Recordings listed at the end; more are told as a number.
 const LISTED_MAX: usize = 40;
 
@@ -54,7 +56,13 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     copy_checkpoints(&archive, &settings)?;
     // New rules are in force from now on, so that their grace runs while it records.
     let rules = &settings.retention;
-    archive.retention(rules.rules.clone(), rules.grace, rules.off_max, clock::reading()?, Take::InForce)?;
+    let mut retention = archive.retention(
+        rules.rules.clone(),
+        rules.grace,
+        rules.off_max,
+        clock::reading()?,
+        Take::InForce,
+    )?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices);
     if !args.read.is_empty() && args.read.iter().all(|path| path.is_file()) {
@@ -63,7 +71,14 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     // Of capture files all is written; behind a live source a key log still grows.
     let is_live = !args.interface.is_empty() || !args.hep.is_empty();
     keys.read_on(!is_live, |lines| recorder.add_tls_secrets(lines)).map_err(Failure::new)?;
-    let troubles = walk(&mut *source, &mut recorder, &mut keys, &stop);
+    let mut hourly = || {
+        if let Err(error) =
+            clock::reading().and_then(|reading| retention.look(reading).map_err(Failure::from))
+        {
+            tracing::error!(?error, "the look at the clock is not kept");
+        }
+    };
+    let troubles = walk(&mut *source, &mut recorder, &mut keys, &stop, &mut hourly);
     let counters = source.counters();
     if counters.refused > 0 {
         warn(&format!(
@@ -156,8 +171,10 @@ fn walk(
     recorder: &mut Recorder<'_>,
     keys: &mut KeyLogs,
     stop: &AtomicBool,
+    hourly: &mut dyn FnMut(),
 ) -> Vec<String> {
     let mut troubles = Vec::new();
+    let mut next_hour = Instant::now() + CLOCK_LOOK;
     let mut dropped = 0;
     let mut frames: u64 = 0;
     let mut next_check = Timestamp::MIN;
@@ -180,9 +197,11 @@ fn walk(
                 if at >= next_check || frames.is_multiple_of(DROPS_CHECK_FRAMES) {
                     next_check = at.plus_millis(DROPS_CHECK_MS);
                     charge_drops(source, recorder, &mut dropped);
+                    look_at_clock(&mut next_hour, hourly);
                 }
             }
             Ok(Advance::Idle) => {
+                look_at_clock(&mut next_hour, hourly);
                 charge_drops(source, recorder, &mut dropped);
                 read_keys(keys, recorder, &mut troubles);
                 recorder.handle_timeout(clock::now());
@@ -192,6 +211,15 @@ fn walk(
         }
     }
     troubles
+}
+
+/// Calls `hourly` when its time has come.
+fn look_at_clock(next: &mut Instant, hourly: &mut dyn FnMut()) {
+    let now = Instant::now();
+    if now >= *next {
+        *next = now + CLOCK_LOOK;
+        hourly();
+    }
 }
 
 /// What a key log has new. One that fails is told, and not asked again.

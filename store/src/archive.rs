@@ -3,7 +3,6 @@
 //! Puts the parts together and decides nothing about bytes. Files are the truth: what is listed comes from the index,
 //! what is played or verified from the files.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,9 +16,7 @@ use crate::disk::{Disk, Lock, RealDisk, locked, read_whole};
 use crate::index::Index;
 use crate::journal::JOURNAL_DIR;
 use crate::keys::{KEYS_DIR, Keys};
-use crate::ledger::{self, DeletionLine, Fate, LEDGER_DIR, Lines, RecordingLine};
-use crate::log::CHECKPOINT;
-use crate::log::checkpoint::{NOTE_MAX, Note};
+use crate::ledger::{self, LEDGER_DIR, Lines};
 use crate::recovery::Recovered;
 use crate::report::Summand;
 use crate::retention::WATCH;
@@ -29,8 +26,8 @@ use crate::shared::{Latch, Shared, Tuning, wall_clock};
 use crate::wave::{RECORDINGS_DIR, make_sayable, path_of};
 use crate::writer::CHUNK_SPAN_MS;
 use crate::{
-    CallRow, Created, Deletion, Error, Event, Finding, Problem, Query, Reader, Rebuilt, RecordingFacts,
-    RecordingId, Recovery, Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats, Trusted, Writer,
+    CallRow, Created, Error, Problem, Query, Reader, Rebuilt, RecordingFacts, RecordingId, Recovery, Row,
+    RunRow, SignatureState, Space, SpaceAlert, State, Stats, Writer,
 };
 
 /// Names the archive and its format.
@@ -405,159 +402,6 @@ impl Archive {
             Error::NotFound { .. } => Error::NotFound { what: id.to_string() },
             e => e.under(&self.shared.root),
         })
-    }
-
-    /// Verifies all recordings, or these: hashes, signature and structure, with public keys alone; opens every chunk too
-    /// when the private key is here. Without `ids` also finds files that are missing and files that the ledger does not
-    /// name. One finding per recording, in the order of names; [`Finding::is_problem`] tells the bad ones.
-    pub fn verify<'a>(&'a self, ids: Option<&[RecordingId]>) -> impl Iterator<Item = Finding> + use<'a> {
-        self.verify_against(ids, &Trusted::default())
-    }
-
-    /// The same, and holds the archive against what was kept elsewhere: checkpoints, the public key. Without `ids` the
-    /// ledger is verified too: that no line of it was changed, taken out, put in or taken back.
-    pub fn verify_against<'a>(
-        &'a self,
-        ids: Option<&[RecordingId]>,
-        trusted: &Trusted,
-    ) -> impl Iterator<Item = Finding> + use<'a> {
-        // A rebuilt index must have taken in what was finished just now.
-        let settled = self.ask(Command::Sync);
-        crate::verify::findings(&self.shared, ids, trusted, settled)
-    }
-
-    /// The newest checkpoint, as a signed note (C2SP signed-note); one is made first if lines have come since the last.
-    ///
-    /// # Errors
-    /// [`Error::KeyMissing`] without the signing key; [`Error::Io`].
-    pub fn checkpoint(&self) -> Result<String, Error> {
-        self.ask(Command::Checkpoint)?;
-        let note = read_whole(&*self.shared.disk, CHECKPOINT, NOTE_MAX as u64)
-            .map_err(|e| Error::io(self.dir().join(CHECKPOINT), e))?;
-        let note = note.ok_or_else(|| Error::Missing { path: self.dir().join(CHECKPOINT) })?;
-        String::from_utf8(note).map_err(|e| Error::damaged(self.dir().join(CHECKPOINT), e.to_string()))
-    }
-
-    /// From now on copies each checkpoint into this folder, best one on another machine. A folder that is away or hangs
-    /// holds nothing up; it gets the newest checkpoint when it can take it.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when no thread can be started.
-    pub fn copy_checkpoints_to(&self, folder: &Path) -> Result<(), Error> {
-        let note = self.checkpoint()?;
-        let first = Note::parse(&note).map(|parsed| parsed.checkpoint);
-        let first = first.as_ref().map(|checkpoint| (checkpoint, note.as_str()));
-        self.shared.witnesses.add(folder, first).map_err(|e| Error::io(folder, e))
-    }
-
-    /// What was done to the archive and its recordings, oldest first.
-    ///
-    /// # Errors
-    /// As [`Archive::calls`].
-    pub fn events(&self) -> Result<impl Iterator<Item = Result<Event, Error>> + '_, Error> {
-        self.ask(Command::Flush)?;
-        let months =
-            ledger::months(&*self.shared.disk, ledger::EVENTS).map_err(|e| e.under(&self.shared.root))?;
-        Ok(months.into_iter().flat_map(|path| self.lines(path)))
-    }
-
-    /// What was deleted, by when the recordings were begun: each with how.
-    ///
-    /// # Errors
-    /// As [`Archive::calls`].
-    pub fn deletions(
-        &self,
-    ) -> Result<impl Iterator<Item = Result<(RecordingId, Deletion), Error>> + '_, Error> {
-        self.ask(Command::Flush)?;
-        let months =
-            ledger::months(&*self.shared.disk, ledger::RECORDINGS).map_err(|e| e.under(&self.shared.root))?;
-        let lines = months.into_iter().flat_map(|path| self.lines::<RecordingLine>(path));
-        Ok(lines.filter_map(|line| match line {
-            Ok(line) => line.deletion().map(|deletion| Ok((line.id, deletion))),
-            Err(e) => Some(Err(e)),
-        }))
-    }
-
-    /// Does something to a recording and keeps for ever who did it: tags, notes, holds. On disk when this returns; a hold
-    /// counts from then on.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Refused`] for what is no such event; [`Error::Io`].
-    pub fn edit(&self, event: Event) -> Result<(), Error> {
-        let id =
-            event.recording().ok_or_else(|| Error::Refused { what: "an event about no recording".into() })?;
-        let _one_at_a_time = locked(&self.shared.decisions);
-        self.row(id)?;
-        self.ask(|answer| Command::Event { event: Box::new(event), answer })
-    }
-
-    /// Deletes the audio of a finished recording: destroys its key, then its file, and leaves a signed receipt in the
-    /// ledger. With `keep_facts` the recording stays listed, without audio.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Guarded`] for a recording that is under a hold, still running or deleted already;
-    /// [`Error::Io`].
-    pub fn delete(&self, id: RecordingId, deletion: Deletion, keep_facts: bool) -> Result<(), Error> {
-        {
-            let _one_at_a_time = locked(&self.shared.decisions);
-            // Holds that were put before this are in the index then.
-            self.ask(Command::Sync)?;
-            let row = self.deletable(id, keep_facts)?;
-            if row.deleted.is_some() {
-                // The audio went before; now what is known of it goes too.
-                let line = self.forgetting_line(id, deletion.clone());
-                let lines = vec![line.map_err(|e| e.under(self.dir()))?];
-                self.ask(|answer| Command::Forget { lines, answer })?;
-            } else {
-                let signed = crate::verify::signed_lines(&self.shared, &BTreeSet::from([id]));
-                let signed = signed.map_err(|e| e.under(self.dir()))?;
-                let line = self.deletion_line(row.facts, deletion.clone(), keep_facts, &signed);
-                let lines = vec![line.map_err(|e| e.under(self.dir()))?];
-                self.ask(|answer| Command::Delete { lines, answer })?;
-            }
-            self.ask(Command::Sync)?;
-        }
-        if keep_facts { Ok(()) } else { self.erase_about(&BTreeSet::from([id]), &deletion).map(|_| ()) }
-    }
-
-    /// The row of a recording that may be deleted now.
-    fn deletable(&self, id: RecordingId, keep_facts: bool) -> Result<Row, Error> {
-        let row = self.row(id)?;
-        let guarded = |why: String| Err(Error::Guarded { what: id.to_string(), why });
-        if let Some(hold) = row.legal_holds.first() {
-            return guarded(format!("it is under the hold {} ({}); release that first", hold.hold, hold.why));
-        }
-        if row.facts.state == State::Recording {
-            return guarded("it is being recorded".into());
-        }
-        if row.deleted.is_some() && keep_facts {
-            return guarded(
-                "its audio is gone already; without --keep-facts what is known of it goes too".into(),
-            );
-        }
-        Ok(row)
-    }
-
-    /// The line that says that a finished recording is deleted, with its receipt.
-    pub(crate) fn deletion_line(
-        &self,
-        facts: RecordingFacts,
-        deletion: Deletion,
-        keep_facts: bool,
-        signed: &BTreeMap<RecordingId, (String, u64)>,
-    ) -> Result<RecordingLine, Error> {
-        let shared = &self.shared;
-        // What was signed once stays in the receipt, so that a copy elsewhere can be told to be the deleted one.
-        // It is the ledger's: the file may be damaged, and must be deleted all the same.
-        let id = facts.id;
-        let (signed, bytes) = signed.get(&id).cloned().unwrap_or_default();
-        let Deletion { at, who, rule, why } = deletion;
-        let mut entry =
-            DeletionLine { rule, who, receipt: String::new(), facts: keep_facts.then_some(facts) };
-        let mut line = RecordingLine { id, fate: Fate::Deleted, at, bytes, signed, why, deletion: None };
-        entry.receipt = shared.keys.sign_receipt(&line.receipt_text(&entry)?)?;
-        line.deletion = Some(Box::new(entry));
-        Ok(line)
     }
 
     /// Looks the archive over: folders, keys and their permissions, files against ledger and index. Does not hash;

@@ -239,6 +239,33 @@ pub struct CallRow {
     pub ties: Vec<Tied>,
 }
 
+impl CallRow {
+    /// The line of a call that nothing but its recording tells of.
+    #[must_use]
+    pub fn of_recording(facts: &RecordingFacts, ended: Option<Timestamp>, reason: String) -> CallRow {
+        let other = facts.other_party.clone().unwrap_or_default();
+        let (from, to) = match facts.direction {
+            Direction::Inbound => (other, facts.extension.clone()),
+            Direction::Outbound | Direction::Internal | Direction::Unknown => {
+                (facts.extension.clone(), other)
+            }
+        };
+        CallRow {
+            call: facts.call.clone(),
+            sip_call_ids: facts.sip_call_ids.clone(),
+            from,
+            to,
+            started: facts.started,
+            answered: facts.answered,
+            ended,
+            outcome: Outcome::Recorded,
+            reason,
+            recordings: vec![facts.id],
+            ties: facts.ties.clone(),
+        }
+    }
+}
+
 /// What one run of the recorder counted beside the calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {

@@ -17,6 +17,7 @@ mod chunk;
 mod closing;
 #[cfg(test)]
 mod crash;
+mod custody;
 mod disk;
 mod erase;
 mod error;

@@ -133,6 +133,18 @@ impl Archive {
 }
 
 impl Retention<'_> {
+    /// Looks at the clocks again. At least hourly while something runs for long: the time off is counted from the last look that
+    /// was kept.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the look cannot be kept.
+    pub fn look(&mut self, reading: Reading) -> Result<(), Error> {
+        self.reading.0 = reading;
+        let (reading, off_max) = self.reading.clone();
+        self.now = self.watch.observe(reading, off_max);
+        self.keep_watch()
+    }
+
     /// Why nothing is deleted, while the clock is in doubt.
     #[must_use]
     pub fn freeze(&self) -> Option<Freeze> {
@@ -149,9 +161,7 @@ impl Retention<'_> {
         let ended = confirmed.map_err(|e| Error::Refused { what: e.to_string() })?.ended;
         let what = What::ClockConfirmed { ended };
         self.archive.append_event(Event { at, who: who.to_owned(), what })?;
-        let (reading, off_max) = self.reading.clone();
-        self.now = self.watch.observe(reading, off_max);
-        self.keep_watch()
+        self.look(self.reading.0.clone())
     }
 
     fn keep_watch(&self) -> Result<(), Error> {

@@ -8,10 +8,12 @@
 //! it can be believed. When the disk is full, a reserve is given up so that running recordings can be ended. What takes
 //! long is [`crate::settle`]'s.
 
+mod changes;
+mod room;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,12 +25,11 @@ use crate::event::Event;
 use crate::journal::{self, JOURNAL_DIR, Part, Transaction};
 use crate::layout::Layout;
 use crate::ledger::{self, RecordingLine};
-use crate::log::checkpoint::Checkpoint;
-use crate::log::{CHECKPOINT, LEAVES, Log};
+use crate::log::{LEAVES, Log};
 use crate::settle::{self, Task};
 use crate::shared::{Open, Shared, wall_clock};
 use crate::space::SpaceWatch;
-use crate::wave::{WRAP_AT, WRAP_LEN, path_of};
+use crate::wave::WRAP_LEN;
 use crate::{Error, RecordingFacts, RecordingId, SignatureState, State};
 
 /// The longest that a written journal entry waits for its sync.
@@ -294,47 +295,6 @@ impl Scribe {
         }
     }
 
-    fn set_full(&mut self, is_full: bool) {
-        self.shared.full.store(is_full, Ordering::Release);
-        self.full_since = is_full.then(Instant::now);
-        if let Some(alert) = self.space.set_full(is_full) {
-            self.shared.alert(alert);
-        }
-    }
-
-    /// Signs how far the ledger has come. After a failure it is tried again later: the lines are safe without it.
-    fn checkpoint(&mut self) -> Result<(), Error> {
-        self.checkpoint_due = None;
-        if !self.log.is_ahead() {
-            return Ok(());
-        }
-        let signed = self.settle().and_then(|()| self.sign_checkpoint());
-        match &signed {
-            Ok(()) => self.log.mark_signed(),
-            Err(e) => {
-                tracing::error!(error = %e, "no checkpoint of the ledger can be made");
-                self.checkpoint_due = Some(Instant::now() + CHECKPOINT_INTERVAL);
-            }
-        }
-        signed
-    }
-
-    fn sign_checkpoint(&mut self) -> Result<(), Error> {
-        let shared = &self.shared;
-        let checkpoint = Checkpoint {
-            archive: shared.id.clone(),
-            size: self.log.size(),
-            root: self.log.root(),
-            at: wall_clock(),
-        };
-        let note = checkpoint.to_note(shared.keys.sign_public(), |text| shared.keys.sign_note(text))?;
-        // The lines are in the journal on disk, so the checkpoint never says more than a crash leaves.
-        shared.disk.replace(CHECKPOINT, note.as_bytes(), false).map_err(|e| Error::io(CHECKPOINT, e))?;
-        self.log.keep_peaks(&*shared.disk);
-        shared.witnesses.tell(&checkpoint, &note);
-        Ok(())
-    }
-
     fn handle(&mut self, command: Command) {
         match command {
             Command::Create { open, entry, len } => self.create(open, entry, len),
@@ -487,98 +447,6 @@ impl Scribe {
         self.destroy(&open.path, line, |_, _| None)?;
         self.settle()?;
         self.expect_gone(&open.path)
-    }
-
-    /// Destroys finished recordings, each with the line that says so. When it answers, keys and files are gone from disk.
-    fn delete(&mut self, lines: Vec<RecordingLine>) -> Result<(), Error> {
-        let paths: Vec<String> = lines.iter().map(|line| path_of(line.id)).collect();
-        for (line, path) in lines.into_iter().zip(&paths) {
-            let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
-            let boxed = Box::new(line.clone());
-            self.destroy(path, &line, |_, end| Some(Task::Deleted { line: boxed, ledger, end }))?;
-        }
-        self.settle()?;
-        paths.iter().try_for_each(|path| self.expect_gone(path))
-    }
-
-    /// Adds a line about a deleted recording that takes the place of the one before.
-    fn forget(&mut self, line: RecordingLine) -> Result<(), Error> {
-        let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
-        let bytes = ledger::line(&line)?;
-        let (line, to) = (Box::new(line), ledger.clone());
-        let then = |_, end| Some(Task::Deleted { line, ledger: to, end });
-        self.commit_line(Transaction::new(), &ledger, &bytes, None, then)
-    }
-
-    /// Blanks lines whose time is over, in one entry with the event that says so.
-    fn erase(&mut self, lines: &[Blank], event: Box<Event>) -> Result<(), Error> {
-        let mut entry = Transaction::new();
-        for Blank { file, at, bytes } in lines {
-            self.touched.insert(file.clone());
-            entry = entry.push(&Part::Write { path: file, offset: *at, bytes });
-        }
-        let ledger = ledger::month(ledger::EVENTS, event.at);
-        let line = ledger::line(&event)?;
-        let to = ledger.clone();
-        let then = |leaf, end| Some(Task::Event { event, leaf, ledger: to, end });
-        self.commit_line(entry, &ledger, &line, None, then)?;
-        // What they said also stands in a journal.
-        self.rotate_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
-        self.settle()
-    }
-
-    /// The key, then the file, then the line, in one entry.
-    fn destroy(
-        &mut self,
-        path: &str,
-        line: &RecordingLine,
-        then: impl FnOnce(u64, u64) -> Option<Task>,
-    ) -> Result<(), Error> {
-        debug_assert!(line.fate.is_gone());
-        let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
-        let entry = Transaction::new()
-            .push(&Part::Write { path, offset: WRAP_AT, bytes: &[0; WRAP_LEN] })
-            .push(&Part::Sync { path })
-            .push(&Part::Remove { path });
-        self.commit_line(entry, &ledger, &ledger::line(line)?, None, then)?;
-        self.touched.insert(path.to_owned());
-        // The header, key and all, also stands in a journal.
-        self.rotate_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
-        Ok(())
-    }
-
-    fn expect_gone(&self, path: &str) -> Result<(), Error> {
-        match self.shared.disk.len(path) {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => {
-                Err(Error::damaged(path, "it could not be removed yet; opening the archive again does"))
-            }
-            Err(e) => Err(Error::io(path, e)),
-        }
-    }
-
-    /// Adds an event to the ledger; it is on disk when this returns.
-    fn event(&mut self, event: Box<Event>) -> Result<(), Error> {
-        let ledger = ledger::month(ledger::EVENTS, event.at);
-        let line = ledger::line(&event)?;
-        let to = ledger.clone();
-        let then = |leaf, end| Some(Task::Event { event, leaf, ledger: to, end });
-        self.commit_line(Transaction::new(), &ledger, &line, None, then)?;
-        self.settle()
-    }
-
-    /// Journals new wraps; their files are written with the next settling, many at one sync.
-    fn rewrap(&mut self, wraps: &[Rewrap]) -> Result<(), Error> {
-        let (mut entry, mut ids) = (Transaction::new(), Vec::with_capacity(wraps.len()));
-        for Rewrap { id, path, bytes } in wraps {
-            // A file that was destroyed since must not come back.
-            if self.shared.disk.len(path).map_err(|e| Error::io(path, e))?.is_some() {
-                entry = entry.push(&Part::Write { path, offset: WRAP_AT, bytes });
-                self.touched.insert(path.clone());
-                ids.push(*id);
-            }
-        }
-        self.commit(entry.finish(), None, Some(Task::Rewrapped(ids)))
     }
 
     /// Begins a new journal and has the old ones settled and removed.
@@ -842,37 +710,6 @@ impl Scribe {
         self.journal = Journal { number, len: entry.len() as u64, unsynced: None };
         self.expected_behind = false;
         Ok(())
-    }
-
-    fn give_reserve(&mut self) {
-        if self.full_since.is_none() {
-            // What the journal holds is in the files too; without it there is room again for a while.
-            self.rotate_due = Some(Instant::now());
-        }
-        self.set_full(true);
-        if let Err(e) = self.shared.disk.remove(RESERVE) {
-            tracing::error!(error = %e, "the reserve cannot be given up");
-        }
-    }
-
-    /// Sets room aside; if there is any, the disk is not full (any more).
-    fn take_reserve(&mut self) {
-        let disk = &*self.shared.disk;
-        let have = disk.len(RESERVE).ok().flatten().unwrap_or_default();
-        let block = vec![0; 1 << 20];
-        let mut at = have;
-        while at < self.shared.tuning.reserve {
-            let len = (self.shared.tuning.reserve - at).min(block.len() as u64);
-            if let Err(e) = disk.write_at(RESERVE, at, &block[..len as usize]) {
-                tracing::debug!(error = %e, "no room to set aside");
-                let _ = disk.remove(RESERVE);
-                self.set_full(true);
-                return;
-            }
-            at += len;
-        }
-        self.set_full(false);
-        self.write_lines();
     }
 
     /// Ends what still runs and leaves no journal behind, if everything went well.

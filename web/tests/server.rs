@@ -1,6 +1,8 @@
 //! The pages as a browser asks for them: who gets in, what every reply carries, what a stranger's text can do, and
 //! whether the audio is the export's to the byte.
 
+mod common;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -9,10 +11,11 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use common::{facts, started};
 use decode::codec::g711::{self, Law};
-use decode::{AudioFrame, Codec, Format, Party, Timestamp};
+use decode::{AudioFrame, Codec, Format, Party};
 use policy::gate::Cleared;
-use store::{Archive, CallRow, Direction, Outcome, RecordingFacts, RecordingId, Source, State};
+use store::{Archive, CallRow, Outcome, RecordingFacts, RecordingId};
 use tower::ServiceExt;
 use web::server::{App, Server, router};
 use web::{Error, FileFormat, Shape};
@@ -21,58 +24,6 @@ use web::{Error, FileFormat, Shape};
 const PACKET: usize = 160;
 const ADDRESS: &str = "127.0.0.1:8480";
 const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}\u{0}</bdi></title>";
-
-fn started() -> Timestamp {
-    "2026-03-04T05:06:07.000Z".parse().expect("a time")
-}
-
-/// The facts of an inbound call of `ms` milliseconds; every text in it is `text`.
-fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
-    let some = || Some(text.to_owned());
-    let started = started().plus_millis(i64::from(number) * 60_000);
-    RecordingFacts {
-        id: RecordingId::from_parts(started, [number; 10]),
-        call: text.to_owned(),
-        segment: 1,
-        state: State::Complete,
-        source: Source::Mirror,
-        extension: text.to_owned(),
-        extension_name: some(),
-        outside_number: some(),
-        other_party: some(),
-        other_party_name: some(),
-        direction: Direction::Inbound,
-        started,
-        answered: Some(started),
-        ended: Some(started.plus_millis(i64::try_from(ms).expect("a length"))),
-        duration_ms: ms,
-        ring_ms: 0,
-        hold_ms: 0,
-        talk_ms: ms,
-        tracks: Vec::new(),
-        pauses: Vec::new(),
-        holds: Vec::new(),
-        one_way: Vec::new(),
-        dtmf: Vec::new(),
-        user: some(),
-        agent: some(),
-        account_code: some(),
-        hunt_group: some(),
-        trunk: some(),
-        ddi: some(),
-        tags: Vec::new(),
-        held: false,
-        sip_call_ids: vec![text.to_owned()],
-        ties: Vec::new(),
-        rule: text.to_owned(),
-        signalling: store::Signalling::Sip,
-        foreign_packets: 0,
-        joined_late: false,
-        shares_media: false,
-        known_by_end: false,
-        not_held_packets: 0,
-    }
-}
 
 /// Records `ms` milliseconds of noise that never repeats, both parties.
 fn record(archive: &Archive, facts: RecordingFacts, codec: Codec) -> RecordingId {

@@ -522,7 +522,7 @@ impl Connection {
 }
 
 impl Tls {
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "where the bytes came from, and who takes what is in them")]
     fn read(
         &mut self,
         pair: Pair,

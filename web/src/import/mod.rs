@@ -17,12 +17,11 @@ use std::thread;
 
 use decode::time::NS_PER_S;
 use decode::{AudioFrame, Codec, Format, Party, Timestamp};
-use policy::{Direction, ImportPass};
+use policy::ImportPass;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use store::{
-    Archive, CallRow, Event, Outcome, Quality, RecordingFacts, RecordingId, Signalling, Source, State, Track,
-    What,
+    Archive, CallRow, Event, Quality, RecordingFacts, RecordingId, Signalling, Source, State, Track, What,
 };
 
 use crate::entries::hex;
@@ -427,22 +426,5 @@ fn facts(id: RecordingId, about: &About, pass: &ImportPass, coding: &Coding) -> 
 
 /// Its line of the balance sheet.
 fn call_row(facts: &RecordingFacts, ended: Timestamp, file: &str) -> CallRow {
-    let other = facts.other_party.clone().unwrap_or_default();
-    let (from, to) = match facts.direction {
-        Direction::Inbound => (other, facts.extension.clone()),
-        Direction::Outbound | Direction::Internal | Direction::Unknown => (facts.extension.clone(), other),
-    };
-    CallRow {
-        call: facts.call.clone(),
-        sip_call_ids: facts.sip_call_ids.clone(),
-        from,
-        to,
-        started: facts.started,
-        answered: facts.answered,
-        ended: Some(ended),
-        outcome: Outcome::Recorded,
-        reason: format!("{}, from {file}", facts.rule),
-        recordings: vec![facts.id],
-        ties: Vec::new(),
-    }
+    CallRow::of_recording(facts, Some(ended), format!("{}, from {file}", facts.rule))
 }

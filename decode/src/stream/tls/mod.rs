@@ -307,7 +307,7 @@ impl Session {
     }
 
     /// What a record held.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "where the bytes came from, and who takes what is in them")]
     fn content(
         &mut self,
         way: Way,

@@ -1,0 +1,105 @@
+//! What is done to recordings that are finished, and to lines whose time is over: each in one entry of the journal.
+
+use std::time::Instant;
+
+use super::{Blank, Rewrap, SHRED_INTERVAL, Scribe};
+use crate::Error;
+use crate::event::Event;
+use crate::journal::{Part, Transaction};
+use crate::ledger::{self, RecordingLine};
+use crate::settle::Task;
+use crate::wave::{WRAP_AT, WRAP_LEN, path_of};
+
+impl Scribe {
+    /// Destroys finished recordings, each with the line that says so. When it answers, keys and files are gone from disk.
+    pub(super) fn delete(&mut self, lines: Vec<RecordingLine>) -> Result<(), Error> {
+        let paths: Vec<String> = lines.iter().map(|line| path_of(line.id)).collect();
+        for (line, path) in lines.into_iter().zip(&paths) {
+            let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
+            let boxed = Box::new(line.clone());
+            self.destroy(path, &line, |_, end| Some(Task::Deleted { line: boxed, ledger, end }))?;
+        }
+        self.settle()?;
+        paths.iter().try_for_each(|path| self.expect_gone(path))
+    }
+
+    /// Adds a line about a deleted recording that takes the place of the one before.
+    pub(super) fn forget(&mut self, line: RecordingLine) -> Result<(), Error> {
+        let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
+        let bytes = ledger::line(&line)?;
+        let (line, to) = (Box::new(line), ledger.clone());
+        let then = |_, end| Some(Task::Deleted { line, ledger: to, end });
+        self.commit_line(Transaction::new(), &ledger, &bytes, None, then)
+    }
+
+    /// Blanks lines whose time is over, in one entry with the event that says so.
+    pub(super) fn erase(&mut self, lines: &[Blank], event: Box<Event>) -> Result<(), Error> {
+        let mut entry = Transaction::new();
+        for Blank { file, at, bytes } in lines {
+            self.touched.insert(file.clone());
+            entry = entry.push(&Part::Write { path: file, offset: *at, bytes });
+        }
+        let ledger = ledger::month(ledger::EVENTS, event.at);
+        let line = ledger::line(&event)?;
+        let to = ledger.clone();
+        let then = |leaf, end| Some(Task::Event { event, leaf, ledger: to, end });
+        self.commit_line(entry, &ledger, &line, None, then)?;
+        // What they said also stands in a journal.
+        self.rotate_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
+        self.settle()
+    }
+
+    /// The key, then the file, then the line, in one entry.
+    pub(super) fn destroy(
+        &mut self,
+        path: &str,
+        line: &RecordingLine,
+        then: impl FnOnce(u64, u64) -> Option<Task>,
+    ) -> Result<(), Error> {
+        debug_assert!(line.fate.is_gone());
+        let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
+        let entry = Transaction::new()
+            .push(&Part::Write { path, offset: WRAP_AT, bytes: &[0; WRAP_LEN] })
+            .push(&Part::Sync { path })
+            .push(&Part::Remove { path });
+        self.commit_line(entry, &ledger, &ledger::line(line)?, None, then)?;
+        self.touched.insert(path.to_owned());
+        // The header, key and all, also stands in a journal.
+        self.rotate_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
+        Ok(())
+    }
+
+    pub(super) fn expect_gone(&self, path: &str) -> Result<(), Error> {
+        match self.shared.disk.len(path) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => {
+                Err(Error::damaged(path, "it could not be removed yet; opening the archive again does"))
+            }
+            Err(e) => Err(Error::io(path, e)),
+        }
+    }
+
+    /// Adds an event to the ledger; it is on disk when this returns.
+    pub(super) fn event(&mut self, event: Box<Event>) -> Result<(), Error> {
+        let ledger = ledger::month(ledger::EVENTS, event.at);
+        let line = ledger::line(&event)?;
+        let to = ledger.clone();
+        let then = |leaf, end| Some(Task::Event { event, leaf, ledger: to, end });
+        self.commit_line(Transaction::new(), &ledger, &line, None, then)?;
+        self.settle()
+    }
+
+    /// Journals new wraps; their files are written with the next settling, many at one sync.
+    pub(super) fn rewrap(&mut self, wraps: &[Rewrap]) -> Result<(), Error> {
+        let (mut entry, mut ids) = (Transaction::new(), Vec::with_capacity(wraps.len()));
+        for Rewrap { id, path, bytes } in wraps {
+            // A file that was destroyed since must not come back.
+            if self.shared.disk.len(path).map_err(|e| Error::io(path, e))?.is_some() {
+                entry = entry.push(&Part::Write { path, offset: WRAP_AT, bytes });
+                self.touched.insert(path.clone());
+                ids.push(*id);
+            }
+        }
+        self.commit(entry.finish(), None, Some(Task::Rewrapped(ids)))
+    }
+}
