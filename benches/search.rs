@@ -260,7 +260,17 @@ fn row(n: u64, total: u64) -> Row {
     };
     let sha256 = format!("{:064x}", rng.next());
     let (bytes, signature, deleted) = (duration_ms * 17, SignatureState::Valid, None);
-    Row { facts, bytes, sha256, signature, notes: vec![], legal_holds: vec![], deleted }
+    Row {
+        facts,
+        bytes,
+        sha256,
+        signature,
+        notes: vec![],
+        legal_holds: vec![],
+        copies: vec![],
+        moved: false,
+        deleted,
+    }
 }
 
 fn track(party: Party, duration_ms: u64, rng: &mut Rng) -> Track {

@@ -295,6 +295,25 @@ pub(crate) enum ArchiveCommand {
         #[command(flatten)]
         dir: ArchiveDir,
     },
+    /// Copy what is due to the archive locations, and remove the originals that may go
+    #[command(after_help = "Example:\n  earwitness archive copy -c /etc/earwitness.toml --wait-s 3600")]
+    Copy {
+        /// Seconds to wait at most; what is missing then is copied the next time
+        #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+        wait_s: u64,
+        #[command(flatten)]
+        dir: ArchiveDir,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// How the archive locations do: copies, what is missing, room
+    #[command(after_help = "Example:\n  earwitness archive locations -c /etc/earwitness.toml")]
+    Locations {
+        #[command(flatten)]
+        dir: ArchiveDir,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Who did what to the archive and its recordings, oldest first
     #[command(after_help = "Example:\n  earwitness archive log --since -7d")]
     Log(Log),

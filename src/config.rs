@@ -35,6 +35,11 @@ pub(crate) struct ConfigFile {
     pub(crate) playback: PlaybackSection,
     /// How long recordings and call data are kept.
     pub(crate) retention: RetentionSection,
+    /// What is copied to archive locations, and when.
+    pub(crate) copies: CopiesSection,
+    /// Archive locations, the nearest first.
+    #[serde(rename = "location", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) locations: Vec<LocationEntry>,
     /// Phones that no signalling names.
     #[serde(rename = "device", skip_serializing_if = "Vec::is_empty")]
     pub(crate) devices: Vec<DeviceEntry>,
@@ -53,6 +58,57 @@ pub(crate) struct ArchiveSection {
 pub(crate) struct EvidenceSection {
     /// Folders, best on other machines, that get a copy of each checkpoint of the ledger.
     pub(crate) checkpoints: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CopiesSection {
+    /// Recordings are copied so long after their end; at once when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<Period>,
+    /// Originals are removed so long after their end, once every location has a copy; never when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_local: Option<Period>,
+    /// What is done when the archive's disk is nearly full. Default `stop`.
+    pub(crate) when_full: WhenFull,
+}
+
+/// What is done when the archive's disk is nearly full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WhenFull {
+    /// Nothing is removed; on a full disk recording stops until there is room.
+    #[default]
+    Stop,
+    /// The oldest originals that every location has are removed.
+    MoveOldest,
+}
+
+/// A place that copies go to: a folder or a bucket.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LocationEntry {
+    /// Its name in the ledger.
+    pub(crate) name: String,
+    /// A folder that is there, most often a mount; this or `bucket`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) folder: Option<PathBuf>,
+    /// A bucket of S3-compatible storage; this or `folder`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bucket: Option<String>,
+    /// What the names of all objects in the bucket begin with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) prefix: String,
+    /// The server's address; AWS when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    /// The region; `us-east-1` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// File with the access key's id and its secret, a line each; `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` in the
+    /// environment when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -172,10 +228,18 @@ pub(crate) struct Settings {
     pub(crate) devices: Devices,
     pub(crate) ffmpeg: Choice,
     pub(crate) retention: Retention,
+    pub(crate) copies: Copies,
+}
+
+/// Archive locations, and what is done with them. Keys of buckets are read when they are needed.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    pub(crate) rules: CopiesSection,
+    pub(crate) locations: Vec<LocationEntry>,
 }
 
 /// How long recordings and call data are kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Retention {
     pub(crate) rules: RuleSet,
     pub(crate) grace: Grace,
@@ -258,7 +322,9 @@ impl ConfigFile {
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
         let (call_headers, hep) = (self.site.call_headers, self.hep);
         let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
-        Ok(Settings { archive, rules, call_headers, checkpoints, hep, devices, ffmpeg, retention })
+        self.locations.iter().try_for_each(LocationEntry::check)?;
+        let copies = Copies { rules: self.copies, locations: self.locations };
+        Ok(Settings { archive, rules, call_headers, checkpoints, hep, devices, ffmpeg, retention, copies })
     }
 
     fn known_devices(&self) -> Result<Devices, Wrong> {
@@ -277,6 +343,22 @@ impl ConfigFile {
         let devices =
             Devices::new(list, self.site.pbx.clone()).map_err(|error| Wrong(format!("device: {error}")))?;
         Ok(devices.with_lans(lans).with_idle_ms(i64::from(self.record.stream_idle_s) * 1_000))
+    }
+}
+
+impl LocationEntry {
+    fn check(&self) -> Result<(), Wrong> {
+        let wrong = |what: &str| Err(Wrong(format!("location {:?}: {what}", self.name)));
+        let for_buckets = !self.prefix.is_empty()
+            || self.endpoint.is_some()
+            || self.region.is_some()
+            || self.key_file.is_some();
+        match (&self.folder, &self.bucket) {
+            (Some(_), Some(_)) | (None, None) => wrong("takes either folder or bucket"),
+            (Some(folder), None) if !folder.is_absolute() => wrong("its folder is no absolute path"),
+            (Some(_), None) if for_buckets => wrong("prefix, endpoint, region and key_file are for buckets"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -342,6 +424,9 @@ mod tests {
             ("[[device]]\nnumber = \"2001\"\n", "either ip or mac"),
             ("[[device]]\nnumber = \"\"\nip = \"192.0.2.20\"\n", "no number"),
             ("[[device]]\nnumber = \"2001\"\nmac = \"02:00\"\n", "Ethernet"),
+            ("[[location]]\nname = \"nas\"\n", "either folder or bucket"),
+            ("[[location]]\nname = \"nas\"\nfolder = \"mnt\"\n", "absolute"),
+            ("[[location]]\nname = \"nas\"\nfolder = \"/mnt\"\nregion = \"x\"\n", "for buckets"),
             ("[site]\nlan = [\"192.0.2.0\"]\n", "subnet"),
             ("[record]\nstream_idle_s = 0\n", "stream_idle_s"),
             ("[site]\npbx = [\"192.0.2.10\"]\n[[device]]\nnumber = \"2001\"\nip = \"192.0.2.10\"\n", "PBX"),

@@ -1,14 +1,16 @@
 //! `archive`: list, verify, check, rebuild, stats. Showing and exporting one have files of their own.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
+use store::locations::Duty;
 use store::{Archive, RecordingId, Trusted, Verdict};
 use web::words;
 
 use super::prune;
 use super::upkeep::{self, Change};
-use super::{export, import, open_archive, print_json, print_line, progress, show, warn};
+use super::{copies, export, import, open_archive, print_json, print_line, progress, show, warn};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
 use crate::clock;
 use crate::config::{self, Settings};
@@ -22,7 +24,7 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         ArchiveCommand::List { dir, filters, json } => {
             list(&config::resolve(&dir)?.archive, &filters, json.json)
         }
-        ArchiveCommand::Show { id, dir, json } => show::run(&config::resolve(&dir)?.archive, &id, json.json),
+        ArchiveCommand::Show { id, dir, json } => show::run(&config::resolve(&dir)?, &id, json.json),
         ArchiveCommand::Export(args) => export::run(&args),
         ArchiveCommand::Import(args) => import::run(&args),
         ArchiveCommand::Verify { checkpoint, public_key, bundle: Some(bundle), json, .. } => {
@@ -34,6 +36,10 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         }
         ArchiveCommand::Checkpoint { output, dir } => upkeep::checkpoint(&dir, output.as_ref()),
         ArchiveCommand::Prune(args) => prune::run(&args),
+        ArchiveCommand::Copy { wait_s, dir, json } => {
+            copies::copy(&dir, Duration::from_secs(wait_s), json.json)
+        }
+        ArchiveCommand::Locations { dir, json } => copies::locations(&dir, json.json),
         ArchiveCommand::Log(args) => upkeep::log(&args),
         ArchiveCommand::Tag { edit, tag, remove } => upkeep::change(&edit, &Change::Tag { tag, remove }),
         ArchiveCommand::Note { edit, text, at_ms } => upkeep::change(&edit, &Change::Note { text, at_ms }),
@@ -123,11 +129,12 @@ fn verify(
     json: bool,
 ) -> Result<Done, Failure> {
     let archive = open_archive(&settings.archive)?;
+    copies::use_locations(&archive, &settings, Duty::Read)?;
     // Not asked for: without it the signatures are verified all the same.
     passphrase::unlock(&archive, false)?;
     let ids = resolve_ids(&archive, words)?;
     let trusted = trusted(&archive, settings, checkpoints, public_key)?;
-    let (mut intact, mut opened, mut deleted, mut problems) = (0u64, 0u64, 0u64, 0u64);
+    let (mut intact, mut opened, mut deleted, mut problems, mut away) = (0u64, 0u64, 0u64, 0u64, 0u64);
     for finding in archive.verify_against((!ids.is_empty()).then_some(&ids), &trusted) {
         match &finding.verdict {
             Verdict::Intact { opened: with_key } => {
@@ -136,6 +143,7 @@ fn verify(
             }
             Verdict::Recording => {}
             Verdict::Deleted => deleted += 1,
+            Verdict::Away { .. } => away += 1,
             _ => problems += 1,
         }
         let (word, what) = describe(&finding.verdict);
@@ -143,7 +151,7 @@ fn verify(
             print_json(&json!({
                 "id": finding.id, "path": finding.path, "verdict": word, "what": what, "problem": finding.is_problem(),
             }))?;
-        } else if finding.is_problem() {
+        } else if finding.is_problem() || matches!(finding.verdict, Verdict::Away { .. }) {
             let id = finding.id.map(|id| id.to_string()).unwrap_or_default();
             print_line(&format!("{word}: {id} {} {what}", finding.path.display()).replace("  ", " "))?;
         }
@@ -158,7 +166,11 @@ fn verify(
             0 => String::new(),
             n => format!(", {n} deleted with a receipt"),
         };
-        print_line(&format!("{intact} recordings intact ({how}){deleted}, {problems} problems"))?;
+        let not_seen = match away {
+            0 => String::new(),
+            n => format!(", {n} not looked at: their audio is in archive locations"),
+        };
+        print_line(&format!("{intact} recordings intact ({how}){deleted}{not_seen}, {problems} problems"))?;
         if ids.is_empty() {
             print_line(&match trusted.checkpoints.len() {
                 0 => "ledger compared with its own checkpoint; one kept elsewhere proves more (--checkpoint)"
@@ -167,7 +179,11 @@ fn verify(
             })?;
         }
     }
-    Ok(if problems == 0 { Done::All } else { Done::IntegrityBroken })
+    Ok(match (problems, away) {
+        (0, 0) => Done::All,
+        (0, _) => Done::InPart,
+        _ => Done::IntegrityBroken,
+    })
 }
 
 /// `archive verify --bundle`: an exported ZIP, without the archive.
@@ -212,6 +228,7 @@ fn describe(verdict: &Verdict) -> (&'static str, String) {
         Verdict::Recording => ("recording", String::new()),
         Verdict::Deleted => ("deleted", String::new()),
         Verdict::Changed { what } => ("changed", what.clone()),
+        Verdict::Away { what } => ("away", what.clone()),
         Verdict::Missing => ("missing", "the file is gone".into()),
         Verdict::Unlisted => ("unlisted", "the ledger does not name this recording".into()),
         Verdict::Unreadable { what } => ("unreadable", what.clone()),

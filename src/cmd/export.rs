@@ -4,12 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use store::locations::Duty;
 use store::{Archive, RecordingId};
 use web::{Export, Exporter, FileFormat, Selection, Shape};
 
 use super::archive::resolve_ids;
 use super::upkeep::{copy_checkpoints, who};
-use super::{open_archive, print_json, warn};
+use super::{copies, open_archive, print_json, warn};
 use crate::cli::{self, Channels, ExportFormat, VconBody};
 use crate::clock;
 use crate::config;
@@ -34,6 +35,7 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
     let settings = config::resolve(&args.dir)?;
     let query = filters::query(&args.filters, clock::now())?;
     let archive = open_archive(&settings.archive)?;
+    copies::use_locations(&archive, &settings, Duty::Read)?;
     let ids = if args.id.is_empty() {
         archive.find(&query).collect::<Result<Vec<_>, _>>()?
     } else {

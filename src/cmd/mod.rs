@@ -3,6 +3,7 @@
 mod archive;
 mod calls;
 mod config;
+mod copies;
 mod export;
 mod import;
 mod interfaces;

@@ -7,7 +7,7 @@ use store::{Kept, Pruned, Take};
 use web::words::size;
 
 use super::upkeep::{open, who};
-use super::{print_json, print_line};
+use super::{copies, print_json, print_line};
 use crate::cli::Prune;
 use crate::clock;
 use crate::failure::{Done, Failure};
@@ -15,7 +15,7 @@ use crate::tables::plain;
 
 pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
     let (archive, settings) = open(&args.dir)?;
-    let rules = settings.retention;
+    let rules = settings.retention.clone();
     let how = if args.yes || args.confirm_clock { Take::InForce } else { Take::Look };
     let mut retention = archive.retention(rules.rules, rules.grace, rules.off_max, clock::reading()?, how)?;
     if args.confirm_clock {
@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
             }
         })?;
         tell(&pruned, args.json.json)?;
+        copies::remove_copies(&archive, &settings)?;
         if pruned.spared + pruned.failed > 0 { Done::InPart } else { Done::All }
     } else {
         if !args.json.json && plan.takes != Tally::default() {

@@ -11,10 +11,11 @@ use capture::{
     Ring,
 };
 use decode::Timestamp;
+use store::locations::Duty;
 use store::{Archive, Created, Take};
 
 use super::upkeep::copy_checkpoints;
-use super::{print_json, print_line, progress, settle_recovery, warn};
+use super::{copies, print_json, print_line, progress, settle_recovery, warn};
 use crate::cli;
 use crate::clock;
 use crate::config;
@@ -54,6 +55,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         Created::Existing => settle_recovery(&archive)?,
     }
     copy_checkpoints(&archive, &settings)?;
+    copies::use_locations(&archive, &settings, Duty::Copy)?;
     // New rules are in force from now on, so that their grace runs while it records.
     let rules = &settings.retention;
     let mut retention = archive.retention(

@@ -1,8 +1,9 @@
 //! `serve`: pages over an archive, to listen by in a browser on this machine.
 
+use store::locations::Duty;
 use web::server::Server;
 
-use super::{open_archive, print_line, warn};
+use super::{copies, open_archive, print_line, warn};
 use crate::cli;
 use crate::config;
 use crate::failure::{Done, Failure};
@@ -15,6 +16,7 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
     }
     let settings = config::resolve(&args.dir)?;
     let archive = open_archive(&settings.archive)?;
+    copies::use_locations(&archive, &settings, Duty::Read)?;
     passphrase::unlock(&archive, true)?;
     if !archive.can_read() {
         let why = if archive.is_locked() { "is sealed with a passphrase" } else { "is not here" };

@@ -4,15 +4,18 @@
 //! themselves: they need the private key, and say so when it is not there.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use decode::playout::Timeline;
 use serde_json::{Value, json};
+use store::locations::Duty;
 use store::quality::Reported;
-use store::{Archive, Deletion, Hold, RecordingFacts, RecordingId, Row, Signalling, State, Track, Verdict};
+use store::{
+    Archive, CopyAt, Deletion, Hold, RecordingFacts, RecordingId, Row, Signalling, State, Track, Verdict,
+};
 use web::words::{length, named, party as name, secrecy, size, state};
 
-use super::{export, open_archive, print_json, print_line};
+use super::{copies, export, open_archive, print_json, print_line};
+use crate::config::Settings;
 use crate::failure::{Done, Failure};
 use crate::tables::{cell, plain};
 
@@ -21,8 +24,9 @@ const GAP_MS_MIN: u64 = 100;
 /// Gaps and imperfect seconds shown; the JSON has all of them.
 const LISTED_MAX: usize = 20;
 
-pub(crate) fn run(dir: &Path, id: &str, json: bool) -> Result<Done, Failure> {
-    let archive = open_archive(dir)?;
+pub(crate) fn run(settings: &Settings, id: &str, json: bool) -> Result<Done, Failure> {
+    let archive = open_archive(&settings.archive)?;
+    copies::use_locations(&archive, settings, Duty::Read)?;
     let id = archive.resolve(id)?;
     let row = archive.row(id)?;
     let signature = signature(&archive, id);
@@ -59,10 +63,13 @@ pub(crate) fn run(dir: &Path, id: &str, json: bool) -> Result<Done, Failure> {
 
 /// Verified now, not read from the index.
 fn signature(archive: &Archive, id: RecordingId) -> (String, bool) {
-    let problem = archive.verify(Some(&[id])).find(store::Finding::is_problem);
+    let is_told =
+        |finding: &store::Finding| finding.is_problem() || matches!(finding.verdict, Verdict::Away { .. });
+    let problem = archive.verify(Some(&[id])).find(is_told);
     match problem.map(|finding| finding.verdict) {
         None => ("valid".to_owned(), true),
         Some(Verdict::Changed { what }) => (format!("INVALID: {what}"), false),
+        Some(Verdict::Away { what }) => (format!("not looked at: {what}"), true),
         Some(Verdict::Missing) => ("the file is gone".to_owned(), false),
         Some(Verdict::Unlisted) => ("valid, but the ledger does not name this recording".to_owned(), false),
         Some(Verdict::Unreadable { what }) => (format!("cannot be read: {what}"), false),
@@ -99,6 +106,10 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         ("file", file(row)),
     ] {
         print_line(&format!("{name:<14} {value}"))?;
+    }
+    for CopyAt { location, at, stale, .. } in &row.copies {
+        let stale = if *stale { ", to be removed or made again" } else { "" };
+        print_line(&format!("{:<14} {location}, compared at {at}{stale}", "copy"))?;
     }
     if let Some(deletion) = &row.deleted {
         let Deletion { at, who, rule, why } = deletion;
@@ -173,7 +184,8 @@ fn file(row: &Row) -> String {
     if row.deleted.is_some() {
         "gone".to_owned()
     } else {
-        format!("{}, SHA-256 {}", size(row.bytes), row.sha256)
+        let away = if row.moved { ", in archive locations alone" } else { "" };
+        format!("{}, SHA-256 {}{away}", size(row.bytes), row.sha256)
     }
 }
 

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::json;
+use store::locations::Duty;
 use store::{Archive, Deletion, Event, RecordingId, What};
 use web::words;
 
-use super::{archive::resolve_ids, open_archive, print_json, print_line, warn};
+use super::{archive::resolve_ids, copies, open_archive, print_json, print_line, warn};
 use crate::cli::{ArchiveDir, Edit, Log};
 use crate::clock;
 use crate::config::{self, Settings};
@@ -28,6 +29,7 @@ pub(crate) fn open(dir: &ArchiveDir) -> Result<(Archive, Settings), Failure> {
     let settings = config::resolve(dir)?;
     let archive = open_archive(&settings.archive)?;
     copy_checkpoints(&archive, &settings)?;
+    copies::use_locations(&archive, &settings, Duty::Read)?;
     Ok((archive, settings))
 }
 
@@ -87,7 +89,7 @@ impl Change {
 
 /// `archive delete`: shows what would go; with `yes` it goes.
 pub(crate) fn delete(edit: &Edit, why: &str, keep_facts: bool, yes: bool) -> Result<Done, Failure> {
-    let (archive, _) = open(&edit.dir)?;
+    let (archive, settings) = open(&edit.dir)?;
     let ids = resolve_ids(&archive, &edit.id)?;
     let mut failed = 0;
     for &id in &ids {
@@ -118,6 +120,8 @@ pub(crate) fn delete(edit: &Edit, why: &str, keep_facts: bool, yes: bool) -> Res
     }
     if !yes {
         print_line("nothing was deleted: --yes does it, and cannot be undone")?;
+    } else {
+        copies::remove_copies(&archive, &settings)?;
     }
     archive.close()?;
     Ok(if failed == 0 { Done::All } else { Done::InPart })
@@ -173,6 +177,11 @@ fn describe(what: &What) -> String {
         What::ClockConfirmed { ended } => format!("confirmed the time; before: {ended}"),
         What::Erased { leaves, rule, why, .. } => {
             format!("blanked {} lines of the ledger, rule {rule}: {why}", leaves.len())
+        }
+        What::Copied { location, copies } => format!("copied {} recordings to {location}", copies.len()),
+        What::CopiesRemoved { location, ids } => format!("removed {} copies from {location}", ids.len()),
+        What::Moved { recordings, why } => {
+            format!("removed the originals of {} recordings: {why}", recordings.len())
         }
         _ => "did what a later version knows".into(),
     }

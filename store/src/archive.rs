@@ -17,6 +17,7 @@ use crate::index::Index;
 use crate::journal::JOURNAL_DIR;
 use crate::keys::{KEYS_DIR, Keys};
 use crate::ledger::{self, LEDGER_DIR, Lines};
+use crate::locations::Locations;
 use crate::recovery::Recovered;
 use crate::report::Summand;
 use crate::retention::WATCH;
@@ -163,6 +164,7 @@ impl Archive {
                 live: Default::default(),
                 failed: Latch::default(),
                 full: AtomicBool::new(false),
+                locations: Locations::default(),
                 witnesses: Default::default(),
                 chunk_span_ms: AtomicI64::new(CHUNK_SPAN_MS),
                 alerts: Default::default(),
@@ -388,13 +390,13 @@ impl Archive {
     /// [`Error::Tampered`] or [`Error::Damaged`] when it is not what was sealed.
     pub fn read(&self, id: RecordingId) -> Result<Reader, Error> {
         let running = self.shared.is_running(id);
-        let open = || match Reader::open(&self.shared, &path_of(id), running) {
+        let open = || match Reader::open(&self.shared, id, running) {
             // Finished, but not yet written by the disk thread.
             Err(Error::Tampered { .. } | Error::NotFound { .. } | Error::Damaged { .. })
                 if locked(&self.shared.live).contains_key(&id) =>
             {
                 self.ask(Command::Flush)?;
-                Reader::open(&self.shared, &path_of(id), self.shared.is_running(id))
+                Reader::open(&self.shared, id, self.shared.is_running(id))
             }
             result => result,
         };
@@ -484,6 +486,8 @@ impl Archive {
         if self.handle.is_none() {
             return Ok(());
         }
+        // What they still have to say goes into the ledger before it closes.
+        self.shared.locations.close();
         let result = self.ask(Command::Close);
         if let Some(handle) = self.handle.take() {
             drop(handle.commands);
@@ -491,6 +495,11 @@ impl Archive {
         }
         self.shared.witnesses.close();
         result
+    }
+
+    /// The way to the disk thread, for threads of the archive's own.
+    pub(crate) fn commands(&self) -> Result<crossbeam_channel::Sender<Command>, Error> {
+        self.handle.as_ref().map(|handle| handle.commands.clone()).ok_or(Error::Closed)
     }
 
     fn send(&self, command: Command) -> Result<(), Error> {

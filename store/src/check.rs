@@ -10,11 +10,12 @@ use crate::keys::rotation::ROTATION;
 use crate::keys::{SEALED_KEY, SEALED_KEY_NEXT, SIGN_KEY, UNWRAP_KEY, UNWRAP_KEY_NEXT, shred};
 use crate::layout::Layout;
 use crate::ledger::{self, Fate, LEDGER_DIR, RecordingLine};
+use crate::locations::stub::{home_of, layout_at, recording_at};
 use crate::recovery::{end_file, files, index_end, row_of};
 use crate::search::hits::Hits;
 use crate::shared::Shared;
 use crate::verify::named;
-use crate::wave::{RECORDINGS_DIR, id_of, path_of};
+use crate::wave::{RECORDINGS_DIR, path_of};
 use crate::{Error, Problem, Query, RecordingId, Row};
 
 /// Appends a line to a ledger file, through the disk thread.
@@ -148,13 +149,13 @@ impl Problems<'_> {
     fn recordings(&mut self, lines: &BTreeMap<RecordingId, RecordingLine>) -> Result<(), Error> {
         let mut unseen = lines.clone();
         for path in files(self.disk())? {
-            let Some(id) = id_of(&path) else {
+            let Some(id) = recording_at(&path) else {
                 self.add(&path, "not a recording in its place", false);
                 continue;
             };
-            let line = unseen.remove(&id);
+            unseen.remove(&id);
             if !self.shared.is_running(id) {
-                self.recording(id, &path, line.as_ref())?;
+                self.recording(id, &path, lines.get(&id))?;
             }
         }
         for (id, _) in unseen.iter().filter(|(_, line)| !line.fate.is_gone()) {
@@ -163,7 +164,7 @@ impl Problems<'_> {
         for id in self.shared.index.ids() {
             let id = id?;
             let path = path_of(id);
-            if self.disk().len(&path).map_err(|e| Error::io(&path, e))?.is_none() {
+            if home_of(self.disk(), id)?.is_none() {
                 // The row is kept unless the ledger explains why the file is gone: it is the trace of what is missing.
                 let end = lines.get(&id).filter(|line| line.fate.is_gone());
                 let explained = end.is_some();
@@ -193,7 +194,7 @@ impl Problems<'_> {
     }
 
     fn recording(&mut self, id: RecordingId, path: &str, line: Option<&RecordingLine>) -> Result<(), Error> {
-        let layout = match Layout::read(self.disk(), path) {
+        let layout = match layout_at(self.disk(), path) {
             Ok(layout) => layout,
             Err(Error::Tampered { what, .. } | Error::Damaged { what, .. }) => {
                 self.add(path, what, false);

@@ -20,9 +20,9 @@ use crate::{
 
 /// Short journals, so that a scenario goes through several; a small reserve.
 const TUNING: Tuning = Tuning { journal_max: 20_000, reserve: 30_000 };
-const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
-fn facts(n: u8) -> RecordingFacts {
+pub(crate) fn facts(n: u8) -> RecordingFacts {
     let json = serde_json::json!({
         "id": RecordingId::from_parts(START.plus_millis(n.into()), [n; 10]), "call": format!("call-{n}"), "segment": 1,
         "state": "recording", "source": "mirror", "extension": "1001", "direction": "inbound", "started": START,
@@ -40,7 +40,7 @@ fn payload(n: u8, i: u32) -> Vec<u8> {
     (0..160).map(|_| dice.roll(256) as u8).collect()
 }
 
-fn append(writer: &mut Writer, n: u8, i: u32) -> Result<(), Error> {
+pub(crate) fn append(writer: &mut Writer, n: u8, i: u32) -> Result<(), Error> {
     let format =
         Format { payload_type: 0, codec: Codec::Pcmu, clock_rate: 8000, channels: 1, fmtp: String::new() };
     let frame = AudioFrame {
@@ -144,13 +144,13 @@ fn scenario(archive: &Archive, promised: &mut Promised) -> Result<(), Error> {
     four.seal_stale(START.plus_millis(100_000))
 }
 
-fn new_disk() -> Arc<SimDisk> {
+pub(crate) fn new_disk() -> Arc<SimDisk> {
     let disk = SimDisk::new();
     make(&*disk).expect("made");
     disk.after_kill()
 }
 
-fn open(disk: &Arc<SimDisk>, index: &Path) -> Result<Archive, Error> {
+pub(crate) fn open(disk: &Arc<SimDisk>, index: &Path) -> Result<Archive, Error> {
     let lock = disk.lock("lock").expect("asked").expect("free");
     Archive::open_on(
         Arc::clone(disk) as Arc<dyn Disk>,
@@ -163,7 +163,7 @@ fn open(disk: &Arc<SimDisk>, index: &Path) -> Result<Archive, Error> {
 }
 
 /// The payloads of a recording, all of which must be the ones that were appended, from the first on.
-fn played(archive: &Archive, n: u8) -> Result<u32, Error> {
+pub(crate) fn played(archive: &Archive, n: u8) -> Result<u32, Error> {
     let mut reader = archive.read(facts(n).id)?;
     let mut packets = 0;
     while let Some(chunk) = reader.next_chunk()? {

@@ -41,8 +41,16 @@ impl Lock {
     }
 }
 
+/// Where recordings are read from: the archive's own disk, or a copy in an archive location.
+pub(crate) trait ReadAt: Send + Sync + std::fmt::Debug {
+    /// Reads up to `buf.len()` bytes; fewer only at the end of the file.
+    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// Length in bytes; none when there is no such file.
+    fn len(&self, path: &str) -> io::Result<Option<u64>>;
+}
+
 /// The operations that an archive needs from a file system.
-pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
+pub(crate) trait Disk: ReadAt {
     /// Makes a folder and those above it, durably; well when it is there.
     fn create_dir(&self, path: &str) -> io::Result<()>;
     /// Writes all bytes at an offset; makes the file when there is none (its folder must be there).
@@ -56,10 +64,6 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
         }
         Ok(())
     }
-    /// Reads up to `buf.len()` bytes; fewer only at the end of the file.
-    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
-    /// Length in bytes; none when there is no such file.
-    fn len(&self, path: &str) -> io::Result<Option<u64>>;
     /// Cuts or lengthens a file.
     fn set_len(&self, path: &str, len: u64) -> io::Result<()>;
     /// What was written to the file survives a power cut after this. An error is final: the kernel may have dropped the
@@ -86,7 +90,7 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
 }
 
 /// The whole of a file that should be small; none when there is no such file.
-pub(crate) fn read_whole(disk: &dyn Disk, path: &str, max: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_whole(disk: &dyn ReadAt, path: &str, max: u64) -> io::Result<Option<Vec<u8>>> {
     let Some(len) = disk.len(path)? else { return Ok(None) };
     if len > max {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("longer than {max} bytes")));
@@ -170,6 +174,30 @@ impl RealDisk {
     }
 }
 
+impl ReadAt for RealDisk {
+    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let file = self.file(path, false)?;
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, offset.saturating_add(done as u64)) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(done)
+    }
+
+    fn len(&self, path: &str) -> io::Result<Option<u64>> {
+        match fs::metadata(self.full(path)) {
+            Ok(meta) => Ok(Some(meta.len())),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
 impl Disk for RealDisk {
     fn create_dir(&self, path: &str) -> io::Result<()> {
         if path.is_empty() || self.full(path).is_dir() {
@@ -217,28 +245,6 @@ impl Disk for RealDisk {
             pieces = pieces.get(whole..).unwrap_or_default();
         }
         Ok(())
-    }
-
-    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let file = self.file(path, false)?;
-        let mut done = 0;
-        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, offset.saturating_add(done as u64)) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(done)
-    }
-
-    fn len(&self, path: &str) -> io::Result<Option<u64>> {
-        match fs::metadata(self.full(path)) {
-            Ok(meta) => Ok(Some(meta.len())),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
     }
 
     fn set_len(&self, path: &str, len: u64) -> io::Result<()> {

@@ -137,6 +137,14 @@ pub enum Error {
         /// What stands against it, and what would lift it.
         why: String,
     },
+    /// The audio lies in archive locations alone, and none of them gives it now.
+    #[error("the audio of {what} is in an archive location: {why}")]
+    Away {
+        /// The recording.
+        what: String,
+        /// Each location with what it said, and what to do.
+        why: String,
+    },
     /// The archive was closed, or its disk thread has ended.
     #[error("the archive is closed")]
     Closed,
@@ -180,6 +188,7 @@ impl Error {
             | Error::Ambiguous { .. }
             | Error::Refused { .. }
             | Error::Guarded { .. }
+            | Error::Away { .. }
             | Error::KeyRefused { .. }
             | Error::Closed => {}
         }

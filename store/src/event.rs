@@ -9,6 +9,7 @@ use decode::Timestamp;
 use policy::retention::{Freeze, RuleSet};
 use serde::{Deserialize, Serialize};
 
+use crate::copies::{CopyLine, MovedLine};
 use crate::log::begin::Adopted;
 use crate::{Error, RecordingId, Row};
 
@@ -113,6 +114,27 @@ pub enum What {
         /// SHA-256 of it, in hexadecimal.
         sha256: String,
     },
+    /// Recordings have copies in an archive location: each was read back and compared.
+    Copied {
+        /// The location's name.
+        location: String,
+        /// Them.
+        copies: Vec<CopyLine>,
+    },
+    /// Copies were removed from an archive location, because their recordings are deleted.
+    CopiesRemoved {
+        /// The location's name.
+        location: String,
+        /// The recordings.
+        ids: Vec<RecordingId>,
+    },
+    /// The audio of recordings is no longer in the archive's folder: it lies in archive locations alone.
+    Moved {
+        /// Them.
+        recordings: Vec<MovedLine>,
+        /// Why.
+        why: String,
+    },
     /// An event of a later version.
     #[serde(other)]
     Unknown,
@@ -138,6 +160,9 @@ impl Event {
             | What::RetentionSet { .. }
             | What::ClockConfirmed { .. }
             | What::Erased { .. }
+            | What::Copied { .. }
+            | What::CopiesRemoved { .. }
+            | What::Moved { .. }
             | What::Unknown => None,
         }
     }

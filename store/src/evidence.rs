@@ -15,6 +15,7 @@ use crate::ledger::{self, Lines, Logged, RecordingLine};
 use crate::log::checkpoint::Note;
 use crate::log::tree::Levels;
 use crate::log::{LEAVES, each_leaf};
+use crate::source::Source;
 use crate::wave::{digest_text, path_of};
 use crate::{Archive, Error, Proof, PublicKeys, RecordingFacts, RecordingId};
 
@@ -169,11 +170,8 @@ impl Archive {
                 what: format!("the sealed file of {id}: it is still being recorded"),
             });
         }
-        let (disk, path) = (&*self.shared.disk, path_of(id));
         let mut copy = || {
-            disk.len(&path)
-                .map_err(|e| Error::io(&path, e))?
-                .ok_or_else(|| Error::NotFound { what: id.to_string() })?;
+            let Source { disk, layout: Layout { path, .. } } = Source::find(&self.shared, id)?;
             let (mut block, mut at) = (vec![0; BLOCK_LEN], 0);
             loop {
                 let read = disk.read_at(&path, at, &mut block).map_err(|e| Error::io(&path, e))?;

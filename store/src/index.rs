@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::copies::{Copies, CopyKept};
 use crate::event::{Edits, Event};
 use crate::search::Reach;
 use crate::search::blocks::{self, Change};
@@ -20,7 +21,7 @@ use crate::{Error, RecordingId, Row};
 /// Pages that sled keeps, in bytes as they stand on disk; in memory they take about three times as much.
 const CACHE_BYTES: u64 = 48 << 20;
 /// The format of rows and cursors; another one is built anew.
-const FORMAT: &[u8] = b"earwitness index 4";
+const FORMAT: &[u8] = b"earwitness index 5";
 /// The mark of [`Reach`].
 const REACH: &str = "reach";
 
@@ -33,6 +34,8 @@ pub(crate) struct Index {
     rows: sled::Tree,
     /// What people added to a recording: [`Edits`] by its name.
     edits: sled::Tree,
+    /// Copies in archive locations: [`Copies`] by the recording's name. A recording that is gone stays here until its copies are.
+    copies: sled::Tree,
     /// Blocks of search records, which say all of a row and its edits that can be asked for.
     search: sled::Tree,
     /// `format`, and the cursor of each ledger file by its path.
@@ -90,11 +93,11 @@ impl Index {
         let db = db.map_err(|_| Error::damaged(dir, "sled gave up on it"))?.map_err(io)?;
         let tree = |name| db.open_tree(name).map_err(io);
         let (rows, edits, search, marks) = (tree("rows")?, tree("edits")?, tree("search")?, tree("marks")?);
-        let unhashed = tree("unhashed")?;
+        let (unhashed, copies) = (tree("unhashed")?, tree("copies")?);
         let file = File::open(dir.join("db")).map_err(|e| Error::io(dir, e))?;
         let reach = marks.get(REACH).map_err(io)?.and_then(|value| Reach::from_bytes(&value));
         let reach = RwLock::new(reach.unwrap_or_default());
-        Ok(Index { dir: dir.to_owned(), db, rows, edits, search, marks, unhashed, file, reach })
+        Ok(Index { dir: dir.to_owned(), db, rows, edits, copies, search, marks, unhashed, file, reach })
     }
 
     /// Nothing is left half done in memory by a thread that failed: the trees are the state.
@@ -120,6 +123,7 @@ impl Index {
         let clear = || {
             self.marks.clear()?;
             self.edits.clear()?;
+            self.copies.clear()?;
             self.unhashed.clear()?;
             self.search.clear()?;
             self.rows.clear()
@@ -164,7 +168,9 @@ impl Index {
 
     /// The hash in a row is no longer its file's; [`Index::unhashed`] gives it until a row with a hash is put.
     pub(crate) fn forget_digest(&self, id: RecordingId) -> Result<(), Error> {
-        let Some(row) = self.bare_row(id)?.filter(|row| !row.sha256.is_empty()) else { return Ok(()) };
+        // Of one that was moved the hash is that of its copies.
+        let has_hash = |row: &Row| !row.sha256.is_empty() && !row.moved;
+        let Some(row) = self.bare_row(id)?.filter(has_hash) else { return Ok(()) };
         self.unhashed.insert(id.as_bytes(), &[]).map_err(|e| self.error(e))?;
         self.put(&Row { sha256: String::new(), ..row })
     }
@@ -289,8 +295,9 @@ impl Index {
         value.map(|value| self.parse(&value)).transpose()
     }
 
-    /// Shows on a row what people added to its recording.
+    /// Shows on a row what people added to its recording, and its copies.
     pub(crate) fn with_edits(&self, mut row: Row) -> Result<Row, Error> {
+        row.copies = self.copies(row.facts.id)?.listed();
         if let Some(edits) = self.edits(row.facts.id)? {
             edits.apply(&mut row);
         }
@@ -317,6 +324,77 @@ impl Index {
             // Still live, or gone.
             None => Ok(()),
         }
+    }
+
+    /// The copies of a recording.
+    pub(crate) fn copies(&self, id: RecordingId) -> Result<Copies, Error> {
+        let value = self.copies.get(id.as_bytes()).map_err(|e| self.error(e))?;
+        value.map_or(Ok(Copies::default()), |value| self.parse_copies(&value))
+    }
+
+    fn parse_copies(&self, value: &[u8]) -> Result<Copies, Error> {
+        serde_json::from_slice(value).map_err(|e| Error::damaged(&self.dir, format!("copies: {e}")))
+    }
+
+    fn put_copies(&self, id: RecordingId, copies: &Copies) -> Result<(), Error> {
+        let json = serde_json::to_vec(copies).map_err(|e| Error::damaged(&self.dir, e.to_string()))?;
+        self.copies.insert(id.as_bytes(), json).map(|_| ()).map_err(|e| self.error(e))
+    }
+
+    /// Takes in a line about a copy, none for one that was removed. A copy of a recording that is gone is stale at once; one of a
+    /// moved recording lends it its hash.
+    pub(crate) fn take_copy(
+        &self,
+        leaf: u64,
+        location: &str,
+        id: RecordingId,
+        copy: Option<CopyKept>,
+    ) -> Result<(), Error> {
+        let _one_at_a_time = self.writing();
+        let mut copies = self.copies(id)?;
+        let row = self.bare_row(id)?;
+        let stale = row.as_ref().is_none_or(|row| row.deleted.is_some());
+        let copy = copy.map(|copy| CopyKept { stale, ..copy });
+        let lends = row.filter(|row| row.moved && row.sha256.is_empty()).zip(copy.clone());
+        if copies.take(leaf, location, copy) {
+            self.put_copies(id, &copies)?;
+        }
+        let Some((row, copy)) = lends else { return Ok(()) };
+        let row = Row { sha256: copy.sha256, ..row };
+        let json = serde_json::to_vec(&row).map_err(|e| Error::damaged(&self.dir, e.to_string()))?;
+        self.rows.insert(id.as_bytes(), json).map(|_| ()).map_err(|e| self.error(e))
+    }
+
+    /// The copies of a recording are to be looked at again: it is gone, or its key was wrapped anew. True when there is one.
+    pub(crate) fn make_copies_stale(&self, id: RecordingId) -> Result<bool, Error> {
+        let _one_at_a_time = self.writing();
+        let mut copies = self.copies(id)?;
+        let there = copies.make_stale();
+        if there {
+            self.put_copies(id, &copies)?;
+        }
+        Ok(there)
+    }
+
+    /// All recordings with copies, or with copies that were removed, oldest first.
+    pub(crate) fn all_copies(&self) -> impl Iterator<Item = Result<(RecordingId, Copies), Error>> + '_ {
+        self.copies.iter().filter_map(|item| {
+            let parse = |(key, value): (sled::IVec, sled::IVec)| {
+                id_of(&key).map(|id| self.parse_copies(&value).map(|copies| (id, copies)))
+            };
+            item.map_err(|e| self.error(e)).map(parse).transpose().map(Result::flatten)
+        })
+    }
+
+    /// Names of rows after this one, oldest first; from the first when there is none.
+    pub(crate) fn ids_after(
+        &self,
+        id: Option<RecordingId>,
+    ) -> impl Iterator<Item = Result<RecordingId, Error>> + '_ {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = id.map_or(Unbounded, |id| Excluded(*id.as_bytes()));
+        let keys = self.rows.range((from, Unbounded)).keys();
+        keys.filter_map(|key| key.map(|key| id_of(&key)).map_err(|e| self.error(e)).transpose())
     }
 
     fn parse(&self, value: &[u8]) -> Result<Row, Error> {

@@ -6,7 +6,7 @@ use decode::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::chunk::{FRAME_LEN, Frame};
-use crate::disk::Disk;
+use crate::disk::ReadAt;
 use crate::facts::State;
 use crate::keys::signing::Signer;
 use crate::wave::{
@@ -51,7 +51,7 @@ pub(crate) struct Walk {
 }
 
 /// Exactly `len` bytes from `offset`.
-fn read_exact(disk: &dyn Disk, path: &str, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_exact(disk: &dyn ReadAt, path: &str, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; len];
     match disk.read_at(path, offset, &mut bytes) {
         Ok(read) if read == len => Ok(bytes),
@@ -63,7 +63,7 @@ fn read_exact(disk: &dyn Disk, path: &str, offset: u64, len: usize) -> Result<Ve
 impl Layout {
     /// Reads header and footer. [`Error::NotFound`] when there is no such file, [`Error::Damaged`] when it is no
     /// recording, [`Error::Tampered`] when it claims to be finished and does not end as one.
-    pub(crate) fn read(disk: &dyn Disk, path: &str) -> Result<Layout, Error> {
+    pub(crate) fn read(disk: &dyn ReadAt, path: &str) -> Result<Layout, Error> {
         let len = disk.len(path).map_err(|e| Error::io(path, e))?;
         let len = len.ok_or_else(|| Error::NotFound { what: path.to_owned() })?;
         let peek = read_exact(disk, path, 0, Head::PEEK_LEN.min(usize::try_from(len).unwrap_or(usize::MAX)))?;
@@ -80,7 +80,7 @@ impl Layout {
         Ok(layout)
     }
 
-    fn read_end(&self, disk: &dyn Disk) -> Result<End, Error> {
+    fn read_end(&self, disk: &dyn ReadAt) -> Result<End, Error> {
         let tampered = |what: &str| Error::tampered(&self.path, what);
         let data_end = self.parsed.len + u64::from(self.parsed.data_size);
         let footer_at = data_end + data_end % 2;
@@ -98,7 +98,7 @@ impl Layout {
     }
 
     /// Follows the chunks by their frame headers, up to the first place where none stands.
-    pub(crate) fn walk(&self, disk: &dyn Disk) -> Result<Walk, Error> {
+    pub(crate) fn walk(&self, disk: &dyn ReadAt) -> Result<Walk, Error> {
         let limit = self.end.as_ref().map_or(self.len, |end| end.data_end);
         let mut walk = Walk { end: self.parsed.len, ..Walk::default() };
         let mut header = [0; FRAME_LEN];
@@ -123,7 +123,7 @@ impl Layout {
 
     /// Hashes `from..to`, with the size fields as they are while the file is open, and the wrapped key as if it were
     /// destroyed where the format allows to wrap it anew.
-    fn hash(&self, disk: &dyn Disk, hash: &mut Sha256, from: u64, to: u64) -> Result<(), Error> {
+    fn hash(&self, disk: &dyn ReadAt, hash: &mut Sha256, from: u64, to: u64) -> Result<(), Error> {
         let size = |field: u64| (field..field + 4, 0xff);
         let wrap = (WRAP_AT..WRAP_AT + WRAP_LEN as u64, 0);
         let mut not_hashed = vec![size(RIFF_SIZE_AT), size(self.parsed.data_size_at())];
@@ -152,7 +152,7 @@ impl Layout {
     }
 
     /// The running hash of everything up to `end`, to build a footer on.
-    pub(crate) fn hash_to(&self, disk: &dyn Disk, end: u64) -> Result<Sha256, Error> {
+    pub(crate) fn hash_to(&self, disk: &dyn ReadAt, end: u64) -> Result<Sha256, Error> {
         let mut hash = Sha256::new();
         self.hash(disk, &mut hash, 0, end)?;
         Ok(hash)
@@ -160,7 +160,7 @@ impl Layout {
 
     /// Checks all that public keys can: that the file is finished, that its chunks are all there and in order, that it
     /// hashes to what its footer says and that the signature is this key's. Gives the digest that was signed.
-    pub(crate) fn verify(&self, disk: &dyn Disk, signer: &Signer) -> Result<[u8; 32], Error> {
+    pub(crate) fn verify(&self, disk: &dyn ReadAt, signer: &Signer) -> Result<[u8; 32], Error> {
         let tampered = |what: &str| Error::tampered(&self.path, what);
         let end = self.end.as_ref().ok_or_else(|| tampered("its end is missing"))?;
         let walk = self.walk(disk)?;
@@ -188,7 +188,7 @@ impl Layout {
     }
 
     /// What the signature is worth, for lists; only reading errors are errors here.
-    pub(crate) fn signature(&self, disk: &dyn Disk, signer: &Signer) -> Result<SignatureState, Error> {
+    pub(crate) fn signature(&self, disk: &dyn ReadAt, signer: &Signer) -> Result<SignatureState, Error> {
         if self.end.is_none() {
             return Ok(SignatureState::Missing);
         }
@@ -201,12 +201,12 @@ impl Layout {
 }
 
 /// SHA-256 of a whole file as it lies there, which is what `sha256sum` prints.
-pub(crate) fn file_digest(disk: &dyn Disk, path: &str) -> Result<[u8; 32], Error> {
+pub(crate) fn file_digest(disk: &dyn ReadAt, path: &str) -> Result<[u8; 32], Error> {
     digest_of(disk, path, u64::MAX)
 }
 
 /// SHA-256 of a file's first `len` bytes, or of all of it when it is shorter.
-pub(crate) fn digest_of(disk: &dyn Disk, path: &str, len: u64) -> Result<[u8; 32], Error> {
+pub(crate) fn digest_of(disk: &dyn ReadAt, path: &str, len: u64) -> Result<[u8; 32], Error> {
     let (mut hash, mut block, mut at) = (Sha256::new(), vec![0; BLOCK_LEN], 0);
     loop {
         let want = usize::try_from(len - at).unwrap_or(BLOCK_LEN).min(BLOCK_LEN);

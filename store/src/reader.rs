@@ -8,16 +8,16 @@ use std::sync::Arc;
 use decode::Timestamp;
 
 use crate::chunk::{ChunkCipher, FRAME_LEN, Frame};
-use crate::disk::Disk;
-use crate::layout::Layout;
+use crate::disk::ReadAt;
 use crate::record::{Content, Record};
 use crate::shared::Shared;
-use crate::{Error, RecordingFacts, State};
+use crate::source::Source;
+use crate::{Error, RecordingFacts, RecordingId, State};
 
 /// Reads one recording from its first chunk to its last.
 #[derive(Debug)]
 pub struct Reader {
-    disk: Arc<dyn Disk>,
+    disk: Arc<dyn ReadAt>,
     root: std::path::PathBuf,
     path: String,
     facts: RecordingFacts,
@@ -34,18 +34,19 @@ pub struct Reader {
 
 impl Reader {
     /// Opens a recording: verifies it, or takes it as it is when it is `running`.
-    pub(crate) fn open(shared: &Shared, path: &str, running: bool) -> Result<Reader, Error> {
-        let layout = Layout::read(&*shared.disk, path)?;
-        match &layout.end {
-            Some(_) => drop(layout.verify(&*shared.disk, &shared.keys.signer())?),
+    pub(crate) fn open(shared: &Shared, id: RecordingId, running: bool) -> Result<Reader, Error> {
+        let source = Source::find(shared, id)?;
+        match &source.layout.end {
+            Some(_) => drop(source.layout.verify(&*source.disk, &shared.keys.signer())?),
             None if running => {}
-            None => return Err(Error::tampered(path, "its end is missing")),
+            None => return Err(Error::tampered(&source.layout.path, "its end is missing")),
         }
-        Reader::on(shared, &layout)
+        Reader::on(shared, &source)
     }
 
     /// Reads a file that has been verified already.
-    pub(crate) fn on(shared: &Shared, layout: &Layout) -> Result<Reader, Error> {
+    pub(crate) fn on(shared: &Shared, source: &Source) -> Result<Reader, Error> {
+        let layout = &source.layout;
         let (head, path) = (&layout.parsed.head, layout.path.clone());
         if crate::wave::path_of(head.id) != path {
             return Err(Error::tampered(path, "it is another recording's file"));
@@ -56,7 +57,7 @@ impl Reader {
         }
         let facts = layout.end.as_ref().map_or(&head.facts, |end| &end.footer.facts);
         Ok(Reader {
-            disk: Arc::clone(&shared.disk),
+            disk: Arc::clone(&source.disk),
             root: shared.root.clone(),
             path,
             facts: facts.clone(),

@@ -7,17 +7,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::bytes::{from_hex, hex};
 use crate::closing::Ending;
-use crate::disk::Disk;
-use crate::event::Event;
+use crate::copies::{CopyKept, CopyLine};
+use crate::disk::{Disk, ReadAt};
+use crate::event::{Event, What};
 use crate::journal::{self, JOURNAL_DIR, Part, Replayed, Transaction};
-use crate::layout::{Layout, file_digest};
+use crate::layout::{End, Layout, file_digest};
 use crate::ledger::{self, Lines, Logged, RecordingLine};
+use crate::locations::stub::{Stub, home_of, recording_at, stub_id, stub_path};
 use crate::log::{self, Log};
 use crate::settle::sync_files;
 use crate::shared::Shared;
-use crate::wave::{RECORDINGS_DIR, digest_text, id_of, path_of};
-use crate::{CallRow, Error, Rebuilt, RecordingId, Recovery, Row};
+use crate::verify::signed_lines;
+use crate::wave::{RECORDINGS_DIR, WRAP_END, digest_text, id_of, path_of, peek_wrap};
+use crate::{CallRow, Error, Rebuilt, RecordingId, Recovery, Row, SignatureState};
 
 /// How far back the beginning of a torn last line is looked for, in bytes.
 const LAST_LINE_MAX: u64 = 2 * 1024 * 1024;
@@ -70,8 +74,9 @@ pub(crate) fn recover(
         recovery.rebuilt_index = true;
     } else {
         recovery.indexed = catch_up(shared)?;
-        for id in replayed.rewrapped.iter().filter_map(|path| id_of(path)) {
+        for id in replayed.rewrapped.iter().filter_map(|path| recording_at(path)) {
             shared.index.forget_digest(id)?;
+            shared.index.make_copies_stale(id)?;
         }
     }
     shared.index.flush()?;
@@ -250,7 +255,7 @@ fn catch_up_events(shared: &Shared) -> Result<(), Error> {
         let from = if cursor > len { 0 } else { cursor };
         for line in Lines::<Logged<Event>>::new(Arc::clone(&shared.disk), file.clone(), from) {
             match line {
-                Ok(Logged { leaf, value }) => shared.index.take_event(leaf.unwrap_or_default(), &value)?,
+                Ok(Logged { leaf, value }) => take_event(shared, leaf.unwrap_or_default(), &value)?,
                 Err(e @ Error::Io { .. }) => return Err(e),
                 Err(e) => tracing::warn!(error = %e, "an event of the ledger is not readable"),
             }
@@ -260,17 +265,44 @@ fn catch_up_events(shared: &Shared) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes an event of the ledger into the index.
+pub(crate) fn take_event(shared: &Shared, leaf: u64, event: &Event) -> Result<(), Error> {
+    let index = &shared.index;
+    match &event.what {
+        What::Copied { location, copies } => copies.iter().try_for_each(|copy| {
+            let CopyLine { id, bytes, sha256, key } = copy.clone();
+            let kept = CopyKept { at: event.at, bytes, sha256, key, stale: false };
+            index.take_copy(leaf, location, id, Some(kept))
+        }),
+        What::CopiesRemoved { location, ids } => {
+            ids.iter().try_for_each(|id| index.take_copy(leaf, location, *id, None))
+        }
+        What::Moved { recordings, .. } => recordings.iter().try_for_each(|moved| {
+            // What lies there now counts: it may have been brought back, or deleted since.
+            let is_moved = home_of(&*shared.disk, moved.id)? == Some(stub_path(moved.id));
+            match index.bare_row(moved.id)? {
+                Some(row) if row.moved == is_moved || row.deleted.is_some() => Ok(()),
+                Some(row) => index.put(&Row { moved: is_moved, ..row }),
+                None => index_file(shared, moved.id).map(|_| ()),
+            }
+        }),
+        _ => index.take_event(leaf, event),
+    }
+}
+
 /// What the index keeps of a recording that is gone: its facts, where they were to stay.
 pub(crate) fn index_end(shared: &Shared, line: &RecordingLine) -> Result<(), Error> {
     match line.husk() {
-        Some(row) => shared.index.put(&row),
-        None => shared.index.remove(line.id),
+        Some(row) => shared.index.put(&row)?,
+        None => shared.index.remove(line.id)?,
     }
+    shared.index.make_copies_stale(line.id).map(|_| ())
 }
 
 /// Puts the row of one file, if it is there and can be read.
 fn index_file(shared: &Shared, id: RecordingId) -> Result<bool, Error> {
-    match row_of(shared, &path_of(id)) {
+    let home = home_of(&*shared.disk, id)?;
+    match row_of(shared, &home.unwrap_or_else(|| path_of(id))) {
         Ok(row) => shared.index.put(&row).map(|()| true),
         Err(e @ Error::Io { .. }) => Err(e),
         Err(e) => {
@@ -280,14 +312,56 @@ fn index_file(shared: &Shared, id: RecordingId) -> Result<bool, Error> {
     }
 }
 
-/// The row of a finished file, from the file alone.
+/// The row of a finished file, from the file alone; or of a moved one, from its stub.
 pub(crate) fn row_of(shared: &Shared, path: &str) -> Result<Row, Error> {
     let disk = &*shared.disk;
+    if let Some(id) = stub_id(path) {
+        let signed = signed_lines(shared, &BTreeSet::from([id]))?;
+        return moved_row(shared, id, &signed);
+    }
     let layout = Layout::read(disk, path)?;
     let signature = layout.signature(disk, &shared.keys.signer())?;
     let sha256 = digest_text(&file_digest(disk, path)?);
     let facts = layout.end.map_or(layout.parsed.head.facts, |end| end.footer.facts);
     Ok(Row { sha256, ..Row::of(facts, layout.len, signature) })
+}
+
+/// The row of a recording that was moved. Its hash is that of its copies, which the index knows; its signature is held against the
+/// digest that the ledger keeps.
+fn moved_row(
+    shared: &Shared,
+    id: RecordingId,
+    signed: &BTreeMap<RecordingId, (String, u64)>,
+) -> Result<Row, Error> {
+    let Stub { layout, .. } = Stub::read(&*shared.disk, id)?;
+    let Some(End { footer, .. }) = layout.end else {
+        return Err(Error::tampered(stub_path(id), "its end is missing"));
+    };
+    let digest = signed.get(&id).and_then(|(signed, _)| from_hex::<32>(signed));
+    let holds = digest.is_some_and(|digest| shared.keys.signer().verifies(&digest, &footer.signature));
+    let signature = if holds { SignatureState::Valid } else { SignatureState::Invalid };
+    let copy = shared.index.copies(id)?.iter().next().map(|(_, copy)| copy.sha256.clone());
+    Ok(Row { moved: true, sha256: copy.unwrap_or_default(), ..Row::of(footer.facts, layout.len, signature) })
+}
+
+/// Copies whose wrapped key is not the one that their recording has now are to be made again.
+fn compare_wraps(shared: &Shared) -> Result<(), Error> {
+    for entry in shared.index.all_copies() {
+        let (id, copies) = entry?;
+        let Some(home) = home_of(&*shared.disk, id)? else { continue };
+        let key = wrap_key_at(&*shared.disk, &home)?;
+        if copies.iter().any(|(_, copy)| Some(&copy.key) != key.as_ref()) {
+            shared.index.make_copies_stale(id)?;
+        }
+    }
+    Ok(())
+}
+
+/// The key that a recording's data key is wrapped to, in hexadecimal, by its file or stub; none when it has no header of one.
+pub(crate) fn wrap_key_at(disk: &dyn ReadAt, path: &str) -> Result<Option<String>, Error> {
+    let mut head = [0; WRAP_END];
+    let read = disk.read_at(path, 0, &mut head).map_err(|e| Error::io(path, e))?;
+    Ok(peek_wrap(head.get(..read).unwrap_or_default()).map(|(_, _, wrap)| hex(&wrap.key_id)))
 }
 
 /// All files under `recordings/`, in the order of their names.
@@ -316,14 +390,16 @@ pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Re
     shared.index.clear()?;
     // In the order of names, which the index takes in best.
     let files = files(&*shared.disk)?;
+    // Read once for all: the ledger is long.
+    let moved = signed_lines(shared, &files.iter().filter_map(|path| stub_id(path)).collect())?;
     let mut rows = Vec::new();
     progress(0, files.len() as u64);
     for (i, path) in files.iter().enumerate() {
-        let running = id_of(path).is_some_and(|id| shared.is_running(id));
-        let row = if id_of(path).is_some() {
-            row_of(shared, path)
-        } else {
-            Err(Error::damaged(path, "a stray file"))
+        let running = recording_at(path).is_some_and(|id| shared.is_running(id));
+        let row = match (id_of(path), stub_id(path)) {
+            (Some(_), _) => row_of(shared, path),
+            (None, Some(id)) => moved_row(shared, id, &moved),
+            (None, None) => Err(Error::damaged(path, "a stray file")),
         };
         match row {
             _ if running => {}
@@ -332,7 +408,7 @@ pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Re
         }
         if rows.len() >= ROWS_AT_ONCE || i + 1 == files.len() {
             // What was deleted since it was read is not put back.
-            rows.retain(|row| matches!(shared.disk.len(&path_of(row.facts.id)), Ok(Some(_))));
+            rows.retain(|row| matches!(home_of(&*shared.disk, row.facts.id), Ok(Some(_))));
             shared.index.put_all(&rows)?;
             rebuilt.rows += rows.len() as u64;
             rows.clear();
@@ -348,6 +424,7 @@ pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Re
         shared.index.set_cursor(&file, len)?;
     }
     catch_up_events(shared)?;
+    compare_wraps(shared)?;
     shared.index.mark_built()?;
     Ok(rebuilt)
 }

@@ -6,7 +6,7 @@ use decode::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::search::record::View;
-use crate::{Counters, Field, Hold, Note, RecordingFacts, RecordingId};
+use crate::{CopyAt, Counters, Field, Hold, Note, RecordingFacts, RecordingId};
 
 /// One recording as lists show it. In JSON its facts stand beside the other fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,12 @@ pub struct Row {
     /// The legal holds that it is under, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub legal_holds: Vec<Hold>,
+    /// Its verified copies in archive locations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyAt>,
+    /// Its audio lies in archive locations alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
     /// How its audio came to an end; none while it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Deletion>,
@@ -55,6 +61,8 @@ impl Row {
             signature,
             notes: vec![],
             legal_holds: vec![],
+            copies: vec![],
+            moved: false,
             deleted: None,
         }
     }
@@ -132,7 +140,10 @@ impl Finding {
     /// Is something changed, missing, unlisted or not readable?
     #[must_use]
     pub fn is_problem(&self) -> bool {
-        !matches!(self.verdict, Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted)
+        !matches!(
+            self.verdict,
+            Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted | Verdict::Away { .. }
+        )
     }
 }
 
@@ -148,6 +159,12 @@ pub enum Verdict {
     Recording,
     /// Deleted in order: the file is gone, the receipt is signed.
     Deleted,
+    /// Its audio lies in archive locations that could not be read: what is here of it is as it should be, the rest was not looked
+    /// at.
+    Away {
+        /// Each location with what it said.
+        what: String,
+    },
     /// It is not what was sealed, or not what the ledger names.
     Changed {
         /// What does not fit.

@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Delete { lines: Vec<RecordingLine>, answer: Sender<Result<(), Error>> },
     /// Replace the line of a deleted recording by one that says less: its facts go too.
     Forget { lines: Vec<RecordingLine>, answer: Sender<Result<(), Error>> },
+    /// Leave only the stubs of recordings here, and add the event that says so.
+    Move { stubs: Vec<(RecordingId, Vec<u8>)>, event: Box<Event>, answer: Sender<Result<(), Error>> },
     /// Blank lines of the ledger, and add the event that says so.
     Erase { lines: Vec<Blank>, event: Box<Event>, answer: Sender<Result<(), Error>> },
     /// Append an event to the ledger.
@@ -309,6 +311,9 @@ impl Scribe {
             }
             Command::Forget { lines, answer } => {
                 let _ = answer.send(lines.into_iter().try_for_each(|line| self.forget(line)));
+            }
+            Command::Move { stubs, event, answer } => {
+                let _ = answer.send(self.move_out(&stubs, event));
             }
             Command::Erase { lines, event, answer } => {
                 let _ = answer.send(self.erase(&lines, event));

@@ -10,11 +10,11 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
 use crate::disk::{locked, parent};
-use crate::event::Event;
+use crate::event::{Event, What};
 use crate::journal::{self, JOURNAL_DIR};
 use crate::layout::file_digest;
 use crate::ledger::RecordingLine;
-use crate::recovery::index_end;
+use crate::recovery::{index_end, take_event};
 use crate::shared::Shared;
 use crate::wave::{digest_text, path_of};
 use crate::{Error, RecordingId, Row};
@@ -70,7 +70,14 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
         match task {
             Task::Rewrapped(ids) => {
                 unhashed = true;
-                if let Err(e) = ids.iter().try_for_each(|id| shared.index.forget_digest(*id)) {
+                let forget = |id: &RecordingId| {
+                    shared.index.forget_digest(*id)?;
+                    if shared.index.make_copies_stale(*id)? {
+                        shared.locations.tell(*id);
+                    }
+                    Ok(())
+                };
+                if let Err(e) = ids.iter().try_for_each(forget) {
                     // A list that shows a hash that is none would be worse than no list.
                     shared.failed.set(e);
                 }
@@ -79,18 +86,26 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
                 let id = row.facts.id;
                 // The row stays in memory when this fails; the cursor stays behind, so the next opening takes it in.
                 match put(shared, *row, &path, &ledger, end) {
-                    Ok(()) => drop(locked(&shared.live).remove(&id)),
+                    Ok(()) => {
+                        locked(&shared.live).remove(&id);
+                        shared.locations.tell(id);
+                    }
                     Err(e) => tracing::error!(recording = %id, error = %e, "a recording is not in the index"),
                 }
             }
             Task::Event { event, leaf, ledger, end } => {
-                let taken = shared.index.take_event(leaf, &event);
+                let taken = take_event(shared, leaf, &event);
                 if let Err(e) = taken.and_then(|()| shared.index.set_cursor(&ledger, end)) {
                     tracing::error!(error = %e, "an event is not in the index");
+                }
+                // A recording can have been deleted while its copy was made.
+                if let What::Copied { copies, .. } = &event.what {
+                    copies.iter().for_each(|copy| shared.locations.tell(copy.id));
                 }
             }
             Task::Deleted { line, ledger, end } => {
                 let gone = index_end(shared, &line);
+                shared.locations.tell(line.id);
                 if let Err(e) = gone.and_then(|()| shared.index.set_cursor(&ledger, end)) {
                     tracing::error!(recording = %line.id, error = %e, "a deletion is not in the index");
                 }

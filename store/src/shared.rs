@@ -11,6 +11,7 @@ use decode::Timestamp;
 use crate::disk::{Disk, Lock, locked};
 use crate::index::Index;
 use crate::keys::Keys;
+use crate::locations::Locations;
 use crate::log::witness::Witnesses;
 use crate::space::SpaceAlert;
 use crate::{Error, RecordingId, Row};
@@ -102,6 +103,8 @@ pub(crate) struct Shared {
     pub(crate) decisions: Mutex<()>,
     /// How long the chunks of recordings that begin now may span, in milliseconds of capture time.
     pub(crate) chunk_span_ms: AtomicI64,
+    /// Where copies of recordings go.
+    pub(crate) locations: Locations,
     /// Who keeps copies of checkpoints elsewhere.
     pub(crate) witnesses: Witnesses,
     /// Dropped last: the index must be closed before another process may open it.

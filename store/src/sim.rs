@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 
-use crate::disk::{Disk, Entry, Lock, locked, parent};
+use crate::disk::{Disk, Entry, Lock, ReadAt, locked, parent};
 use crate::space::Space;
 
 /// Bytes that reach the disk together or not at all.
@@ -184,6 +184,24 @@ impl State {
     }
 }
 
+impl ReadAt for SimDisk {
+    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut state = locked(&self.0);
+        state.alive()?;
+        let data = &state.file(path)?.data;
+        let rest = data.get(offset as usize..).unwrap_or_default();
+        let len = rest.len().min(buf.len());
+        buf[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn len(&self, path: &str) -> io::Result<Option<u64>> {
+        let state = locked(&self.0);
+        state.alive()?;
+        Ok(state.files.get(path).map(|file| file.data.len() as u64))
+    }
+}
+
 impl Disk for SimDisk {
     fn create_dir(&self, path: &str) -> io::Result<()> {
         let mut state = locked(&self.0);
@@ -210,22 +228,6 @@ impl Disk for SimDisk {
                 Err(e)
             }
         }
-    }
-
-    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let mut state = locked(&self.0);
-        state.alive()?;
-        let data = &state.file(path)?.data;
-        let rest = data.get(offset as usize..).unwrap_or_default();
-        let len = rest.len().min(buf.len());
-        buf[..len].copy_from_slice(&rest[..len]);
-        Ok(len)
-    }
-
-    fn len(&self, path: &str) -> io::Result<Option<u64>> {
-        let state = locked(&self.0);
-        state.alive()?;
-        Ok(state.files.get(path).map(|file| file.data.len() as u64))
     }
 
     fn set_len(&self, path: &str, len: u64) -> io::Result<()> {

@@ -7,12 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::bytes::hex;
+use crate::event::{Event, What};
 use crate::layout::Layout;
-use crate::ledger::{self, Fate, Lines, RecordingLine};
+use crate::ledger::{self, Fate, Lines, Logged, RecordingLine};
+use crate::locations::stub::{Stub, home_of, recording_at, stub_id};
 use crate::reader::Reader;
 use crate::shared::Shared;
-use crate::wave::{digest_text, id_of, path_of};
-use crate::{Error, Finding, RecordingId, Trusted, Verdict};
+use crate::source::Source;
+use crate::wave::{digest_text, path_of};
+use crate::{Error, Finding, MovedLine, RecordingId, Trusted, Verdict};
 
 /// What the ledger says about recordings, each by its last line.
 pub(crate) struct Named {
@@ -70,6 +73,24 @@ fn id_in(line: &[u8]) -> Option<RecordingId> {
     std::str::from_utf8(line.get(at..at + 26)?).ok()?.parse().ok()
 }
 
+/// The hashes of stubs by the events that moved their recordings, the last of each.
+fn moved(shared: &Shared) -> Result<BTreeMap<RecordingId, String>, Error> {
+    let mut last: BTreeMap<RecordingId, (Option<u64>, String)> = BTreeMap::new();
+    for file in ledger::months(&*shared.disk, ledger::EVENTS)? {
+        // A line that cannot be read is the audit's to name.
+        for Logged { leaf, value } in Lines::<Logged<Event>>::new(Arc::clone(&shared.disk), file, 0).flatten()
+        {
+            let What::Moved { recordings, .. } = value.what else { continue };
+            for MovedLine { id, stub } in recordings {
+                if last.get(&id).is_none_or(|(known, _)| *known < leaf) {
+                    last.insert(id, (leaf, stub));
+                }
+            }
+        }
+    }
+    Ok(last.into_iter().map(|(id, (_, stub))| (id, stub)).collect())
+}
+
 /// The findings, one by one as files are read. `settled` is an error when the archive could not even be asked.
 pub(crate) fn findings<'a>(
     shared: &'a Shared,
@@ -77,15 +98,21 @@ pub(crate) fn findings<'a>(
     trusted: &Trusted,
     settled: Result<(), Error>,
 ) -> impl Iterator<Item = Finding> + use<'a> {
-    let prepared = settled.and_then(|()| prepare(shared, ids));
-    let (work, mut first) = match prepared {
-        Ok((work, unreadable)) => (work, unreadable),
-        Err(e) => (Vec::new(), vec![unreadable(None, "", &e)]),
+    let prepared = settled.and_then(|()| prepare(shared, ids)).and_then(|(work, unreadable)| {
+        let any = work.iter().any(|(path, _)| stub_id(path).is_some());
+        Ok((work, unreadable, if any { moved(shared)? } else { BTreeMap::new() }))
+    });
+    let (work, mut first, moved) = match prepared {
+        Ok(prepared) => prepared,
+        Err(e) => (Vec::new(), vec![unreadable(None, "", &e)], BTreeMap::new()),
     };
     if ids.is_none() {
         first.append(&mut crate::audit::findings(shared, trusted));
     }
-    first.into_iter().chain(work.into_iter().map(move |(path, line)| judge(shared, &path, line.as_ref())))
+    first.into_iter().chain(work.into_iter().map(move |(path, line)| {
+        let stub = recording_at(&path).and_then(|id| moved.get(&id));
+        judge(shared, &path, line.as_ref(), stub.map(String::as_str))
+    }))
 }
 
 type Work = Vec<(String, Option<RecordingLine>)>;
@@ -96,29 +123,36 @@ fn prepare(shared: &Shared, ids: Option<&[RecordingId]>) -> Result<(Work, Vec<Fi
     // Of the whole ledger the audit names broken lines itself.
     let broken = named.unreadable.iter().filter(|_| ids.is_some());
     let broken = broken.map(|(file, e)| unreadable(None, file, e)).collect();
-    let mut lines = named.lines;
+    let lines = named.lines;
+    let home = |id: RecordingId| Ok(home_of(&*shared.disk, id)?.unwrap_or_else(|| path_of(id)));
     if let Some(ids) = ids {
-        let work = ids.iter().map(|id| (path_of(*id), lines.get(id).cloned())).collect();
-        return Ok((work, broken));
+        let work = ids.iter().map(|id| Ok((home(*id)?, lines.get(id).cloned())));
+        return Ok((work.collect::<Result<_, Error>>()?, broken));
     }
     let mut work: BTreeMap<String, Option<RecordingLine>> = BTreeMap::new();
+    let mut found = BTreeSet::new();
     for path in crate::recovery::files(&*shared.disk)? {
-        let line = id_of(&path).and_then(|id| lines.remove(&id));
-        work.insert(path, line);
+        let id = recording_at(&path);
+        found.extend(id);
+        work.insert(path, id.and_then(|id| lines.get(&id).cloned()));
     }
-    for (id, line) in lines.into_iter().filter(|(_, line)| line.fate != Fate::Discarded) {
-        work.insert(path_of(id), Some(line));
-    }
+    let without_file =
+        lines.into_iter().filter(|(id, line)| line.fate != Fate::Discarded && !found.contains(id));
+    work.extend(without_file.map(|(id, line)| (path_of(id), Some(line))));
     for id in shared.index.ids() {
-        work.entry(path_of(id?)).or_default();
+        let id = id?;
+        if !found.contains(&id) {
+            work.entry(path_of(id)).or_default();
+        }
     }
     Ok((work.into_iter().collect(), broken))
 }
 
-fn judge(shared: &Shared, path: &str, line: Option<&RecordingLine>) -> Finding {
-    let id = id_of(path);
-    let verdict = match look(shared, path, line) {
+fn judge(shared: &Shared, path: &str, line: Option<&RecordingLine>, stub: Option<&str>) -> Finding {
+    let id = recording_at(path);
+    let verdict = match look(shared, path, line, stub) {
         Ok(verdict) => verdict,
+        Err(Error::Away { why, .. }) => Verdict::Away { what: why },
         Err(Error::NotFound { .. }) => Verdict::Missing,
         Err(Error::Tampered { what, .. } | Error::Damaged { what, .. }) => Verdict::Changed { what },
         Err(e) => return unreadable(id, path, &e),
@@ -135,8 +169,15 @@ fn unreadable(id: Option<RecordingId>, path: &str, error: &Error) -> Finding {
     Finding { id, path: path.into(), verdict: Verdict::Unreadable { what } }
 }
 
-fn look(shared: &Shared, path: &str, line: Option<&RecordingLine>) -> Result<Verdict, Error> {
-    let id = id_of(path).ok_or_else(|| Error::damaged(path, "not the name of a recording in its place"))?;
+/// `moved` is the hash of the stub that the ledger knows, for a recording that was moved.
+fn look(
+    shared: &Shared,
+    path: &str,
+    line: Option<&RecordingLine>,
+    moved: Option<&str>,
+) -> Result<Verdict, Error> {
+    let id =
+        recording_at(path).ok_or_else(|| Error::damaged(path, "not the name of a recording in its place"))?;
     if shared.is_running(id) {
         return Ok(Verdict::Recording);
     }
@@ -144,11 +185,15 @@ fn look(shared: &Shared, path: &str, line: Option<&RecordingLine>) -> Result<Ver
     if let Some(line) = line.filter(|line| line.fate == Fate::Deleted) {
         return deleted(shared, path, line);
     }
-    let layout = Layout::read(disk, path)?;
+    if stub_id(path).is_some() && Some(Stub::read(disk, id)?.digest.as_str()) != moved {
+        return Err(Error::tampered(path, "it is not the stub that the ledger names"));
+    }
+    let source = Source::find(shared, id)?;
+    let layout = &source.layout;
     if layout.parsed.head.id != id {
         return Err(Error::tampered(path, "it is another recording's file"));
     }
-    let signed = layout.verify(disk, &shared.keys.signer())?;
+    let signed = layout.verify(&*source.disk, &shared.keys.signer())?;
     let wrap = &layout.parsed.head.wrap;
     if !shared.keys.knows(&wrap.key_id) {
         // Told without any private key; what is signed is whole, but nobody can play it.
@@ -162,8 +207,8 @@ fn look(shared: &Shared, path: &str, line: Option<&RecordingLine>) -> Result<Ver
         }
         Some(_) => {}
     }
-    let opened = open_all(shared, &layout)?;
-    listed(shared, &layout)?;
+    let opened = open_all(shared, &source)?;
+    listed(shared, layout)?;
     Ok(Verdict::Intact { opened })
 }
 
@@ -184,8 +229,8 @@ fn deleted(shared: &Shared, path: &str, line: &RecordingLine) -> Result<Verdict,
 }
 
 /// Opens every chunk; false when the key to do so is not here.
-fn open_all(shared: &Shared, layout: &Layout) -> Result<bool, Error> {
-    let mut reader = match Reader::on(shared, layout) {
+fn open_all(shared: &Shared, source: &Source) -> Result<bool, Error> {
+    let mut reader = match Reader::on(shared, source) {
         Err(Error::KeyMissing { .. } | Error::KeyLocked { .. } | Error::WrongKey { .. }) => return Ok(false),
         reader => reader?,
     };

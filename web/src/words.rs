@@ -131,6 +131,9 @@ pub fn problem(finding: &Finding) -> Option<String> {
     match &finding.verdict {
         Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted => None,
         Verdict::Changed { what } => Some(format!("it is not as it was sealed: {what}")),
+        Verdict::Away { what } => {
+            Some(format!("it could not be looked at, its audio is in an archive location: {what}"))
+        }
         Verdict::Missing => Some("its file is gone".to_owned()),
         Verdict::Unlisted => Some("the ledger does not name this recording".to_owned()),
         Verdict::Unreadable { what } => Some(format!("it cannot be read: {what}")),

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::Passphrase;
-use crate::disk::{Entry, read_whole};
+use crate::disk::{Entry, ReadAt, read_whole};
 use crate::keys::{FOLDERS, SEALED_KEY, UNWRAP_KEY, cheap_passphrase_for_test};
 use crate::wave::{WRAP_AT, WRAP_END, id_of, peek_wrap};
 

@@ -37,9 +37,10 @@ use super::{
 use crate::archive::Archive;
 use crate::bytes::hex;
 use crate::disk::{Disk, locked, read_whole};
+use crate::locations::stub::recording_at;
 use crate::scribe::{Command, Rewrap};
 use crate::shared::{Shared, wall_clock};
-use crate::wave::{self, id_of};
+use crate::wave;
 use crate::{Error, RecordingId};
 
 /// What a rotation is about to do, until it is done.
@@ -450,7 +451,7 @@ fn rewrap_batch(archive: &Archive, batch: &[String], pass: &Mutex<Pass>) -> Resu
 
 /// Reads a file's header and makes its new wrap.
 fn look(shared: &Shared, path: &str) -> Result<Look, Error> {
-    let Some(id) = id_of(path) else { return Ok(Look::Nothing) };
+    let Some(id) = recording_at(path) else { return Ok(Look::Nothing) };
     let mut head = [0; wave::WRAP_END];
     let read = match shared.disk.read_at(path, 0, &mut head) {
         // Discarded since the folder was read.

@@ -4,16 +4,24 @@ use std::time::Instant;
 
 use super::{Blank, Rewrap, SHRED_INTERVAL, Scribe};
 use crate::Error;
+use crate::RecordingId;
+use crate::bytes::hex;
 use crate::event::Event;
 use crate::journal::{Part, Transaction};
 use crate::ledger::{self, RecordingLine};
+use crate::locations::stub::{home_of, stub_path};
+use crate::recovery::wrap_key_at;
 use crate::settle::Task;
-use crate::wave::{WRAP_AT, WRAP_LEN, path_of};
+use crate::wave::{WRAP_AT, WRAP_LEN, path_of, peek_wrap};
 
 impl Scribe {
     /// Destroys finished recordings, each with the line that says so. When it answers, keys and files are gone from disk.
     pub(super) fn delete(&mut self, lines: Vec<RecordingLine>) -> Result<(), Error> {
-        let paths: Vec<String> = lines.iter().map(|line| path_of(line.id)).collect();
+        // What is on its way must be there: a recording may be about to leave its file for a stub.
+        self.settle()?;
+        let disk = &*self.shared.disk;
+        let home = |line: &RecordingLine| Ok(home_of(disk, line.id)?.unwrap_or_else(|| path_of(line.id)));
+        let paths = lines.iter().map(home).collect::<Result<Vec<String>, Error>>()?;
         for (line, path) in lines.into_iter().zip(&paths) {
             let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
             let boxed = Box::new(line.clone());
@@ -30,6 +38,38 @@ impl Scribe {
         let (line, to) = (Box::new(line), ledger.clone());
         let then = |_, end| Some(Task::Deleted { line, ledger: to, end });
         self.commit_line(Transaction::new(), &ledger, &bytes, None, then)
+    }
+
+    /// Leaves the stubs of recordings in place of their files, in one entry with the event that says so. What has gone or has
+    /// been wrapped anew since its stub was made fails as a whole: the caller looks again.
+    pub(super) fn move_out(
+        &mut self,
+        stubs: &[(RecordingId, Vec<u8>)],
+        event: Box<Event>,
+    ) -> Result<(), Error> {
+        self.settle()?;
+        let paths: Vec<_> = stubs.iter().map(|(id, _)| (path_of(*id), stub_path(*id))).collect();
+        let mut entry = Transaction::new();
+        for ((path, stub), (_, bytes)) in paths.iter().zip(stubs) {
+            let disk = &*self.shared.disk;
+            let same = wrap_key_at(disk, path)? == peek_wrap(bytes).map(|(_, _, wrap)| hex(&wrap.key_id));
+            if !same {
+                return Err(Error::damaged(path, "its key was wrapped anew meanwhile"));
+            }
+            entry = entry
+                .push(&Part::Write { path: stub, offset: 0, bytes })
+                .push(&Part::Sync { path: stub })
+                .push(&Part::Remove { path });
+        }
+        let ledger = ledger::month(ledger::EVENTS, event.at);
+        let line = ledger::line(&event)?;
+        let to = ledger.clone();
+        let then = |leaf, end| Some(Task::Event { event, leaf, ledger: to, end });
+        self.commit_line(entry, &ledger, &line, None, then)?;
+        for (path, stub) in paths {
+            self.touched.extend([path, stub]);
+        }
+        self.settle()
     }
 
     /// Blanks lines whose time is over, in one entry with the event that says so.
