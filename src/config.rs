@@ -137,6 +137,8 @@ pub(crate) struct RecordSection {
     pub(crate) exclude_internal: bool,
     /// Audio of a call that is never answered is kept. Default true.
     pub(crate) unanswered: bool,
+    /// The SIP messages of a recorded call are kept with it. Default true.
+    pub(crate) sip: bool,
     /// Seconds of silence after which a call without signalling is over. Default 30.
     pub(crate) stream_idle_s: u32,
 }
@@ -190,6 +192,7 @@ impl Default for RecordSection {
             devices: None,
             exclude_internal: false,
             unanswered: true,
+            sip: true,
             stream_idle_s: (STREAM_IDLE_MS / 1_000) as u32,
         }
     }
@@ -220,6 +223,8 @@ impl HepSection {
 pub(crate) struct Settings {
     pub(crate) archive: PathBuf,
     pub(crate) rules: Rules,
+    /// Are the SIP messages of recorded calls kept?
+    pub(crate) sip: bool,
     /// Header fields that tie legs; the tracker's own choice when absent.
     pub(crate) call_headers: Option<Vec<String>>,
     /// Where checkpoints are copied.
@@ -320,11 +325,11 @@ impl ConfigFile {
             keep_unanswered: self.record.unanswered,
         };
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
-        let (call_headers, hep) = (self.site.call_headers, self.hep);
+        let (sip, call_headers, hep) = (self.record.sip, self.site.call_headers, self.hep);
         let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
         self.locations.iter().try_for_each(LocationEntry::check)?;
         let copies = Copies { rules: self.copies, locations: self.locations };
-        Ok(Settings { archive, rules, call_headers, checkpoints, hep, devices, ffmpeg, retention, copies })
+        Ok(Settings { archive, rules, sip, call_headers, checkpoints, hep, devices, ffmpeg, retention, copies })
     }
 
     fn known_devices(&self) -> Result<Devices, Wrong> {

@@ -160,6 +160,12 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// The SIP messages of recorded calls are kept with them, or not.
+    pub(crate) fn keeping_sip(mut self, kept: bool) -> Self {
+        self.tracker = self.tracker.with_trace(kept);
+        self
+    }
+
     /// The frames come from files that can be read again: a crash may cost more of what was read, and less is spent on it.
     pub(crate) fn reading_files(mut self) -> Self {
         self.archive.set_chunk_span_ms(store::CHUNK_SPAN_FILE_MS);
@@ -331,6 +337,12 @@ impl Walk<'_> {
             }
             Event::TlsUndecryptable { at, flow, why } => {
                 tracing::debug!(%at, ?flow, why, "a TLS connection that may carry SIP is not read");
+            }
+            Event::Signal { leg, signal } => {
+                for (recording, cleared) in self.gate.admit_signal(leg, &signal) {
+                    let Some(open) = self.open.get_mut(recording) else { continue };
+                    open.write(&mut self.report.failure, |writer| writer.signal(&cleared));
+                }
             }
             Event::LegStarted(facts) | Event::Tied(facts) | Event::Answered(facts) => self.expect(facts),
             // Audio never comes here.

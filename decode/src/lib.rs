@@ -17,6 +17,7 @@ pub mod quality;
 pub mod rtp;
 pub mod scramble;
 pub mod sdp;
+mod signal;
 pub mod sip;
 pub mod srtp;
 pub mod stream;
@@ -28,6 +29,7 @@ mod tunnel;
 pub use dissect::Dissector;
 pub use media::{AudioFrame, Codec, Format, Party, Side};
 pub use net::{Datagram, Endpoint, Flow, Frame, Transport};
+pub use signal::{Carrier, Signal};
 pub use time::Timestamp;
 
 /// Bytes that are not what they should be; where, counted from the start of what was read.

@@ -5,6 +5,7 @@
 //! and the archive's writer takes nothing else: what no rule has judged cannot be written.
 
 mod import;
+mod signal;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,6 +16,7 @@ use crate::outcome::{Direction, Outcome};
 use crate::rules::{Rules, Verdict};
 
 pub use import::{ImportPass, ImportRefusal};
+pub use signal::ClearedSignal;
 
 /// An audio frame that a rule has cleared to be kept, and whose voice it is in that recording.
 #[derive(Clone, Copy, Debug)]

@@ -3,14 +3,18 @@
 pub mod gate;
 pub mod outcome;
 pub mod pattern;
+pub mod redact;
 pub mod retention;
 pub mod rules;
 pub mod site;
 #[cfg(test)]
 mod testing;
 
-pub use gate::{Action, Cleared, Gate, ImportPass, ImportRefusal, RecordingKey, RecordingPlan};
+pub use gate::{
+    Action, Cleared, ClearedSignal, Gate, ImportPass, ImportRefusal, RecordingKey, RecordingPlan,
+};
 pub use outcome::{Direction, Outcome};
 pub use pattern::{Pattern, PatternError};
+pub use redact::{Digits, Redacted};
 pub use rules::{Rules, Verdict};
 pub use site::{Roles, Site};

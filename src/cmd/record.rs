@@ -66,7 +66,8 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         Take::InForce,
     )?;
     let mut recorder =
-        Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices);
+        Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
+            .keeping_sip(settings.sip);
     if !args.read.is_empty() && args.read.iter().all(|path| path.is_file()) {
         recorder = recorder.reading_files();
     }

@@ -146,6 +146,7 @@ impl<W: Write> Text<W> {
                 let media: Vec<String> = session.media.iter().map(described).collect();
                 self.line(*at, &format!("leg {leg} {} {verb} {}", word(*side), media.join("; ")))
             }
+            Event::Signal { .. } => Ok(()),
             Event::Ringing(facts) => {
                 self.line(facts.ringing.unwrap_or(facts.started), &format!("leg {} rings", facts.leg))
             }

@@ -1,11 +1,14 @@
-//! What a chunk holds before it is sealed: packets as received and marks on the timeline.
+//! What a chunk holds before it is sealed: packets as received, marks on the timeline, SIP messages.
 //!
 //! Encodes and decodes, nothing else: no key, no file. Each chunk decodes alone, because a stream (party, SSRC and
 //! format) is defined in it before its first packet. Capture times are kept to the microsecond, as distances from the
 //! chunk's base time. The layout is in `docs/format.md`; payload and header fields are those of RFC 3550, 5.1.
 //! Decoding takes hostile bytes: a chunk is authenticated before it is decoded, but not by this file.
 
-use decode::{AudioFrame, Codec, Format, Party, Timestamp};
+use std::net::{IpAddr, Ipv6Addr};
+
+use decode::{AudioFrame, Carrier, Codec, Endpoint, Flow, Format, Party, Signal, Timestamp};
+use policy::Redacted;
 
 use crate::bytes::{Cursor, put_short};
 
@@ -20,10 +23,19 @@ const NAME_MAX: u16 = 255;
 /// Longest format parameters or source of a pause kept, in bytes.
 const TEXT_MAX: u16 = 4096;
 
+/// Bytes of a SIP message's record before the message.
+pub const SIGNAL_HEADER_LEN: usize = 5 + SIGNAL_FIXED_LEN;
+/// What of that stands behind kind and length.
+const SIGNAL_FIXED_LEN: usize = 4 + 8 + 4 + 2 * 18;
+/// Bit of a SIP message that came before.
+const SIGNAL_REPEATED: u8 = 1;
+
 const PACKET: u8 = 0;
 const PACKET_MARKER: u8 = 1;
 const STREAM: u8 = 2;
 const MARK: u8 = 3;
+/// From this kind on a record says its length, so that a reader can pass over one that it does not know.
+const SIGNAL: u8 = 4;
 
 /// One thing that happened in a recording.
 #[derive(Clone, Debug)]
@@ -42,6 +54,13 @@ pub enum Record<'a> {
         /// What.
         mark: Mark,
     },
+    /// A SIP message of the call. Those from before the audio stand in the first chunk, with their own times.
+    Signal {
+        /// The message as kept; `at` is exact to the microsecond.
+        signal: Signal<'a>,
+        /// What was replaced in it before it was kept.
+        redacted: Redacted,
+    },
 }
 
 impl Record<'_> {
@@ -51,6 +70,7 @@ impl Record<'_> {
         match self {
             Record::Audio { frame, .. } => frame.at,
             Record::Mark { at, .. } => *at,
+            Record::Signal { signal, .. } => signal.at,
         }
     }
 }
@@ -305,11 +325,70 @@ impl Encoder {
     }
 }
 
+/// Appends a SIP message. It must not be longer than [`PAYLOAD_MAX`]; the rest would be cut. Its time is its own and not the
+/// chunk's: what was said before the first audio lies as far back as the phone rang. That it was cleared is the caller's to know:
+/// the writer takes nothing else, and what stands in a recording was.
+pub(crate) fn put_signal(out: &mut Vec<u8>, signal: &Signal<'_>, redacted: Redacted) {
+    let bytes = signal.bytes.get(..PAYLOAD_MAX).unwrap_or(signal.bytes);
+    out.push(SIGNAL);
+    out.extend_from_slice(&((SIGNAL_FIXED_LEN + bytes.len()) as u32).to_le_bytes());
+    let flags = if signal.is_repeated { SIGNAL_REPEATED } else { 0 };
+    out.extend_from_slice(&[flags, carrier_code(signal.carrier), redacted.bits(), 0]);
+    out.extend_from_slice(&signal.at.as_nanos().div_euclid(1000).to_le_bytes());
+    out.extend_from_slice(&signal.left_out.to_le_bytes());
+    for end in [signal.flow.src, signal.flow.dst] {
+        let ip = match end.ip() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        out.extend_from_slice(&ip.octets());
+        out.extend_from_slice(&end.port.to_le_bytes());
+    }
+    out.extend_from_slice(bytes);
+}
+
+const fn carrier_code(carrier: Carrier) -> u8 {
+    match carrier {
+        Carrier::Udp => 0,
+        Carrier::Tcp => 1,
+        Carrier::Tls => 2,
+        Carrier::WebSocket => 3,
+        Carrier::SecureWebSocket => 4,
+    }
+}
+
+const fn carrier_of(code: u8) -> Option<Carrier> {
+    Some(match code {
+        0 => Carrier::Udp,
+        1 => Carrier::Tcp,
+        2 => Carrier::Tls,
+        3 => Carrier::WebSocket,
+        4 => Carrier::SecureWebSocket,
+        _ => return None,
+    })
+}
+
 /// A record as it stands in the bytes, before its stream is looked up.
 enum Raw<'a> {
     Stream(Stream),
-    Packet { marker: bool, stream: u8, sequence: u16, timestamp: u32, micros: i32, payload: &'a [u8] },
-    Mark { micros: i32, mark: Mark },
+    Packet {
+        marker: bool,
+        stream: u8,
+        sequence: u16,
+        timestamp: u32,
+        micros: i32,
+        payload: &'a [u8],
+    },
+    Mark {
+        micros: i32,
+        mark: Mark,
+    },
+    Signal {
+        signal: Signal<'a>,
+        redacted: Redacted,
+    },
+    /// Of a kind that a later program has made.
+    Unknown,
 }
 
 /// Reads one record; none when it is cut short or says what it cannot say.
@@ -332,8 +411,30 @@ fn raw<'a>(cursor: &mut Cursor<'a>) -> Option<Raw<'a>> {
             Some(Raw::Stream(Stream { party, ssrc, format }))
         }
         MARK => Some(Raw::Mark { micros: cursor.i32()?, mark: raw_mark(cursor)? }),
-        _ => None,
+        kind => {
+            let len = usize::try_from(cursor.u32()?).ok()?;
+            let mut inside = Cursor::new(cursor.take(len)?);
+            if kind == SIGNAL { raw_signal(&mut inside, len) } else { Some(Raw::Unknown) }
+        }
     }
+}
+
+/// What stands behind kind and length of a SIP message, `len` bytes.
+fn raw_signal<'a>(cursor: &mut Cursor<'a>, len: usize) -> Option<Raw<'a>> {
+    let [flags, carrier, redacted, _] = cursor.array()?;
+    let micros = cursor.i64()?;
+    let left_out = cursor.u32()?;
+    let mut end = || Some(Endpoint::v6(Ipv6Addr::from(cursor.array::<16>()?).octets(), cursor.u16()?));
+    let flow = Flow { src: end()?, dst: end()? };
+    let signal = Signal {
+        at: Timestamp::from_nanos(micros.checked_mul(1000)?),
+        flow,
+        carrier: carrier_of(carrier)?,
+        is_repeated: flags & SIGNAL_REPEATED != 0,
+        left_out,
+        bytes: cursor.take(len.checked_sub(SIGNAL_FIXED_LEN)?)?,
+    };
+    Some(Raw::Signal { signal, redacted: Redacted::from_bits(redacted) })
 }
 
 fn raw_mark(cursor: &mut Cursor<'_>) -> Option<Mark> {
@@ -414,6 +515,10 @@ impl<'a> Iterator for Records<'a> {
                     continue;
                 }
                 Some(Raw::Stream(_)) => "no more streams than a chunk can define",
+                Some(Raw::Unknown) => continue,
+                Some(Raw::Signal { signal, redacted }) => {
+                    return Some(Ok(Record::Signal { signal, redacted }));
+                }
                 Some(Raw::Mark { micros, mark }) => {
                     return Some(Ok(Record::Mark { at: at_delta(self.content.base, micros), mark }));
                 }
@@ -464,6 +569,14 @@ mod tests {
             payload: Vec<u8>,
         },
         Mark(Timestamp, Mark),
+        Signal {
+            at: Timestamp,
+            flow: Flow,
+            carrier: Carrier,
+            repeated: bool,
+            left_out: u32,
+            bytes: Vec<u8>,
+        },
     }
 
     fn encode(base: Timestamp, events: &[Event]) -> Vec<u8> {
@@ -484,6 +597,12 @@ mod tests {
                     encoder.audio(&mut out, base, *party, &frame).expect("room for the stream");
                 }
                 Event::Mark(at, mark) => encoder.mark(&mut out, base, *at, mark),
+                Event::Signal { at, flow, carrier, repeated, left_out, bytes } => {
+                    let (at, flow, carrier) = (*at, *flow, *carrier);
+                    let (is_repeated, left_out) = (*repeated, *left_out);
+                    let signal = Signal { at, flow, carrier, is_repeated, left_out, bytes };
+                    put_signal(&mut out, &signal, Redacted::default());
+                }
             }
         }
         out
@@ -506,6 +625,11 @@ mod tests {
                         payload: frame.payload.to_vec(),
                     },
                     Record::Mark { at, mark } => Event::Mark(at, mark),
+                    Record::Signal { signal, redacted } => {
+                        assert_eq!(redacted, Redacted::default());
+                        let Signal { at, flow, carrier, is_repeated: repeated, left_out, bytes } = signal;
+                        Event::Signal { at, flow, carrier, repeated, left_out, bytes: bytes.to_vec() }
+                    }
                 })
             })
             .collect()
@@ -535,6 +659,31 @@ mod tests {
         ]
     }
 
+    fn signal(at: impl Strategy<Value = Timestamp>) -> impl Strategy<Value = Event> {
+        let end = prop_oneof![
+            (any::<[u8; 4]>(), any::<u16>()).prop_map(|(ip, port)| Endpoint::v4(ip, port)),
+            (any::<[u8; 16]>(), any::<u16>()).prop_map(|(ip, port)| Endpoint::v6(ip, port)),
+        ];
+        let carrier = (0..5_u8).prop_map(|code| carrier_of(code).expect("a carrier"));
+        (at, end.clone(), end, carrier, any::<bool>(), any::<u32>(), "[ -~]{0,99}").prop_map(
+            |(at, src, dst, carrier, repeated, left_out, text)| {
+                let (flow, bytes) = (Flow { src, dst }, format!("SIP/2.0 200 {text}\r\n\r\n").into_bytes());
+                Event::Signal { at, flow, carrier, repeated, left_out, bytes }
+            },
+        )
+    }
+
+    #[test]
+    fn a_record_of_a_later_kind_is_passed_over() {
+        let mut bytes = encode(BASE, &[Event::Mark(BASE, Mark::CaptureDrops { frames: 1 })]);
+        let known = bytes.len();
+        bytes.extend([9, 3, 0, 0, 0, 1, 2, 3]);
+        bytes.extend_from_within(..known);
+        assert_eq!(decode(BASE, &bytes).expect("whole records").len(), 2);
+        bytes[known + 1] = 200;
+        assert_eq!(decode(BASE, &bytes).expect_err("cut short").offset, known);
+    }
+
     const BASE: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
     fn event() -> impl Strategy<Value = Event> {
@@ -558,7 +707,8 @@ mod tests {
             4 => packet.prop_map(|(party, at, ssrc, sequence, timestamp, marker, format, payload)| {
                 Event::Audio { party, at, ssrc, sequence, timestamp, marker, format, payload }
             }),
-            1 => (at, mark()).prop_map(|(at, mark)| Event::Mark(at, mark)),
+            1 => (at.clone(), mark()).prop_map(|(at, mark)| Event::Mark(at, mark)),
+            1 => signal(at),
         ]
     }
 

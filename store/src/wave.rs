@@ -12,8 +12,9 @@ use crate::keys::{KeyId, WRAPPED_LEN, Wrap};
 use crate::{Error, RecordingFacts, RecordingId};
 
 /// The format of the `ewit` and `ewfx` chunks of new files. In format 1 the wrapped key was signed with the rest, so it
-/// could never be wrapped anew; files of it are read, verified and played for ever.
-pub(crate) const FORMAT: u32 = 2;
+/// could never be wrapped anew; before format 3 chunks held no SIP messages, and no kind of record that a reader may pass over.
+/// Files of both are read, verified and played for ever.
+pub(crate) const FORMAT: u32 = 3;
 /// From this format on the wrapped key counts as zero bytes in every hash.
 pub(crate) const FORMAT_REWRAPPABLE: u32 = 2;
 /// A size field of a file that is not finished; also how both size fields count in every hash.

@@ -1,6 +1,6 @@
-//! Writes one recording: packets and marks into the open chunk, sealed chunks to the disk thread.
+//! Writes one recording: packets, marks and SIP messages into the open chunk, sealed chunks to the disk thread.
 //!
-//! Takes only what a rule has cleared ([`policy::Cleared`]). Sealing happens on the caller's thread, in the buffer in
+//! Takes only what a rule has cleared ([`policy::Cleared`], [`policy::ClearedSignal`]). Sealing happens on the caller's thread, in the buffer in
 //! which the chunk was built and from which the disk thread writes journal and file: nothing is copied, nothing is
 //! allocated per packet. Where and when bytes reach the disk is [`crate::scribe`]'s.
 
@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::{Receiver, Sender};
 use decode::Timestamp;
 use decode::time::NS_PER_MS;
-use policy::Cleared;
+use policy::{Cleared, ClearedSignal};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
@@ -20,7 +20,9 @@ use crate::journal;
 use crate::keys::DataKey;
 use crate::keys::manage::KeyLine;
 use crate::ledger::{self, Fate, RecordingLine};
-use crate::record::{Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, to_micros};
+use crate::record::{
+    Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, SIGNAL_HEADER_LEN, put_signal, to_micros,
+};
 use crate::scribe::{Command, Handle};
 use crate::shared::{Open, Shared};
 use crate::wave::{DATA_MAX, FORMAT, Head, head_hash};
@@ -154,6 +156,22 @@ impl Writer {
     pub fn mark(&mut self, at: Timestamp, mark: &Mark) -> Result<(), Error> {
         let base = self.make_room(at, MARK_LEN_MAX)?;
         self.encoder.mark(&mut self.buf, base, at, mark);
+        Ok(())
+    }
+
+    /// Keeps a SIP message. One from before the recording's first packet stands where the recording stands now: it has its own
+    /// time, and where chunks begin and end is the audio's to say.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub fn signal(&mut self, cleared: &ClearedSignal<'_>) -> Result<(), Error> {
+        let signal = cleared.signal();
+        if signal.bytes.len() + SIGNAL_HEADER_LEN > CHUNK_BYTES_MAX {
+            return Err(Error::Refused { what: format!("a SIP message of {} bytes", signal.bytes.len()) });
+        }
+        let at = signal.at.max(self.span.map_or(self.latest, |(base, _)| base));
+        self.make_room(at, SIGNAL_HEADER_LEN + signal.bytes.len())?;
+        put_signal(&mut self.buf, &signal, cleared.redacted());
         Ok(())
     }
 

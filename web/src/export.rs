@@ -248,6 +248,7 @@ impl<'a> Export<'a> {
                         Mark::CaptureDrops { frames } => survey.handle_drops(at, frames),
                         Mark::Digit { .. } | Mark::SenderReport { .. } => {}
                     },
+                    Record::Signal { .. } => {}
                 }
             }
         }

@@ -39,6 +39,66 @@ fn find_sdp<'a>(content_type: Option<&[u8]>, body: &'a [u8], depth: usize) -> Op
     })
 }
 
+/// One body that is no multipart: a message's own, or a part's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaf<'a> {
+    /// Its Content-Type as written.
+    pub content_type: Option<&'a [u8]>,
+    /// Its bytes.
+    pub content: &'a [u8],
+}
+
+/// What a body is made of. Bytes that are in neither list belong to nothing: what stands before, behind and between the parts,
+/// and everything beyond the limits of depth and number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body<'a> {
+    /// The bodies themselves, in order.
+    pub leaves: Vec<Leaf<'a>>,
+    /// Boundaries and the headers of parts.
+    pub framing: Vec<&'a [u8]>,
+}
+
+/// Takes a message's body apart.
+#[must_use]
+pub fn body_parts<'a>(message: &Message<'a>) -> Body<'a> {
+    let mut body = Body::default();
+    take_apart(message.header("Content-Type"), message.body, MULTIPART_DEPTH_MAX, &mut body);
+    body
+}
+
+fn take_apart<'a>(content_type: Option<&'a [u8]>, bytes: &'a [u8], depth: usize, body: &mut Body<'a>) {
+    let kind = content_type.unwrap_or_default();
+    let is_multipart = kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"));
+    if !is_multipart {
+        return body.leaves.push(Leaf { content_type, content: bytes });
+    }
+    let boundary = memchr::memchr(b';', kind)
+        .and_then(|end| parameter(kind.get(end..)?, "boundary"))
+        .filter(|boundary| !boundary.is_empty());
+    let Some(boundary) = boundary.filter(|_| depth > 0) else { return };
+    let delimiter = [b"--", boundary].concat();
+    let mut next = memmem::find(bytes, &delimiter);
+    let mut rest = bytes;
+    for _ in 0..=MULTIPART_PARTS_MAX {
+        let Some((line, behind)) = next.and_then(|at| rest.get(at..)?.split_at_checked(delimiter.len()))
+        else {
+            return;
+        };
+        body.framing.push(line);
+        if behind.starts_with(b"--") {
+            body.framing.extend(behind.get(..2));
+            return;
+        }
+        let part = after_line(behind, first_line(behind));
+        next = memmem::find(part, &delimiter);
+        rest = part;
+        let part = part.get(..next.unwrap_or(part.len())).unwrap_or_default();
+        let (content_type, inner) = split_part(part);
+        body.framing.extend(part.get(..part.len() - inner.len()));
+        take_apart(content_type, inner, depth - 1, body);
+    }
+}
+
 /// The parts between the boundary lines; a missing end boundary ends the last part at the end of the body.
 fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> impl Iterator<Item = &'a [u8]> {
     let mut delimiter = b"--".to_vec();

@@ -11,7 +11,7 @@ mod info;
 
 pub(crate) use address::parameter;
 pub use address::{Address, Uri, replaces_of, text};
-pub use body::sdp_body;
+pub use body::{Body, Leaf, body_parts, sdp_body};
 pub use framing::{Framed, next_message};
 pub use info::keyed_digit;
 
@@ -95,9 +95,16 @@ pub struct Message<'a> {
     /// What was odd about it, each kind once.
     pub oddities: Vec<Oddity>,
     headers: Vec<(&'a [u8], &'a [u8])>,
+    head_len: usize,
 }
 
 impl<'a> Message<'a> {
+    /// Bytes of the datagram before its body: blank lines, start line, header, empty line.
+    #[must_use]
+    pub fn head_len(&self) -> usize {
+        self.head_len
+    }
+
     /// The method of a request; `None` for a response.
     #[must_use]
     pub fn method(&self) -> Option<&'a [u8]> {
@@ -184,7 +191,8 @@ pub fn parse(datagram: &[u8]) -> Result<Message<'_>, ParseError> {
         .ok_or(ParseError { offset: datagram.len() - bytes.len(), expected: "a SIP/2.0 start line" })?;
     let after_start = after_line(bytes, line);
     let (headers, body) = header_fields(after_start, &mut oddities);
-    let mut message = Message { start, body, oddities, headers };
+    let head_len = datagram.len() - body.len();
+    let mut message = Message { start, body, oddities, headers, head_len };
     check_mandatory(&mut message);
     cut_body(&mut message);
     message.oddities.sort_unstable();

@@ -16,6 +16,7 @@ mod websocket;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::net::{Endpoint, Flow};
+use crate::signal::Carrier;
 use crate::tcp;
 use crate::time::Timestamp;
 use hep::Agent;
@@ -54,6 +55,8 @@ pub enum Found<'a> {
         at: Timestamp,
         /// The direction that carried it.
         flow: Flow,
+        /// In what it came.
+        carrier: Carrier,
         /// The message.
         bytes: &'a [u8],
     },
@@ -150,12 +153,20 @@ enum Fate {
 struct Tell<'t> {
     at: Timestamp,
     flow: Flow,
+    /// [`Carrier::Tcp`] or [`Carrier::Tls`].
+    carrier: Carrier,
     sink: &'t mut dyn FnMut(Found<'_>),
 }
 
 impl Tell<'_> {
     fn message(&mut self, bytes: &[u8]) {
-        (self.sink)(Found::Message { at: self.at, flow: self.flow, bytes });
+        (self.sink)(Found::Message { at: self.at, flow: self.flow, carrier: self.carrier, bytes });
+    }
+
+    /// A message in WebSocket frames.
+    fn framed(&mut self, bytes: &[u8]) {
+        let carrier = self.carrier.in_websocket();
+        (self.sink)(Found::Message { at: self.at, flow: self.flow, carrier, bytes });
     }
 
     fn datagram(&mut self, flow: Flow, bytes: &[u8]) {
@@ -279,7 +290,7 @@ impl Streams {
                     Carries::WebSocket(Box::new(WebSocket::in_the_middle()))
                 }
                 Look::Text => {
-                    let mut tell = Tell { at, flow: stream.flow(), sink };
+                    let mut tell = Tell { at, flow: stream.flow(), carrier: Carrier::Tcp, sink };
                     return read_text(stream, &mut tell);
                 }
             },
@@ -441,7 +452,7 @@ impl Connection {
                 return Fate::GoesOn;
             }
             Carries::WebSocket(websocket) => {
-                let mut tell = Tell { at, flow: stream.flow(), sink };
+                let mut tell = Tell { at, flow: stream.flow(), carrier: Carrier::Tcp, sink };
                 let (read, verdict) = websocket.read(way, stream.bytes(), lost, &mut tell);
                 stream.consume(read);
                 match verdict {
@@ -454,8 +465,11 @@ impl Connection {
                 }
             }
             Carries::Hep(agent) => {
-                let (read, verdict) =
-                    agent.read(way, stream.bytes(), &mut Tell { at, flow: stream.flow(), sink });
+                let (read, verdict) = agent.read(
+                    way,
+                    stream.bytes(),
+                    &mut Tell { at, flow: stream.flow(), carrier: Carrier::Tcp, sink },
+                );
                 stream.consume(read);
                 if verdict == Verdict::GoOn {
                     Fate::GoesOn
@@ -563,7 +577,8 @@ impl Reading<'_> {
             **has_sip |= matches!(found, Found::Message { .. });
             sink(found);
         };
-        let mut tell = Tell { at: opened.at, flow: pair.flow(opened.way), sink: &mut sink };
+        let mut tell =
+            Tell { at: opened.at, flow: pair.flow(opened.way), carrier: Carrier::Tls, sink: &mut sink };
         let read = inside.read(opened.way, opened.bytes, opened.after_gap, &mut tell);
         if read == Verdict::Foreign {
             *verdict = read;

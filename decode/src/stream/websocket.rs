@@ -355,7 +355,7 @@ impl Reader {
         };
         if sip::looks_like_sip(&message) {
             self.tally = Tally { messages: self.tally.messages.saturating_add(1), foreign: 0 };
-            tell.message(&message);
+            tell.framed(&message);
         } else {
             let foreign = message.iter().filter(|byte| !byte.is_ascii_whitespace()).count();
             self.tally.foreign = self.tally.foreign.saturating_add(foreign);

@@ -12,6 +12,7 @@ use crate::net::{Endpoint, Ethernet, Flow};
 use crate::rtp::dtmf::Digit;
 use crate::rtp::rtcp::SenderReport;
 use crate::sdp::Session;
+use crate::signal::Signal;
 use crate::time::Timestamp;
 
 /// One leg that the tracker follows: a slot that is used again, and a serial number that is not.
@@ -468,6 +469,14 @@ pub enum Event<'a> {
         at: Timestamp,
         /// What it says.
         report: SenderReport,
+    },
+    /// A SIP message of a leg that has audio, when [`Tracker::with_trace`](super::Tracker::with_trace) asks for them: those from
+    /// before follow [`Event::AudioStarted`].
+    Signal {
+        /// The leg.
+        leg: LegId,
+        /// The message, as received.
+        signal: Signal<'a>,
     },
     /// The leg is over; nothing more comes of it.
     LegEnded(Box<LegEnd>),

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::event::{Ending, LegEnd, LegFacts, LegId};
 use super::secrecy::Secrecy;
+use super::trace::Trace;
 use crate::media::{Format, Side};
 use crate::net::{Endpoint, Flow};
 use crate::playout::MediaClock;
@@ -191,6 +192,8 @@ pub(super) struct Leg {
     pub(super) shares_media: bool,
     /// Packets of it from before its first message was seen that are not held any more.
     pub(super) not_held_packets: u64,
+    /// Its SIP messages, when they are wanted.
+    pub(super) trace: Option<Box<Trace>>,
     /// Set when it is closed; taken by the poll of its last event.
     pub(super) end: Option<Box<LegEnd>>,
 }
@@ -330,6 +333,7 @@ impl Leg {
             not_held_packets: 0,
             last_heard,
             close_at: None,
+            trace: None,
             end: None,
         }
     }

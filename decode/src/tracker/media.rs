@@ -27,6 +27,7 @@ use super::event::LegId;
 use super::leg::{Hops, Leg, Legs};
 use super::outbox::{LegNews, Outbox, Queued};
 use super::secrecy::KeyPacket;
+use super::trace;
 use crate::codec;
 use crate::media::Side;
 use crate::net::{Endpoint, Ethernet, Flow};
@@ -290,6 +291,7 @@ impl Media {
                 leg.facts.answered = leg.facts.answered.min(Some(at));
             }
             out.push(Queued::Leg(LegNews::AudioStarted, source.leg));
+            trace::tell_held(leg, out);
         }
         if let Some(count) = leg.facts.audio_packets.get_mut(side.index()) {
             *count += 1;

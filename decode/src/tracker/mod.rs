@@ -17,6 +17,7 @@ mod outbox;
 mod quality;
 mod secrecy;
 mod signalling;
+mod trace;
 
 pub use absence::{ABSENT_MS, Absence};
 pub use devices::{Address, DEVICES_MAX, Device, DeviceError, Devices, STREAM_IDLE_MS, Subnet};
@@ -29,10 +30,15 @@ pub use media::{HELD_AGE_MS_MAX, HELD_BYTES_MAX, HELD_FLOW_BYTES_MAX, HELD_MS_MA
 pub use quality::{Quality, Reported};
 pub use secrecy::NoKey;
 pub use signalling::{CALL_HEADERS_MAX, HALF_OPEN_MAX, LINGER_MS};
+pub use trace::{
+    TRACE_BYTES_MAX, TRACE_COPY_MS, TRACE_ENDING_MESSAGES_MAX, TRACE_HELD_BYTES_MAX, TRACE_MESSAGE_BYTES_MAX,
+    TRACE_MESSAGES_MAX, TRACES_HELD_BYTES_MAX,
+};
 
 use crate::dissect::Dissector;
 use crate::media::Side;
 use crate::net::{Datagram, Ethernet, Flow, Frame, Transport};
+use crate::signal::Carrier;
 use crate::sip;
 use crate::stream::{Found, Streams};
 use crate::tcp;
@@ -42,6 +48,7 @@ use leg::{Leg, Legs};
 use media::{Media, SourceReport};
 use outbox::{LegNews, Outbox, Queued};
 use signalling::{Signalling, Tables};
+use trace::Received;
 
 /// Stretches of hold kept per leg; later ones are heard, but not listed.
 pub(crate) const HOLDS_MAX: usize = 1_000;
@@ -84,6 +91,10 @@ pub struct Counts {
     pub copied_rtp: u64,
     /// Oddities told.
     pub oddities: u64,
+    /// SIP messages of calls that were not told because a limit was reached; see [`Tracker::with_trace`].
+    pub signals_left_out: u64,
+    /// Copies of SIP messages that a mirror port made, told once.
+    pub signal_copies: u64,
     /// TLS connections that may have carried SIP and could not be read.
     pub tls_undecryptable: u64,
 }
@@ -141,6 +152,13 @@ impl Tracker {
         self
     }
 
+    /// Tell the SIP messages of legs that have audio ([`Event::Signal`]), or not: without this they are not.
+    #[must_use]
+    pub fn with_trace(mut self, wanted: bool) -> Self {
+        self.core.out.traces.wanted = wanted;
+        self
+    }
+
     /// Phones that no signalling names are told by these addresses: their media alone makes calls.
     pub fn know_devices(&mut self, devices: Devices) {
         self.core.media.know_devices(devices);
@@ -151,6 +169,7 @@ impl Tracker {
         self.core.begin(frame.at);
         if let Some(datagram) = &self.dissector.handle_frame(frame) {
             let at = self.core.frame_at.unwrap_or(datagram.at);
+            self.core.out.traces.frame = (at, frame.at.plus_nanos(self.core.shift));
             self.core.handle_datagram(datagram, at);
         }
     }
@@ -211,6 +230,8 @@ impl Tracker {
             unannounced_rtp: core.media.unannounced,
             copied_rtp: core.media.copied,
             oddities: core.out.oddities,
+            signals_left_out: core.out.traces.left_out,
+            signal_copies: core.out.traces.copies,
             tls_undecryptable: core.streams.counts().tls_undecryptable,
         }
     }
@@ -465,6 +486,7 @@ impl Core {
             shares_media: leg.shares_media,
             not_held_packets: leg.not_held_packets,
         }));
+        trace::close(leg, &mut self.out);
         let call = leg.facts.call;
         self.calls.leave(call, id);
         self.legs.forget_dialog(id);
@@ -509,6 +531,7 @@ impl Core {
             Queued::Hold { leg, by, at } => Event::Hold { leg, by, at },
             Queued::Retrieve { leg, by, at } => Event::Retrieve { leg, by, at },
             Queued::SenderReport { leg, side, at, report } => Event::SenderReport { leg, side, at, report },
+            Queued::Signal(stored) => self.out.signal_event(&stored),
             Queued::UnannouncedRtp(report) => Event::UnannouncedRtp(report),
             Queued::CopiedRtp(report) => Event::CopiedRtp(report),
             Queued::ForeignRtp(report) => Event::ForeignRtp(report),
@@ -526,8 +549,8 @@ fn is_near(at: Timestamp, before: Timestamp) -> bool {
 /// Takes what a TCP connection carried.
 fn take(found: Found<'_>, signalling: &mut Signalling, tables: &mut Tables<'_>) {
     match found {
-        Found::Message { at, flow, bytes } => {
-            signalling.handle(flow, at, bytes, tables);
+        Found::Message { at, flow, carrier, bytes } => {
+            signalling.handle(&Received { at, flow, carrier, bytes }, tables);
         }
         Found::Datagram { at, flow, bytes } => {
             tables.media.is_cut = false;
@@ -553,7 +576,7 @@ fn take_datagram(
     let is_text = bytes.first().is_some_and(|&byte| byte < 128);
     if is_text && sip::looks_like_sip(bytes) {
         tables.media.is_cut = false;
-        signalling.handle(*flow, at, bytes, tables);
+        signalling.handle(&Received { at, flow: *flow, carrier: Carrier::Udp, bytes }, tables);
     } else if bytes.len() >= 2 {
         tables.media.handle(flow, at, bytes, ethernet, tables.legs, tables.out);
     }

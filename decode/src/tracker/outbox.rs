@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::event::{CopiedRtp, Event, ForeignRtp, LegId, UnannouncedRtp};
+use super::trace::Traces;
 use crate::media::{AudioFrame, Codec, Format, Side};
 use crate::net::Flow;
 use crate::rtp::Packet;
 use crate::rtp::dtmf::Digit;
 use crate::rtp::rtcp::SenderReport;
 use crate::sdp::{Session, static_format};
+use crate::signal::{Carrier, Signal};
 use crate::time::Timestamp;
 
 /// Most different formats that are told apart by their parameters; beyond, a format is known by codec and clock alone.
@@ -90,6 +92,7 @@ pub(super) enum Queued {
     Hold { leg: LegId, by: Side, at: Timestamp },
     Retrieve { leg: LegId, by: Side, at: Timestamp },
     SenderReport { leg: LegId, side: Side, at: Timestamp, report: SenderReport },
+    Signal(Box<StoredSignal>),
     LegEnded(LegId),
     UnannouncedRtp(Box<UnannouncedRtp>),
     CopiedRtp(Box<CopiedRtp>),
@@ -109,6 +112,18 @@ pub(super) struct StoredPacket {
     len: u32,
 }
 
+/// A SIP message whose bytes lie in the arena.
+pub(super) struct StoredSignal {
+    leg: LegId,
+    at: Timestamp,
+    flow: Flow,
+    carrier: Carrier,
+    is_repeated: bool,
+    left_out: u32,
+    start: u32,
+    len: u32,
+}
+
 /// The queue and its arena.
 #[derive(Default)]
 pub(super) struct Outbox {
@@ -116,6 +131,7 @@ pub(super) struct Outbox {
     arena: Vec<u8>,
     pub(super) formats: Formats,
     pub(super) oddities: u64,
+    pub(super) traces: Traces,
 }
 
 impl Outbox {
@@ -183,6 +199,21 @@ impl Outbox {
         self.queue.push_back(Queued::Oddity { at, flow, what });
     }
 
+    /// Puts a SIP message into the arena.
+    pub(super) fn store_signal(&mut self, leg: LegId, signal: &Signal<'_>) -> StoredSignal {
+        let start = self.arena.len() as u32;
+        self.arena.extend_from_slice(signal.bytes);
+        let &Signal { at, flow, carrier, is_repeated, left_out, bytes } = signal;
+        StoredSignal { leg, at, flow, carrier, is_repeated, left_out, start, len: bytes.len() as u32 }
+    }
+
+    /// The event of a SIP message as it is polled.
+    pub(super) fn signal_event(&self, stored: &StoredSignal) -> Event<'_> {
+        let &StoredSignal { leg, at, flow, carrier, is_repeated, left_out, start, len } = stored;
+        let bytes = self.bytes(start, len);
+        Event::Signal { leg, signal: Signal { at, flow, carrier, is_repeated, left_out, bytes } }
+    }
+
     /// An audio event as it is polled.
     #[inline]
     pub(super) fn audio_event(
@@ -200,14 +231,14 @@ impl Outbox {
             timestamp: packet.timestamp,
             marker: packet.marker,
             format: self.formats.by_id(format),
-            payload: self.payload(packet),
+            payload: self.bytes(packet.start, packet.len),
         };
         Event::Audio { leg, side, frame }
     }
 
     #[inline]
-    fn payload(&self, packet: StoredPacket) -> &[u8] {
-        let start = packet.start as usize;
-        self.arena.get(start..start + packet.len as usize).unwrap_or_default()
+    fn bytes(&self, start: u32, len: u32) -> &[u8] {
+        let start = start as usize;
+        self.arena.get(start..start + len as usize).unwrap_or_default()
     }
 }

@@ -4,6 +4,7 @@
 //! (a retransmission, the next hop of a proxy, a mirror of both directions) changes nothing.
 
 mod goodbye;
+mod keep;
 mod offer;
 mod relate;
 
@@ -20,10 +21,12 @@ use super::event::{CallId, Ending, Identity, LegFacts, LegId, Tie, TieReason};
 use super::leg::{Digest, Fit, Found, Hop, Leg, Legs};
 use super::media::Media;
 use super::outbox::{LegNews, Outbox, Queued};
+use super::trace::{self, Received};
 use crate::media::Side;
 use crate::net::{Endpoint, Flow};
 use crate::rtp::dtmf::Digit;
 use crate::sdp;
+use crate::signal::Carrier;
 use crate::sip::{self, Address, Message, StartLine, text};
 use crate::time::Timestamp;
 
@@ -50,7 +53,9 @@ const TEXT_MAX: usize = 256;
 /// A 2xx to an INVITE that was sent before the capture began.
 struct Orphan {
     call_id: Digest,
+    at: Timestamp,
     flow: Flow,
+    carrier: Carrier,
     bytes: Vec<u8>,
 }
 
@@ -129,7 +134,8 @@ impl Heard<'_, '_> {
 
 impl Signalling {
     /// Reads one message. What is no SIP after all is left alone.
-    pub(super) fn handle(&mut self, flow: Flow, at: Timestamp, bytes: &[u8], tables: &mut Tables<'_>) {
+    pub(super) fn handle(&mut self, received: &Received<'_>, tables: &mut Tables<'_>) {
+        let &Received { at, flow, bytes, .. } = received;
         let Ok(message) = sip::parse(bytes) else {
             return tables.out.oddity(at, Some(flow), "looks like SIP and cannot be read");
         };
@@ -138,20 +144,24 @@ impl Signalling {
             tables.out.oddity(at, Some(flow), oddity.name());
         }
         let heard = Heard::of(&message, flow, at, Address::parse(b""));
-        match message.start {
-            StartLine::Request { method, uri } => self.request(&heard, method, uri, bytes, tables),
-            StartLine::Response { status, reason } => self.response(&heard, status, reason, bytes, tables),
+        let leg = match message.start {
+            StartLine::Request { method, uri } => self.request(&heard, method, uri, received, tables),
+            StartLine::Response { status, reason } => self.response(&heard, status, reason, received, tables),
+        };
+        if let Some(leg) = leg {
+            keep::keep(received, &heard, leg, tables);
         }
     }
 
+    /// Gives the leg that it is about.
     fn request(
         &mut self,
         heard: &Heard<'_, '_>,
         method: &[u8],
         uri: &[u8],
-        bytes: &[u8],
+        received: &Received<'_>,
         tables: &mut Tables<'_>,
-    ) {
+    ) -> Option<LegId> {
         let mut found = heard.find(tables.legs);
         if found.is_none() && method == b"ACK" && heard.to.tag().is_some() {
             found = self.adopt_orphan(heard, uri, tables);
@@ -166,20 +176,21 @@ impl Signalling {
             tie_by_session(heard, id, tables);
         }
         match (method, found) {
-            (b"INVITE", _) => self.invite(heard, uri, found, tables),
+            (b"INVITE", _) => return self.invite(heard, uri, found, tables),
             (b"ACK", Some(found)) => ack(heard, found.leg, found.side, tables),
             (b"BYE", Some(found)) => bye(heard, found.leg, found.side, tables),
-            (b"BYE", None) if !tables.legs.was_known(heard.call_id) => self.goodbyes.keep(heard, bytes),
+            (b"BYE", None) if !tables.legs.was_known(heard.call_id) => self.goodbyes.keep(heard, received),
             (b"CANCEL", Some(found)) => cancel(heard, found.leg, tables),
             (b"UPDATE" | b"PRACK", Some(found)) => describe(heard, found.leg, found.side, tables),
             (b"INFO", Some(found)) => info(heard, found.leg, found.side, tables),
             (b"REFER", Some(found)) => refer(heard, found.leg, tables),
             // Within a dialog that had begun before (RFC 3311, 5.1); only its description says where its media is.
             (b"UPDATE", None) if heard.to.tag().is_some() && sip::sdp_body(heard.message).is_some() => {
-                self.begin(heard, uri, true, tables);
+                return self.begin(heard, uri, true, tables);
             }
             _ => {}
         }
+        found.map(|found| found.leg)
     }
 
     /// A message of this leg: it lives.
@@ -193,28 +204,33 @@ impl Signalling {
         }
     }
 
-    fn invite(&mut self, heard: &Heard<'_, '_>, uri: &[u8], found: Option<Found>, tables: &mut Tables<'_>) {
+    fn invite(
+        &mut self,
+        heard: &Heard<'_, '_>,
+        uri: &[u8],
+        found: Option<Found>,
+        tables: &mut Tables<'_>,
+    ) -> Option<LegId> {
         let initial = heard.to.tag().is_none();
         let found = found.map(|found| (found.leg, found.side)).or_else(|| {
             let refused = initial.then(|| tables.legs.find_refused(heard.call_id, heard.flow)).flatten();
             refused.map(|id| (id, Side::Caller))
         });
         let Some((id, side)) = found else {
-            self.begin(heard, uri, !initial, tables);
-            return;
+            return self.begin(heard, uri, !initial, tables);
         };
         if !(initial && side == Side::Caller) {
-            return describe(heard, id, side, tables);
+            describe(heard, id, side, tables);
+            return Some(id);
         }
-        let Some(caller_tag) = tables.legs.leg(id).map(|leg| leg.caller_tag) else { return };
+        let caller_tag = tables.legs.leg(id)?.caller_tag;
         let forks = tables.legs.forks(heard.call_id, caller_tag);
         let answered =
             || forks.iter().filter_map(|&id| tables.legs.leg(id)).filter(|leg| leg.facts.answered.is_some());
         let is_answered = answered().next().is_some();
         if is_answered && answered().all(|leg| leg.is_over() && leg.invite_cseq != heard.cseq) {
             // The Call-ID is used again after the call: another call.
-            self.begin(heard, uri, false, tables);
-            return;
+            return self.begin(heard, uri, false, tables);
         }
         if let Some(leg) = tables.legs.leg_mut(id).filter(|_| !is_answered) {
             let again = heard.cseq > leg.invite_cseq;
@@ -235,6 +251,7 @@ impl Signalling {
             tables.calls.note_numbers(id, heard.flow.dst, &leg.facts.party(Side::Caller).number, &callee);
             describe(heard, id, side, tables);
         }
+        Some(id)
     }
 
     fn hop(&self, heard: &Heard<'_, '_>, uri: &[u8]) -> Hop {
@@ -376,6 +393,7 @@ impl Signalling {
         leg.last_heard = self.idle_clock;
         leg.learn_callee_tag(heard.to.tag());
         leg.settle_callee(heard.flow.src);
+        leg.trace = tables.legs.leg(base).and_then(|base| trace::of_fork(base, tables.out));
         tables.legs.insert(leg);
         tables.out.push(Queued::Leg(LegNews::Started, id));
         tables.media.share(base, id, Side::Caller, heard.at, tables.legs);
@@ -406,6 +424,8 @@ impl Signalling {
             ..*ack
         };
         describe(&answer, id, Side::Callee, tables);
+        let Orphan { at, flow, carrier, ref bytes, .. } = orphan;
+        keep::keep(&Received { at, flow, carrier, bytes }, &answer, id, tables);
         Some(found)
     }
 
@@ -426,21 +446,22 @@ impl Signalling {
         heard: &Heard<'_, '_>,
         status: u16,
         reason: &[u8],
-        bytes: &[u8],
+        received: &Received<'_>,
         tables: &mut Tables<'_>,
-    ) {
+    ) -> Option<LegId> {
         if heard.cseq_method == b"REGISTER" {
             if status / 100 == 2 {
                 self.register(heard);
             }
-            return;
+            return None;
         }
         let Some(found) = heard.find(tables.legs) else {
-            return self.keep_orphan(heard, status, bytes);
+            self.keep_orphan(heard, status, received);
+            return None;
         };
-        let Some(id) = self.responder(heard, found, status, tables) else { return };
+        let id = self.responder(heard, found, status, tables)?;
         let requester = found.side;
-        let Some(leg) = tables.legs.leg_mut(id) else { return };
+        let leg = tables.legs.leg_mut(id)?;
         self.touch(leg, heard);
         leg.responded = true;
         if requester == Side::Caller && (101..300).contains(&status) && leg.callee_tag.is_none() {
@@ -450,12 +471,12 @@ impl Signalling {
             }
         }
         tie_by_session(heard, id, tables);
-        let Some(leg) = tables.legs.leg_mut(id) else { return };
+        let leg = tables.legs.leg_mut(id)?;
         if heard.cseq_method != b"INVITE" && heard.cseq_method != b"UPDATE" {
             if heard.cseq_method == b"PRACK" && status / 100 == 2 {
                 describe(heard, id, requester.other(), tables);
             }
-            return;
+            return Some(id);
         }
         let sets_up =
             heard.cseq_method == b"INVITE" && requester == Side::Caller && leg.is_set_up_by(heard.cseq);
@@ -491,6 +512,7 @@ impl Signalling {
                 }
             }
         }
+        Some(id)
     }
 
     /// The leg that a response speaks for: the one found, or a new one when the INVITE turns out to be forked.
@@ -543,7 +565,8 @@ impl Signalling {
         }
     }
 
-    fn keep_orphan(&mut self, heard: &Heard<'_, '_>, status: u16, bytes: &[u8]) {
+    fn keep_orphan(&mut self, heard: &Heard<'_, '_>, status: u16, received: &Received<'_>) {
+        let &Received { at, flow, carrier, bytes } = received;
         let is_answer =
             heard.cseq_method == b"INVITE" && (200..300).contains(&status) && heard.to.tag().is_some();
         if !is_answer
@@ -555,7 +578,8 @@ impl Signalling {
         if self.orphans.len() >= ORPHANS_MAX {
             self.orphans.pop_front();
         }
-        self.orphans.push_back(Orphan { call_id: heard.call_id, flow: heard.flow, bytes: bytes.to_vec() });
+        let (call_id, bytes) = (heard.call_id, bytes.to_vec());
+        self.orphans.push_back(Orphan { call_id, at, flow, carrier, bytes });
     }
 }
 

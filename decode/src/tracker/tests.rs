@@ -5,6 +5,7 @@ mod secrecy;
 
 use std::fmt::Write as _;
 
+use self::trace::told;
 use super::*;
 use crate::net::Endpoint;
 
@@ -13,6 +14,7 @@ mod foreign;
 mod joined;
 mod shapes;
 mod streams;
+mod trace;
 
 const PHONE: [u8; 4] = [192, 0, 2, 20];
 const PBX: [u8; 4] = [192, 0, 2, 10];
@@ -29,6 +31,8 @@ struct Wire {
     ends: Vec<LegEnd>,
     audio: Vec<(u64, Side, u32, u16)>,
     payloads: Vec<Vec<u8>>,
+    /// SIP messages told: of which leg, when, and as one line.
+    signals: Vec<(u64, Timestamp, String)>,
 }
 
 impl Wire {
@@ -40,6 +44,7 @@ impl Wire {
             ends: Vec::new(),
             audio: Vec::new(),
             payloads: Vec::new(),
+            signals: Vec::new(),
         }
     }
 
@@ -97,6 +102,7 @@ impl Wire {
                     self.payloads.push(frame.payload.to_vec());
                 }
                 Event::Described { .. } => {}
+                Event::Signal { leg, signal } => self.signals.push((leg.serial(), signal.at, told(&signal))),
                 Event::Digit { leg, side, digit } => {
                     self.heard.push(format!("{leg} {side:?} keyed {}", digit.digit))
                 }

@@ -139,6 +139,7 @@ pub(crate) fn play(archive: &Archive, id: RecordingId) -> Result<(Vec<Vec<u8>>, 
             match record? {
                 Record::Audio { frame, .. } => payloads.push(frame.payload.to_vec()),
                 Record::Mark { .. } => marks += 1,
+                Record::Signal { .. } => {}
             }
         }
     }

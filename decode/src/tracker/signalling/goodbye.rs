@@ -8,12 +8,14 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use super::{Heard, Signalling, Tables, bye};
+use super::{Heard, Signalling, Tables, bye, keep};
 use crate::media::Side;
 use crate::net::Flow;
+use crate::signal::Carrier;
 use crate::sip::{self, Address, StartLine};
 use crate::time::{NS_PER_MS, Timestamp};
 use crate::tracker::leg::Digest;
+use crate::tracker::trace::Received;
 
 /// BYEs of unknown calls that are waited with; the oldest makes room.
 const GOODBYES_MAX: usize = 64;
@@ -30,6 +32,7 @@ struct Goodbye {
     call_id: Digest,
     at: Timestamp,
     hops: Vec<Flow>,
+    carrier: Carrier,
     bytes: Vec<u8>,
     is_settled: bool,
 }
@@ -45,7 +48,8 @@ impl Goodbye {
 pub(super) struct Goodbyes(VecDeque<Goodbye>);
 
 impl Goodbyes {
-    pub(super) fn keep(&mut self, heard: &Heard<'_, '_>, bytes: &[u8]) {
+    pub(super) fn keep(&mut self, heard: &Heard<'_, '_>, received: &Received<'_>) {
+        let &Received { carrier, bytes, .. } = received;
         if heard.to.tag().is_none() || bytes.len() > GOODBYE_BYTES_MAX {
             return;
         }
@@ -62,6 +66,7 @@ impl Goodbyes {
             call_id: heard.call_id,
             at: heard.at,
             hops: vec![heard.flow],
+            carrier,
             bytes: bytes.to_vec(),
             is_settled: false,
         });
@@ -81,10 +86,10 @@ impl Signalling {
             let audio = self.audio_of(due, now, tables);
             let Some(goodbye) = self.goodbyes.0.get_mut(due) else { return };
             goodbye.is_settled = true;
-            let (at, hop, bytes) =
-                (goodbye.at, goodbye.hops.first().copied(), std::mem::take(&mut goodbye.bytes));
-            if let (Some(audio), Some(hop)) = (audio, hop) {
-                self.begin_at_its_end(&bytes, hop, at, audio, tables);
+            let (at, carrier, hop) = (goodbye.at, goodbye.carrier, goodbye.hops.first().copied());
+            let bytes = &std::mem::take(&mut goodbye.bytes);
+            if let (Some(audio), Some(flow)) = (audio, hop) {
+                self.begin_at_its_end(&Received { at, flow, carrier, bytes }, audio, tables);
             }
         }
         self.goodbyes.0.retain(|goodbye| !is_past(goodbye.at, SETTLE_MS + REMEMBERED_MS));
@@ -103,14 +108,8 @@ impl Signalling {
         (!others.into_iter().any(is_anothers)).then_some(audio)
     }
 
-    fn begin_at_its_end(
-        &mut self,
-        bytes: &[u8],
-        hop: Flow,
-        at: Timestamp,
-        audio: Flow,
-        tables: &mut Tables<'_>,
-    ) {
+    fn begin_at_its_end(&mut self, received: &Received<'_>, audio: Flow, tables: &mut Tables<'_>) {
+        let &Received { at, flow: hop, bytes, .. } = received;
         let Ok(message) = sip::parse(bytes) else { return };
         let StartLine::Request { uri, .. } = message.start else { return };
         let empty = Address::parse(b"");
@@ -123,6 +122,7 @@ impl Signalling {
         if let Some(leg) = tables.legs.leg_mut(leg) {
             leg.facts.known_by_end = true;
         }
+        keep::keep(received, &heard, leg, tables);
         tables.media.claim_stopped(leg, ends, at, tables.legs, tables.out);
         bye(&heard, leg, Side::Caller, tables);
     }
