@@ -242,10 +242,16 @@ pub(crate) enum ArchiveCommand {
         json: Json,
     },
     /// Show everything about one recording
-    #[command(after_help = "Example:\n  earwitness archive show 01KB2Y   (the beginning of an id is enough)")]
+    #[command(
+        after_help = "Examples:\n  earwitness archive show 01KB2Y   (the beginning of an id is enough)\n  \
+        earwitness archive show 01KB2Y --sip   (who sent what to whom, as a ladder)"
+    )]
     Show {
         /// The recording, or the beginning of its id
         id: String,
+        /// The call's SIP messages: as a ladder alone, or in the JSON
+        #[arg(long)]
+        sip: bool,
         #[command(flatten)]
         dir: ArchiveDir,
         #[command(flatten)]
@@ -256,6 +262,7 @@ pub(crate) enum ArchiveCommand {
         earwitness archive export 01KB2Y -o - --channels near | aplay\n  \
         earwitness archive export --extension 2001 --since today -o today.zip\n  \
         earwitness archive export 01KB2Y --format vcon --body ogg -o call.vcon\n  \
+        earwitness archive export 01KB2Y --format pcap -o - | tshark -r -   (the call's SIP)\n  \
         earwitness archive export 01KB2Y 01KB2Z --sealed -o case.zip   (proves itself: archive verify --bundle)")]
     Export(Export),
     /// Make recordings of audio files: WAV as it is, MP3, FLAC, Ogg Vorbis, M4A
@@ -538,6 +545,8 @@ pub(crate) enum ExportFormat {
     Zip,
     /// A signed vCon of one recording (IETF draft)
     Vcon,
+    /// The call's SIP messages as a capture file (pcapng)
+    Pcap,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -18,6 +18,12 @@ const V1: [(&str, &str); 4] = [
     ("01M7XNAAY71X3MKS4TMEEQB08W", "1312735bc12c9d6e2cedc6518a9504251d853c0ad0afa5c1d9e780f9b373bcec"),
 ];
 
+/// The same of `v2`.
+const V2: [(&str, &str); 2] = [
+    ("01M7XNAAY7W2E9F0TBB2ZKSQJN", "1312735bc12c9d6e2cedc6518a9504251d853c0ad0afa5c1d9e780f9b373bcec"),
+    ("01KJPWD7WQ2AG45NDENZ85GMS5", "cd5dc58b63821244a43eefbd82d70017c0f47f7269c1ba6d6fb573d6e8c31597"),
+];
+
 /// A copy of an archive as git keeps it, with the modes that git does not keep.
 fn copy(name: &str, to: &Path) {
     fn copy_folder(from: &Path, to: &Path) {
@@ -42,13 +48,18 @@ fn copy(name: &str, to: &Path) {
 /// All four are listed, verify, and play what they played for the program that made them.
 #[track_caller]
 fn assert_v1_plays(bench: &Bench) {
+    assert_plays(bench, &V1);
+}
+
+#[track_caller]
+fn assert_plays(bench: &Bench, made: &[(&str, &str)]) {
     let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
-    let rows = rows.iter().filter(|row| V1.iter().any(|(id, _)| row["id"] == *id));
+    let rows = rows.iter().filter(|row| made.iter().any(|(id, _)| row["id"] == *id));
     let listed: Vec<_> = rows.map(|row| row["id"].as_str().expect("an id").to_owned()).collect();
-    assert_eq!(listed, V1.map(|(id, _)| id));
+    assert_eq!(listed, made.iter().map(|(id, _)| *id).collect::<Vec<_>>());
     let verified = bench.run(&["archive", "verify"]).expect_code(0).stdout();
     assert!(verified.contains("each chunk opened") && verified.contains(" 0 problems"), "{verified}");
-    for (id, digest) in V1 {
+    for &(id, digest) in made {
         let wav = bench.run(&["archive", "export", id, "-o", "-"]).expect_code(0).0.stdout;
         let found: String = Sha256::digest(&wav).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(found, digest, "{id}");
@@ -65,6 +76,18 @@ fn an_archive_of_format_1_opens_verifies_and_plays() {
     let format = fs::read_to_string(bench.archive().join("archive.json")).expect("read");
     assert!(format.contains("\"format\": 2"), "a program of format 1 refuses it by this number: {format}");
     assert_v1_plays(&bench);
+}
+
+#[test]
+fn recordings_of_format_2_play_have_no_sip_and_stand_beside_new_ones() {
+    let bench = Bench::new();
+    copy("v2", &bench.archive());
+    assert_plays(&bench, &V2);
+    let shown = bench.run(&["archive", "show", V2[0].0, "--sip"]).expect_code(0).stdout();
+    assert_eq!(shown.trim(), "no SIP is kept with this recording");
+    let (capture, _) = bench.capture("new.pcap", &Scenario { talk_ms: 1_000, ..Scenario::default() });
+    bench.record(&capture);
+    assert_plays(&bench, &V2);
 }
 
 #[test]

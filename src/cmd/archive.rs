@@ -24,7 +24,9 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         ArchiveCommand::List { dir, filters, json } => {
             list(&config::resolve(&dir)?.archive, &filters, json.json)
         }
-        ArchiveCommand::Show { id, dir, json } => show::run(&config::resolve(&dir)?, &id, json.json),
+        ArchiveCommand::Show { id, sip, dir, json } => {
+            show::run(&config::resolve(&dir)?, &id, sip, json.json)
+        }
         ArchiveCommand::Export(args) => export::run(&args),
         ArchiveCommand::Import(args) => import::run(&args),
         ArchiveCommand::Verify { checkpoint, public_key, bundle: Some(bundle), json, .. } => {

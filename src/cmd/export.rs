@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use store::locations::Duty;
 use store::{Archive, RecordingId};
-use web::{Export, Exporter, FileFormat, Selection, Shape};
+use web::{Export, Exporter, FileFormat, Selection, Shape, Trace};
 
 use super::archive::resolve_ids;
 use super::upkeep::{copy_checkpoints, who};
@@ -32,6 +32,11 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
         (false, false) => return Err(Failure::usage("name recordings or choose them by filters, not both")),
         _ => {}
     }
+    if args.format == ExportFormat::Pcap && (args.channels.is_some() || args.dat) {
+        return Err(Failure::usage(
+            "--format pcap holds no audio: --channels and --dat say nothing about it",
+        ));
+    }
     let settings = config::resolve(&args.dir)?;
     let query = filters::query(&args.filters, clock::now())?;
     let archive = open_archive(&settings.archive)?;
@@ -55,10 +60,11 @@ pub(crate) fn run(args: &cli::Export) -> Result<Done, Failure> {
     }
     match (&ids[..], args.format) {
         ([], _) => Err(Failure::new("no recording matches: `earwitness archive list` shows what there is")),
-        (ids, ExportFormat::Vcon) if ids.len() != 1 => Err(Failure::usage(format!(
-            "--format vcon holds one recording, and {} are chosen; --format zip takes several",
+        (ids, ExportFormat::Vcon | ExportFormat::Pcap) if ids.len() != 1 => Err(Failure::usage(format!(
+            "--format vcon and pcap hold one recording, and {} are chosen; --format zip takes several, with their SIP",
             ids.len()
         ))),
+        (&[id], ExportFormat::Pcap) => export_sip(args, &archive, id),
         (&[id], format) if format != ExportFormat::Zip => export_one(args, &archive, id),
         (ids, _) => export_several(args, &archive, ids),
     }
@@ -87,7 +93,7 @@ impl cli::Export {
     /// Is it a ZIP that so many recordings become?
     fn makes_zip(&self, recordings: usize) -> bool {
         matches!(self.format, ExportFormat::Zip | ExportFormat::Raw)
-            || (recordings != 1 && self.format != ExportFormat::Vcon)
+            || (recordings != 1 && !matches!(self.format, ExportFormat::Vcon | ExportFormat::Pcap))
     }
 }
 
@@ -97,7 +103,7 @@ fn file_format(format: ExportFormat) -> FileFormat {
         ExportFormat::Ogg => FileFormat::Ogg,
         ExportFormat::Flac => FileFormat::Flac,
         ExportFormat::Raw => FileFormat::Raw,
-        ExportFormat::Wav | ExportFormat::Zip | ExportFormat::Vcon => FileFormat::Wav,
+        ExportFormat::Wav | ExportFormat::Zip | ExportFormat::Vcon | ExportFormat::Pcap => FileFormat::Wav,
     }
 }
 
@@ -128,6 +134,27 @@ fn export_one(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<
         print_json(&exported)?;
     }
     Ok(if exported.undecoded == 0 { Done::All } else { Done::InPart })
+}
+
+/// The SIP of one recording as a capture file.
+fn export_sip(args: &cli::Export, archive: &Archive, id: RecordingId) -> Result<Done, Failure> {
+    let trace = Trace::read(archive, id)?;
+    if trace.is_empty() {
+        return Err(Failure::new(format!(
+            "{id}: no SIP is kept with it; there is some with calls that were recorded with `sip = true` and had signalling"
+        )));
+    }
+    let bytes = into_place(&args.output, archive.dir(), |out| Ok(trace.write_pcapng(out)?))?;
+    for warning in trace.warnings() {
+        warn(&warning);
+    }
+    if args.json.json {
+        let (messages, left_out) = (trace.len(), trace.left_out());
+        print_json(
+            &serde_json::json!({ "id": id, "messages": messages, "left_out": left_out, "bytes": bytes }),
+        )?;
+    }
+    Ok(Done::All)
 }
 
 /// Where the DAT file of a single export goes.

@@ -12,9 +12,10 @@ use store::quality::Reported;
 use store::{
     Archive, CopyAt, Deletion, Hold, RecordingFacts, RecordingId, Row, Signalling, State, Track, Verdict,
 };
+use web::Trace;
 use web::words::{length, named, party as name, secrecy, size, state};
 
-use super::{copies, export, open_archive, print_json, print_line};
+use super::{copies, export, open_archive, print_json, print_line, warn};
 use crate::config::Settings;
 use crate::failure::{Done, Failure};
 use crate::tables::{cell, plain};
@@ -24,11 +25,14 @@ const GAP_MS_MIN: u64 = 100;
 /// Gaps and imperfect seconds shown; the JSON has all of them.
 const LISTED_MAX: usize = 20;
 
-pub(crate) fn run(settings: &Settings, id: &str, json: bool) -> Result<Done, Failure> {
+pub(crate) fn run(settings: &Settings, id: &str, sip: bool, json: bool) -> Result<Done, Failure> {
     let archive = open_archive(&settings.archive)?;
     copies::use_locations(&archive, settings, Duty::Read)?;
     let id = archive.resolve(id)?;
     let row = archive.row(id)?;
+    if sip && !json {
+        return show_sip(&archive, id);
+    }
     let signature = signature(&archive, id);
     let survey = export::survey(&archive, id);
     if json {
@@ -40,6 +44,10 @@ pub(crate) fn run(settings: &Settings, id: &str, json: bool) -> Result<Done, Fai
                 object["not_decodable"] = json!(survey.warnings(web::Shape::Stereo));
             }
             Err(error) => object["completeness_missing"] = json!(error.to_string()),
+        }
+        if sip {
+            let trace = Trace::read(&archive, id)?;
+            object["sip"] = json!({ "left_out": trace.left_out(), "messages": trace.steps() });
         }
         print_json(&object)?;
     } else {
@@ -59,6 +67,22 @@ pub(crate) fn run(settings: &Settings, id: &str, json: bool) -> Result<Done, Fai
         }
     }
     Ok(if signature.1 { Done::All } else { Done::IntegrityBroken })
+}
+
+/// The call's SIP alone: the ladder that an engineer asks for first. The recording is verified as it is read.
+fn show_sip(archive: &Archive, id: RecordingId) -> Result<Done, Failure> {
+    let trace = Trace::read(archive, id)?;
+    if trace.is_empty() {
+        print_line("no SIP is kept with this recording")?;
+    } else {
+        for line in trace.ladder() {
+            print_line(&line)?;
+        }
+    }
+    for warning in trace.warnings() {
+        warn(&warning);
+    }
+    Ok(Done::All)
 }
 
 /// Verified now, not read from the index.

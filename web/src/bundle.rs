@@ -15,6 +15,7 @@ use crate::entries::{Entries, Packing};
 use crate::error::Error;
 use crate::export::{Export, Exported, FileFormat, Shape, Target};
 use crate::manifest::{Exporter, FORMAT, Item, MANIFEST, Manifest, NotExported, SIGNATURE};
+use crate::trace::Trace;
 use crate::{dat, page, raw};
 
 /// Most recordings in one ZIP: its manifest is held in memory, some 3 kB a recording.
@@ -27,6 +28,7 @@ index.html       a list to click on; open it in a browser, it needs no network
 <id>.wav         the audio of one recording (or .ogg, .flac)
 <id>/            a recording as received: the packets' payloads, with a table
 <id>.dat         who and when, as [Key:Value] lines
+<id>.sip.pcapng  the call's SIP messages, where they were kept; Wireshark opens it
 metadata.jsonl   everything known about each recording, one JSON object per line
 SHA256SUMS       check with: sha256sum -c SHA256SUMS
 manifest.json    every file with its hash, and for each recording the proof that
@@ -135,8 +137,13 @@ impl<'a, W: Write> Bundle<'a, W> {
     pub(crate) fn add(&mut self, opened: &Opened<'_>, prefix: &str) -> Result<Exported, Error> {
         let entries = &mut self.entries;
         let before = entries.members().len();
-        let exported = opened.write(entries, prefix)?;
+        let mut exported = opened.write(entries, prefix)?;
         let (id, when) = (exported.id, exported.id.started());
+        let trace = Trace::read(self.archive, id)?;
+        if !trace.is_empty() {
+            entries.add(&sip_name(id), when, Packing::Small, |out| trace.write_pcapng(out))?;
+            exported.warnings.extend(trace.warnings());
+        }
         let files = entries.members().iter().skip(before).map(|member| member.name.clone()).collect();
         let path = Archive::sealed_path(id);
         let sealed = if self.selection.sealed && opened.facts().state != store::State::Recording {
@@ -222,6 +229,11 @@ impl<'a> Opened<'a> {
     }
 }
 
+/// The name of the file with a recording's SIP.
+fn sip_name(id: RecordingId) -> String {
+    format!("{id}.sip.pcapng")
+}
+
 fn add_page<W: Write>(
     archive: &Archive,
     entries: &mut Entries<W>,
@@ -230,6 +242,7 @@ fn add_page<W: Write>(
     exported: &[Exported],
     failed: &[(RecordingId, Error)],
 ) -> Result<(), Error> {
+    let names: BTreeSet<String> = entries.members().iter().map(|member| member.name.clone()).collect();
     let ((), _) = entries.add("index.html", when, Packing::Small, |out| {
         page::head(out)?;
         for recording in exported {
@@ -241,7 +254,9 @@ fn add_page<W: Write>(
             };
             // No browser plays GSM.
             let playable = matches!(format, FileFormat::Wav | FileFormat::Ogg | FileFormat::Flac);
-            let listen = page::Listen { link: &link, playable, warnings: &recording.warnings };
+            let sip = Some(sip_name(id)).filter(|name| names.contains(name));
+            let listen =
+                page::Listen { link: &link, sip: sip.as_deref(), playable, warnings: &recording.warnings };
             page::row(out, &facts(archive, id)?, &listen)?;
         }
         for (id, error) in failed {

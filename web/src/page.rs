@@ -44,6 +44,8 @@ const TAIL: &str = "</tbody>\n</table>\n</body>\n</html>\n";
 pub(crate) struct Listen<'a> {
     /// File or folder in the ZIP; its name is ours and needs no escaping.
     pub(crate) link: &'a str,
+    /// The capture file of its SIP, likewise.
+    pub(crate) sip: Option<&'a str>,
     /// A browser can play it.
     pub(crate) playable: bool,
     /// What the listener must know.
@@ -89,6 +91,9 @@ fn write_row(
         write!(html, "<audio controls preload=\"none\" src=\"{link}\"></audio>")?;
     }
     write!(html, "<a href=\"{link}\">{link}</a>")?;
+    if let Some(sip) = listen.sip {
+        write!(html, "<br><a href=\"{sip}\">{sip}</a>")?;
+    }
     if facts.state != State::Complete {
         html.push_str("<br><span class=\"w\">the recording was cut off</span>");
     }
@@ -224,7 +229,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_row_shows_who_and_when_and_how_long() {
-        let page = page(&facts(), &Listen { link: "x.wav", playable: true, warnings: &[] });
+        let page = page(&facts(), &Listen { link: "x.wav", sip: None, playable: true, warnings: &[] });
         for text in
             ["2026-01-01 09:00:00", "0:01:05", "1001", "Alice", "Bob", "4711", "97201", "Sales", "alice"]
         {
@@ -255,7 +260,7 @@ pub(crate) mod tests {
             *field = hostile();
         }
         let warnings = [attack.to_owned()];
-        let page = page(&facts, &Listen { link: "x.wav", playable: false, warnings: &warnings });
+        let page = page(&facts, &Listen { link: "x.wav", sip: None, playable: false, warnings: &warnings });
         let body = page.strip_prefix(HEAD).expect("the head stands first");
         for part in ["<script", "<img", "'"] {
             assert!(!body.contains(part), "{part} in {body}");

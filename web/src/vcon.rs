@@ -1,8 +1,8 @@
 //! A recording as a signed vCon: the IETF's container for conversations (draft-ietf-vcon-vcon-core-03, syntax 0.4.0).
 //!
 //! One dialog of type `recording` with its audio inline, the parties, and one attachment that says where it is from and what is
-//! not in it. Signed as a JWS in the general JSON serialization with the archive's key. No analysis; of the call's SIP nothing is
-//! kept, so that none is attached. The whole file is in memory while it is made, some four times its audio.
+//! not in it. Signed as a JWS in the general JSON serialization with the archive's key. No analysis; the call's SIP is
+//! not attached: the draft has no place for it. The whole file is in memory while it is made, some four times its audio.
 
 use std::io::{self, Write};
 

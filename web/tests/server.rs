@@ -145,6 +145,7 @@ fn routes(id: RecordingId) -> Vec<String> {
         .map(str::to_owned)
         .into_iter()
         .chain([format!("/recordings/{id}"), format!("/recordings/{id}/audio.wav")])
+        .chain([format!("/recordings/{id}/sip.pcapng")])
         .chain([format!("/recordings/{}", RecordingId::from_bytes([9; 16])), "/recordings/x".to_owned()])
         .collect()
 }

@@ -12,6 +12,7 @@ mod pages;
 mod range;
 mod refusal;
 mod session;
+mod sip;
 
 use std::fmt;
 use std::future::Future;
@@ -137,6 +138,7 @@ pub fn router(app: App) -> Router {
         .route("/", get(pages::recordings))
         .route("/recordings/{id}", get(pages::recording))
         .route("/recordings/{id}/audio.wav", get(audio::audio))
+        .route("/recordings/{id}/sip.pcapng", get(sip::capture))
         .route("/calls", get(pages::calls))
         .route("/style.css", get(style))
         .route("/enter/{token}", get(enter))

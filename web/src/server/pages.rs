@@ -17,7 +17,9 @@ use store::{
 use super::App;
 use super::html::{Frame, Html, page};
 use super::refusal::Refusal;
+use super::sip;
 use crate::export::{Export, FileFormat, Shape};
+use crate::trace::Trace;
 use crate::words;
 
 /// Recordings on one page.
@@ -127,6 +129,8 @@ struct Shown {
     /// The measured timeline, or why it cannot be played.
     timeline: Result<Timeline, String>,
     warnings: Vec<String>,
+    /// Its SIP, where it can be read.
+    trace: Option<Trace>,
 }
 
 /// `GET /recordings/{id}`: everything about one recording, verified now, and its player.
@@ -152,6 +156,9 @@ pub(super) async fn recording(
     if let Ok(timeline) = &shown.timeline {
         gaps_table(&mut html, timeline);
     }
+    if let Some(trace) = &shown.trace {
+        sip::part(&mut html, id, trace);
+    }
     // The page is there, but the recording is not what it should be: the same status as its audio gets.
     let status = if shown.problem.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
     Ok(whole(status, format_args!("Recording {id}"), &html))
@@ -168,7 +175,9 @@ fn look(archive: &Archive, id: RecordingId) -> Result<Shown, Refusal> {
         },
         Err(error) => (Err(Refusal::from(error).words()), Vec::new()),
     };
-    Ok(Shown { row, problem, timeline, warnings })
+    // Nothing of a changed recording is shown; why it cannot be read stands where the player would be.
+    let trace = Trace::read(archive, id).ok();
+    Ok(Shown { row, problem, timeline, warnings, trace })
 }
 
 fn player(html: &mut Html, shown: &Shown) {
