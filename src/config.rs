@@ -329,7 +329,18 @@ impl ConfigFile {
         let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
         self.locations.iter().try_for_each(LocationEntry::check)?;
         let copies = Copies { rules: self.copies, locations: self.locations };
-        Ok(Settings { archive, rules, sip, call_headers, checkpoints, hep, devices, ffmpeg, retention, copies })
+        Ok(Settings {
+            archive,
+            rules,
+            sip,
+            call_headers,
+            checkpoints,
+            hep,
+            devices,
+            ffmpeg,
+            retention,
+            copies,
+        })
     }
 
     fn known_devices(&self) -> Result<Devices, Wrong> {

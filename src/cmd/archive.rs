@@ -131,7 +131,7 @@ fn verify(
     json: bool,
 ) -> Result<Done, Failure> {
     let archive = open_archive(&settings.archive)?;
-    copies::use_locations(&archive, &settings, Duty::Read)?;
+    copies::use_locations(&archive, settings, Duty::Read)?;
     // Not asked for: without it the signatures are verified all the same.
     passphrase::unlock(&archive, false)?;
     let ids = resolve_ids(&archive, words)?;
