@@ -256,6 +256,7 @@ fn row(n: u64, total: u64) -> Row {
         joined_late: false,
         known_by_end: false,
         not_held_packets: 0,
+        recoded: None,
         shares_media: false,
     };
     let sha256 = format!("{:064x}", rng.next());
@@ -277,6 +278,7 @@ fn track(party: Party, duration_ms: u64, rng: &mut Rng) -> Track {
     Track {
         party,
         codec: Codec::Pcma,
+        stored: None,
         clock_rate: 8000,
         ssrcs: vec![rng.next() as u32],
         packets: duration_ms / 20,

@@ -56,6 +56,7 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         shares_media: false,
         known_by_end: false,
         not_held_packets: 0,
+        recoded: None,
     }
 }
 
@@ -144,6 +145,7 @@ fn track_facts(report: &TrackReport, other: Option<&TrackReport>, party: Party, 
         party,
         mos: quality::listening(report, main),
         codec,
+        stored: None,
         clock_rate: main.map_or(0, |format| format.clock_rate),
         ssrcs: report.ssrcs.clone(),
         packets: report.packets,

@@ -96,7 +96,7 @@ impl From<store::Error> for Failure {
             | E::WrongKey { .. } => 12,
             E::KeyRefused { .. } => 13,
             E::Tampered { .. } => 5,
-            E::Guarded { .. } => 13,
+            E::Guarded { .. } | E::Stays { .. } => 13,
             _ => 1,
         };
         Failure { code, message: error.to_string() }

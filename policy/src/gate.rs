@@ -4,6 +4,7 @@
 //! do, and [`Gate::admit`] judges each packet. A [`Cleared`] frame can be made nowhere but here (its fields are private),
 //! and the archive's writer takes nothing else: what no rule has judged cannot be written.
 
+mod cold;
 mod import;
 mod signal;
 
@@ -15,6 +16,7 @@ use decode::{AudioFrame, Party, Side, Timestamp};
 use crate::outcome::{Direction, Outcome};
 use crate::rules::{Rules, Verdict};
 
+pub use cold::{Cold, ColdCodec, ColdVerdict, RecodePass, Stays};
 pub use import::{ImportPass, ImportRefusal};
 pub use signal::ClearedSignal;
 

@@ -139,6 +139,7 @@ fn facts(call: u64) -> RecordingFacts {
         shares_media: false,
         known_by_end: false,
         not_held_packets: 0,
+        recoded: None,
     }
 }
 

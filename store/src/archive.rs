@@ -6,7 +6,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use decode::Timestamp;
 use serde::de::DeserializeOwned;
@@ -166,6 +166,7 @@ impl Archive {
                 full: AtomicBool::new(false),
                 locations: Locations::default(),
                 witnesses: Default::default(),
+                journals_gone: AtomicU64::new(0),
                 chunk_span_ms: AtomicI64::new(CHUNK_SPAN_MS),
                 alerts: Default::default(),
                 decisions: Default::default(),
@@ -508,10 +509,10 @@ impl Archive {
     }
 
     /// Sends a command that answers, and waits for the answer.
-    pub(crate) fn ask(
+    pub(crate) fn ask<T>(
         &self,
-        command: impl FnOnce(crossbeam_channel::Sender<Result<(), Error>>) -> Command,
-    ) -> Result<(), Error> {
+        command: impl FnOnce(crossbeam_channel::Sender<Result<T, Error>>) -> Command,
+    ) -> Result<T, Error> {
         let (answer, result) = crossbeam_channel::bounded(1);
         self.send(command(answer))?;
         result.recv().map_err(|_| Error::Closed)?.map_err(|e| e.under(&self.shared.root))

@@ -14,7 +14,7 @@ use crate::wave::{Footer, RIFF_SIZE_AT, make_sayable};
 use crate::{Error, RecordingFacts, Row, SignatureState, State};
 
 /// What is left to write to a recording's file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ending {
     pub(crate) facts: RecordingFacts,
     /// Where `tail` goes: the end of what is already in the file and is to stay.

@@ -158,7 +158,8 @@ impl Archive {
         let Deletion { at, who, rule, why } = deletion;
         let mut entry =
             DeletionLine { rule, who, receipt: String::new(), facts: keep_facts.then_some(facts) };
-        let mut line = RecordingLine { id, fate: Fate::Deleted, at, bytes, signed, why, deletion: None };
+        let (deletion, recoded) = (None, None);
+        let mut line = RecordingLine { id, fate: Fate::Deleted, at, bytes, signed, why, deletion, recoded };
         entry.receipt = shared.keys.sign_receipt(&line.receipt_text(&entry)?)?;
         line.deletion = Some(Box::new(entry));
         Ok(line)

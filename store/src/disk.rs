@@ -75,6 +75,9 @@ pub(crate) trait Disk: ReadAt {
     fn sync_dir(&self, path: &str) -> io::Result<()>;
     /// Puts a small file in place as a whole and durably: afterwards it is there complete, or as it was before.
     fn replace(&self, path: &str, bytes: &[u8], private: bool) -> io::Result<()>;
+    /// Gives a file another name, in place of a file that has it. Durable when first the new name's folder is synced, then the
+    /// old one's.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file; well when there is none.
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Names in a folder, in order; empty when there is no such folder.
@@ -276,6 +279,15 @@ impl Disk for RealDisk {
         fs::rename(fresh, target)?;
         self.forget(path);
         self.sync_dir(parent(path))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.forget(from);
+        self.forget(to);
+        fs::rename(self.full(from), self.full(to))?;
+        // Whoever opened it under its new name meanwhile has the old one.
+        self.forget(to);
+        Ok(())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {

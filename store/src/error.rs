@@ -145,6 +145,20 @@ pub enum Error {
         /// Each location with what it said, and what to do.
         why: String,
     },
+    /// It cannot be re-encoded.
+    #[error("{what} stays as it is: {why}")]
+    Stays {
+        /// The recording.
+        what: String,
+        /// What stands against it.
+        why: String,
+    },
+    /// Another file has taken its place since it was opened.
+    #[error("{} was re-encoded while it was read: open it again", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// The archive was closed, or its disk thread has ended.
     #[error("the archive is closed")]
     Closed,
@@ -182,6 +196,7 @@ impl Error {
             | Error::WrongKey { path, .. }
             | Error::Tampered { path, .. }
             | Error::Full { path }
+            | Error::Replaced { path }
             | Error::Io { path, .. }
             | Error::Damaged { path, .. } => *path = root.join(&*path),
             Error::NotFound { .. }
@@ -189,6 +204,7 @@ impl Error {
             | Error::Refused { .. }
             | Error::Guarded { .. }
             | Error::Away { .. }
+            | Error::Stays { .. }
             | Error::KeyRefused { .. }
             | Error::Closed => {}
         }

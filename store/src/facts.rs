@@ -55,13 +55,38 @@ pub struct Absence {
     pub end_ms: u64,
 }
 
+/// What a recording's audio was before it was re-encoded, and how that came about. Stands in the facts, which are signed, and
+/// in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recoded {
+    /// When, by the machine's clock.
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub who: String,
+    /// The rule, in words.
+    pub rule: String,
+    /// The digest that the file before was signed over, in hexadecimal: whoever has a copy of it can prove that this is the one.
+    pub from_signed: String,
+    /// Its length.
+    pub from_bytes: u64,
+    /// The encodings of its audio.
+    pub from_codecs: Vec<Codec>,
+    /// Samples per second of what is played.
+    pub rate: u32,
+    /// How long that is, in samples.
+    pub samples: u64,
+}
+
 /// One party's side of a recording: what was received and what was not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Track {
     /// Whose voice it is.
     pub party: Party,
-    /// The audio encoding; of the most packets when it changed during the call.
+    /// The audio encoding as received; of the most packets when it changed during the call.
     pub codec: Codec,
+    /// The encoding that it is kept in now, where it was re-encoded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stored: Option<Codec>,
     /// Its RTP clock in Hz.
     pub clock_rate: u32,
     /// Synchronization sources, in order of appearance.
@@ -209,6 +234,9 @@ pub struct RecordingFacts {
     /// in the recording.
     #[serde(default)]
     pub not_held_packets: u64,
+    /// Its audio was re-encoded; everything else here is of the audio as received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recoded: Option<Box<Recoded>>,
 }
 
 /// One line of the balance sheet: a call that was seen, and what became of it.

@@ -9,11 +9,13 @@
 
 use crate::Error;
 use crate::bytes::Cursor;
-use crate::disk::{Disk, parent};
-use crate::wave::{WRAP_AT, WRAP_LEN};
+use crate::disk::{Disk, ReadAt, parent};
+use crate::wave::{COMMITMENT_AT, COMMITMENT_LEN, WRAP_AT, WRAP_LEN, id_of};
 
 /// The folder of the journal.
 pub(crate) const JOURNAL_DIR: &str = "journal";
+/// The folder of files that are to take the place of others. What an opening finds there is no recording yet, or no more.
+pub(crate) const COLD_DIR: &str = "cold";
 /// First bytes of each entry.
 const MAGIC: [u8; 4] = *b"EWJ1";
 /// Magic, length, checksum.
@@ -29,6 +31,7 @@ const SET_LEN: u8 = 3;
 const RUNNING: u8 = 4;
 const SYNC: u8 = 5;
 const PENDING: u8 = 6;
+const SWAP: u8 = 7;
 
 /// The path of journal file `number`.
 pub(crate) fn path_of(number: u64) -> String {
@@ -59,6 +62,42 @@ pub(crate) enum Part<'a> {
     Running { path: &'a str },
     /// Nothing to do; the line that the ledger gets if nothing more is heard of this key. An empty one: it is settled.
     Pending { path: &'a str, key: u64, line: &'a [u8] },
+    /// The file that waits in [`COLD_DIR`] and has this key commitment takes the place of this one, whose key is destroyed first.
+    /// No earlier operation on the file may stand in any journal: done again, it would be done to the new one.
+    Swap { path: &'a str, commitment: &'a [u8] },
+}
+
+/// Where the file waits that is to take the place of this recording's.
+pub(crate) fn waiting_for(path: &str) -> String {
+    format!("{COLD_DIR}/{}", path.rsplit('/').next().unwrap_or_default())
+}
+
+/// Does this file have this key commitment?
+pub(crate) fn is_committed(disk: &dyn ReadAt, path: &str, commitment: &[u8]) -> std::io::Result<bool> {
+    let mut found = [0; COMMITMENT_LEN];
+    match disk.read_at(path, COMMITMENT_AT, &mut found) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        read => Ok(read? == COMMITMENT_LEN && found == commitment),
+    }
+}
+
+/// Each step leaves either file whole under a name, whichever of them the disk forgets.
+fn swap(disk: &dyn Disk, path: &str, commitment: &[u8]) -> std::io::Result<()> {
+    let fresh = waiting_for(path);
+    if is_committed(disk, path, commitment)? {
+        disk.remove(&fresh)?;
+    } else if is_committed(disk, &fresh, commitment)? {
+        if disk.len(path)?.is_some() {
+            disk.write_at(path, WRAP_AT, &[0; WRAP_LEN])?;
+            disk.sync(path)?;
+        }
+        disk.rename(&fresh, path)?;
+    } else {
+        // It was put in place, and deleted later.
+        return Ok(());
+    }
+    disk.sync_dir(parent(path))?;
+    disk.sync_dir(COLD_DIR)
 }
 
 impl<'a> Part<'a> {
@@ -69,7 +108,8 @@ impl<'a> Part<'a> {
             | Part::SetLen { path, .. }
             | Part::Sync { path }
             | Part::Running { path }
-            | Part::Pending { path, .. } => path,
+            | Part::Pending { path, .. }
+            | Part::Swap { path, .. } => path,
         }
     }
 
@@ -80,6 +120,7 @@ impl<'a> Part<'a> {
             Part::Remove { path } => disk.remove(path),
             Part::SetLen { path, len } => disk.set_len(path, len),
             Part::Sync { path } => disk.sync(path),
+            Part::Swap { path, commitment } => swap(disk, path, commitment),
             Part::Running { .. } | Part::Pending { .. } => Ok(()),
         }
     }
@@ -157,6 +198,10 @@ impl Transaction {
                 put_part_header(&mut self.buf, PENDING, path, key, line.len() as u32);
                 self.buf.extend_from_slice(line);
             }
+            Part::Swap { commitment, .. } => {
+                put_part_header(&mut self.buf, SWAP, path, 0, commitment.len() as u32);
+                self.buf.extend_from_slice(commitment);
+            }
         }
         self
     }
@@ -191,6 +236,7 @@ fn part<'a>(cursor: &mut Cursor<'a>) -> Option<Part<'a>> {
         SYNC => Some(Part::Sync { path }),
         RUNNING => Some(Part::Running { path }),
         PENDING => Some(Part::Pending { path, key: offset, line: bytes }),
+        SWAP => Some(Part::Swap { path, commitment: bytes }),
         _ => None,
     }
 }
@@ -249,6 +295,7 @@ pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> R
                     continue;
                 }
                 Part::Write { .. } => disk.create_dir(parent(path)).map_err(fail)?,
+                Part::Swap { .. } if id_of(path).is_none() => continue,
                 // A file that a later entry removes: it is gone already.
                 Part::SetLen { .. } | Part::Sync { .. } if disk.len(path).map_err(fail)?.is_none() => {
                     continue;

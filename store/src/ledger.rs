@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
 use crate::wave::digest_text;
-use crate::{Deletion, Error, RecordingFacts, RecordingId, Row, SignatureState, State};
+use crate::{Deletion, Error, Recoded, RecordingFacts, RecordingId, Row, SignatureState, State};
 
 /// The folder of the ledger.
 pub(crate) const LEDGER_DIR: &str = "ledger";
@@ -93,6 +93,9 @@ pub(crate) struct RecordingLine {
     /// Of a deleted one: the rest of the receipt, and what stays of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deletion: Option<Box<DeletionLine>>,
+    /// Of a re-encoded one: what its facts say of the file that this one replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recoded: Option<Box<Recoded>>,
 }
 
 /// What a line says of a deletion.
@@ -120,6 +123,7 @@ impl RecordingLine {
             signed: digest_text(signed),
             why: String::new(),
             deletion: None,
+            recoded: facts.recoded.clone(),
         }
     }
 

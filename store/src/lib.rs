@@ -38,6 +38,7 @@ pub mod locations;
 mod log;
 pub mod quality;
 mod reader;
+mod recode;
 pub mod record;
 mod recovery;
 mod report;
@@ -62,8 +63,8 @@ pub use error::Error;
 pub use event::{Event, Hold, Note, What};
 pub use evidence::{InLedger, Sealed, verify_sealed};
 pub use facts::{
-    Absence, CallRow, Counters, Direction, DtmfFact, NoKey, Outcome, RecordingFacts, Signalling, Source,
-    Span, State, Tied, Track,
+    Absence, CallRow, Counters, Direction, DtmfFact, NoKey, Outcome, Recoded, RecordingFacts, Signalling,
+    Source, Span, State, Tied, Track,
 };
 pub use id::{IdError, RecordingId};
 pub use keys::manage::{KeyFileStatus, KeyStatus, Protection, new_key_pair};
@@ -76,6 +77,7 @@ pub use log::checkpoint::Checkpoint;
 pub use log::proof::{Compared, Proof, Proven};
 pub use quality::Quality;
 pub use reader::{OpenChunk, Reader};
+pub use recode::{ByWhom, Coded, ColdItem, ColdPlan, Replacement};
 pub use record::{Mark, Record};
 pub use report::{
     Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,

@@ -9,9 +9,12 @@ use decode::Timestamp;
 
 use crate::chunk::{ChunkCipher, FRAME_LEN, Frame};
 use crate::disk::ReadAt;
+use crate::journal::is_committed;
+use crate::keys::DataKey;
 use crate::record::{Content, Record};
 use crate::shared::Shared;
 use crate::source::Source;
+use crate::wave::COMMITMENT_LEN;
 use crate::{Error, RecordingFacts, RecordingId, State};
 
 /// Reads one recording from its first chunk to its last.
@@ -21,6 +24,8 @@ pub struct Reader {
     root: std::path::PathBuf,
     path: String,
     facts: RecordingFacts,
+    /// Of the file that was opened: another one may take its place.
+    commitment: [u8; COMMITMENT_LEN],
     cipher: ChunkCipher,
     /// Where the next chunk stands.
     at: u64,
@@ -55,19 +60,27 @@ impl Reader {
         if key.commitment(head.id) != head.commitment {
             return Err(Error::tampered(path, "its key is not the one that it was sealed with"));
         }
+        Ok(Reader::with_key(shared, source, &key))
+    }
+
+    /// The same, wherever it lies, with a key that is at hand.
+    pub(crate) fn with_key(shared: &Shared, source: &Source, key: &DataKey) -> Reader {
+        let layout = &source.layout;
+        let head = &layout.parsed.head;
         let facts = layout.end.as_ref().map_or(&head.facts, |end| &end.footer.facts);
-        Ok(Reader {
+        Reader {
             disk: Arc::clone(&source.disk),
             root: shared.root.clone(),
-            path,
+            path: layout.path.clone(),
             facts: facts.clone(),
+            commitment: head.commitment,
             cipher: ChunkCipher::new(key.chunk_cipher(head.id), &layout.parsed.address),
             at: layout.parsed.len,
             end: layout.end.as_ref().map(|end| end.data_end),
             next: 0,
             closed: false,
             buf: Vec::new(),
-        })
+        }
     }
 
     /// The facts: the final ones, or those of the start while the recording runs.
@@ -88,7 +101,17 @@ impl Reader {
                     self.buf.get(..frame.sealed_len as usize - crate::chunk::TAG_LEN).unwrap_or_default();
                 Ok(Some(OpenChunk { frame, content: Content::parse(content, frame.first), path: &self.path }))
             }
-            Err(e) => Err(e.under(&self.root)),
+            Err(e) => Err(self.or_replaced(e).under(&self.root)),
+        }
+    }
+
+    /// A file that is another one by now is not one that was changed.
+    fn or_replaced(&self, error: Error) -> Error {
+        match is_committed(&*self.disk, &self.path, &self.commitment) {
+            Ok(false) if matches!(error, Error::Tampered { .. }) => {
+                Error::Replaced { path: self.path.clone().into() }
+            }
+            _ => error,
         }
     }
 

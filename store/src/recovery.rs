@@ -12,7 +12,7 @@ use crate::closing::Ending;
 use crate::copies::{CopyKept, CopyLine};
 use crate::disk::{Disk, ReadAt};
 use crate::event::{Event, What};
-use crate::journal::{self, JOURNAL_DIR, Part, Replayed, Transaction};
+use crate::journal::{self, COLD_DIR, JOURNAL_DIR, Part, Replayed, Transaction};
 use crate::layout::{End, Layout, file_digest};
 use crate::ledger::{self, Lines, Logged, RecordingLine};
 use crate::locations::stub::{Stub, home_of, recording_at, stub_id, stub_path};
@@ -85,7 +85,17 @@ pub(crate) fn recover(
         disk.remove(&path).map_err(|e| Error::io(&path, e))?;
         disk.sync_dir(JOURNAL_DIR).map_err(|e| Error::io(JOURNAL_DIR, e))?;
     }
+    sweep(disk)?;
     Ok(Recovered { recovery, journal: journals.end, log })
+}
+
+/// What still waits after the journal was done again was never to take anything's place.
+fn sweep(disk: &dyn Disk) -> Result<(), Error> {
+    for entry in disk.list(COLD_DIR).map_err(|e| Error::io(COLD_DIR, e))? {
+        let path = format!("{COLD_DIR}/{}", entry.name);
+        disk.remove(&path).map_err(|e| Error::io(&path, e))?;
+    }
+    Ok(())
 }
 
 /// Counts the calls whose lines were kept in the journal, and names the interrupted recordings that none of them names.
@@ -303,7 +313,11 @@ pub(crate) fn index_end(shared: &Shared, line: &RecordingLine) -> Result<(), Err
 fn index_file(shared: &Shared, id: RecordingId) -> Result<bool, Error> {
     let home = home_of(&*shared.disk, id)?;
     match row_of(shared, &home.unwrap_or_else(|| path_of(id))) {
-        Ok(row) => shared.index.put(&row).map(|()| true),
+        Ok(row) => {
+            shared.index.put(&row)?;
+            compare_copies(shared, id)?;
+            Ok(true)
+        }
         Err(e @ Error::Io { .. }) => Err(e),
         Err(e) => {
             tracing::warn!(recording = %id, error = %e, "a recording in the ledger cannot be listed");
@@ -344,15 +358,25 @@ fn moved_row(
     Ok(Row { moved: true, sha256: copy.unwrap_or_default(), ..Row::of(footer.facts, layout.len, signature) })
 }
 
-/// Copies whose wrapped key is not the one that their recording has now are to be made again.
-fn compare_wraps(shared: &Shared) -> Result<(), Error> {
-    for entry in shared.index.all_copies() {
-        let (id, copies) = entry?;
-        let Some(home) = home_of(&*shared.disk, id)? else { continue };
+/// Copies that are not what their recording is now are to be made again.
+fn compare_all(shared: &Shared) -> Result<(), Error> {
+    shared.index.all_copies().try_for_each(|entry| compare_copies(shared, entry?.0))
+}
+
+/// The same for one recording. A file that is here is compared by its hash, which also tells that it was re-encoded.
+fn compare_copies(shared: &Shared, id: RecordingId) -> Result<(), Error> {
+    let copies = shared.index.copies(id)?;
+    let (Some(home), Some(row)) = (home_of(&*shared.disk, id)?, shared.index.bare_row(id)?) else {
+        return Ok(());
+    };
+    let differs = if row.moved {
         let key = wrap_key_at(&*shared.disk, &home)?;
-        if copies.iter().any(|(_, copy)| Some(&copy.key) != key.as_ref()) {
-            shared.index.make_copies_stale(id)?;
-        }
+        copies.iter().any(|(_, copy)| Some(&copy.key) != key.as_ref())
+    } else {
+        copies.iter().any(|(_, copy)| copy.sha256 != row.sha256)
+    };
+    if differs {
+        shared.index.make_copies_stale(id)?;
     }
     Ok(())
 }
@@ -424,7 +448,7 @@ pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Re
         shared.index.set_cursor(&file, len)?;
     }
     catch_up_events(shared)?;
-    compare_wraps(shared)?;
+    compare_all(shared)?;
     shared.index.mark_built()?;
     Ok(rebuilt)
 }

@@ -302,7 +302,8 @@ impl Archive {
         let Deletion { at, who, rule, why } = deletion;
         let (bytes, signed) = (0, String::new());
         let mut entry = DeletionLine { rule, who, receipt: String::new(), facts: None };
-        let mut line = RecordingLine { id, fate: Fate::Deleted, at, bytes, signed, why, deletion: None };
+        let (deletion, recoded) = (None, None);
+        let mut line = RecordingLine { id, fate: Fate::Deleted, at, bytes, signed, why, deletion, recoded };
         entry.receipt = self.shared.keys.sign_receipt(&line.receipt_text(&entry)?)?;
         line.deletion = Some(Box::new(entry));
         Ok(line)
@@ -310,7 +311,7 @@ impl Archive {
 }
 
 /// What the rules look at of a recording.
-fn subject_of(row: &Row) -> Subject {
+pub(crate) fn subject_of(row: &Row) -> Subject {
     let facts = &row.facts;
     Subject {
         site: None,

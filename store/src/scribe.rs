@@ -14,6 +14,7 @@ mod room;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ use crate::log::{LEAVES, Log};
 use crate::settle::{self, Task};
 use crate::shared::{Open, Shared, wall_clock};
 use crate::space::SpaceWatch;
-use crate::wave::WRAP_LEN;
+use crate::wave::{COMMITMENT_LEN, RECORDINGS_DIR, WRAP_LEN};
 use crate::{Error, RecordingFacts, RecordingId, SignatureState, State};
 
 /// The longest that a written journal entry waits for its sync.
@@ -99,6 +100,9 @@ pub(crate) enum Command {
     Expect { key: u64, ledger: String, line: Vec<u8> },
     /// Put new wraps into the headers of recordings. Answers when they are on their way.
     Rewrap { wraps: Vec<Rewrap>, answer: Sender<Result<(), Error>> },
+    /// Put the file that waits for a finished recording in its place, and add the line that says so. Answers when it is there;
+    /// false, and nothing is done, while a journal holds something of the file.
+    Replace { ending: Box<Ending>, commitment: [u8; COMMITMENT_LEN], answer: Sender<Result<bool, Error>> },
     /// Begin a new journal. Answers when everything before is on disk and no journal holds it any more.
     NewJournal(Sender<Result<(), Error>>),
     /// Answer when everything before is in the journal, on disk, and written to the files.
@@ -139,6 +143,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
         journal: Journal { number, len: 0, unsynced: None },
         running: BTreeMap::new(),
         touched: BTreeSet::new(),
+        journaled: BTreeMap::new(),
         ledger_ends: BTreeMap::new(),
         checkpoint_due: log.is_ahead().then(|| Instant::now() + CHECKPOINT_INTERVAL),
         log,
@@ -211,6 +216,8 @@ struct Scribe {
     running: BTreeMap<RecordingId, Running>,
     /// Files other than those of running recordings that the journal holds something of.
     touched: BTreeSet<String>,
+    /// Recordings that an earlier journal holds something of, with its number; those whose journal is gone are let go.
+    journaled: BTreeMap<String, u64>,
     /// Lengths of ledger files, as journaled.
     ledger_ends: BTreeMap<String, u64>,
     /// The hash tree over the ledger, as journaled.
@@ -331,6 +338,9 @@ impl Scribe {
             Command::Expect { key, ledger, line } => self.expect(key, ledger, line),
             Command::Rewrap { wraps, answer } => {
                 let _ = answer.send(self.rewrap(&wraps));
+            }
+            Command::Replace { ending, commitment, answer } => {
+                let _ = answer.send(self.replace(&ending, &commitment));
             }
             Command::NewJournal(answer) => self.new_journal(answer),
             Command::Flush(answer) => {
@@ -688,6 +698,10 @@ impl Scribe {
         self.begin_journal(next)?;
         let running = self.running.values().filter(|running| running.journal == old);
         let mut files: Vec<String> = running.map(|running| running.open.path.clone()).collect();
+        let gone = self.shared.journals_gone.load(Ordering::Acquire);
+        self.journaled.retain(|_, number| *number > gone);
+        let recordings = self.touched.iter().filter(|path| path.starts_with(RECORDINGS_DIR));
+        self.journaled.extend(recordings.map(|path| (path.clone(), old)));
         files.extend(std::mem::take(&mut self.touched));
         let _ = self.tasks.send(Task::Checkpoint { upto: old, files });
         Ok(())

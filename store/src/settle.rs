@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
@@ -50,6 +51,8 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<(Sender<Task>, JoinH
 
 fn run(shared: &Shared, tasks: &Receiver<Task>) {
     let mut unhashed = true;
+    // Ledger files of which the index lacks something: their cursors stay, so that the next opening takes it in.
+    let mut behind = BTreeSet::new();
     loop {
         let task = match tasks.try_recv() {
             Ok(task) => task,
@@ -84,18 +87,24 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
             }
             Task::Index { row, path, ledger, end } => {
                 let id = row.facts.id;
-                // The row stays in memory when this fails; the cursor stays behind, so the next opening takes it in.
-                match put(shared, *row, &path, &ledger, end) {
+                // The row stays in memory when this fails.
+                let cursor = (!behind.contains(&ledger)).then_some(end);
+                match put(shared, *row, &path, &ledger, cursor) {
                     Ok(()) => {
                         locked(&shared.live).remove(&id);
                         shared.locations.tell(id);
                     }
-                    Err(e) => tracing::error!(recording = %id, error = %e, "a recording is not in the index"),
+                    Err(e) => {
+                        tracing::error!(recording = %id, error = %e, "a recording is not in the index");
+                        behind.insert(ledger);
+                    }
                 }
             }
             Task::Event { event, leaf, ledger, end } => {
                 let taken = take_event(shared, leaf, &event);
-                if let Err(e) = taken.and_then(|()| shared.index.set_cursor(&ledger, end)) {
+                let taken = taken.and_then(|()| move_cursor(shared, &behind, &ledger, end));
+                if let Err(e) = taken {
+                    behind.insert(ledger);
                     tracing::error!(error = %e, "an event is not in the index");
                 }
                 // A recording can have been deleted while its copy was made.
@@ -106,7 +115,9 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
             Task::Deleted { line, ledger, end } => {
                 let gone = index_end(shared, &line);
                 shared.locations.tell(line.id);
-                if let Err(e) = gone.and_then(|()| shared.index.set_cursor(&ledger, end)) {
+                let gone = gone.and_then(|()| move_cursor(shared, &behind, &ledger, end));
+                if let Err(e) = gone {
+                    behind.insert(ledger);
                     tracing::error!(recording = %line.id, error = %e, "a deletion is not in the index");
                 }
             }
@@ -137,10 +148,20 @@ fn hash_one(shared: &Shared) -> Result<bool, Error> {
     Ok(true)
 }
 
-fn put(shared: &Shared, mut row: Row, path: &str, ledger: &str, end: u64) -> Result<(), Error> {
+fn put(shared: &Shared, mut row: Row, path: &str, ledger: &str, cursor: Option<u64>) -> Result<(), Error> {
+    if shared.disk.len(path).map_err(|e| Error::io(path, e))? != Some(row.bytes) {
+        return Err(Error::damaged(path, "its file is not written yet; opening the archive again does"));
+    }
     row.sha256 = digest_text(&file_digest(&*shared.disk, path)?);
     shared.index.put(&row)?;
-    shared.index.set_cursor(ledger, end)
+    if row.facts.recoded.is_some() {
+        shared.index.make_copies_stale(row.facts.id)?;
+    }
+    cursor.map_or(Ok(()), |end| shared.index.set_cursor(ledger, end))
+}
+
+fn move_cursor(shared: &Shared, behind: &BTreeSet<String>, ledger: &str, end: u64) -> Result<(), Error> {
+    if behind.contains(ledger) { Ok(()) } else { shared.index.set_cursor(ledger, end) }
 }
 
 /// Brings files and the names in their folders to disk; afterwards their journal is not needed.
@@ -175,6 +196,7 @@ fn checkpoint(shared: &Shared, upto: u64, files: &[String]) -> Result<(), Error>
         let path = journal::path_of(number);
         shared.disk.remove(&path).map_err(|e| Error::io(&path, e))?;
         shared.disk.sync_dir(JOURNAL_DIR).map_err(|e| Error::io(JOURNAL_DIR, e))?;
+        shared.journals_gone.store(number, Ordering::Release);
     }
     Ok(())
 }

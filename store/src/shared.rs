@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -101,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) alerts: Mutex<VecDeque<(Timestamp, SpaceAlert)>>,
     /// Held while it is decided about a recording, so that a hold cannot come between looking and deleting.
     pub(crate) decisions: Mutex<()>,
+    /// The number of the newest journal of which nothing is left on disk.
+    pub(crate) journals_gone: AtomicU64,
     /// How long the chunks of recordings that begin now may span, in milliseconds of capture time.
     pub(crate) chunk_span_ms: AtomicI64,
     /// Where copies of recordings go.

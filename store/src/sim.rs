@@ -1,7 +1,8 @@
 //! A disk for tests that fails at the n-th operation, and forgets what was not synced when the power goes.
 //!
 //! Model: a write is lost, kept or torn per sector until its file is synced; a name made or removed in a folder is lost
-//! or kept until the folder is synced. Folders and `replace` are durable at once.
+//! or kept until the folder is synced. A file that was given another name may after a power cut have the new one, the old
+//! one or both, until the folders of both are synced. Folders and `replace` are durable at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -37,11 +38,24 @@ struct File {
     linked: bool,
 }
 
+/// A file has another name, and the disk may not know it yet.
+#[derive(Clone, Debug)]
+struct Renamed {
+    from: String,
+    to: String,
+    /// What had the new name before.
+    before: Option<File>,
+    /// The folders that were synced since: that of the new name, that of the old one.
+    synced: [bool; 2],
+}
+
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<String, File>,
     /// Removed, but the folder is not synced: a power cut may bring it back.
     removed: BTreeMap<String, File>,
+    /// In the order of renaming.
+    renamed: Vec<Renamed>,
     folders: BTreeSet<String>,
     /// Changing operations so far.
     operations: u64,
@@ -82,7 +96,8 @@ impl SimDisk {
     pub(crate) fn after_kill(&self) -> Arc<SimDisk> {
         let state = locked(&self.0);
         let (files, removed, folders) = (state.files.clone(), state.removed.clone(), state.folders.clone());
-        Arc::new(SimDisk(Mutex::new(State { files, removed, folders, ..State::default() })))
+        let renamed = state.renamed.clone();
+        Arc::new(SimDisk(Mutex::new(State { files, removed, renamed, folders, ..State::default() })))
     }
 
     /// What is there after a power cut; `seed` decides over what was not synced.
@@ -98,6 +113,20 @@ impl SimDisk {
             if file.linked || dice.roll(2) == 0 {
                 let data = survive(file, &mut dice);
                 files.insert(path.clone(), File { synced: data.clone(), data, linked: true });
+            }
+        }
+        for Renamed { from, to, before, synced: [to_synced, from_synced] } in state.renamed.iter().rev() {
+            let Some(file) = files.get(to).cloned() else { continue };
+            let has_new = *to_synced || dice.roll(2) == 0;
+            // A name that is gone for sure and another one that never came: so a file is lost.
+            if !*from_synced && (!has_new || dice.roll(2) == 0) {
+                files.insert(from.clone(), file);
+            }
+            if !has_new {
+                match before {
+                    Some(before) => drop(files.insert(to.clone(), before.clone())),
+                    None => drop(files.remove(to)),
+                }
             }
         }
         let folders = state.folders.clone();
@@ -257,6 +286,7 @@ impl Disk for SimDisk {
             file.linked = true;
         }
         state.removed.clear();
+        state.renamed.clear();
         Ok(())
     }
 
@@ -267,6 +297,11 @@ impl Disk for SimDisk {
         for (name, file) in &mut state.files {
             file.linked |= parent(name) == path;
         }
+        for renamed in &mut state.renamed {
+            renamed.synced[0] |= parent(&renamed.to) == path;
+            renamed.synced[1] |= parent(&renamed.from) == path;
+        }
+        state.renamed.retain(|renamed| renamed.synced != [true, true]);
         Ok(())
     }
 
@@ -275,6 +310,19 @@ impl Disk for SimDisk {
         state.change().map_err(|(e, _)| e)?;
         let file = File { data: bytes.to_vec(), synced: bytes.to_vec(), linked: true };
         state.files.insert(path.to_owned(), file);
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = locked(&self.0);
+        state.change().map_err(|(e, _)| e)?;
+        let file = state.files.remove(from).ok_or(ErrorKind::NotFound)?;
+        let linked = file.linked;
+        let before = state.files.insert(to.to_owned(), file);
+        if linked {
+            let (from, to) = (from.to_owned(), to.to_owned());
+            state.renamed.push(Renamed { from, to, before, synced: [false, false] });
+        }
         Ok(())
     }
 

@@ -20,19 +20,32 @@ use crate::{Error, Finding, MovedLine, RecordingId, Trusted, Verdict};
 /// What the ledger says about recordings, each by its last line.
 pub(crate) struct Named {
     pub(crate) lines: BTreeMap<RecordingId, RecordingLine>,
+    /// Recordings that were re-encoded from another file than the one that the ledger named until then.
+    pub(crate) unlinked: BTreeSet<RecordingId>,
     /// Lines that cannot be read, and files.
     pub(crate) unreadable: Vec<(String, Error)>,
 }
 
 /// Reads the ledger of recordings.
 pub(crate) fn named(shared: &Shared) -> Result<Named, Error> {
-    let mut named = Named { lines: BTreeMap::new(), unreadable: Vec::new() };
+    let mut named = Named { lines: BTreeMap::new(), unlinked: BTreeSet::new(), unreadable: Vec::new() };
     for file in ledger::months(&*shared.disk, ledger::RECORDINGS)? {
         for line in Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file.clone(), 0) {
             match line {
                 // Only what is being recorded can be discarded: such a line after an end is not believed.
                 Ok(line) if line.fate == Fate::Discarded && named.lines.contains_key(&line.id) => {}
-                Ok(line) => drop(named.lines.insert(line.id, line)),
+                Ok(line) => {
+                    let (id, from) = (line.id, line.recoded.clone());
+                    let before = named.lines.insert(id, line);
+                    let fits = |before: &RecordingLine| {
+                        from.as_ref().is_none_or(|from| {
+                            (&before.signed, before.bytes) == (&from.from_signed, from.from_bytes)
+                        })
+                    };
+                    if from.is_some() && !before.as_ref().is_some_and(fits) {
+                        named.unlinked.insert(id);
+                    }
+                }
                 Err(e) => named.unreadable.push((file.clone(), e)),
             }
         }
@@ -109,13 +122,21 @@ pub(crate) fn findings<'a>(
     if ids.is_none() {
         first.append(&mut crate::audit::findings(shared, trusted));
     }
-    first.into_iter().chain(work.into_iter().map(move |(path, line)| {
-        let stub = recording_at(&path).and_then(|id| moved.get(&id));
-        judge(shared, &path, line.as_ref(), stub.map(String::as_str))
+    first.into_iter().chain(work.into_iter().map(move |piece| {
+        let stub = recording_at(&piece.path).and_then(|id| moved.get(&id));
+        judge(shared, &piece, stub.map(String::as_str))
     }))
 }
 
-type Work = Vec<(String, Option<RecordingLine>)>;
+/// A file, and what the ledger says of it.
+struct Piece {
+    path: String,
+    line: Option<RecordingLine>,
+    /// The ledger does not name what it was re-encoded from.
+    unlinked: bool,
+}
+
+type Work = Vec<Piece>;
 
 /// Which files to look at, each with what the ledger says, in the order of their names.
 fn prepare(shared: &Shared, ids: Option<&[RecordingId]>) -> Result<(Work, Vec<Finding>), Error> {
@@ -123,10 +144,14 @@ fn prepare(shared: &Shared, ids: Option<&[RecordingId]>) -> Result<(Work, Vec<Fi
     // Of the whole ledger the audit names broken lines itself.
     let broken = named.unreadable.iter().filter(|_| ids.is_some());
     let broken = broken.map(|(file, e)| unreadable(None, file, e)).collect();
-    let lines = named.lines;
+    let (lines, unlinked) = (named.lines, named.unlinked);
+    let piece = |path: String, line: Option<RecordingLine>| {
+        let unlinked = line.as_ref().is_some_and(|line| unlinked.contains(&line.id));
+        Piece { path, line, unlinked }
+    };
     let home = |id: RecordingId| Ok(home_of(&*shared.disk, id)?.unwrap_or_else(|| path_of(id)));
     if let Some(ids) = ids {
-        let work = ids.iter().map(|id| Ok((home(*id)?, lines.get(id).cloned())));
+        let work = ids.iter().map(|id| Ok(piece(home(*id)?, lines.get(id).cloned())));
         return Ok((work.collect::<Result<_, Error>>()?, broken));
     }
     let mut work: BTreeMap<String, Option<RecordingLine>> = BTreeMap::new();
@@ -145,12 +170,13 @@ fn prepare(shared: &Shared, ids: Option<&[RecordingId]>) -> Result<(Work, Vec<Fi
             work.entry(path_of(id)).or_default();
         }
     }
-    Ok((work.into_iter().collect(), broken))
+    Ok((work.into_iter().map(|(path, line)| piece(path, line)).collect(), broken))
 }
 
-fn judge(shared: &Shared, path: &str, line: Option<&RecordingLine>, stub: Option<&str>) -> Finding {
+fn judge(shared: &Shared, piece: &Piece, stub: Option<&str>) -> Finding {
+    let path = &piece.path;
     let id = recording_at(path);
-    let verdict = match look(shared, path, line, stub) {
+    let verdict = match look(shared, piece, stub) {
         Ok(verdict) => verdict,
         Err(Error::Away { why, .. }) => Verdict::Away { what: why },
         Err(Error::NotFound { .. }) => Verdict::Missing,
@@ -170,12 +196,8 @@ fn unreadable(id: Option<RecordingId>, path: &str, error: &Error) -> Finding {
 }
 
 /// `moved` is the hash of the stub that the ledger knows, for a recording that was moved.
-fn look(
-    shared: &Shared,
-    path: &str,
-    line: Option<&RecordingLine>,
-    moved: Option<&str>,
-) -> Result<Verdict, Error> {
+fn look(shared: &Shared, piece: &Piece, moved: Option<&str>) -> Result<Verdict, Error> {
+    let (path, line) = (piece.path.as_str(), piece.line.as_ref());
     let id =
         recording_at(path).ok_or_else(|| Error::damaged(path, "not the name of a recording in its place"))?;
     if shared.is_running(id) {
@@ -202,8 +224,28 @@ fn look(
     match line {
         None => return Ok(Verdict::Unlisted),
         Some(line) if line.fate.is_gone() => return Ok(Verdict::Unlisted),
+        Some(line)
+            if line.recoded.as_ref().is_some_and(|recoded| recoded.from_signed == digest_text(&signed)) =>
+        {
+            return Err(Error::tampered(
+                path,
+                "genuine, but the one that was re-encoded: it was put back, and the ledger names the new one",
+            ));
+        }
         Some(line) if line.signed != digest_text(&signed) => {
             return Err(Error::tampered(path, "genuine, but not the one that the ledger names"));
+        }
+        Some(line) if layout.end.as_ref().is_none_or(|end| end.footer.facts.recoded != line.recoded) => {
+            return Err(Error::tampered(
+                path,
+                "what it says of the file that it was re-encoded from is not what the ledger says",
+            ));
+        }
+        Some(_) if piece.unlinked => {
+            return Err(Error::tampered(
+                path,
+                "the ledger does not name the file that it was re-encoded from",
+            ));
         }
         Some(_) => {}
     }

@@ -21,6 +21,9 @@ pub(crate) const FORMAT_REWRAPPABLE: u32 = 2;
 pub(crate) const SIZE_OPEN: u32 = u32::MAX;
 /// Where the RIFF size stands.
 pub(crate) const RIFF_SIZE_AT: u64 = 4;
+/// Where the key commitment stands, by which a file is told from every other one.
+pub(crate) const COMMITMENT_AT: u64 = WRAP_AT - COMMITMENT_LEN as u64;
+pub(crate) const COMMITMENT_LEN: usize = 32;
 /// Where the wrapped key stands, so that it can be destroyed without reading the file.
 pub(crate) const WRAP_AT: u64 = PREAMBLE_LEN + 8 + IMMUTABLE_LEN as u64;
 /// Bytes of the wrapped key: key id, ephemeral key, sealed data key.

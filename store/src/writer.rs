@@ -38,7 +38,7 @@ pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// How far a packet may lie before the start of the open chunk, in nanoseconds; beyond that it begins a new one.
 const BACKWARD_NS_MAX: i64 = 60_000 * NS_PER_MS;
 /// The most bytes that a mark takes: a source of 4096 bytes and its header.
-const MARK_LEN_MAX: usize = 4200;
+pub(crate) const MARK_LEN_MAX: usize = 4200;
 
 /// Writes one recording. Dropped without [`Writer::finish`] or [`Writer::discard`], the recording is closed as
 /// interrupted at its last sealed chunk.
@@ -240,6 +240,7 @@ impl Writer {
             signed: String::new(),
             why: why.to_owned(),
             deletion: None,
+            recoded: None,
         };
         let (answer, result) = crossbeam_channel::bounded(1);
         let (open, line) = (Arc::clone(&self.open), Box::new(line));

@@ -216,6 +216,7 @@ pub(crate) mod tests {
             shares_media: false,
             known_by_end: false,
             not_held_packets: 0,
+            recoded: None,
         }
     }
 

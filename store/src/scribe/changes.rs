@@ -1,18 +1,20 @@
 //! What is done to recordings that are finished, and to lines whose time is over: each in one entry of the journal.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{Blank, Rewrap, SHRED_INTERVAL, Scribe};
 use crate::Error;
 use crate::RecordingId;
 use crate::bytes::hex;
+use crate::closing::Ending;
 use crate::event::Event;
-use crate::journal::{Part, Transaction};
+use crate::journal::{Part, Transaction, waiting_for};
 use crate::ledger::{self, RecordingLine};
 use crate::locations::stub::{home_of, stub_path};
 use crate::recovery::wrap_key_at;
 use crate::settle::Task;
-use crate::wave::{WRAP_AT, WRAP_LEN, path_of, peek_wrap};
+use crate::wave::{COMMITMENT_LEN, WRAP_AT, WRAP_LEN, path_of, peek_wrap};
 
 impl Scribe {
     /// Destroys finished recordings, each with the line that says so. When it answers, keys and files are gone from disk.
@@ -107,6 +109,35 @@ impl Scribe {
         // The header, key and all, also stands in a journal.
         self.rotate_due.get_or_insert_with(|| Instant::now() + SHRED_INTERVAL);
         Ok(())
+    }
+
+    /// Puts a file that waits in the place of a finished recording's, in one entry with the line that says so.
+    pub(super) fn replace(
+        &mut self,
+        ending: &Ending,
+        commitment: &[u8; COMMITMENT_LEN],
+    ) -> Result<bool, Error> {
+        let path = path_of(ending.facts.id);
+        let gone = self.shared.journals_gone.load(Ordering::Acquire);
+        let is_journaled = self.journaled.get(&path).is_some_and(|number| *number > gone);
+        if is_journaled || self.touched.contains(&path) {
+            return Ok(false);
+        }
+        let ledger = ledger::month(ledger::RECORDINGS, ending.facts.id.started());
+        let entry = Transaction::new().push(&Part::Swap { path: &path, commitment });
+        let (row, to) = (Box::new(ending.row()), ledger.clone());
+        let then = |_, end| Some(Task::Index { row, path: path.clone(), ledger: to, end });
+        self.commit_line(entry, &ledger, &ledger::line(&ending.line())?, None, then)?;
+        self.touched.insert(path.clone());
+        self.settle()?;
+        let waits = waiting_for(&path);
+        match self.shared.disk.len(&waits) {
+            Ok(None) => Ok(true),
+            Ok(Some(_)) => {
+                Err(Error::damaged(waits, "it could not be put in place yet; opening the archive again does"))
+            }
+            Err(e) => Err(Error::io(waits, e)),
+        }
     }
 
     pub(super) fn expect_gone(&self, path: &str) -> Result<(), Error> {

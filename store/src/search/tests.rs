@@ -78,6 +78,7 @@ fn row(n: u16, seed: u64, state: State) -> Row {
         joined_late: false,
         known_by_end: false,
         not_held_packets: 0,
+        recoded: None,
         shares_media: false,
     };
     Row::of(facts, seed & 0xfff, SignatureState::Valid)

@@ -60,6 +60,7 @@ pub(crate) fn facts(n: u8) -> RecordingFacts {
         shares_media: false,
         known_by_end: false,
         not_held_packets: 0,
+        recoded: None,
     }
 }
 
@@ -72,6 +73,7 @@ pub(crate) fn ended(n: u8, ms: u64) -> RecordingFacts {
     facts.tracks = vec![Track {
         party: Party::Near,
         codec: Codec::Pcmu,
+        stored: None,
         clock_rate: 8000,
         ssrcs: vec![u32::from(n)],
         packets: ms / 20,

@@ -351,6 +351,7 @@ impl<'a> Packets<'a> {
         let track = |(party, ssrc)| Track {
             party,
             codec: coding.codec.clone(),
+            stored: None,
             clock_rate: coding.rate,
             ssrcs: vec![ssrc],
             packets: self.packets,
@@ -420,6 +421,7 @@ fn facts(id: RecordingId, about: &About, pass: &ImportPass, coding: &Coding) -> 
         joined_late: false,
         known_by_end: false,
         not_held_packets: 0,
+        recoded: None,
         shares_media: false,
     }
 }

@@ -65,7 +65,7 @@ impl Refusal {
             Refusal::Failed(Error::Store(error)) => match error {
                 E::NotFound { .. } | E::Ambiguous { .. } => StatusCode::NOT_FOUND,
                 // What is asked for is at odds with the state of the archive, and only a person can settle that.
-                E::Tampered { .. } | E::Damaged { .. } => StatusCode::CONFLICT,
+                E::Tampered { .. } | E::Damaged { .. } | E::Replaced { .. } => StatusCode::CONFLICT,
                 E::KeyMissing { .. }
                 | E::KeyLocked { .. }
                 | E::KeyUnknown { .. }

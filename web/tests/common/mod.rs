@@ -69,6 +69,7 @@ pub fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         joined_late: false,
         known_by_end: false,
         not_held_packets: 0,
+        recoded: None,
         shares_media: false,
     }
 }
