@@ -10,9 +10,10 @@ use std::str::FromStr;
 
 use decode::codec::external::{Abilities, Framing};
 use decode::playout::{Bounds, Renderer, Survey, Timeline};
-use decode::{Codec, Format, Party};
+use decode::time::NS_PER_S;
+use decode::{Codec, Format, Party, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::{Archive, Mark, Record, RecordingFacts, RecordingId, Source};
+use store::{Archive, Mark, Recoded, Record, RecordingFacts, RecordingId, Source};
 
 use crate::error::Error;
 use crate::ffmpeg::Ffmpeg;
@@ -252,8 +253,11 @@ impl<'a> Export<'a> {
                 }
             }
         }
-        // Facts count in milliseconds. What was imported is as long as its samples.
-        let end = facts.ended.filter(|_| facts.source != Source::Import);
+        // Facts count in milliseconds. What was imported is as long as its samples, what was re-encoded as what it was before.
+        let end = match &facts.recoded {
+            Some(recoded) => Some(end_of(&facts, recoded)),
+            None => facts.ended.filter(|_| facts.source != Source::Import),
+        };
         let timeline = survey.finish(Bounds { start: Some(facts.started), end });
         Ok(Export { archive, facts, timeline, encodings, ffmpeg })
     }
@@ -373,9 +377,27 @@ impl<'a> Export<'a> {
         })
     }
 
+    /// Encodings of voice.
+    pub(crate) fn voices(&self) -> impl Iterator<Item = &Encoding> {
+        self.encodings.iter().filter(|encoding| encoding.is_voice())
+    }
+
+    /// Those of them that are silent here.
+    pub(crate) fn silent(&self) -> impl Iterator<Item = &Encoding> {
+        self.encodings.iter().filter(|encoding| self.is_silent(encoding, Shape::Stereo))
+    }
+
     /// Decodes along the timeline; gives the number of packets that an outside program could not decode.
-    fn render(&self, mut each: impl FnMut(&[i16], &[i16]) -> io::Result<()>) -> Result<u64, Error> {
+    pub(crate) fn render(
+        &self,
+        mut each: impl FnMut(&[i16], &[i16]) -> io::Result<()>,
+    ) -> Result<u64, Error> {
         let mut reader = self.archive.read(self.facts.id)?;
+        if reader.facts().recoded != self.facts.recoded {
+            // Measured on packets that are no more.
+            let path = self.archive.dir().join(Archive::sealed_path(self.facts.id));
+            return Err(store::Error::Replaced { path }.into());
+        }
         let mut renderer = match self.ffmpeg {
             Some(ffmpeg) => Renderer::with_external(&self.timeline, Box::new(ffmpeg)),
             None => Renderer::new(&self.timeline),
@@ -411,6 +433,13 @@ impl<'a> Export<'a> {
         }
         Target::new(format, shape, self.timeline.rate, self.timeline.samples)
     }
+}
+
+/// Where the timeline of a re-encoded recording ends: rounded up, so that a whole number of samples stays one.
+fn end_of(facts: &RecordingFacts, recoded: &Recoded) -> Timestamp {
+    let nanos = u128::from(recoded.samples) * NS_PER_S as u128;
+    let nanos = nanos.div_ceil(u128::from(recoded.rate.max(1)));
+    facts.started.plus_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
 /// What is written, when it can be.

@@ -6,6 +6,7 @@
 #![allow(unexpected_cfgs, reason = "cargo-fuzz builds with `--cfg fuzzing`")]
 
 pub mod bundle;
+pub mod cold;
 pub mod dat;
 mod entries;
 pub mod error;

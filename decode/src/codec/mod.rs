@@ -55,7 +55,7 @@ pub fn decoder(format: &Format) -> Option<Box<dyn Decoder>> {
         // Some senders name the rate of its samples, against RFC 3551, 4.5.2.
         "G722" if matches!(rate, 8_000 | g722::SAMPLE_RATE) => Some(Box::new(g722::Decoder::new())),
         "GSM" if rate == gsm::SAMPLE_RATE => Some(Box::new(gsm::Decoder::new())),
-        "OPUS" if rate == opus::SAMPLE_RATE => Some(Box::new(opus::Decoder::new()?)),
+        "OPUS" => Some(Box::new(opus::Decoder::new(rate)?)),
         _ => None,
     }
 }
@@ -90,6 +90,7 @@ pub fn packet_ticks(format: &Format, payload: &[u8]) -> Option<u32> {
             "G722" | "L8" => length / channels,
             "L16" => length / 2 / channels,
             "GSM" => length / gsm::FRAME_BYTES * gsm::FRAME_SAMPLES,
+            "OPUS" if opus::RATES.contains(&format.clock_rate) => opus::ticks_in(payload, format.clock_rate)?,
             "OPUS" => opus::samples_in(payload)?,
             "DVI4" => length.saturating_sub(dvi4::HEADER_BYTES).saturating_mul(2),
             name => match g726::Bits::from_name(name) {
@@ -157,6 +158,8 @@ mod tests {
         }
         // Configuration 15, two frames: hybrid, 20 ms each.
         assert_eq!(packet_ticks(&format("opus", 48_000, 2), &[15 << 3 | 1, 0, 0]), Some(1_920));
+        // The same in a stream that an archive coded: its clock counts its samples.
+        assert_eq!(packet_ticks(&format("opus", 8_000, 1), &[15 << 3 | 1, 0, 0]), Some(320));
         assert_eq!(packet_ticks(&format("BV32", 16_000, 1), &[0; 80]), None);
     }
 
@@ -175,7 +178,7 @@ mod tests {
         let g729 = format("G729", 8_000, 1);
         assert!(decoder(&g729).is_none() && decoder(&format("CN", 8_000, 1)).is_none());
         assert!(decoder(&format("PCMU", 4_000_000_000, 1)).is_none());
-        assert!(decoder(&format("opus", 16_000, 2)).is_none());
+        assert!(decoder(&format("opus", 44_100, 2)).is_none());
         assert_eq!(sample_rate(&g729, Abilities::NONE), None);
         assert_eq!(sample_rate(&g729, Abilities::of([Coding::G729])), Some(8_000));
         let wide = format("AMR-WB", 16_000, 1);

@@ -2,11 +2,16 @@
 //!
 //! The decoding is `ropus`; here are the packet's length by its first bytes and what to do with one that makes no sense.
 //! Stereo is mixed to one channel by the decoder itself, as the RFC asks of a receiver that plays mono.
+//!
+//! A stream whose clock runs at another of Opus's rates is one that an archive coded itself, at the rate of what it had before:
+//! its samples and its ticks are those of that rate.
 
 use ropus::{Channels, DecodeMode};
 
 /// Samples per second, and ticks of the RTP clock whatever the encoder's bandwidth was (RFC 7587, 4.1).
 pub const SAMPLE_RATE: u32 = 48_000;
+/// Every rate that Opus codes at and decodes to, in Hz (RFC 6716, 2.1).
+pub const RATES: [u32; 5] = [8_000, 12_000, 16_000, 24_000, SAMPLE_RATE];
 /// Longest packet: 120 ms (RFC 6716, 3.2.5).
 const SAMPLES_MAX: usize = 5_760;
 
@@ -28,25 +33,35 @@ pub fn samples_in(packet: &[u8]) -> Option<usize> {
     Some(frame * frames).filter(|samples| (1..=SAMPLES_MAX).contains(samples))
 }
 
+/// Ticks of a clock at one of [`RATES`] in a packet; none when it is no packet.
+#[must_use]
+pub fn ticks_in(packet: &[u8], clock_rate: u32) -> Option<usize> {
+    Some(samples_in(packet)? * clock_rate as usize / SAMPLE_RATE as usize)
+}
+
 /// Decoder of an Opus stream.
 pub struct Decoder {
     decoder: ropus::Decoder,
+    rate: u32,
     pcm: Vec<i16>,
 }
 
 impl Decoder {
-    /// At the start of a stream; none when the library refuses, which it has no reason for.
+    /// At the start of a stream, to samples at one of [`RATES`]; none for any other rate.
     #[must_use]
-    pub fn new() -> Option<Self> {
-        let decoder = ropus::Decoder::new(SAMPLE_RATE, Channels::Mono).ok()?;
-        Some(Decoder { decoder, pcm: vec![0; SAMPLES_MAX] })
+    pub fn new(rate: u32) -> Option<Self> {
+        if !RATES.contains(&rate) {
+            return None;
+        }
+        let decoder = ropus::Decoder::new(rate, Channels::Mono).ok()?;
+        Some(Decoder { decoder, rate, pcm: vec![0; SAMPLES_MAX * rate as usize / SAMPLE_RATE as usize] })
     }
 }
 
 /// What is no packet, or has damaged contents, gives no samples: it is covered like a loss.
 impl super::Decoder for Decoder {
     fn sample_rate(&self) -> u32 {
-        SAMPLE_RATE
+        self.rate
     }
 
     fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) {
@@ -91,7 +106,7 @@ mod tests {
             let mut encoder = ropus::Encoder::builder(SAMPLE_RATE, channels, ropus::Application::Audio)
                 .build()
                 .expect("an encoder");
-            let mut decoder = Decoder::new().expect("a decoder");
+            let mut decoder = Decoder::new(SAMPLE_RATE).expect("a decoder");
             let mut heard = Vec::new();
             for packet in 0..50_usize {
                 let pcm: Vec<i16> = (packet * 960..(packet + 1) * 960)
@@ -154,7 +169,7 @@ mod tests {
                 let at = at.index(packet.len());
                 packet[at] = value;
             }
-            let mut decoder = Decoder::new().expect("a decoder");
+            let mut decoder = Decoder::new(SAMPLE_RATE).expect("a decoder");
             for packet in packets {
                 let mut out = Vec::new();
                 decoder.decode(&packet, &mut out);
@@ -166,7 +181,7 @@ mod tests {
         fn no_bytes_panic_and_none_give_more_than_they_say(
             packets in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400), 1..8)
         ) {
-            let mut decoder = Decoder::new().expect("a decoder");
+            let mut decoder = Decoder::new(SAMPLE_RATE).expect("a decoder");
             for packet in packets {
                 let mut out = Vec::new();
                 decoder.decode(&packet, &mut out);
