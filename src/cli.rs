@@ -404,6 +404,14 @@ pub(crate) enum ArchiveCommand {
         refused by the guard or because the clock is in doubt."
     )]
     Prune(Prune),
+    /// Re-encode old recordings so that they take less room, by the rule in the configuration
+    #[command(
+        after_help = "Examples:\n  earwitness archive recode -c earwitness.toml          what would be re-encoded\n  \
+        earwitness archive recode -c earwitness.toml --yes    it is\n\n\
+        The rule stands in the configuration ([cold], docs/cold.md). Held recordings, and what cannot be decoded here, stay as they are. \
+        Exit code 5: some recordings are not what was sealed, and were not touched; 13: refused because the clock is in doubt."
+    )]
+    Recode(Recode),
     /// Look for what is wrong with the archive's own files
     #[command(after_help = "Example:\n  earwitness archive check --repair")]
     Check {
@@ -461,6 +469,17 @@ pub(crate) struct Prune {
     /// Say that the clock of this machine is right, after a jump has frozen deletion
     #[arg(long)]
     pub(crate) confirm_clock: bool,
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recode {
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) dir: ArchiveDir,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use decode::net::Mac;
 use decode::tracker::{Address, Device, Devices, STREAM_IDLE_MS, Subnet};
 use policy::retention::{Grace, OFF_MAX_DEFAULT, Period, Rule, RuleSet};
-use policy::{Pattern, Rules, Site};
+use policy::{Cold, Pattern, Rules, Site};
 use serde::{Deserialize, Serialize};
 use web::ffmpeg::Choice;
 
@@ -40,6 +40,9 @@ pub(crate) struct ConfigFile {
     /// Archive locations, the nearest first.
     #[serde(rename = "location", skip_serializing_if = "Vec::is_empty")]
     pub(crate) locations: Vec<LocationEntry>,
+    /// Which recordings are re-encoded, and to what; none when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cold: Option<Cold>,
     /// Phones that no signalling names.
     #[serde(rename = "device", skip_serializing_if = "Vec::is_empty")]
     pub(crate) devices: Vec<DeviceEntry>,
@@ -233,6 +236,7 @@ pub(crate) struct Settings {
     pub(crate) devices: Devices,
     pub(crate) ffmpeg: Choice,
     pub(crate) retention: Retention,
+    pub(crate) cold: Option<Cold>,
     pub(crate) copies: Copies,
 }
 
@@ -329,6 +333,7 @@ impl ConfigFile {
         let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
         self.locations.iter().try_for_each(LocationEntry::check)?;
         let copies = Copies { rules: self.copies, locations: self.locations };
+        let cold = self.cold;
         Ok(Settings {
             archive,
             rules,
@@ -339,6 +344,7 @@ impl ConfigFile {
             devices,
             ffmpeg,
             retention,
+            cold,
             copies,
         })
     }
@@ -423,7 +429,7 @@ mod tests {
         let all: String = COMMENTED
             .lines()
             .map(|line| {
-                let is_setting = |l: &&str| l.contains(" = ") || l.starts_with("[[");
+                let is_setting = |l: &&str| l.contains(" = ") || l.starts_with('[');
                 line.strip_prefix("# ").filter(is_setting).unwrap_or(line).to_owned() + "\n"
             })
             .collect();

@@ -9,7 +9,7 @@ use decode::{Codec, Format};
 use libfuzzer_sys::fuzz_target;
 
 /// Name, RTP clock, parameters.
-const FORMATS: [(&str, u32, &str); 22] = [
+const FORMATS: [(&str, u32, &str); 24] = [
     ("PCMU", 8_000, ""),
     ("PCMA", 16_000, ""),
     ("G722", 8_000, ""),
@@ -23,6 +23,8 @@ const FORMATS: [(&str, u32, &str); 22] = [
     ("G726-40", 8_000, ""),
     ("AAL2-G726-40", 8_000, ""),
     ("OPUS", 48_000, ""),
+    ("OPUS", 8_000, ""),
+    ("OPUS", 16_000, ""),
     ("G729", 8_000, ""),
     ("G723", 8_000, ""),
     ("ILBC", 8_000, ""),

@@ -8,9 +8,9 @@ use store::locations::Duty;
 use store::{Archive, RecordingId, Trusted, Verdict};
 use web::words;
 
-use super::prune;
 use super::upkeep::{self, Change};
 use super::{copies, export, import, open_archive, print_json, print_line, progress, show, warn};
+use super::{prune, recode};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
 use crate::clock;
 use crate::config::{self, Settings};
@@ -38,6 +38,7 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         }
         ArchiveCommand::Checkpoint { output, dir } => upkeep::checkpoint(&dir, output.as_ref()),
         ArchiveCommand::Prune(args) => prune::run(&args),
+        ArchiveCommand::Recode(args) => recode::run(&args),
         ArchiveCommand::Copy { wait_s, dir, json } => {
             copies::copy(&dir, Duration::from_secs(wait_s), json.json)
         }

@@ -9,6 +9,7 @@ mod import;
 mod interfaces;
 mod key;
 mod prune;
+mod recode;
 mod record;
 mod replay;
 mod serve;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use store::locations::Duty;
 use store::quality::Reported;
 use store::{
-    Archive, CopyAt, Deletion, Hold, RecordingFacts, RecordingId, Row, Signalling, State, Track, Verdict,
+    Archive, CopyAt, Deletion, Hold, Recoded, RecordingFacts, RecordingId, Row, Signalling, State, Track,
+    Verdict,
 };
 use web::Trace;
 use web::words::{length, named, party as name, secrecy, size, state};
@@ -22,6 +23,9 @@ use crate::tables::{cell, plain};
 
 /// Shorter gaps are not worth a line: the edges of two parties never fall on the same packet.
 const GAP_MS_MIN: u64 = 100;
+/// Why a re-encoded recording has no completeness record.
+const RECODED: &str =
+    "it was re-encoded, its packets are gone; what was missing of them stands with its tracks";
 /// Gaps and imperfect seconds shown; the JSON has all of them.
 const LISTED_MAX: usize = 20;
 
@@ -39,6 +43,7 @@ pub(crate) fn run(settings: &Settings, id: &str, sip: bool, json: bool) -> Resul
         let mut object = serde_json::to_value(&row)?;
         object["verified"] = json!(signature.1);
         match &survey {
+            Ok(_) if row.facts.recoded.is_some() => object["completeness_missing"] = json!(RECODED),
             Ok(survey) => {
                 object["completeness"] = completeness_json(survey.timeline());
                 object["not_decodable"] = json!(survey.warnings(web::Shape::Stereo));
@@ -57,6 +62,9 @@ pub(crate) fn run(settings: &Settings, id: &str, sip: bool, json: bool) -> Resul
         }
         print_line(&format!("{:<14} {}", "signature", signature.0))?;
         match &survey {
+            Ok(_) if row.facts.recoded.is_some() => {
+                print_line(&format!("{:<14} not shown: {RECODED}", "completeness"))?;
+            }
             Ok(survey) => {
                 print_timeline(survey.timeline())?;
                 for warning in survey.warnings(web::Shape::Stereo) {
@@ -145,6 +153,13 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
             cell(why)
         ))?;
     }
+    if let Some(recoded) = &facts.recoded {
+        let Recoded { at, who, rule, from_signed, from_bytes, from_codecs, .. } = &**recoded;
+        let from: Vec<String> = from_codecs.iter().map(|codec| cell(codec.name())).collect();
+        print_line(&format!("{:<14} {at} by {}, rule {}", "re-encoded", cell(who), plain(rule)))?;
+        let was = format!("{} in {}, signed over {from_signed}", from.join(", "), size(*from_bytes));
+        print_line(&format!("{:<14} received as {was}", ""))?;
+    }
     for hold in &row.legal_holds {
         let Hold { hold, why, at, who } = hold;
         print_line(&format!(
@@ -228,7 +243,10 @@ fn print_tracks(facts: &RecordingFacts) -> Result<(), Failure> {
             "{:<14} {} {} Hz, {} of audio in {} packets; lost {} in the network, {} by the capture; {} out of order, {} copies; \
              jitter {:.1} ms, clock {:+.1} ppm{mos}; SSRC {}",
             name(track.party),
-            track.codec,
+            track.stored.as_ref().map_or_else(
+                || track.codec.to_string(),
+                |stored| format!("{} (kept as {stored})", track.codec)
+            ),
             track.clock_rate,
             length(track.audio_ms),
             track.packets,

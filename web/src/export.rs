@@ -161,6 +161,9 @@ pub struct Exported {
     pub warnings: Vec<String>,
     /// What is not to be heard in the file, and why.
     pub left_out: Vec<Omission>,
+    /// What the audio was before it was re-encoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recoded: Option<Box<Recoded>>,
 }
 
 /// One encoding that a party used.
@@ -279,6 +282,7 @@ impl<'a> Export<'a> {
     pub fn warnings(&self, shape: Shape) -> Vec<String> {
         let silent = self.encodings.iter().filter(|encoding| self.is_silent(encoding, shape));
         let mut said: Vec<String> = silent.map(warning).collect();
+        said.extend(self.facts.recoded.as_deref().map(words::recoded));
         for track in self.facts.tracks.iter().filter(|track| shape.holds(track.party)) {
             let party = words::party(track.party);
             said.extend(words::secrecy(track).iter().map(|what| format!("{party}: {what}")));
@@ -374,6 +378,7 @@ impl<'a> Export<'a> {
             undecoded: failed + silent.map(|encoding| encoding.packets).sum::<u64>(),
             warnings,
             left_out: self.omissions(shape),
+            recoded: self.facts.recoded.clone(),
         })
     }
 

@@ -6,7 +6,7 @@
 
 use decode::{Party, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::{Archive, Proof, PublicKeys, RecordingFacts, RecordingId, State};
+use store::{Archive, Proof, PublicKeys, Recoded, RecordingFacts, RecordingId, State};
 
 use crate::export::{Exported, FileFormat, Shape};
 
@@ -87,6 +87,9 @@ pub struct Item {
     pub left_out: Vec<Omission>,
     /// What the listener must know, in words.
     pub warnings: Vec<String>,
+    /// What the audio was before it was re-encoded; the line of the ledger says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recoded: Option<Box<Recoded>>,
     /// The digest that the sealed file was signed over, by the ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<String>,
@@ -186,6 +189,7 @@ impl Item {
             samples: exported.samples,
             left_out: exported.left_out.clone(),
             warnings: exported.warnings.clone(),
+            recoded: exported.recoded.clone(),
             signed: None,
             proof: None,
         }

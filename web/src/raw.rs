@@ -17,6 +17,7 @@ use crate::entries::{Entries, Packing};
 use crate::error::Error;
 use crate::export::{Encoding, Exported, FileFormat, Shape, count};
 use crate::manifest::{self, Exporter};
+use crate::words;
 
 /// How long a packet waits for one before it, in nanoseconds of capture time.
 const WAIT_NS: i64 = 2 * NS_PER_S;
@@ -110,6 +111,7 @@ impl<'a> Plan<'a> {
     pub(crate) fn write<W: Write>(&self, entries: &mut Entries<W>, prefix: &str) -> Result<Exported, Error> {
         let when = self.facts.started;
         let (mut files, mut total, mut warnings) = (Vec::new(), 0_u64, Vec::new());
+        warnings.extend(self.facts.recoded.as_deref().map(words::recoded));
         for (encoding, name) in self.encodings.iter().zip(file_names(&self.encodings)) {
             let (file, packets_file) = (format!("{name}.raw"), format!("{name}.packets.jsonl"));
             let (tally, bytes) = entries.add(&format!("{prefix}{file}"), when, Packing::Stored, |out| {
@@ -144,6 +146,7 @@ impl<'a> Plan<'a> {
             undecoded: 0,
             warnings,
             left_out: manifest::omissions(&self.facts, self.shape),
+            recoded: self.facts.recoded.clone(),
         })
     }
 

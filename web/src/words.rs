@@ -2,7 +2,7 @@
 
 use decode::playout::GapKind;
 use decode::{Party, Timestamp};
-use store::{Counters, Direction, Finding, Outcome, State, Track, Verdict};
+use store::{Counters, Direction, Finding, Outcome, Recoded, State, Track, Verdict};
 
 /// Minutes and seconds, with tenths; hours when there are some.
 #[must_use]
@@ -29,6 +29,15 @@ pub fn size(bytes: u64) -> String {
         value /= 1024.0;
     }
     format!("{value:.1} TiB")
+}
+
+/// How a recording was re-encoded, in one sentence. Names of encodings come from signalling: control characters are shown as
+/// escapes.
+#[must_use]
+pub fn recoded(recoded: &Recoded) -> String {
+    let names: Vec<&str> = recoded.from_codecs.iter().map(decode::Codec::name).collect();
+    let (names, when) = (names.join(", ").escape_debug().to_string(), moment(recoded.at));
+    format!("re-encoded at {when} ({}); received as {names}, {}", recoded.rule, size(recoded.from_bytes))
 }
 
 /// A number with its name, when it has one that says more.

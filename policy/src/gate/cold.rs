@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn what_runs_is_held_gone_or_done_is_never_due() {
         let rule = rule("");
-        let cases: [(fn(&mut Subject), Stays); 3] = [
+        type Change = fn(&mut Subject);
+        let cases: [(Change, Stays); 3] = [
             (|s| s.state = Some(State::Recording), Stays::Running),
             (|s| s.holds = 1, Stays::Held),
             (|s| s.has_audio = false, Stays::NoAudio),

@@ -25,8 +25,8 @@ const FILE_BYTES: u64 = 4_500;
 /// Bytes per second of conversation, both parties and all overhead, for an estimate; measured (`docs/cold.md`).
 const fn bytes_per_s(codec: ColdCodec) -> u64 {
     match codec {
-        ColdCodec::Opus => 1_200,
-        ColdCodec::Gsm => 1_650,
+        ColdCodec::Opus => 1_050,
+        ColdCodec::Gsm => 1_550,
     }
 }
 

@@ -2,7 +2,7 @@
 //! noise (RFC 3389).
 //!
 //! Where nobody speaks nothing is coded, on either side: encoder and decoder go on together at the next word, and the few
-//! milliseconds of the encoder's delay that lie between are background. What lies up to 60 ms before a voice and up to 240 ms
+//! milliseconds of the encoder's delay that lie between are background. What lies up to 60 ms before a voice and up to 180 ms
 //! behind it is coded with it. What is coded is decoded again at once and held against what went in.
 
 use std::collections::VecDeque;
@@ -16,13 +16,15 @@ use ropus::{Application, Bandwidth, Bitrate, Channels, Encoder, Signal};
 
 use super::activity::{Detector, PIECE_MS, dbov, power};
 
-/// Length of a unit of Opus, in milliseconds: the longest that it codes at once.
+/// Length of a unit of Opus, in milliseconds: the longest of its frames.
 const OPUS_MS: u32 = 60;
-/// Frames of GSM in a packet: 240 ms.
-const GSM_FRAMES: usize = 12;
-/// What is kept before a voice and behind it, in milliseconds.
-const BEFORE_MS: u32 = 60;
-const BEHIND_MS: u32 = 180;
+/// Units of Opus in a packet: 120 ms, the longest that there is.
+const OPUS_UNITS: usize = 2;
+/// Frames of GSM in a packet: 480 ms.
+const GSM_FRAMES: usize = 24;
+/// What is kept before a voice and behind it at least, in milliseconds.
+const BEFORE_MS: u32 = 40;
+const BEHIND_MS: u32 = 120;
 /// How hard Opus tries, 0 to 10: this is done once, and kept for years.
 const COMPLEXITY: u8 = 10;
 /// Longest packet of Opus, in bytes.
@@ -67,7 +69,8 @@ pub(super) enum CodingError {
 }
 
 enum Coder {
-    Opus(Box<Encoder>),
+    /// Samples that wait for their packet to be full.
+    Opus(Box<Encoder>, Vec<i16>),
     /// Frames that wait for their packet to be full.
     Gsm(Box<gsm::Encoder>, Vec<u8>),
 }
@@ -95,8 +98,8 @@ pub(super) struct Voice {
     next: i64,
     /// Units still to be kept behind a voice.
     behind: u32,
-    /// Where the packet that is being filled begins.
-    open_at: Option<i64>,
+    /// Where the packet that is being filled begins, and whether it is the first of a stretch of voice.
+    open_at: Option<(i64, bool)>,
     in_voice: bool,
     noise: Noise,
     out: Vec<Packet>,
@@ -152,7 +155,7 @@ impl Voice {
                 let delay = i64::from(encoder.lookahead());
                 let check = opus::Decoder::new(rate).ok_or_else(|| refused(&"no decoder at this rate"))?;
                 let unit = (rate / 1000 * OPUS_MS) as usize;
-                (Coder::Opus(Box::new(encoder)), Box::new(check), unit, delay)
+                (Coder::Opus(Box::new(encoder), Vec::new()), Box::new(check), unit, delay)
             }
             ColdCodec::Gsm => {
                 let coder = Coder::Gsm(Box::default(), Vec::new());
@@ -213,7 +216,7 @@ impl Voice {
         while let Some(unit) = self.waiting.pop_front() {
             self.background(&unit)?;
         }
-        self.close_packet();
+        self.close_packet()?;
         if !self.in_voice
             && let Some(level) = self.noise.told
         {
@@ -231,13 +234,13 @@ impl Voice {
 
     fn code_units(&mut self) -> Result<(), CodingError> {
         let pending = std::mem::take(&mut self.pending);
-        let (piece, before) = ((self.rate / 1000 * PIECE_MS) as usize, BEFORE_MS / self.unit_ms());
+        let (piece, before) = ((self.rate / 1000 * PIECE_MS) as usize, BEFORE_MS.div_ceil(self.unit_ms()));
         let mut units = pending.chunks_exact(self.unit);
         for unit in &mut units {
             // Every piece is looked at, also behind the first voice: the detector learns from all.
             let voiced = unit.chunks(piece).filter(|piece| self.detector.is_voice(piece)).count() > 0;
             if voiced {
-                self.behind = BEHIND_MS / self.unit_ms();
+                self.behind = BEHIND_MS.div_ceil(self.unit_ms());
                 while let Some(unit) = self.waiting.pop_front() {
                     self.voice(&unit)?;
                 }
@@ -262,48 +265,48 @@ impl Voice {
     fn voice(&mut self, unit: &[i16]) -> Result<(), CodingError> {
         let place = self.next * self.unit as i64 - self.delay;
         self.next += 1;
-        let is_first = !self.in_voice;
-        self.in_voice = true;
-        let coded = match &mut self.coder {
-            Coder::Opus(encoder) => {
-                let mut payload = vec![0; PACKET_MAX];
-                let len = encoder.encode(unit, &mut payload);
-                let len = len.map_err(|e| CodingError::Encoder(e.to_string()))?;
-                payload.truncate(len);
-                payload
+        let is_first = !std::mem::replace(&mut self.in_voice, true);
+        self.open_at.get_or_insert((place, is_first));
+        let is_full = match &mut self.coder {
+            Coder::Opus(_, samples) => {
+                samples.extend_from_slice(unit);
+                samples.len() >= OPUS_UNITS * self.unit
             }
-            Coder::Gsm(encoder, _) => {
+            Coder::Gsm(encoder, frames) => {
                 let frame = unit.try_into().map_err(|_| CodingError::Encoder("no frame".into()))?;
-                encoder.encode_frame(frame).to_bytes().to_vec()
+                let coded = encoder.encode_frame(frame).to_bytes();
+                frames.extend_from_slice(&coded);
+                let is_full = frames.len() >= GSM_FRAMES * FRAME_BYTES;
+                self.hold_against(unit, &coded);
+                is_full
             }
         };
-        self.hold_against(unit, &coded);
-        match &mut self.coder {
-            Coder::Opus(_) => self.out.push(Packet { place, is_noise: false, is_first, payload: coded }),
-            Coder::Gsm(_, frames) => {
-                self.open_at.get_or_insert(place);
-                frames.extend_from_slice(&coded);
-                if frames.len() >= GSM_FRAMES * FRAME_BYTES {
-                    self.close_packet();
-                }
-            }
-        }
-        Ok(())
+        if is_full { self.close_packet() } else { Ok(()) }
     }
 
     /// Ends the packet that is being filled.
-    fn close_packet(&mut self) {
-        if let (Coder::Gsm(_, frames), Some(place)) = (&mut self.coder, self.open_at.take()) {
-            let payload = std::mem::take(frames);
-            self.out.push(Packet { place, is_noise: false, is_first: false, payload });
-        }
+    fn close_packet(&mut self) -> Result<(), CodingError> {
+        let Some((place, is_first)) = self.open_at.take() else { return Ok(()) };
+        let payload = match &mut self.coder {
+            Coder::Opus(encoder, samples) => {
+                let (samples, mut payload) = (std::mem::take(samples), vec![0; PACKET_MAX]);
+                let len = encoder.encode(&samples, &mut payload);
+                payload.truncate(len.map_err(|e| CodingError::Encoder(e.to_string()))?);
+                self.hold_against(&samples, &payload);
+                payload
+            }
+            Coder::Gsm(_, frames) => std::mem::take(frames),
+        };
+        self.out.push(Packet { place, is_noise: false, is_first, payload });
+        Ok(())
     }
 
     fn hold_against(&mut self, unit: &[i16], coded: &[u8]) {
         self.resampled.clear();
         self.check.decode(coded, &mut self.resampled);
-        self.powers[0] += power(unit);
-        self.powers[1] += power(&self.resampled);
+        // Each by its length: the sums are those of the squares.
+        self.powers[0] += power(unit) * unit.len() as f64;
+        self.powers[1] += power(&self.resampled) * self.resampled.len() as f64;
         self.coded += unit.len() as u64;
     }
 
@@ -316,7 +319,7 @@ impl Voice {
         let is_silent = heard == 0.0;
         let begins = std::mem::take(&mut self.in_voice) || self.noise.told.is_none();
         if begins || is_silent || was_silent {
-            self.close_packet();
+            self.close_packet()?;
             self.noise.power = heard;
         } else {
             let share = (LEVEL_SHARE * pieces).min(1.0);
@@ -336,5 +339,81 @@ impl Voice {
     fn tell(&mut self, place: i64, level: u8) {
         (self.noise.told, self.noise.since) = (Some(level), 0);
         self.out.push(Packet { place, is_noise: true, is_first: false, payload: vec![level] });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decode::codec::comfort_noise;
+
+    /// A quiet background with a hum of two seconds in it.
+    fn samples(seconds: usize, hum_at: usize) -> Vec<i16> {
+        let mut samples = Vec::new();
+        let level = comfort_noise::Level::parse(&[62]).expect("a level");
+        comfort_noise::Noise::new(3).fill(level, seconds * 8_000, &mut samples);
+        for (i, sample) in samples.iter_mut().enumerate().skip(hum_at * 8_000).take(16_000) {
+            *sample += (4_000.0 * (i as f64 * 0.14).sin() * (1.0 + (i as f64 * 0.002).sin())) as i16;
+        }
+        samples
+    }
+
+    fn packets(voice: &mut Voice, samples: &[i16]) -> Result<Vec<Packet>, CodingError> {
+        let mut packets = Vec::new();
+        for block in samples.chunks(800) {
+            packets.extend(voice.push(block)?);
+        }
+        packets.extend(voice.finish(samples.len() as u64)?);
+        Ok(packets)
+    }
+
+    #[test]
+    fn voice_is_packed_tight_and_background_takes_next_to_nothing() {
+        for (codec, longest, delay) in [(ColdCodec::Opus, 960, true), (ColdCodec::Gsm, 3_840, false)] {
+            let mut voice = Voice::new(codec, 8_000).expect("an encoder");
+            let packets = packets(&mut voice, &samples(20, 8)).expect("coded");
+            let (noise, voiced): (Vec<_>, Vec<_>) = packets.iter().partition(|packet| packet.is_noise);
+            let from_to = [voiced[0].place, voiced[voiced.len() - 1].place];
+            let about = |place: i64, wanted: i64| (place - wanted).abs() < 4_000;
+            assert!(about(from_to[0], 64_000) && about(from_to[1], 80_000), "{codec}: {from_to:?}");
+            assert!(from_to[0] < 64_000, "{codec}: the beginning is not cut");
+            let steps = voiced.windows(2).map(|pair| pair[1].place - pair[0].place);
+            assert_eq!(steps.max(), Some(longest), "{codec}");
+            assert_eq!(voiced.iter().filter(|packet| packet.is_first).count(), 1, "{codec}");
+            assert_eq!((packets[0].place < 0, packets[0].is_noise), (delay, true), "{codec}");
+            assert!(noise.iter().all(|packet| (59..=65).contains(&packet.payload[0])), "{codec}: {noise:?}");
+            assert!(noise.len() <= 4, "{codec}: {}", noise.len());
+            let last = packets.last().expect("some");
+            assert_eq!((last.place, last.is_noise), (160_000, true), "{codec}: noise to the very end");
+        }
+    }
+
+    #[test]
+    fn a_long_background_is_told_again_so_that_timestamps_never_go_round_unseen() {
+        let mut voice = Voice::new(ColdCodec::Opus, 8_000).expect("an encoder");
+        let packets = packets(&mut voice, &samples(90, 100)).expect("coded");
+        let steps = packets.windows(2).map(|pair| pair[1].place - pair[0].place);
+        assert!(packets.len() >= 5 && steps.max() <= Some(21 * 8_000), "{}", packets.len());
+    }
+
+    #[test]
+    fn a_codec_that_loses_the_voice_is_found_out() {
+        struct Mute;
+        impl Decoder for Mute {
+            fn sample_rate(&self) -> u32 {
+                8_000
+            }
+            fn decode(&mut self, _: &[u8], out: &mut Vec<i16>) {
+                out.extend([0; 160]);
+            }
+        }
+        for codec in [ColdCodec::Opus, ColdCodec::Gsm] {
+            let mut voice = Voice::new(codec, 8_000).expect("an encoder");
+            voice.check = Box::new(Mute);
+            let mut all = samples(4, 0);
+            all.extend(samples(4, 0));
+            let told = packets(&mut voice, &all);
+            assert!(matches!(told, Err(CodingError::Power(ratio)) if ratio < 0.1), "{told:?}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, Write};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use store::{Compared, Proof, PublicKeys, RecordingId, Trusted};
+use store::{Compared, Proof, PublicKeys, Recoded, RecordingId, Trusted};
 
 use container::{Container, Refused};
 
@@ -247,6 +247,15 @@ fn judge(
     Ok((manifest, key))
 }
 
+/// What a line of the ledger says of the file that its recording was re-encoded from.
+fn recoded_of(proof: &Proof) -> Option<Box<Recoded>> {
+    #[derive(Deserialize)]
+    struct Line {
+        recoded: Option<Box<Recoded>>,
+    }
+    serde_json::from_str::<Line>(&proof.line).ok()?.recoded
+}
+
 /// Verifying, with a key that the manifest is signed by.
 struct Check {
     key: [u8; 32],
@@ -342,6 +351,9 @@ impl Check {
         }
         if item.signed.as_ref() != Some(&proven.signed) {
             return Err("the ledger names another digest".to_owned());
+        }
+        if recoded_of(proof) != item.recoded {
+            return Err("the ledger says something else of what it was re-encoded from".to_owned());
         }
         Ok(proven.checkpoint.size)
     }

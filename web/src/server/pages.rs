@@ -11,7 +11,7 @@ use decode::playout::Timeline;
 use serde::Deserialize;
 use store::{
     Archive, CallRow, Counters, Outcome, RecordingFacts, RecordingId, Row, Signalling, SignatureState,
-    State as Progress,
+    State as Progress, Track,
 };
 
 use super::App;
@@ -153,7 +153,8 @@ pub(super) async fn recording(
     player(&mut html, &shown);
     facts_list(&mut html, &shown);
     tracks_table(&mut html, facts);
-    if let Ok(timeline) = &shown.timeline {
+    // Of a re-encoded one, packets tell of gaps no more.
+    if let (Ok(timeline), None) = (&shown.timeline, &facts.recoded) {
         gaps_table(&mut html, timeline);
     }
     if let Some(trace) = &shown.trace {
@@ -223,8 +224,10 @@ fn facts_list(html: &mut Html, shown: &Shown) {
         Some(_) => html.raw("<strong class=\"bad\">✗ see above</strong>"),
     };
     html.raw("</dd>");
-    if let Ok(timeline) = &shown.timeline {
-        html.fact("Completeness", completeness(timeline));
+    match (&shown.timeline, &facts.recoded) {
+        (Ok(_), Some(recoded)) => drop(html.fact("Kept as", words::recoded(recoded))),
+        (Ok(timeline), None) => drop(html.fact("Completeness", completeness(timeline))),
+        (Err(_), _) => {}
     }
     let time = |at: Option<Timestamp>| at.map_or_else(|| "–".to_owned(), |at| at.to_string());
     let rang = [facts.ring_ms, facts.talk_ms, facts.hold_ms].map(words::length).join(" / ");
@@ -312,6 +315,11 @@ fn span(start_ms: u64, end_ms: u64) -> String {
     format!("{} to {}", words::length(start_ms), words::length(end_ms))
 }
 
+/// What its audio was re-encoded to.
+fn kept_as(track: &Track) -> String {
+    track.stored.as_ref().map_or_else(String::new, |stored| format!(", kept as {}", stored.name()))
+}
+
 fn tracks_table(html: &mut Html, facts: &RecordingFacts) {
     if facts.tracks.is_empty() {
         return;
@@ -337,7 +345,7 @@ fn tracks_table(html: &mut Html, facts: &RecordingFacts) {
     for track in &facts.tracks {
         html.raw("<tr>")
             .cell("Party", words::party(track.party))
-            .cell("Codec", format_args!("{} {} Hz", track.codec.name(), track.clock_rate))
+            .cell("Codec", format_args!("{} {} Hz{}", track.codec.name(), track.clock_rate, kept_as(track)))
             .cell("Audio", words::length(track.audio_ms))
             .cell("Packets", track.packets)
             .cell("Lost in the network", track.lost_network)
