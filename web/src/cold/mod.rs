@@ -25,7 +25,7 @@ const FILE_BYTES: u64 = 4_500;
 /// Bytes per second of conversation, both parties and all overhead, for an estimate; measured (`docs/cold.md`).
 const fn bytes_per_s(codec: ColdCodec) -> u64 {
     match codec {
-        ColdCodec::Opus => 1_050,
+        ColdCodec::Opus => 980,
         ColdCodec::Gsm => 1_550,
     }
 }
