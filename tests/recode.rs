@@ -45,6 +45,9 @@ fn recordings_are_re_encoded_by_the_rule_and_say_what_they_were() {
     let words = ["archive", "recode", "-c", &config];
     bench.run(&["archive", "hold", &ids[0], "--name", "case 7", "--why", "inquiry"]).expect_code(0);
     let before = bench.run(&["archive", "show", &ids[1], "--json"]).expect_code(0).json().remove(0);
+    let ladder = |id: &str| bench.run(&["archive", "show", id, "--sip"]).expect_code(0).stdout();
+    let sip = ladder(&ids[1]);
+    assert!(sip.contains("INVITE") && sip.contains("BYE"), "{sip}");
     let lengths: Vec<usize> = bench.exports().iter().map(|(_, audio)| audio.channels[0].len()).collect();
 
     let shown = bench.run(&words).expect_code(0).stdout();
@@ -72,6 +75,7 @@ fn recordings_are_re_encoded_by_the_rule_and_say_what_they_were() {
     assert!(text.contains("re-encoded") && text.contains("PCMU (kept as OPUS)"), "{text}");
     assert_eq!(bench.exports().iter().map(|(_, audio)| audio.channels[0].len()).collect::<Vec<_>>(), lengths);
 
+    assert_eq!(ladder(&ids[1]), sip, "the call's SIP goes over");
     bench.run(&["archive", "verify"]).expect_code(0);
     bench.run(&["archive", "check"]).expect_code(0);
     let zip = bench.path("all.zip");

@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use decode::{Codec, Timestamp};
-use policy::{Cleared, Cold, ColdVerdict, RecodePass, Stays};
+use decode::{Codec, Signal, Timestamp};
+use policy::{Cleared, Cold, ColdVerdict, RecodePass, Redacted, Stays};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
@@ -21,7 +21,9 @@ use crate::journal::{COLD_DIR, waiting_for};
 use crate::keys::DataKey;
 use crate::keys::manage::KeyLine;
 use crate::layout::Layout;
-use crate::record::{Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, StreamsFull, to_micros};
+use crate::record::{
+    Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, SIGNAL_HEADER_LEN, StreamsFull, put_signal, to_micros,
+};
 use crate::retention::subject_of;
 use crate::scribe::Command;
 use crate::source::Source;
@@ -258,6 +260,21 @@ impl<'a> Replacement<'a> {
     pub fn mark(&mut self, at: Timestamp, mark: &Mark) -> Result<(), Error> {
         let base = self.make_room(at, crate::writer::MARK_LEN_MAX)?;
         self.encoder.mark(&mut self.buf, base, at, mark);
+        Ok(())
+    }
+
+    /// Keeps a SIP message of the old file, cleared as it stood there.
+    ///
+    /// # Errors
+    /// As [`Replacement::append`].
+    pub fn signal(&mut self, signal: &Signal<'_>, redacted: Redacted) -> Result<(), Error> {
+        let need = SIGNAL_HEADER_LEN + signal.bytes.len();
+        if need > CHUNK_BYTES_MAX {
+            return Err(Error::Refused { what: format!("a SIP message of {} bytes", signal.bytes.len()) });
+        }
+        let at = signal.at.max(self.span.map_or(self.facts.started, |(base, _)| base));
+        self.make_room(at, need)?;
+        put_signal(&mut self.buf, signal, redacted);
         Ok(())
     }
 

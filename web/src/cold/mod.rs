@@ -57,6 +57,7 @@ pub fn recode(archive: &Archive, id: RecordingId, pass: &RecodePass, by: ByWhom)
     let scaled = (u128::from(samples) * u128::from(coded_rate)).div_ceil(u128::from(rate.max(1)));
     let coded_samples = u64::try_from(scaled).unwrap_or(u64::MAX);
     let marks = marks(archive, id)?;
+    carry_signals(archive, id, &mut new)?;
     let desk = Desk::new(&export, &mut new, pass, coded_rate, marks);
     let mut desk = desk.map_err(|e| stays(e.to_string()))?;
     let mut failed = None;
@@ -248,13 +249,28 @@ fn ssrc(facts: &RecordingFacts, party: Party) -> u32 {
     track.and_then(|track| track.ssrcs.first().copied()).unwrap_or(1 + party.index() as u32)
 }
 
+/// The call's SIP goes over as it is, before everything else: it has its own times.
+fn carry_signals(archive: &Archive, id: RecordingId, new: &mut Replacement<'_>) -> Result<(), Error> {
+    let mut reader = archive.read(id)?;
+    while let Some(chunk) = reader.next_chunk()? {
+        for record in chunk.records() {
+            if let Record::Signal { signal, redacted } = record? {
+                new.signal(&signal, redacted)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Holds, pauses, digits and what the capture lost, by their time. What RTCP said of the clocks of sources that are no more goes.
 fn marks(archive: &Archive, id: RecordingId) -> Result<VecDeque<(Timestamp, Mark)>, Error> {
     let (mut reader, mut marks) = (archive.read(id)?, Vec::new());
     while let Some(chunk) = reader.next_chunk()? {
         for record in chunk.records() {
             match record? {
-                Record::Audio { .. } | Record::Mark { mark: Mark::SenderReport { .. }, .. } => {}
+                Record::Audio { .. }
+                | Record::Signal { .. }
+                | Record::Mark { mark: Mark::SenderReport { .. }, .. } => {}
                 Record::Mark { .. } if marks.len() >= MARKS_MAX => {
                     let why = format!("it has more than {MARKS_MAX} marks");
                     return Err(Error::Store(store::Error::Stays { what: id.to_string(), why }));
