@@ -11,8 +11,8 @@ pub mod site;
 mod testing;
 
 pub use gate::{
-    Action, Cleared, ClearedSignal, Cold, ColdCodec, ColdVerdict, Gate, ImportPass, ImportRefusal, RecodePass,
-    RecordingKey, RecordingPlan, Stays,
+    Action, Cleared, ClearedSignal, Cold, ColdCodec, ColdVerdict, Gate, ImportPass, ImportRefusal,
+    RecodePass, RecordingKey, RecordingPlan, Stays,
 };
 pub use outcome::{Direction, Outcome};
 pub use pattern::{Pattern, PatternError};

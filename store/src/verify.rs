@@ -112,7 +112,7 @@ pub(crate) fn findings<'a>(
     settled: Result<(), Error>,
 ) -> impl Iterator<Item = Finding> + use<'a> {
     let prepared = settled.and_then(|()| prepare(shared, ids)).and_then(|(work, unreadable)| {
-        let any = work.iter().any(|(path, _)| stub_id(path).is_some());
+        let any = work.iter().any(|piece| stub_id(&piece.path).is_some());
         Ok((work, unreadable, if any { moved(shared)? } else { BTreeMap::new() }))
     });
     let (work, mut first, moved) = match prepared {
