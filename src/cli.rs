@@ -285,6 +285,9 @@ pub(crate) enum ArchiveCommand {
         /// The public key that must have signed everything: a copy of keys/public.json
         #[arg(long, value_name = "FILE", conflicts_with = "id")]
         public_key: Option<PathBuf>,
+        /// Certificates (PEM) of those who may have signed the ledger's time stamps
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "bundle"])]
+        tsa_ca: Option<PathBuf>,
         /// Verify an exported ZIP instead of an archive
         #[arg(long, value_name = "FILE.zip", conflicts_with = "id")]
         bundle: Option<PathBuf>,
@@ -294,11 +297,15 @@ pub(crate) enum ArchiveCommand {
         json: Json,
     },
     /// Print the signed state of the ledger, to be kept elsewhere: it proves later that nothing was taken back
-    #[command(after_help = "Example:\n  earwitness archive checkpoint -o /mnt/worm/today.checkpoint")]
+    #[command(after_help = "Examples:\n  earwitness archive checkpoint -o /mnt/worm/today.checkpoint\n  \
+        earwitness archive checkpoint --stamp -c earwitness.toml -o /mnt/worm/today.checkpoint   (and today.tsr)")]
     Checkpoint {
         /// File to write; the standard output without it
         #[arg(short = 'o', long = "output", value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Have the time-stamp authority of the configuration stamp it now; its reply goes beside FILE, as .tsr
+        #[arg(long)]
+        stamp: bool,
         #[command(flatten)]
         dir: ArchiveDir,
     },

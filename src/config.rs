@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use decode::net::Mac;
 use decode::tracker::{Address, Device, Devices, STREAM_IDLE_MS, Subnet};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use web::ffmpeg::Choice;
 
 use crate::failure::Failure;
+use crate::timestamp::Authority;
 
 /// A commented file with every setting at its default.
 pub(crate) const COMMENTED: &str = include_str!("config.toml");
@@ -56,11 +58,39 @@ pub(crate) struct ArchiveSection {
     pub(crate) dir: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EvidenceSection {
     /// Folders, best on other machines, that get a copy of each checkpoint of the ledger.
     pub(crate) checkpoints: Vec<PathBuf>,
+    /// Address of a time-stamp authority; nobody is asked when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timestamp: Option<String>,
+    /// How often it is asked. Default 24h.
+    pub(crate) timestamp_every: Period,
+}
+
+impl Default for EvidenceSection {
+    fn default() -> Self {
+        let timestamp_every = Period::from_hours(24).expect("a day");
+        EvidenceSection { checkpoints: Vec::new(), timestamp: None, timestamp_every }
+    }
+}
+
+impl EvidenceSection {
+    fn authority(&self) -> Result<Option<Stamping>, Wrong> {
+        let Some(address) = &self.timestamp else { return Ok(None) };
+        let authority = address.parse().map_err(|why| Wrong(format!("evidence.timestamp: {why}")))?;
+        let every = Duration::from_nanos(self.timestamp_every.as_nanos().unsigned_abs());
+        Ok(Some(Stamping { authority, every }))
+    }
+}
+
+/// Who stamps checkpoints, and how often.
+#[derive(Clone, Debug)]
+pub(crate) struct Stamping {
+    pub(crate) authority: Authority,
+    pub(crate) every: Duration,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -232,6 +262,8 @@ pub(crate) struct Settings {
     pub(crate) call_headers: Option<Vec<String>>,
     /// Where checkpoints are copied.
     pub(crate) checkpoints: Vec<PathBuf>,
+    /// Who stamps them.
+    pub(crate) stamping: Option<Stamping>,
     pub(crate) hep: HepSection,
     pub(crate) devices: Devices,
     pub(crate) ffmpeg: Choice,
@@ -330,6 +362,7 @@ impl ConfigFile {
         };
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
         let (sip, call_headers, hep) = (self.record.sip, self.site.call_headers, self.hep);
+        let stamping = self.evidence.authority()?;
         let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
         self.locations.iter().try_for_each(LocationEntry::check)?;
         let copies = Copies { rules: self.copies, locations: self.locations };
@@ -340,6 +373,7 @@ impl ConfigFile {
             sip,
             call_headers,
             checkpoints,
+            stamping,
             hep,
             devices,
             ffmpeg,
@@ -451,6 +485,7 @@ mod tests {
             ("[[location]]\nname = \"nas\"\nfolder = \"/mnt\"\nregion = \"x\"\n", "for buckets"),
             ("[site]\nlan = [\"192.0.2.0\"]\n", "subnet"),
             ("[record]\nstream_idle_s = 0\n", "stream_idle_s"),
+            ("[evidence]\ntimestamp = \"tsa.example\"\n", "evidence.timestamp"),
             ("[site]\npbx = [\"192.0.2.10\"]\n[[device]]\nnumber = \"2001\"\nip = \"192.0.2.10\"\n", "PBX"),
         ] {
             let Err(Wrong(told)) = read(wrong) else { panic!("{wrong} is taken") };

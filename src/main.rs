@@ -13,6 +13,7 @@ mod passphrase;
 mod quality;
 mod recorder;
 mod tables;
+mod timestamp;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use store::locations::Duty;
-use store::{Archive, RecordingId, Trusted, Verdict};
+use store::{Archive, Authorities, RecordingId, Trusted, Verdict};
 use web::words;
 
 use super::upkeep::{self, Change};
@@ -32,11 +32,16 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         ArchiveCommand::Verify { checkpoint, public_key, bundle: Some(bundle), json, .. } => {
             verify_bundle(&bundle, &checkpoint, public_key.as_deref(), json.json)
         }
-        ArchiveCommand::Verify { id, checkpoint, public_key, bundle: None, dir, json } => {
+        ArchiveCommand::Verify { id, checkpoint, public_key, tsa_ca, bundle: None, dir, json } => {
             let settings = config::resolve(&dir)?;
-            verify(&settings, &id, &checkpoint, public_key.as_deref(), json.json)
+            let elsewhere = Elsewhere {
+                checkpoints: &checkpoint,
+                public_key: public_key.as_deref(),
+                tsa_ca: tsa_ca.as_deref(),
+            };
+            verify(&settings, &id, &elsewhere, json.json)
         }
-        ArchiveCommand::Checkpoint { output, dir } => upkeep::checkpoint(&dir, output.as_ref()),
+        ArchiveCommand::Checkpoint { output, stamp, dir } => upkeep::checkpoint(&dir, output.as_ref(), stamp),
         ArchiveCommand::Prune(args) => prune::run(&args),
         ArchiveCommand::Recode(args) => recode::run(&args),
         ArchiveCommand::Copy { wait_s, dir, json } => {
@@ -87,14 +92,16 @@ pub(crate) fn resolve_ids(archive: &Archive, words: &[String]) -> Result<Vec<Rec
     words.iter().map(|word| archive.resolve(word).map_err(Failure::from)).collect()
 }
 
+/// What the words of `verify` name that was kept elsewhere.
+struct Elsewhere<'a> {
+    checkpoints: &'a [PathBuf],
+    public_key: Option<&'a Path>,
+    tsa_ca: Option<&'a Path>,
+}
+
 /// What was kept elsewhere: the checkpoints that the words name, those in the configured places, the public key.
-fn trusted(
-    archive: &Archive,
-    settings: &Settings,
-    checkpoints: &[PathBuf],
-    public_key: Option<&Path>,
-) -> Result<Trusted, Failure> {
-    let mut paths = checkpoints.to_vec();
+fn trusted(archive: &Archive, settings: &Settings, elsewhere: &Elsewhere<'_>) -> Result<Trusted, Failure> {
+    let mut paths = elsewhere.checkpoints.to_vec();
     for folder in &settings.checkpoints {
         let ours = |name: &str| name.starts_with(archive.id()) && name.ends_with(".checkpoint");
         match std::fs::read_dir(folder) {
@@ -107,7 +114,12 @@ fn trusted(
             Err(e) => warn(&format!("{}: {e}: its checkpoints are not compared", folder.display())),
         }
     }
-    given(&paths, public_key)
+    let authorities = elsewhere.tsa_ca.map(|path| {
+        let wrong = |why: String| Failure::new(format!("{}: {why}", path.display()));
+        let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+        Authorities::from_pem(&pem).map_err(wrong)
+    });
+    Ok(Trusted { authorities: authorities.transpose()?, ..given(&paths, elsewhere.public_key)? })
 }
 
 /// What the words name.
@@ -121,14 +133,13 @@ fn given(checkpoints: &[PathBuf], public_key: Option<&Path>) -> Result<Trusted, 
         store::public_key(&read(path)?)
             .ok_or_else(|| Failure::new(format!("{}: no copy of keys/public.json", path.display())))
     });
-    Ok(Trusted { checkpoints, public_key: public_key.transpose()? })
+    Ok(Trusted { checkpoints, public_key: public_key.transpose()?, authorities: None })
 }
 
 fn verify(
     settings: &Settings,
     words: &[String],
-    checkpoints: &[PathBuf],
-    public_key: Option<&Path>,
+    elsewhere: &Elsewhere<'_>,
     json: bool,
 ) -> Result<Done, Failure> {
     let archive = open_archive(&settings.archive)?;
@@ -136,8 +147,9 @@ fn verify(
     // Not asked for: without it the signatures are verified all the same.
     passphrase::unlock(&archive, false)?;
     let ids = resolve_ids(&archive, words)?;
-    let trusted = trusted(&archive, settings, checkpoints, public_key)?;
+    let trusted = trusted(&archive, settings, elsewhere)?;
     let (mut intact, mut opened, mut deleted, mut problems, mut away) = (0u64, 0u64, 0u64, 0u64, 0u64);
+    let (mut stamps, mut newest_stamp) = (0u64, None);
     for finding in archive.verify_against((!ids.is_empty()).then_some(&ids), &trusted) {
         match &finding.verdict {
             Verdict::Intact { opened: with_key } => {
@@ -147,6 +159,10 @@ fn verify(
             Verdict::Recording => {}
             Verdict::Deleted => deleted += 1,
             Verdict::Away { .. } => away += 1,
+            Verdict::Stamped { at, .. } => {
+                stamps += 1;
+                newest_stamp = newest_stamp.max(Some(*at));
+            }
             _ => problems += 1,
         }
         let (word, what) = describe(&finding.verdict);
@@ -180,6 +196,13 @@ fn verify(
                     .into(),
                 n => format!("ledger compared with {n} checkpoints kept elsewhere"),
             })?;
+            if let Some(newest) = newest_stamp {
+                let by = match trusted.authorities {
+                    Some(_) => "signed by a given authority",
+                    None => "not checked against a certificate authority (--tsa-ca)",
+                };
+                print_line(&format!("{stamps} time stamps fit the ledger, the newest of {newest}; {by}"))?;
+            }
         }
     }
     Ok(match (problems, away) {
@@ -230,6 +253,10 @@ fn describe(verdict: &Verdict) -> (&'static str, String) {
         Verdict::Intact { .. } => ("intact", String::new()),
         Verdict::Recording => ("recording", String::new()),
         Verdict::Deleted => ("deleted", String::new()),
+        Verdict::Stamped { at, lines, vouched } => {
+            let by = if *vouched { "signed by a given authority" } else { "signer not checked" };
+            ("stamped", format!("{lines} lines of the ledger at {at}, {by}"))
+        }
         Verdict::Changed { what } => ("changed", what.clone()),
         Verdict::Away { what } => ("away", what.clone()),
         Verdict::Missing => ("missing", "the file is gone".into()),

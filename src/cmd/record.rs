@@ -14,7 +14,7 @@ use decode::Timestamp;
 use store::locations::Duty;
 use store::{Archive, Created, Take};
 
-use super::upkeep::copy_checkpoints;
+use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, print_json, print_line, progress, settle_recovery, warn};
 use crate::cli;
 use crate::clock;
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     }
     copy_checkpoints(&archive, &settings)?;
     copies::use_locations(&archive, &settings, Duty::Copy)?;
+    have_stamped(&archive, &settings)?;
     // New rules are in force from now on, so that their grace runs while it records.
     let rules = &settings.retention;
     let mut retention = archive.retention(

@@ -105,7 +105,9 @@ fn signature(archive: &Archive, id: RecordingId) -> (String, bool) {
         Some(Verdict::Missing) => ("the file is gone".to_owned(), false),
         Some(Verdict::Unlisted) => ("valid, but the ledger does not name this recording".to_owned(), false),
         Some(Verdict::Unreadable { what }) => (format!("cannot be read: {what}"), false),
-        Some(Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted) => ("valid".to_owned(), true),
+        Some(Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted | Verdict::Stamped { .. }) => {
+            ("valid".to_owned(), true)
+        }
     }
 }
 

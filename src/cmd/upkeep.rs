@@ -1,7 +1,7 @@
 //! `archive tag, note, hold, release, delete, log, checkpoint`: what people do to recordings, and the record of it.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use store::locations::Duty;
@@ -11,7 +11,7 @@ use web::words;
 use super::{archive::resolve_ids, copies, open_archive, print_json, print_line, warn};
 use crate::cli::{ArchiveDir, Edit, Log};
 use crate::clock;
-use crate::config::{self, Settings};
+use crate::config::{self, Settings, Stamping};
 use crate::failure::{Done, Failure};
 use crate::filters::time_option;
 use crate::tables::{cell, plain};
@@ -37,6 +37,12 @@ pub(crate) fn open(dir: &ArchiveDir) -> Result<(Archive, Settings), Failure> {
 pub(crate) fn copy_checkpoints(archive: &Archive, settings: &Settings) -> Result<(), Failure> {
     settings.checkpoints.iter().try_for_each(|folder| archive.copy_checkpoints_to(folder))?;
     Ok(())
+}
+
+/// From now on checkpoints are stamped by the authority that the configuration names.
+pub(crate) fn have_stamped(archive: &Archive, settings: &Settings) -> Result<(), Failure> {
+    let Some(Stamping { authority, every }) = settings.stamping.clone() else { return Ok(()) };
+    Ok(archive.stamp_every(every, Box::new(authority.into_ask()))?)
 }
 
 /// Who works at the command line: whoever became root by sudo, or the user.
@@ -183,19 +189,37 @@ fn describe(what: &What) -> String {
         What::Moved { recordings, why } => {
             format!("removed the originals of {} recordings: {why}", recordings.len())
         }
+        What::Stamped { lines, time, .. } => {
+            format!("got a time stamp of {time} on the first {lines} lines of the ledger")
+        }
         _ => "did what a later version knows".into(),
     }
 }
 
 /// `archive checkpoint`: the signed state of the ledger, to be kept elsewhere.
-pub(crate) fn checkpoint(dir: &ArchiveDir, output: Option<&PathBuf>) -> Result<Done, Failure> {
-    let (archive, _) = open(dir)?;
-    let note = archive.checkpoint()?;
+pub(crate) fn checkpoint(dir: &ArchiveDir, output: Option<&PathBuf>, stamp: bool) -> Result<Done, Failure> {
+    let (archive, settings) = open(dir)?;
+    let write = |path: &Path, bytes: &[u8]| {
+        std::fs::write(path, bytes).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+    };
+    let (note, reply) = if stamp {
+        let stamping = settings.stamping.ok_or_else(|| {
+            Failure::usage(
+                "--stamp: no authority is named; set `timestamp` in [evidence] of the configuration (-c)",
+            )
+        })?;
+        let stamp = archive.stamp(&mut stamping.authority.into_ask())?;
+        warn(&format!("stamped at {} by the authority's clock", stamp.at));
+        (stamp.note, Some(stamp.reply))
+    } else {
+        (archive.checkpoint()?, None)
+    };
     match output {
-        Some(path) => {
-            std::fs::write(path, note).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?
-        }
+        Some(path) => write(path, note.as_bytes())?,
         None => std::io::stdout().lock().write_all(note.as_bytes())?,
+    }
+    if let (Some(path), Some(reply)) = (output, reply) {
+        write(&path.with_extension("tsr"), &reply)?;
     }
     archive.close()?;
     Ok(Done::All)

@@ -5,8 +5,8 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use decode::Timestamp;
 use serde::de::DeserializeOwned;
@@ -24,6 +24,7 @@ use crate::retention::WATCH;
 use crate::scribe::{self, Command, Handle, RESERVE};
 use crate::search::hits::Hits;
 use crate::shared::{Latch, Shared, Tuning, wall_clock};
+use crate::stamp::Stamper;
 use crate::wave::{RECORDINGS_DIR, make_sayable, path_of};
 use crate::writer::CHUNK_SPAN_MS;
 use crate::{
@@ -73,7 +74,9 @@ struct FormatOnly {
 #[derive(Debug)]
 pub struct Archive {
     pub(crate) shared: Arc<Shared>,
-    handle: Option<Handle>,
+    pub(crate) handle: Option<Handle>,
+    /// Has checkpoints stamped.
+    pub(crate) stamper: Mutex<Option<Stamper>>,
     recovery: Recovery,
 }
 
@@ -182,7 +185,7 @@ impl Archive {
             };
             let Recovered { recovery, journal, log } = recovered?;
             let handle = Some(scribe::spawn(Arc::clone(&shared), journal, log)?);
-            let archive = Archive { shared, handle, recovery };
+            let archive = Archive { shared, handle, stamper: Mutex::default(), recovery };
             archive.note_first_key()?;
             Ok(archive)
         };
@@ -489,6 +492,9 @@ impl Archive {
         }
         // What they still have to say goes into the ledger before it closes.
         self.shared.locations.close();
+        if let Some(stamper) = locked(&self.stamper).take() {
+            stamper.close();
+        }
         let result = self.ask(Command::Close);
         if let Some(handle) = self.handle.take() {
             drop(handle.commands);

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use decode::Timestamp;
 use serde::Deserialize;
 
 use crate::disk::read_whole;
@@ -17,6 +18,8 @@ use crate::log::checkpoint::{Checkpoint, NOTE_MAX, Note};
 use crate::log::tree::{Hash, Tree, leaf_hash};
 use crate::log::{CHECKPOINT, HASH_LEN, LEAVES, each_leaf};
 use crate::shared::Shared;
+use crate::stamp::authority::Authorities;
+use crate::stamp::{self, Checked};
 use crate::{Error, Finding, Verdict, bytes};
 
 /// Findings of one kind that are told one by one; more are counted.
@@ -29,6 +32,8 @@ pub struct Trusted {
     pub checkpoints: Vec<(String, String)>,
     /// The Ed25519 key that must have signed everything.
     pub public_key: Option<[u8; 32]>,
+    /// Who must have signed the time stamps; without any, these are held against the ledger alone.
+    pub authorities: Option<Authorities>,
 }
 
 /// What the beginning of a line says.
@@ -37,7 +42,15 @@ struct Start {
     leaf: Option<u64>,
 }
 
-/// Everything that is wrong with ledger and log.
+/// What the log is held against.
+struct Due {
+    place: String,
+    checkpoint: Checkpoint,
+    /// An authority's time, where it is a time stamp of the ledger itself.
+    stamped: Option<Timestamp>,
+}
+
+/// Everything that is wrong with ledger and log, and the time stamps that hold.
 pub(crate) fn findings(shared: &Shared, trusted: &Trusted) -> Vec<Finding> {
     let mut audit = Audit {
         shared,
@@ -46,6 +59,7 @@ pub(crate) fn findings(shared: &Shared, trusted: &Trusted) -> Vec<Finding> {
         seen: Vec::new(),
         erased: BTreeSet::new(),
         adopted: BTreeMap::new(),
+        stamps: Vec::new(),
     };
     if let Err(e) = audit.run(trusted) {
         audit.add(LEAVES, Verdict::Unreadable { what: e.to_string() });
@@ -63,6 +77,8 @@ struct Audit<'a> {
     erased: BTreeSet<u64>,
     /// Files from before the log, by path.
     adopted: BTreeMap<String, Adopted>,
+    /// Time stamps that stand in lines which the log knows: the file, the note, the token.
+    stamps: Vec<(String, String, String)>,
 }
 
 impl Audit<'_> {
@@ -160,11 +176,20 @@ impl Audit<'_> {
         if std::mem::replace(&mut self.seen[index], true) {
             return Err(format!("it repeats number {leaf}"));
         }
-        if let Ok(Event { what: What::LogBegun { archive, adopted }, .. }) = serde_json::from_slice(line) {
-            if archive != self.shared.id || leaf != 0 {
+        if !path.contains(ledger::EVENTS) {
+            return Ok(());
+        }
+        match serde_json::from_slice(line).map(|event: Event| event.what) {
+            Ok(What::LogBegun { archive, .. }) if archive != self.shared.id || leaf != 0 => {
                 return Err("it is the beginning of another log".into());
             }
-            self.adopted = adopted.into_iter().map(|adopted| (adopted.file.clone(), adopted)).collect();
+            Ok(What::LogBegun { adopted, .. }) => {
+                self.adopted = adopted.into_iter().map(|adopted| (adopted.file.clone(), adopted)).collect();
+            }
+            Ok(What::Stamped { checkpoint, token, .. }) => {
+                self.stamps.push((path.to_owned(), checkpoint, token));
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -218,36 +243,58 @@ impl Audit<'_> {
         let own = own.map(|note| (CHECKPOINT.to_owned(), String::from_utf8_lossy(&note).into_owned()));
         // A young archive, or one that was killed early, has none yet: its absence says nothing, and against somebody who
         // takes it away only a copy elsewhere helps.
-        let mut due: BTreeMap<u64, Vec<(String, Checkpoint)>> = BTreeMap::new();
+        let mut due: BTreeMap<u64, Vec<Due>> = BTreeMap::new();
         for (place, note) in own.iter().chain(&trusted.checkpoints) {
             match self.believable(note) {
-                Ok(checkpoint) => due.entry(checkpoint.size).or_default().push((place.clone(), checkpoint)),
+                Ok(checkpoint) => {
+                    let stamped = None;
+                    due.entry(checkpoint.size).or_default().push(Due {
+                        place: place.clone(),
+                        checkpoint,
+                        stamped,
+                    });
+                }
                 Err(what) => self.changed(place, what),
+            }
+        }
+        for (file, note, token) in std::mem::take(&mut self.stamps) {
+            let checked = stamp::check(&note, &token, trusted.authorities.as_ref())
+                .and_then(|checked| self.believable(&note).map(|_| checked));
+            match checked {
+                Ok(Checked { at, checkpoint }) => {
+                    let due = due.entry(checkpoint.size).or_default();
+                    due.push(Due { place: file, checkpoint, stamped: Some(at) });
+                }
+                Err(what) => self.changed(&file, format!("a time stamp does not hold: {what}")),
             }
         }
         let mut tree = Tree::default();
         let mut leaves = std::mem::take(&mut self.leaves).into_iter();
-        for (place, checkpoint) in due.into_values().flatten() {
+        for Due { place, checkpoint, stamped } in due.into_values().flatten() {
             while tree.size() < checkpoint.size
                 && let Some(leaf) = leaves.next()
             {
                 tree.push(leaf);
             }
+            let by = stamped.map(|at| format!(" (time stamp of {at})")).unwrap_or_default();
             if tree.size() < checkpoint.size {
                 let (have, had) = (tree.size(), checkpoint.size);
                 self.changed(
                     &place,
                     format!(
-                        "the ledger has {have} lines, at {} it had {had}: an older state was put back",
+                        "the ledger has {have} lines, at {} it had {had}{by}: an older state was put back",
                         checkpoint.at
                     ),
                 );
             } else if tree.root() != checkpoint.root {
                 let what = format!(
-                    "the ledger up to line {} is not what it was at {}",
+                    "the ledger up to line {} is not what it was at {}{by}",
                     checkpoint.size, checkpoint.at
                 );
                 self.changed(&place, what);
+            } else if let Some(at) = stamped {
+                let vouched = trusted.authorities.is_some();
+                self.add(&place, Verdict::Stamped { at, lines: checkpoint.size, vouched });
             }
         }
         Ok(())

@@ -159,6 +159,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// There is no time stamp.
+    #[error("no time stamp: {why}")]
+    NotStamped {
+        /// What the authority, or the way to it, did.
+        why: String,
+    },
     /// The archive was closed, or its disk thread has ended.
     #[error("the archive is closed")]
     Closed,
@@ -206,6 +212,7 @@ impl Error {
             | Error::Away { .. }
             | Error::Stays { .. }
             | Error::KeyRefused { .. }
+            | Error::NotStamped { .. }
             | Error::Closed => {}
         }
         self

@@ -103,6 +103,17 @@ pub enum What {
         /// Ed25519 over time, numbers, rule, who and why (`docs/format.md`), in hexadecimal.
         receipt: String,
     },
+    /// A time-stamp authority has stamped a checkpoint.
+    Stamped {
+        /// Lines of the ledger that the checkpoint covers.
+        lines: u64,
+        /// The checkpoint: a signed note, to the byte as it was stamped.
+        checkpoint: String,
+        /// The authority's time.
+        time: Timestamp,
+        /// Its token (RFC 3161, a ContentInfo in DER), in base 64.
+        token: String,
+    },
     /// A recording was made of a file that somebody brought in.
     Imported {
         /// The recording.
@@ -163,6 +174,7 @@ impl Event {
             | What::Copied { .. }
             | What::CopiesRemoved { .. }
             | What::Moved { .. }
+            | What::Stamped { .. }
             | What::Unknown => None,
         }
     }

@@ -10,6 +10,8 @@ use crate::layout::Layout;
 use crate::record::Content;
 use crate::search::{Reach, blocks, record::View};
 use crate::sim::SimDisk;
+use crate::stamp::authority::Authorities;
+use crate::stamp::token::{Token, granted};
 use crate::wave::RECORDINGS_DIR;
 use crate::{Field, Query, RecordingId};
 
@@ -48,6 +50,20 @@ pub fn search(bytes: &[u8], field: u8, written: &str) {
     let in_block = blocks::records(bytes).flatten().filter_map(|(id, record)| View::parse(id, record));
     let _ = (record, in_block.filter(|view| query.admits(view)).count(), query.names(Reach::default()));
     let _ = blocks::rewrite(bytes, &[(id, None)]);
+}
+
+/// Takes the bytes for an authority's reply, and for a token that stands in the ledger.
+pub fn time_stamp(bytes: &[u8]) {
+    use base64::Engine;
+    const NOTE: &str = include_str!("../tests/data/stamp/note.checkpoint");
+    let by = Authorities::from_pem(include_bytes!("../tests/data/stamp/ca.pem")).expect("a certificate");
+    if let Ok(token) = granted(bytes) {
+        assert!(token.len() < bytes.len());
+    }
+    let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
+    let _ = crate::stamp::check(NOTE, &encoded, Some(&by));
+    // Also where the imprint is another one.
+    let _ = Token::parse(bytes).map(|token| by.vouch_for(&token));
 }
 
 fn disk_with(folder: &str, path: &str, bytes: &[u8]) -> Arc<SimDisk> {

@@ -51,6 +51,7 @@ mod shared;
 mod sim;
 mod source;
 mod space;
+mod stamp;
 mod verify;
 mod wave;
 mod writer;
@@ -85,4 +86,7 @@ pub use report::{
 pub use retention::{Kept, Pruned, Retention, Take};
 pub use search::{Field, Query, QueryError};
 pub use space::{Space, SpaceAlert};
+pub use stamp::authority::Authorities;
+pub use stamp::token::REPLY_MAX;
+pub use stamp::{Ask, Stamp, reply_of_token};
 pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_FILE_MS, CHUNK_SPAN_MS, Writer};

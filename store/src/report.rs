@@ -142,7 +142,11 @@ impl Finding {
     pub fn is_problem(&self) -> bool {
         !matches!(
             self.verdict,
-            Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted | Verdict::Away { .. }
+            Verdict::Intact { .. }
+                | Verdict::Recording
+                | Verdict::Deleted
+                | Verdict::Away { .. }
+                | Verdict::Stamped { .. }
         )
     }
 }
@@ -164,6 +168,15 @@ pub enum Verdict {
     Away {
         /// Each location with what it said.
         what: String,
+    },
+    /// A time stamp of the ledger: it is over a checkpoint that the ledger still follows.
+    Stamped {
+        /// The authority's time.
+        at: Timestamp,
+        /// Lines of the ledger that were there then.
+        lines: u64,
+        /// By one of the given authorities; without any given, nobody knows by whom.
+        vouched: bool,
     },
     /// It is not what was sealed, or not what the ledger names.
     Changed {

@@ -69,7 +69,7 @@ impl Kit {
             .map(|path| (path.display().to_string(), fs::read_to_string(&path).expect("read")))
             .collect();
         assert_eq!(checkpoints.len(), 1, "one file for the day");
-        let trusted = Trusted { checkpoints, public_key: Some(public_key(&dir)) };
+        let trusted = Trusted { checkpoints, public_key: Some(public_key(&dir)), ..Trusted::default() };
         Kit { _dir: temporary, dir, yesterday, trusted, ids }
     }
 

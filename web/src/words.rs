@@ -138,7 +138,7 @@ pub fn counters(counters: &Counters) -> String {
 #[must_use]
 pub fn problem(finding: &Finding) -> Option<String> {
     match &finding.verdict {
-        Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted => None,
+        Verdict::Intact { .. } | Verdict::Recording | Verdict::Deleted | Verdict::Stamped { .. } => None,
         Verdict::Changed { what } => Some(format!("it is not as it was sealed: {what}")),
         Verdict::Away { what } => {
             Some(format!("it could not be looked at, its audio is in an archive location: {what}"))

@@ -45,7 +45,7 @@ fn bundle(sealed: bool) -> Bundle {
 
 impl Bundle {
     fn trusted(&self) -> Trusted {
-        Trusted { public_key: self.place.archive.signing_key().signing(), checkpoints: Vec::new() }
+        Trusted { public_key: self.place.archive.signing_key().signing(), ..Trusted::default() }
     }
 
     fn verify(&self, zip: Vec<u8>) -> Report {
@@ -265,7 +265,7 @@ fn without_the_signing_key_a_bundle_is_made_and_says_that_it_proves_nothing() {
     let bundled = web::bundle(&archive, &ids, selection, &exporter, &mut zip, |_, _| {}).expect("a ZIP");
     assert_eq!(bundled.exported.len(), 2);
     assert!(bundled.warnings.iter().any(|warning| warning.contains("not signed")), "{:?}", bundled.warnings);
-    let trusted = Trusted { public_key: key, checkpoints: Vec::new() };
+    let trusted = Trusted { public_key: key, ..Trusted::default() };
     let report = evidence::verify(Cursor::new(zip), &trusted).expect("no file is needed");
     assert_eq!(only_problem(&report), ("manifest.sig", "it is missing"));
 }

@@ -2,15 +2,17 @@
 //!
 //! Each place (a folder, best on another machine) has a thread of its own, so that one that hangs holds up neither the
 //! archive nor the other places. A newer checkpoint says all that an older one says, so a place that is slow or away
-//! gets the newest when it can take one. A file per UTC day: `ARCHIVE-YYYY-MM-DD.checkpoint`, the day's newest.
+//! gets the newest when it can take one. A file per UTC day: `ARCHIVE-YYYY-MM-DD.checkpoint`, the day's newest. A checkpoint
+//! that a time-stamp authority has stamped gets files of its own, `ARCHIVE-YYYY-MM-DD-stamped-LINES.checkpoint` and `.tsr`.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, after, bounded, never, select_biased};
 
 use super::checkpoint::{Checkpoint, Note};
 use crate::disk::locked;
@@ -20,8 +22,14 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// After this long a checkpoint that a place refused is offered again.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// Stamped checkpoints that wait for a place; the ledger has those that are dropped, too.
+const STAMPS_MAX: usize = 16;
+
 /// A note and the name of its file.
 type Copy = (String, String);
+
+/// A note that was stamped, and the authority's reply; the name of their files without its end.
+type Stamped = (String, String, Vec<u8>);
 
 /// All places.
 #[derive(Debug, Default)]
@@ -32,6 +40,7 @@ pub(crate) struct Witnesses {
 #[derive(Debug)]
 struct Place {
     notes: Option<Sender<Copy>>,
+    stamps: Option<Sender<Stamped>>,
     /// The same queue from behind, to take out what a newer note replaces.
     stale: Receiver<Copy>,
     /// Disconnected when the thread has ended.
@@ -42,13 +51,14 @@ impl Witnesses {
     /// Adds a folder; `first` is told to it at once.
     pub(crate) fn add(&self, folder: &Path, first: Option<(&Checkpoint, &str)>) -> io::Result<()> {
         let (notes, inbox) = bounded(1);
+        let (stamps, stamped) = bounded(STAMPS_MAX);
         let (alive, done) = bounded(0);
         let (folder, stale) = (folder.to_owned(), inbox.clone());
         std::thread::Builder::new().name("archive-witness".into()).spawn(move || {
             let _alive = alive;
-            keep(&folder, &inbox);
+            keep(&folder, &inbox, &stamped);
         })?;
-        let place = Place { notes: Some(notes), stale, done };
+        let place = Place { notes: Some(notes), stamps: Some(stamps), stale, done };
         if let Some((checkpoint, note)) = first {
             place.tell((file_name(checkpoint), note.to_owned()));
         }
@@ -63,11 +73,23 @@ impl Witnesses {
         }
     }
 
+    /// Hands a stamped checkpoint to all places; never waits.
+    pub(crate) fn tell_stamp(&self, checkpoint: &Checkpoint, note: &str, reply: &[u8]) {
+        let name = format!("{}-stamped-{}", day_name(checkpoint), checkpoint.size);
+        for stamps in locked(&self.places).iter().filter_map(|place| place.stamps.as_ref()) {
+            if stamps.try_send((name.clone(), note.to_owned(), reply.to_vec())).is_err() {
+                tracing::warn!(
+                    "a place for checkpoints does not answer: it lacks a time stamp, which the ledger has"
+                );
+            }
+        }
+    }
+
     /// No more notes will come: waits a moment for those on their way.
     pub(crate) fn close(&self) {
         let mut places = std::mem::take(&mut *locked(&self.places));
         for place in &mut places {
-            place.notes = None;
+            (place.notes, place.stamps) = (None, None);
         }
         let deadline = std::time::Instant::now() + CLOSE_WAIT;
         for place in &places {
@@ -89,31 +111,46 @@ impl Place {
 }
 
 fn file_name(checkpoint: &Checkpoint) -> String {
-    let (year, month, day) = checkpoint.at.date();
-    format!("{}-{year:04}-{month:02}-{day:02}.checkpoint", checkpoint.archive)
+    format!("{}.checkpoint", day_name(checkpoint))
 }
 
-/// The thread of one place.
-fn keep(folder: &Path, inbox: &Receiver<Copy>) {
-    let mut waiting: Option<Copy> = None;
+fn day_name(checkpoint: &Checkpoint) -> String {
+    let (year, month, day) = checkpoint.at.date();
+    format!("{}-{year:04}-{month:02}-{day:02}", checkpoint.archive)
+}
+
+/// The thread of one place. Ends when nothing more can come, and what came was offered once more.
+fn keep(folder: &Path, inbox: &Receiver<Copy>, stamped: &Receiver<Stamped>) {
+    let mut waiting = Waiting::default();
     let mut failing = false;
-    loop {
-        let next = match &waiting {
-            Some(_) => inbox.recv_timeout(RETRY),
-            None => inbox.recv().map_err(|_| crossbeam_channel::RecvTimeoutError::Disconnected),
-        };
-        match next {
-            Ok(copy) => waiting = Some(copy),
-            Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
-            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
+    let mut open = true;
+    while open {
+        let retry = if waiting.is_empty() { never() } else { after(RETRY) };
+        select_biased! {
+            recv(stamped) -> stamp => match stamp {
+                Ok(stamp) => waiting.stamps.push_back(stamp),
+                Err(_) => open = false,
+            },
+            recv(inbox) -> copy => match copy {
+                Ok(copy) => waiting.note = Some(copy),
+                Err(_) => open = false,
+            },
+            recv(retry) -> _ => {}
         }
-        let Some((name, note)) = &waiting else { continue };
-        match put(folder, name, note) {
+        waiting.stamps.extend(stamped.try_iter());
+        waiting.note = inbox.try_iter().last().or(waiting.note);
+        while waiting.stamps.len() > STAMPS_MAX {
+            waiting.stamps.pop_front();
+        }
+        if waiting.is_empty() {
+            continue;
+        }
+        match waiting.put(folder) {
             Ok(()) => {
                 if failing {
                     tracing::info!(folder = %folder.display(), "checkpoints are copied again");
                 }
-                (waiting, failing) = (None, false);
+                failing = false;
             }
             Err(e) if failing => tracing::debug!(error = %e, "still no copy of the checkpoint"),
             Err(e) => {
@@ -121,6 +158,33 @@ fn keep(folder: &Path, inbox: &Receiver<Copy>) {
                 failing = true;
             }
         }
+    }
+}
+
+/// What a place is to get.
+#[derive(Debug, Default)]
+struct Waiting {
+    note: Option<Copy>,
+    stamps: VecDeque<Stamped>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.note.is_none() && self.stamps.is_empty()
+    }
+
+    /// Puts all of it; what fails and what comes after it goes on waiting.
+    fn put(&mut self, folder: &Path) -> io::Result<()> {
+        if let Some((name, note)) = &self.note {
+            put(folder, name, note)?;
+            self.note = None;
+        }
+        while let Some((name, note, reply)) = self.stamps.front() {
+            put_file(folder, &format!("{name}.checkpoint"), note.as_bytes())?;
+            put_file(folder, &format!("{name}.tsr"), reply)?;
+            self.stamps.pop_front();
+        }
+        Ok(())
     }
 }
 
@@ -137,15 +201,15 @@ fn put(folder: &Path, name: &str, note: &str) -> io::Result<()> {
             "the checkpoint there is not one that this archive can follow: run `archive verify`"
         );
         let beside = name.replace(".checkpoint", &format!("-{}.checkpoint", new.checkpoint.size));
-        return put_file(folder, &beside, note);
+        return put_file(folder, &beside, note.as_bytes());
     }
-    put_file(folder, name, note)
+    put_file(folder, name, note.as_bytes())
 }
 
-fn put_file(folder: &Path, name: &str, note: &str) -> io::Result<()> {
+fn put_file(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let (path, fresh): (PathBuf, PathBuf) = (folder.join(name), folder.join(format!("{name}.new")));
     let mut file = File::create(&fresh)?;
-    file.write_all(note.as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(fresh, path)
 }
