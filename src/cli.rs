@@ -420,8 +420,13 @@ pub(crate) enum ArchiveCommand {
     )]
     Recode(Recode),
     /// Look for what is wrong with the archive's own files
-    #[command(after_help = "Example:\n  earwitness archive check --repair")]
+    #[command(after_help = "Examples:\n  earwitness archive check --cost index      seconds\n  \
+        earwitness archive check --repair          a look at each recording\n  \
+        earwitness archive check --cost bytes      reads everything, as `archive verify` does")]
     Check {
+        /// How much is read
+        #[arg(long, value_enum, default_value_t)]
+        cost: CheckCost,
         /// Mend what can be mended
         #[arg(long)]
         repair: bool,
@@ -573,6 +578,27 @@ pub(crate) enum ExportFormat {
     Vcon,
     /// The call's SIP messages as a capture file (pcapng)
     Pcap,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckCost {
+    /// Folders, keys, the ledger against the index; no recording is opened
+    Index,
+    /// Also the head and the foot of each recording
+    #[default]
+    Headers,
+    /// Also every byte: hashes, signatures, the whole ledger
+    Bytes,
+}
+
+impl From<CheckCost> for store::Cost {
+    fn from(cost: CheckCost) -> Self {
+        match cost {
+            CheckCost::Index => store::Cost::Index,
+            CheckCost::Headers => store::Cost::Headers,
+            CheckCost::Bytes => store::Cost::Bytes,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

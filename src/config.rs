@@ -31,6 +31,8 @@ pub(crate) struct ConfigFile {
     pub(crate) record: RecordSection,
     /// What proves later that nothing was changed.
     pub(crate) evidence: EvidenceSection,
+    /// Reading recordings again.
+    pub(crate) scrub: ScrubSection,
     /// Who may send HEP.
     pub(crate) hep: HepSection,
     /// How recordings are decoded.
@@ -142,6 +144,68 @@ pub(crate) struct LocationEntry {
     /// environment when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ScrubSection {
+    /// How fast, or `off`. Default 4MB/s.
+    pub(crate) rate: Scrub,
+}
+
+/// Is everything read again, and how fast?
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum Scrub {
+    Off,
+    At(Rate),
+}
+
+/// Kilobytes a second; at least 1, at most 10 GB.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rate {
+    kilobytes: u64,
+}
+
+impl Rate {
+    pub(crate) fn bytes_per_s(self) -> u64 {
+        self.kilobytes * 1000
+    }
+}
+
+/// Units of a [`Rate`], in kilobytes a second.
+const RATE_UNITS: [(&str, u64); 3] = [("GB/s", 1_000_000), ("MB/s", 1000), ("kB/s", 1)];
+const RATE_MAX_KB: u64 = 10_000_000;
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Scrub::At(Rate { kilobytes: 4000 })
+    }
+}
+
+impl TryFrom<String> for Scrub {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Scrub::Off);
+        }
+        let kilobytes = RATE_UNITS.iter().find_map(|(unit, size)| {
+            let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+            number.checked_mul(*size)
+        });
+        let kilobytes = kilobytes.filter(|kilobytes| (1..=RATE_MAX_KB).contains(kilobytes));
+        let wrong = || format!("{text:?} is no rate as \"4MB/s\" (1kB/s to 10GB/s), nor \"off\"");
+        kilobytes.map(|kilobytes| Scrub::At(Rate { kilobytes })).ok_or_else(wrong)
+    }
+}
+
+impl From<Scrub> for String {
+    fn from(scrub: Scrub) -> Self {
+        let Scrub::At(Rate { kilobytes }) = scrub else { return "off".into() };
+        let unit = RATE_UNITS.iter().find(|(_, size)| kilobytes.is_multiple_of(*size));
+        unit.map_or_else(String::new, |(unit, size)| format!("{}{unit}", kilobytes / size))
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -264,6 +328,8 @@ pub(crate) struct Settings {
     pub(crate) checkpoints: Vec<PathBuf>,
     /// Who stamps them.
     pub(crate) stamping: Option<Stamping>,
+    /// How fast recordings are read again while it records live.
+    pub(crate) scrub: Option<Rate>,
     pub(crate) hep: HepSection,
     pub(crate) devices: Devices,
     pub(crate) ffmpeg: Choice,
@@ -363,6 +429,7 @@ impl ConfigFile {
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
         let (sip, call_headers, hep) = (self.record.sip, self.site.call_headers, self.hep);
         let stamping = self.evidence.authority()?;
+        let scrub = if let Scrub::At(rate) = self.scrub.rate { Some(rate) } else { None };
         let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
         self.locations.iter().try_for_each(LocationEntry::check)?;
         let copies = Copies { rules: self.copies, locations: self.locations };
@@ -374,6 +441,7 @@ impl ConfigFile {
             call_headers,
             checkpoints,
             stamping,
+            scrub,
             hep,
             devices,
             ffmpeg,
@@ -490,6 +558,20 @@ mod tests {
         ] {
             let Err(Wrong(told)) = read(wrong) else { panic!("{wrong} is taken") };
             assert!(told.contains(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_scrub_rate_is_read_and_written_in_its_largest_unit() {
+        let read = |text: &str| Scrub::try_from(text.to_owned());
+        for (text, kilobytes) in [("4MB/s", 4000), ("500kB/s", 500), ("1 GB/s", 1_000_000)] {
+            let rate = read(text).expect("a rate");
+            assert_eq!(rate, Scrub::At(Rate { kilobytes }));
+            assert_eq!(String::from(rate), text.replace(' ', ""));
+        }
+        assert_eq!(read("off"), Ok(Scrub::Off));
+        for wrong in ["", "4", "4Mb/s", "0MB/s", "11GB/s", "-1MB/s", "99999999999999999999GB/s"] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -60,13 +60,13 @@ fn warn(text: &str) {
 
 /// Opens an archive that must be there, and says what had to be mended.
 fn open_archive(dir: &Path) -> Result<store::Archive, Failure> {
-    let archive = store::Archive::open_watched(dir, &mut progress())?;
+    let archive = store::Archive::open_watched(dir, &mut progress("indexing"))?;
     settle_recovery(&archive)?;
     Ok(archive)
 }
 
-/// Shows on a terminal how far reading the recordings for a new index has come.
-fn progress() -> impl FnMut(u64, u64) {
+/// Shows on a terminal how far reading the recordings has come; `doing` says what for.
+fn progress(doing: &'static str) -> impl FnMut(u64, u64) {
     let terminal = std::io::stderr().is_terminal();
     let mut shown = None;
     move |done, total| {
@@ -76,7 +76,7 @@ fn progress() -> impl FnMut(u64, u64) {
             shown = percent;
             let end = if done == total { "\n" } else { "" };
             // Progress that cannot be shown is no failure.
-            let _ = write!(std::io::stderr(), "\rindexing: {done} of {total} recordings{end}");
+            let _ = write!(std::io::stderr(), "\r{doing}: {done} of {total} recordings{end}");
         }
     }
 }

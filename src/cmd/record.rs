@@ -45,7 +45,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     let mut source = open_source(args, &settings.hep)?;
     let mut keys = KeyLogs::open(&args.tls.key_logs)?;
     let stop = stop_flag()?;
-    let (archive, created) = Archive::open_or_create_watched(&settings.archive, &mut progress())?;
+    let (archive, created) = Archive::open_or_create_watched(&settings.archive, &mut progress("indexing"))?;
     match created {
         Created::New { keys_dir } => warn(&format!(
             "new archive {}: its keys are in {}; back them up, without them no recording can be opened",
@@ -57,6 +57,9 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     copy_checkpoints(&archive, &settings)?;
     copies::use_locations(&archive, &settings, Duty::Copy)?;
     have_stamped(&archive, &settings)?;
+    if let (Some(rate), true) = (settings.scrub, !args.interface.is_empty() || !args.hep.is_empty()) {
+        archive.scrub(rate.bytes_per_s())?;
+    }
     // New rules are in force from now on, so that their grace runs while it records.
     let rules = &settings.retention;
     let mut retention = archive.retention(

@@ -189,6 +189,7 @@ fn describe(what: &What) -> String {
         What::Moved { recordings, why } => {
             format!("removed the originals of {} recordings: {why}", recordings.len())
         }
+        What::ScrubFound { id, what } => format!("found {id} wrong: {what}"),
         What::Stamped { lines, time, .. } => {
             format!("got a time stamp of {time} on the first {lines} lines of the ledger")
         }

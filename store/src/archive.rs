@@ -22,14 +22,15 @@ use crate::recovery::Recovered;
 use crate::report::Summand;
 use crate::retention::WATCH;
 use crate::scribe::{self, Command, Handle, RESERVE};
+use crate::scrub::{SCRUB, Scrubber};
 use crate::search::hits::Hits;
 use crate::shared::{Latch, Shared, Tuning, wall_clock};
 use crate::stamp::Stamper;
 use crate::wave::{RECORDINGS_DIR, make_sayable, path_of};
 use crate::writer::CHUNK_SPAN_MS;
 use crate::{
-    CallRow, Created, Error, Problem, Query, Reader, Rebuilt, RecordingFacts, RecordingId, Recovery, Row,
-    RunRow, SignatureState, Space, SpaceAlert, State, Stats, Writer,
+    CallRow, Cost, Created, Error, Problem, Query, Reader, Rebuilt, RecordingFacts, RecordingId, Recovery,
+    Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats, Writer,
 };
 
 /// Names the archive and its format.
@@ -43,7 +44,7 @@ const INDEX_DIR: &str = "index";
 /// The key under which a run's counters are expected; legs are numbered from 0.
 const RUN_KEY: u64 = u64::MAX;
 /// What may lie in a folder that becomes an archive: ours, from a creation that was cut off, and a file system's.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     LOCK_FILE,
     KEYS_DIR,
     RECORDINGS_DIR,
@@ -51,6 +52,7 @@ const NAMES: [&str; 9] = [
     LEDGER_DIR,
     INDEX_DIR,
     WATCH,
+    SCRUB,
     "archive.json.new",
     "lost+found",
 ];
@@ -77,6 +79,8 @@ pub struct Archive {
     pub(crate) handle: Option<Handle>,
     /// Has checkpoints stamped.
     pub(crate) stamper: Mutex<Option<Stamper>>,
+    /// Reads everything, again and again.
+    pub(crate) scrubber: Mutex<Option<Scrubber>>,
     recovery: Recovery,
 }
 
@@ -185,7 +189,8 @@ impl Archive {
             };
             let Recovered { recovery, journal, log } = recovered?;
             let handle = Some(scribe::spawn(Arc::clone(&shared), journal, log)?);
-            let archive = Archive { shared, handle, stamper: Mutex::default(), recovery };
+            let archive =
+                Archive { shared, handle, stamper: Mutex::default(), scrubber: Mutex::default(), recovery };
             archive.note_first_key()?;
             Ok(archive)
         };
@@ -416,9 +421,23 @@ impl Archive {
     /// # Errors
     /// [`Error::Io`] when a folder cannot be read.
     pub fn check(&self, repair: bool) -> Result<Vec<Problem>, Error> {
+        self.check_at(Cost::Headers, repair, &mut |_, _| {})
+    }
+
+    /// The same at this cost. `progress` is called with recordings looked at and recordings in all.
+    ///
+    /// # Errors
+    /// As [`Archive::check`].
+    pub fn check_at(
+        &self,
+        cost: Cost,
+        repair: bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Vec<Problem>, Error> {
         self.sync()?;
         let append = |ledger, line| self.append(ledger, line, None);
-        crate::check::check(&self.shared, repair, &append).map_err(|e| e.under(&self.shared.root))
+        let found = crate::check::check(&self.shared, cost, repair, &append, progress);
+        found.map_err(|e| e.under(&self.shared.root))
     }
 
     /// Builds the index anew from the files. `progress` is called with files done and files in all.
@@ -494,6 +513,9 @@ impl Archive {
         self.shared.locations.close();
         if let Some(stamper) = locked(&self.stamper).take() {
             stamper.close();
+        }
+        if let Some(scrubber) = locked(&self.scrubber).take() {
+            scrubber.close();
         }
         let result = self.ask(Command::Close);
         if let Some(handle) = self.handle.take() {

@@ -1,4 +1,6 @@
-//! Looking the archive over without hashing, and mending what can be mended without guessing.
+//! Looking the archive over at three costs, and mending what can be mended without guessing.
+//!
+//! Without hashing, unless everything is asked for: what every byte says is [`crate::verify`]'s, in its words.
 
 use std::collections::BTreeMap;
 
@@ -16,23 +18,35 @@ use crate::search::hits::Hits;
 use crate::shared::Shared;
 use crate::verify::named;
 use crate::wave::{RECORDINGS_DIR, path_of};
-use crate::{Error, Problem, Query, RecordingId, Row};
+use crate::{Cost, Error, Problem, Query, RecordingId, Row, Trusted, Verdict};
 
 /// Appends a line to a ledger file, through the disk thread.
 type Append<'a> = &'a dyn Fn(String, Vec<u8>) -> Result<(), Error>;
 
 /// Finds what is wrong; with `repair`, mends what can be mended.
-pub(crate) fn check(shared: &Shared, repair: bool, append: Append<'_>) -> Result<Vec<Problem>, Error> {
-    let mut problems = Problems { shared, repair, append, found: Vec::new() };
+pub(crate) fn check(
+    shared: &Shared,
+    cost: Cost,
+    repair: bool,
+    append: Append<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<Problem>, Error> {
+    let mut problems = Problems { shared, cost, repair, append, found: Vec::new() };
     problems.folders()?;
     problems.keys()?;
     let lines = problems.ledger()?;
-    problems.recordings(&lines)?;
+    if cost == Cost::Bytes {
+        problems.recordings(&lines, &mut |_, _| {})?;
+        problems.bytes(progress)?;
+    } else {
+        problems.recordings(&lines, progress)?;
+    }
     Ok(problems.found)
 }
 
 struct Problems<'a> {
     shared: &'a Shared,
+    cost: Cost,
     repair: bool,
     append: Append<'a>,
     found: Vec<Problem>,
@@ -146,16 +160,26 @@ impl Problems<'_> {
     }
 
     /// Files against ledger and index.
-    fn recordings(&mut self, lines: &BTreeMap<RecordingId, RecordingLine>) -> Result<(), Error> {
+    fn recordings(
+        &mut self,
+        lines: &BTreeMap<RecordingId, RecordingLine>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), Error> {
         let mut unseen = lines.clone();
-        for path in files(self.disk())? {
+        let files = files(self.disk())?;
+        let total = files.len() as u64;
+        for (done, path) in files.into_iter().enumerate() {
+            progress(done as u64 + 1, total);
             let Some(id) = recording_at(&path) else {
                 self.add(&path, "not a recording in its place", false);
                 continue;
             };
             unseen.remove(&id);
-            if !self.shared.is_running(id) {
-                self.recording(id, &path, lines.get(&id))?;
+            let line = lines.get(&id);
+            match self.cost {
+                _ if self.shared.is_running(id) => {}
+                Cost::Index => self.named(id, &path, line)?,
+                Cost::Headers | Cost::Bytes => self.recording(id, &path, line)?,
             }
         }
         for (id, _) in unseen.iter().filter(|(_, line)| !line.fate.is_gone()) {
@@ -188,6 +212,48 @@ impl Problems<'_> {
                     self.shared.index.remove(id)?;
                 }
                 self.add(&path_of(id), "the index finds it, but has no row of it", self.repair);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ledger and index about a file that is there, without looking into it.
+    fn named(&mut self, id: RecordingId, path: &str, line: Option<&RecordingLine>) -> Result<(), Error> {
+        match line {
+            None => self.add(path, "the ledger does not name it", false),
+            Some(line) if line.fate.is_gone() => {
+                self.add(path, "the ledger says that it was destroyed, but it is there", false);
+            }
+            Some(line) => {
+                let row = self.shared.index.bare_row(id)?.filter(|row| row.bytes == line.bytes);
+                let shown = row.map(|row| self.shared.index.finds(&row)).transpose()?.unwrap_or_default();
+                if !shown {
+                    if self.repair {
+                        self.shared.index.put(&row_of(self.shared, path)?)?;
+                    }
+                    self.add(path, "the index does not show it as the ledger has it", self.repair);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What verification finds and was not told yet.
+    fn bytes(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Error> {
+        let total = files(self.disk())?.len() as u64;
+        let mut done = 0;
+        for finding in crate::verify::findings(self.shared, None, &Trusted::default(), Ok(())) {
+            done = total.min(done + u64::from(finding.id.is_some()));
+            progress(done, total);
+            let what = match finding.verdict {
+                // Told by the names of files already.
+                Verdict::Missing if finding.id.is_some() => continue,
+                Verdict::Unlisted => continue,
+                _ if !finding.is_problem() => continue,
+                verdict => verdict.words().1,
+            };
+            if !self.found.iter().any(|known| known.path == finding.path && known.what == what) {
+                self.found.push(Problem { path: finding.path, what, repaired: false });
             }
         }
         Ok(())

@@ -103,6 +103,13 @@ pub enum What {
         /// Ed25519 over time, numbers, rule, who and why (`docs/format.md`), in hexadecimal.
         receipt: String,
     },
+    /// The scrub has found a recording that is not what was sealed. Told once for each recording and finding.
+    ScrubFound {
+        /// The recording.
+        id: RecordingId,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A time-stamp authority has stamped a checkpoint.
     Stamped {
         /// Lines of the ledger that the checkpoint covers.
@@ -174,6 +181,8 @@ impl Event {
             | What::Copied { .. }
             | What::CopiesRemoved { .. }
             | What::Moved { .. }
+            // Nothing that anybody added to the recording.
+            | What::ScrubFound { .. }
             | What::Stamped { .. }
             | What::Unknown => None,
         }

@@ -44,6 +44,7 @@ mod recovery;
 mod report;
 mod retention;
 mod scribe;
+mod scrub;
 mod search;
 mod settle;
 mod shared;
@@ -81,9 +82,10 @@ pub use reader::{OpenChunk, Reader};
 pub use recode::{ByWhom, Coded, ColdItem, ColdPlan, Replacement};
 pub use record::{Mark, Record};
 pub use report::{
-    Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,
+    Cost, Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,
 };
 pub use retention::{Kept, Pruned, Retention, Take};
+pub use scrub::{ScrubFinding, Scrubbed};
 pub use search::{Field, Query, QueryError};
 pub use space::{Space, SpaceAlert};
 pub use stamp::authority::Authorities;

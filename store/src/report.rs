@@ -194,6 +194,39 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// The verdict in one word, and what there is to say beside it.
+    #[must_use]
+    pub fn words(&self) -> (&'static str, String) {
+        match self {
+            Verdict::Intact { .. } => ("intact", String::new()),
+            Verdict::Recording => ("recording", String::new()),
+            Verdict::Deleted => ("deleted", String::new()),
+            Verdict::Stamped { at, lines, vouched } => {
+                let by = if *vouched { "signed by a given authority" } else { "signer not checked" };
+                ("stamped", format!("{lines} lines of the ledger at {at}, {by}"))
+            }
+            Verdict::Changed { what } => ("changed", what.clone()),
+            Verdict::Away { what } => ("away", what.clone()),
+            Verdict::Missing => ("missing", "the file is gone".into()),
+            Verdict::Unlisted => ("unlisted", "the ledger does not name this recording".into()),
+            Verdict::Unreadable { what } => ("unreadable", what.clone()),
+        }
+    }
+}
+
+/// How much [`Archive::check_at`](crate::Archive::check_at) reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cost {
+    /// Folders, keys, and the ledger against the index: no recording is opened.
+    Index,
+    /// Also the head and the foot of each recording.
+    #[default]
+    Headers,
+    /// Also every byte: hashes, signatures, the whole ledger, as verification does.
+    Bytes,
+}
+
 /// Something that [`Archive::check`](crate::Archive::check) found wrong with the archive itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

@@ -80,7 +80,7 @@ pub(crate) fn signed_lines(
 }
 
 /// The recording that a line of the ledger names first.
-fn id_in(line: &[u8]) -> Option<RecordingId> {
+pub(crate) fn id_in(line: &[u8]) -> Option<RecordingId> {
     const NAME: &[u8] = b"\"id\":\"";
     let at = line.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
     std::str::from_utf8(line.get(at..at + 26)?).ok()?.parse().ok()
@@ -176,14 +176,18 @@ fn prepare(shared: &Shared, ids: Option<&[RecordingId]>) -> Result<(Work, Vec<Fi
 fn judge(shared: &Shared, piece: &Piece, stub: Option<&str>) -> Finding {
     let path = &piece.path;
     let id = recording_at(path);
-    let verdict = match look(shared, piece, stub) {
+    Finding { id, path: path.into(), verdict: verdict(look(shared, piece, stub)) }
+}
+
+/// What an error says of a recording.
+pub(crate) fn verdict(looked: Result<Verdict, Error>) -> Verdict {
+    match looked {
         Ok(verdict) => verdict,
         Err(Error::Away { why, .. }) => Verdict::Away { what: why },
         Err(Error::NotFound { .. }) => Verdict::Missing,
         Err(Error::Tampered { what, .. } | Error::Damaged { what, .. }) => Verdict::Changed { what },
-        Err(e) => return unreadable(id, path, &e),
-    };
-    Finding { id, path: path.into(), verdict }
+        Err(e) => unreadable(None, "", &e).verdict,
+    }
 }
 
 fn unreadable(id: Option<RecordingId>, path: &str, error: &Error) -> Finding {
@@ -211,8 +215,25 @@ fn look(shared: &Shared, piece: &Piece, moved: Option<&str>) -> Result<Verdict, 
         return Err(Error::tampered(path, "it is not the stub that the ledger names"));
     }
     let source = Source::find(shared, id)?;
+    if !sealed(shared, &source, path, line, piece.unlinked)? {
+        return Ok(Verdict::Unlisted);
+    }
+    let opened = open_all(shared, &source)?;
+    listed(shared, &source.layout)?;
+    Ok(Verdict::Intact { opened })
+}
+
+/// Is the file what was sealed? Reads every byte of it; true when it is also the one that the ledger names. `path` is where it, or
+/// its stub, lies; `unlinked` says that the ledger does not name what it was re-encoded from.
+pub(crate) fn sealed(
+    shared: &Shared,
+    source: &Source,
+    path: &str,
+    line: Option<&RecordingLine>,
+    unlinked: bool,
+) -> Result<bool, Error> {
     let layout = &source.layout;
-    if layout.parsed.head.id != id {
+    if Some(layout.parsed.head.id) != recording_at(path) {
         return Err(Error::tampered(path, "it is another recording's file"));
     }
     let signed = layout.verify(&*source.disk, &shared.keys.signer())?;
@@ -222,36 +243,31 @@ fn look(shared: &Shared, piece: &Piece, moved: Option<&str>) -> Result<Verdict, 
         return Err(Error::KeyUnknown { path: path.into(), key: hex(&wrap.key_id) });
     }
     match line {
-        None => return Ok(Verdict::Unlisted),
-        Some(line) if line.fate.is_gone() => return Ok(Verdict::Unlisted),
+        None => Ok(false),
+        Some(line) if line.fate.is_gone() => Ok(false),
         Some(line)
             if line.recoded.as_ref().is_some_and(|recoded| recoded.from_signed == digest_text(&signed)) =>
         {
-            return Err(Error::tampered(
+            Err(Error::tampered(
                 path,
                 "genuine, but the one that was re-encoded: it was put back, and the ledger names the new one",
-            ));
+            ))
         }
         Some(line) if line.signed != digest_text(&signed) => {
-            return Err(Error::tampered(path, "genuine, but not the one that the ledger names"));
+            Err(Error::tampered(path, "genuine, but not the one that the ledger names"))
         }
         Some(line) if layout.end.as_ref().is_none_or(|end| end.footer.facts.recoded != line.recoded) => {
-            return Err(Error::tampered(
+            Err(Error::tampered(
                 path,
                 "what it says of the file that it was re-encoded from is not what the ledger says",
-            ));
+            ))
         }
-        Some(_) if piece.unlinked => {
-            return Err(Error::tampered(
-                path,
-                "the ledger does not name the file that it was re-encoded from",
-            ));
-        }
-        Some(_) => {}
+        Some(_) if unlinked => Err(Error::tampered(
+            path,
+            "the ledger does not name the file that it was re-encoded from",
+        )),
+        Some(_) => Ok(true),
     }
-    let opened = open_all(shared, &source)?;
-    listed(shared, layout)?;
-    Ok(Verdict::Intact { opened })
 }
 
 /// A recording that was deleted must be gone, and its receipt must be ours.

@@ -6,7 +6,7 @@ use std::fs;
 
 use common::{START, append, archive, ended, facts, file_of, files, payload, play, record};
 use store::{
-    Archive, CallRow, Counters, Created, Error, Mark, Outcome, RunRow, SignatureState, State, Verdict,
+    Archive, CallRow, Cost, Counters, Created, Error, Mark, Outcome, RunRow, SignatureState, State, Verdict,
 };
 
 #[test]
@@ -441,4 +441,31 @@ fn check_finds_and_repairs() {
     fs::remove_file(file_of(&path, id)).expect("removed");
     let missing = archive.check(true).expect("checked");
     assert!(missing.iter().all(|problem| !problem.repaired) && missing.len() == 2, "{missing:?}");
+}
+
+#[test]
+fn a_check_finds_what_its_cost_can_show() {
+    let (_dir, path, archive) = archive();
+    let ids = [1, 2, 3].map(|n| record(&archive, n, 50));
+    archive.sync().expect("synced");
+    let found = |cost| {
+        let mut steps = Vec::new();
+        let problems = archive.check_at(cost, false, &mut |done, total| steps.push((done, total)));
+        assert_eq!(steps.last().map(|(done, total)| done == total), Some(true), "{cost:?}: {steps:?}");
+        problems.expect("checked").into_iter().map(|problem| problem.path).collect::<Vec<_>>()
+    };
+    let costs = [Cost::Index, Cost::Headers, Cost::Bytes];
+    assert!(costs.iter().all(|cost| found(*cost).is_empty()));
+    let relative = |id| file_of(&path, id).strip_prefix(&path).expect("below it").to_owned();
+    let [flipped, cut, gone] = ids.map(relative);
+    let mut bytes = fs::read(path.join(&flipped)).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(path.join(&flipped), &bytes).expect("written");
+    assert_eq!(costs.map(|cost| found(cost)), [vec![], vec![], vec![flipped.clone()]]);
+    let bytes = fs::read(path.join(&cut)).expect("read");
+    fs::write(path.join(&cut), &bytes[..bytes.len() - 10]).expect("written");
+    assert_eq!(costs.map(|cost| found(cost).contains(&cut)), [false, true, true]);
+    fs::remove_file(path.join(&gone)).expect("removed");
+    assert_eq!(costs.map(|cost| found(cost).contains(&gone)), [true, true, true]);
 }
