@@ -435,6 +435,14 @@ pub(crate) enum ArchiveCommand {
         #[command(flatten)]
         json: Json,
     },
+    /// Make an archive of a backup, or try whether that would work
+    #[command(
+        after_help = "Examples:\n  earwitness archive restore --from /mnt/backup/calls -a /srv/calls\n  \
+        earwitness archive restore --from /mnt/backup/calls --verify     a drill: nothing stays\n\n\
+        Never writes over an archive. The drill needs room for a copy in $TMPDIR. docs/backup.md says what to back up, and how.\n\
+        Exit codes: 0 everything is there; 3 something is not in the backup; 5 something in it was changed."
+    )]
+    Restore(Restore),
     /// Make the index anew from the recordings
     #[command(after_help = "Example:\n  earwitness archive rebuild -a /srv/calls")]
     Rebuild {
@@ -456,6 +464,27 @@ pub(crate) enum ArchiveCommand {
         #[command(flatten)]
         json: Json,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup: a copy of an archive's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// The new archive's folder; must not be there, or be empty
+    #[arg(short = 'a', long = "archive", value_name = "DIR", required_unless_present = "verify")]
+    pub(crate) archive: Option<PathBuf>,
+    /// Verify everything; without -a it is a drill, in a temporary folder that is removed
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// A checkpoint that was kept elsewhere, once for each: says what the backup lacks
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Vec<PathBuf>,
+    /// The public key that must have signed everything: a copy of keys/public.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 /// Which recordings are changed.

@@ -10,7 +10,7 @@ use web::words;
 
 use super::upkeep::{self, Change};
 use super::{copies, export, import, open_archive, print_json, print_line, progress, show, warn};
-use super::{prune, recode};
+use super::{prune, recode, restore};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
 use crate::clock;
 use crate::config::{self, Settings};
@@ -57,6 +57,7 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         ArchiveCommand::Check { cost, repair, dir, json } => {
             check(&config::resolve(&dir)?.archive, cost.into(), repair, json.json)
         }
+        ArchiveCommand::Restore(args) => restore::run(&args),
         ArchiveCommand::Rebuild { dir, json } => rebuild(&config::resolve(&dir)?.archive, json.json),
         ArchiveCommand::Key(key) => super::key::run(key.command),
         ArchiveCommand::Stats { dir, filters, json } => {
@@ -123,7 +124,7 @@ fn trusted(archive: &Archive, settings: &Settings, elsewhere: &Elsewhere<'_>) ->
 }
 
 /// What the words name.
-fn given(checkpoints: &[PathBuf], public_key: Option<&Path>) -> Result<Trusted, Failure> {
+pub(super) fn given(checkpoints: &[PathBuf], public_key: Option<&Path>) -> Result<Trusted, Failure> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
     };

@@ -12,6 +12,7 @@ mod prune;
 mod recode;
 mod record;
 mod replay;
+mod restore;
 mod serve;
 mod show;
 mod upkeep;

@@ -102,6 +102,7 @@ fn signature(archive: &Archive, id: RecordingId) -> (String, bool) {
         None => ("valid".to_owned(), true),
         Some(Verdict::Changed { what }) => (format!("INVALID: {what}"), false),
         Some(Verdict::Away { what }) => (format!("not looked at: {what}"), true),
+        Some(Verdict::NotCopied { what }) => (what.clone(), false),
         Some(Verdict::Missing) => ("the file is gone".to_owned(), false),
         Some(Verdict::Unlisted) => ("valid, but the ledger does not name this recording".to_owned(), false),
         Some(Verdict::Unreadable { what }) => (format!("cannot be read: {what}"), false),

@@ -189,6 +189,14 @@ fn describe(what: &What) -> String {
         What::Moved { recordings, why } => {
             format!("removed the originals of {} recordings: {why}", recordings.len())
         }
+        What::CopyOpened { lines, recordings, taken_in, removed, ended, .. } => {
+            let lines: u64 = lines.iter().map(|(first, last)| last - first + 1).sum();
+            format!(
+                "opened a copy of the archive: {lines} lines of the ledger and {} recordings are not in it; {taken_in} recordings \
+                 entered that the ledger did not name yet, {ended} ended where they were cut, {removed} removed that were deleted",
+                recordings.len()
+            )
+        }
         What::ScrubFound { id, what } => format!("found {id} wrong: {what}"),
         What::Stamped { lines, time, .. } => {
             format!("got a time stamp of {time} on the first {lines} lines of the ledger")

@@ -12,6 +12,7 @@ use decode::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::copied;
 use crate::disk::{Disk, Lock, RealDisk, locked, read_whole};
 use crate::index::Index;
 use crate::journal::JOURNAL_DIR;
@@ -34,13 +35,13 @@ use crate::{
 };
 
 /// Names the archive and its format.
-const ARCHIVE_FILE: &str = "archive.json";
+pub(crate) const ARCHIVE_FILE: &str = "archive.json";
 /// The newest format that this program reads, and the one that it writes. From 2 on the ledger's lines are leaves of a log, and
 /// recordings have format 2. An archive of an older one is given this number when it is opened, so that a program which
 /// knows nothing of either refuses it.
 const FORMAT: u32 = 2;
-const LOCK_FILE: &str = "lock";
-const INDEX_DIR: &str = "index";
+pub(crate) const LOCK_FILE: &str = "lock";
+pub(crate) const INDEX_DIR: &str = "index";
 /// The key under which a run's counters are expected; legs are numbered from 0.
 const RUN_KEY: u64 = u64::MAX;
 /// What may lie in a folder that becomes an archive: ours, from a creation that was cut off, and a file system's.
@@ -72,6 +73,15 @@ struct FormatOnly {
     format: u32,
 }
 
+/// Where an archive lies.
+pub(crate) struct Place<'a> {
+    pub(crate) root: &'a Path,
+    /// Its index, always a folder of the operating system.
+    pub(crate) index: &'a Path,
+    /// It was copied here file by file, and not opened since.
+    pub(crate) is_copy: bool,
+}
+
 /// An open archive. One process at a time has it; its methods can be called from any thread.
 #[derive(Debug)]
 pub struct Archive {
@@ -100,8 +110,9 @@ impl Archive {
     /// # Errors
     /// As [`Archive::open`].
     pub fn open_watched(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Archive, Error> {
+        let is_copy = copied::is_copy(&dir.join(LOCK_FILE));
         let (disk, lock) = Archive::lock_folder(dir)?;
-        Archive::open_on(Arc::new(disk), lock, dir, &dir.join(INDEX_DIR), Tuning::default(), progress)
+        Archive::open_home(Arc::new(disk), lock, dir, is_copy, progress)
     }
 
     /// Opens an archive, or makes one with new keys in a folder that is empty or not there.
@@ -126,6 +137,7 @@ impl Archive {
         if !dir.join(ARCHIVE_FILE).is_file() {
             refuse_strangers(&*disk, dir)?;
         }
+        let is_copy = copied::is_copy(&dir.join(LOCK_FILE)) && dir.join(ARCHIVE_FILE).is_file();
         let lock = take_lock(&*disk, dir)?;
         let created = if dir.join(ARCHIVE_FILE).is_file() {
             Created::Existing
@@ -133,9 +145,26 @@ impl Archive {
             make(&*disk).map_err(|e| e.under(dir))?;
             Created::New { keys_dir: dir.join(KEYS_DIR) }
         };
+        Ok((Archive::open_home(disk, lock, dir, is_copy, progress)?, created))
+    }
+
+    /// Opens an archive where it lies; from then on it is at home there.
+    fn open_home(
+        disk: Arc<dyn Disk>,
+        lock: Lock,
+        dir: &Path,
+        is_copy: bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Archive, Error> {
         let index = dir.join(INDEX_DIR);
-        let archive = Archive::open_on(disk, lock, dir, &index, Tuning::default(), progress)?;
-        Ok((archive, created))
+        if is_copy {
+            // Copied while it was written: what sled makes of it nobody knows.
+            crate::index::remove(&index)?;
+        }
+        let place = Place { root: dir, index: &index, is_copy };
+        let archive = Archive::open_on(disk, lock, &place, Tuning::default(), progress)?;
+        copied::settle_here(&dir.join(LOCK_FILE))?;
+        Ok(archive)
     }
 
     /// An archive's folder under its lock, without opening what is in it.
@@ -152,11 +181,11 @@ impl Archive {
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
         lock: Lock,
-        root: &Path,
-        index_dir: &Path,
+        place: &Place<'_>,
         tuning: Tuning,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Archive, Error> {
+        let &Place { root, index: index_dir, is_copy } = place;
         let open = || {
             let id = read_archive_file(&*disk)?.id;
             let keys = Keys::open(&*disk)?;
@@ -179,11 +208,11 @@ impl Archive {
                 decisions: Default::default(),
                 _lock: lock,
             });
-            let recovered = match crate::recovery::recover(&shared, index_is_new, progress) {
+            let recovered = match crate::recovery::recover(&shared, index_is_new, is_copy, progress) {
                 Err(Error::Full { path }) => {
                     tracing::warn!(file = %path.display(), "the disk is full: the reserve is given up to mend the archive");
                     shared.disk.remove(RESERVE).map_err(|e| Error::io(RESERVE, e))?;
-                    crate::recovery::recover(&shared, index_is_new, progress)
+                    crate::recovery::recover(&shared, index_is_new, is_copy, progress)
                 }
                 result => result,
             };

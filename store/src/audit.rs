@@ -9,6 +9,7 @@ use std::sync::Arc;
 use decode::Timestamp;
 use serde::Deserialize;
 
+use crate::copied::UNKNOWN;
 use crate::disk::read_whole;
 use crate::event::{Event, What, erasure_text};
 use crate::layout::digest_of;
@@ -60,6 +61,8 @@ pub(crate) fn findings(shared: &Shared, trusted: &Trusted) -> Vec<Finding> {
         erased: BTreeSet::new(),
         adopted: BTreeMap::new(),
         stamps: Vec::new(),
+        not_copied: BTreeSet::new(),
+        copies: Vec::new(),
     };
     if let Err(e) = audit.run(trusted) {
         audit.add(LEAVES, Verdict::Unreadable { what: e.to_string() });
@@ -79,6 +82,10 @@ struct Audit<'a> {
     adopted: BTreeMap<String, Adopted>,
     /// Time stamps that stand in lines which the log knows: the file, the note, the token.
     stamps: Vec<(String, String, String)>,
+    /// Numbers of lines that a copy of the archive lacked when it was opened.
+    not_copied: BTreeSet<u64>,
+    /// Copies that were opened: when, and how many lines the log had.
+    copies: Vec<(Timestamp, u64)>,
 }
 
 impl Audit<'_> {
@@ -179,15 +186,22 @@ impl Audit<'_> {
         if !path.contains(ledger::EVENTS) {
             return Ok(());
         }
-        match serde_json::from_slice(line).map(|event: Event| event.what) {
-            Ok(What::LogBegun { archive, .. }) if archive != self.shared.id || leaf != 0 => {
+        let event: Option<Event> = serde_json::from_slice(line).ok();
+        let at = event.as_ref().map(|event| event.at).unwrap_or(Timestamp::MIN);
+        match event.map(|event| event.what) {
+            Some(What::LogBegun { archive, .. }) if archive != self.shared.id || leaf != 0 => {
                 return Err("it is the beginning of another log".into());
             }
-            Ok(What::LogBegun { adopted, .. }) => {
+            Some(What::LogBegun { adopted, .. }) => {
                 self.adopted = adopted.into_iter().map(|adopted| (adopted.file.clone(), adopted)).collect();
             }
-            Ok(What::Stamped { checkpoint, token, .. }) => {
+            Some(What::Stamped { checkpoint, token, .. }) => {
                 self.stamps.push((path.to_owned(), checkpoint, token));
+            }
+            Some(What::CopyOpened { log, lines, .. }) => {
+                self.copies.push((at, log));
+                let known = self.leaves.len() as u64;
+                self.not_copied.extend(lines.into_iter().flat_map(|(first, last)| first..=last.min(known)));
             }
             _ => {}
         }
@@ -211,19 +225,24 @@ impl Audit<'_> {
 
     /// Numbers of the log that no line has.
     fn missing(&mut self) {
-        let mut runs: Vec<(usize, usize)> = Vec::new();
+        let mut runs: Vec<(usize, usize, bool)> = Vec::new();
         for (leaf, _) in self.seen.iter().enumerate().filter(|(_, seen)| !**seen) {
+            let told = self.not_copied.contains(&(leaf as u64));
             match runs.last_mut() {
-                Some((_, last)) if *last + 1 == leaf => *last = leaf,
-                _ => runs.push((leaf, leaf)),
+                Some((_, last, same)) if *last + 1 == leaf && *same == told => *last = leaf,
+                _ => runs.push((leaf, leaf, told)),
             }
         }
-        for (first, last) in runs.iter().take(TOLD_MAX) {
-            let what = match last - first {
-                0 => format!("line number {first} of the log was taken out of the ledger"),
-                _ => format!("lines number {first} to {last} of the log were taken out of the ledger"),
+        for (first, last, told) in runs.iter().take(TOLD_MAX) {
+            let which = match last - first {
+                0 => format!("line number {first} of the log"),
+                _ => format!("lines number {first} to {last} of the log"),
             };
-            self.changed(LEAVES, what);
+            if *told {
+                self.add(LEAVES, Verdict::NotCopied { what: format!("not in this copy: {which}") });
+            } else {
+                self.changed(LEAVES, format!("taken out of the ledger: {which}"));
+            }
         }
         if runs.len() > TOLD_MAX {
             self.changed(LEAVES, format!("and {} more runs of lines", runs.len() - TOLD_MAX));
@@ -268,6 +287,8 @@ impl Audit<'_> {
                 Err(what) => self.changed(&file, format!("a time stamp does not hold: {what}")),
             }
         }
+        let unknown = |leaf: &u64| self.leaves.get(*leaf as usize).is_some_and(|hash| *hash == UNKNOWN);
+        let first_unknown = self.not_copied.iter().copied().find(unknown);
         let mut tree = Tree::default();
         let mut leaves = std::mem::take(&mut self.leaves).into_iter();
         for Due { place, checkpoint, stamped } in due.into_values().flatten() {
@@ -277,7 +298,19 @@ impl Audit<'_> {
                 tree.push(leaf);
             }
             let by = stamped.map(|at| format!(" (time stamp of {at})")).unwrap_or_default();
-            if tree.size() < checkpoint.size {
+            // What was signed before a copy was opened, over more than the copy had.
+            let beyond = self.copies.iter().filter(|(at, log)| checkpoint.at < *at && *log < checkpoint.size);
+            let beyond = beyond.map(|(_, log)| *log).min();
+            let differs = tree.size() < checkpoint.size || tree.root() != checkpoint.root;
+            if let Some(log) = beyond.filter(|_| differs) {
+                let what = format!(
+                    "at {} the ledger had {} lines{by}: of these the last {} are not in this copy",
+                    checkpoint.at,
+                    checkpoint.size,
+                    checkpoint.size - log
+                );
+                self.add(&place, Verdict::NotCopied { what });
+            } else if tree.size() < checkpoint.size {
                 let (have, had) = (tree.size(), checkpoint.size);
                 self.changed(
                     &place,
@@ -286,6 +319,14 @@ impl Audit<'_> {
                         checkpoint.at
                     ),
                 );
+            } else if tree.root() != checkpoint.root
+                && first_unknown.is_some_and(|leaf| leaf < checkpoint.size)
+            {
+                let what = format!(
+                    "the ledger up to line {} cannot be compared with its state at {}{by}: lines of it are not in this copy",
+                    checkpoint.size, checkpoint.at
+                );
+                self.add(&place, Verdict::NotCopied { what });
             } else if tree.root() != checkpoint.root {
                 let what = format!(
                     "the ledger up to line {} is not what it was at {}{by}",

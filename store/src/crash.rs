@@ -10,7 +10,7 @@ use std::sync::Arc;
 use decode::{AudioFrame, Codec, Format, Party, Timestamp};
 use policy::Cleared;
 
-use crate::archive::make;
+use crate::archive::{Place, make};
 use crate::disk::Disk;
 use crate::shared::Tuning;
 use crate::sim::{Dice, Fault, SimDisk};
@@ -156,8 +156,7 @@ pub(crate) fn open(disk: &Arc<SimDisk>, index: &Path) -> Result<Archive, Error> 
     Archive::open_on(
         Arc::clone(disk) as Arc<dyn Disk>,
         lock,
-        Path::new("/sim"),
-        index,
+        &Place { root: Path::new("/sim"), index, is_copy: false },
         TUNING,
         &mut |_, _| {},
     )

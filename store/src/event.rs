@@ -110,6 +110,23 @@ pub enum What {
         /// What is wrong with it.
         what: String,
     },
+    /// A copy of the archive was opened that had been made file by file while calls were recorded. What it lacks is named.
+    CopyOpened {
+        /// Lines that the log of the copy had. What the original wrote after these is not in the copy.
+        log: u64,
+        /// Numbers of the log whose lines are not in the copy, in runs: first and last.
+        lines: Vec<(u64, u64)>,
+        /// Recordings that the ledger names and that are not in the copy.
+        recordings: Vec<RecordingId>,
+        /// Recordings finished after the ledger was copied, which were entered now.
+        taken_in: u64,
+        /// Recordings destroyed before the ledger was copied, which were removed now.
+        removed: u64,
+        /// Recordings that were running, which were ended at what was copied of them.
+        ended: u64,
+        /// Runs and recordings that are not named, because there were too many.
+        left_out: u64,
+    },
     /// A time-stamp authority has stamped a checkpoint.
     Stamped {
         /// Lines of the ledger that the checkpoint covers.
@@ -184,6 +201,7 @@ impl Event {
             // Nothing that anybody added to the recording.
             | What::ScrubFound { .. }
             | What::Stamped { .. }
+            | What::CopyOpened { .. }
             | What::Unknown => None,
         }
     }

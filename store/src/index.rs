@@ -445,7 +445,7 @@ fn remove_half_snapshots(dir: &Path) {
 }
 
 /// Throws the whole index away.
-fn remove(dir: &Path) -> Result<(), Error> {
+pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
     let result = if dir.is_dir() { fs::remove_dir_all(dir) } else { fs::remove_file(dir) };
     match result {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(dir, e)),

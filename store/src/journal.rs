@@ -294,6 +294,11 @@ pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> R
                     }
                     continue;
                 }
+                // Nothing leaves a hole but a copy whose journal is younger than its files, and what is removed by a later
+                // entry.
+                Part::Write { offset, .. } if offset > disk.len(path).map_err(fail)?.unwrap_or_default() => {
+                    continue;
+                }
                 Part::Write { .. } => disk.create_dir(parent(path)).map_err(fail)?,
                 Part::Swap { .. } if id_of(path).is_none() => continue,
                 // A file that a later entry removes: it is gone already.

@@ -64,6 +64,24 @@ impl Layout {
     /// Reads header and footer. [`Error::NotFound`] when there is no such file, [`Error::Damaged`] when it is no
     /// recording, [`Error::Tampered`] when it claims to be finished and does not end as one.
     pub(crate) fn read(disk: &dyn ReadAt, path: &str) -> Result<Layout, Error> {
+        let mut layout = Layout::read_head(disk, path)?;
+        if layout.parsed.data_size != SIZE_OPEN {
+            layout.end = Some(layout.read_end(disk)?);
+        }
+        Ok(layout)
+    }
+
+    /// The same of a file that a backup cut short: its header was copied when it was finished, its length was taken before.
+    /// None when it is not shorter than its header says.
+    pub(crate) fn read_cut(disk: &dyn ReadAt, path: &str) -> Result<Option<Layout>, Error> {
+        let layout = Layout::read_head(disk, path)?;
+        let whole = u64::from(layout.parsed.riff_size) + 8;
+        let is_cut = layout.parsed.data_size != SIZE_OPEN && layout.len < whole;
+        Ok(is_cut.then_some(layout))
+    }
+
+    /// Header alone.
+    fn read_head(disk: &dyn ReadAt, path: &str) -> Result<Layout, Error> {
         let len = disk.len(path).map_err(|e| Error::io(path, e))?;
         let len = len.ok_or_else(|| Error::NotFound { what: path.to_owned() })?;
         let peek = read_exact(disk, path, 0, Head::PEEK_LEN.min(usize::try_from(len).unwrap_or(usize::MAX)))?;
@@ -73,11 +91,7 @@ impl Layout {
             return Err(Error::damaged(path, "it ends inside its header"));
         }
         let parsed = Head::parse(&read_exact(disk, path, 0, head_len)?, path)?;
-        let mut layout = Layout { path: path.to_owned(), parsed, len, end: None };
-        if layout.parsed.data_size != SIZE_OPEN {
-            layout.end = Some(layout.read_end(disk)?);
-        }
-        Ok(layout)
+        Ok(Layout { path: path.to_owned(), parsed, len, end: None })
     }
 
     fn read_end(&self, disk: &dyn ReadAt) -> Result<End, Error> {

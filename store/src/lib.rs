@@ -15,6 +15,7 @@ mod certificate;
 mod check;
 mod chunk;
 mod closing;
+mod copied;
 mod copies;
 #[cfg(test)]
 mod crash;
@@ -42,6 +43,7 @@ mod recode;
 pub mod record;
 mod recovery;
 mod report;
+mod restore;
 mod retention;
 mod scribe;
 mod scrub;
@@ -84,6 +86,7 @@ pub use record::{Mark, Record};
 pub use report::{
     Cost, Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,
 };
+pub use restore::restore;
 pub use retention::{Kept, Pruned, Retention, Take};
 pub use scrub::{ScrubFinding, Scrubbed};
 pub use search::{Field, Query, QueryError};

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use crate::bytes::{from_hex, hex};
 use crate::closing::Ending;
+use crate::copied::{self, Lacking};
 use crate::copies::{CopyKept, CopyLine};
 use crate::disk::{Disk, ReadAt};
 use crate::event::{Event, What};
 use crate::journal::{self, COLD_DIR, JOURNAL_DIR, Part, Replayed, Transaction};
 use crate::layout::{End, Layout, file_digest};
-use crate::ledger::{self, Lines, Logged, RecordingLine};
+use crate::ledger::{self, LEDGER_DIR, Lines, Logged, RecordingLine};
 use crate::locations::stub::{Stub, home_of, recording_at, stub_id, stub_path};
 use crate::log::{self, Log};
 use crate::settle::sync_files;
@@ -40,9 +41,16 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(
     shared: &Shared,
     index_is_new: bool,
+    is_copy: bool,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Recovered, Error> {
     let disk = &*shared.disk;
+    if is_copy {
+        // A backup leaves out the journal, and some leave out empty folders.
+        for folder in [JOURNAL_DIR, LEDGER_DIR, RECORDINGS_DIR] {
+            disk.create_dir(folder).map_err(|e| Error::io(folder, e))?;
+        }
+    }
     let mut recovery = Recovery::default();
     let numbers = journal::numbers(disk)?;
     let mut replayed = Replayed::default();
@@ -54,6 +62,10 @@ pub(crate) fn recover(
     for file in ledger::all(disk)? {
         mend_tail(disk, &file)?;
     }
+    let mut lacking = if is_copy { copied::complete_log(shared)? } else { None };
+    if let Some(lacking) = &mut lacking {
+        copied::remove_destroyed(shared, lacking)?;
+    }
     let number = numbers.last().map_or(1, |last| last + 1);
     let mut redo = Redo::new(shared, number)?;
     if let Some(event) = log::begin::event(shared, &redo.log)? {
@@ -64,6 +76,13 @@ pub(crate) fn recover(
         // Settled in the same entry: the next replay must not find it once more.
         let entry = Transaction::new().push(&Part::Pending { path: ledger, key, line: &[] });
         redo.push(entry, ledger, line)?;
+    }
+    if let Some(lacking) = &mut lacking {
+        copied::mend_recordings(shared, lacking, &mut redo, &mut recovery)?;
+    }
+    if let Some(event) = lacking.map(Lacking::event) {
+        redo.push(Transaction::new(), &ledger::month(ledger::EVENTS, event.at), &ledger::line(&event)?)?;
+        recovery.copy = Some(event.what);
     }
     tell_calls(&replayed, &mut recovery);
     let (log, journals) = redo.write(&mut replayed.paths)?;
@@ -115,7 +134,7 @@ fn tell_calls(replayed: &Replayed, recovery: &mut Recovery) {
 }
 
 /// What recovery itself has to write: journal first too, so that the next crash finds it whole or not at all.
-struct Redo<'a> {
+pub(crate) struct Redo<'a> {
     shared: &'a Shared,
     log: Log,
     number: u64,
@@ -132,7 +151,7 @@ impl<'a> Redo<'a> {
     }
 
     /// Adds an entry with a line of the ledger.
-    fn push(&mut self, entry: Transaction, ledger: &str, line: &[u8]) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, entry: Transaction, ledger: &str, line: &[u8]) -> Result<(), Error> {
         let at = match self.ends.get(ledger) {
             Some(end) => *end,
             None => self.shared.disk.len(ledger).map_err(|e| Error::io(ledger, e))?.unwrap_or_default(),

@@ -6,7 +6,7 @@ use decode::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::search::record::View;
-use crate::{CopyAt, Counters, Field, Hold, Note, RecordingFacts, RecordingId};
+use crate::{CopyAt, Counters, Field, Hold, Note, RecordingFacts, RecordingId, What};
 
 /// One recording as lists show it. In JSON its facts stand beside the other fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ pub enum Created {
 }
 
 /// What opening the archive had to mend. All zero and empty after an orderly end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recovery {
     /// Recordings that had no end and were closed as interrupted at their last sealed chunk.
     pub interrupted: Vec<RecordingId>,
@@ -121,6 +121,8 @@ pub struct Recovery {
     pub torn_journals: u64,
     /// Rows that the index had missed.
     pub indexed: u64,
+    /// It is a copy that was made file by file while calls were recorded: the event that says what it lacks.
+    pub copy: Option<What>,
     /// The index was missing or unusable and was built anew from the files.
     pub rebuilt_index: bool,
 }
@@ -178,6 +180,11 @@ pub enum Verdict {
         /// By one of the given authorities; without any given, nobody knows by whom.
         vouched: bool,
     },
+    /// It is not in this copy of the archive: an event of the ledger says so since the copy was opened.
+    NotCopied {
+        /// What is not there.
+        what: String,
+    },
     /// It is not what was sealed, or not what the ledger names.
     Changed {
         /// What does not fit.
@@ -206,6 +213,7 @@ impl Verdict {
                 let by = if *vouched { "signed by a given authority" } else { "signer not checked" };
                 ("stamped", format!("{lines} lines of the ledger at {at}, {by}"))
             }
+            Verdict::NotCopied { what } => ("not copied", what.clone()),
             Verdict::Changed { what } => ("changed", what.clone()),
             Verdict::Away { what } => ("away", what.clone()),
             Verdict::Missing => ("missing", "the file is gone".into()),

@@ -113,19 +113,38 @@ pub(crate) fn findings<'a>(
 ) -> impl Iterator<Item = Finding> + use<'a> {
     let prepared = settled.and_then(|()| prepare(shared, ids)).and_then(|(work, unreadable)| {
         let any = work.iter().any(|piece| stub_id(&piece.path).is_some());
-        Ok((work, unreadable, if any { moved(shared)? } else { BTreeMap::new() }))
+        let moved = if any { moved(shared)? } else { BTreeMap::new() };
+        Ok((work, unreadable, moved, not_copied(shared)?))
     });
-    let (work, mut first, moved) = match prepared {
+    let (work, mut first, moved, not_copied) = match prepared {
         Ok(prepared) => prepared,
-        Err(e) => (Vec::new(), vec![unreadable(None, "", &e)], BTreeMap::new()),
+        Err(e) => (Vec::new(), vec![unreadable(None, "", &e)], BTreeMap::new(), BTreeSet::new()),
     };
     if ids.is_none() {
         first.append(&mut crate::audit::findings(shared, trusted));
     }
     first.into_iter().chain(work.into_iter().map(move |piece| {
         let stub = recording_at(&piece.path).and_then(|id| moved.get(&id));
-        judge(shared, &piece, stub.map(String::as_str))
+        let mut finding = judge(shared, &piece, stub.map(String::as_str));
+        if finding.verdict == Verdict::Missing && finding.id.is_some_and(|id| not_copied.contains(&id)) {
+            finding.verdict =
+                Verdict::NotCopied { what: "the file is not in this copy of the archive".into() };
+        }
+        finding
     }))
+}
+
+/// Recordings that a copy of the archive lacked when it was opened.
+fn not_copied(shared: &Shared) -> Result<BTreeSet<RecordingId>, Error> {
+    let mut ids = BTreeSet::new();
+    for file in ledger::months(&*shared.disk, ledger::EVENTS)? {
+        for event in Lines::<Event>::new(Arc::clone(&shared.disk), file, 0).flatten() {
+            if let What::CopyOpened { recordings, .. } = event.what {
+                ids.extend(recordings);
+            }
+        }
+    }
+    Ok(ids)
 }
 
 /// A file, and what the ledger says of it.

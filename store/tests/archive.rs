@@ -462,7 +462,7 @@ fn a_check_finds_what_its_cost_can_show() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 4;
     fs::write(path.join(&flipped), &bytes).expect("written");
-    assert_eq!(costs.map(|cost| found(cost)), [vec![], vec![], vec![flipped.clone()]]);
+    assert_eq!(costs.map(&found), [vec![], vec![], vec![flipped.clone()]]);
     let bytes = fs::read(path.join(&cut)).expect("read");
     fs::write(path.join(&cut), &bytes[..bytes.len() - 10]).expect("written");
     assert_eq!(costs.map(|cost| found(cost).contains(&cut)), [false, true, true]);

@@ -143,6 +143,7 @@ pub fn problem(finding: &Finding) -> Option<String> {
         Verdict::Away { what } => {
             Some(format!("it could not be looked at, its audio is in an archive location: {what}"))
         }
+        Verdict::NotCopied { what } => Some(what.clone()),
         Verdict::Missing => Some("its file is gone".to_owned()),
         Verdict::Unlisted => Some("the ledger does not name this recording".to_owned()),
         Verdict::Unreadable { what } => Some(format!("it cannot be read: {what}")),

@@ -1,0 +1,256 @@
+//! Opening a copy of an archive: one that a backup made, file by file, while calls were recorded.
+//!
+//! Such a copy is of no moment: a ledger file is older than the recordings that it should name, the log longer or shorter than
+//! the ledger, a recording cut where it stood, a file there that was deleted before the ledger was copied. Everything
+//! that the copy has is made usable, and what it lacks is told by an event of the ledger, so that verification can tell
+//! "not in this copy" from "taken out". No line is rewritten and no number given twice.
+//!
+//! An archive knows its own place by what stands in its lock file: number and time of birth of that very file, which a copy
+//! has otherwise. A snapshot of the whole disk counts as the place itself: for it the journal is enough.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use serde::Deserialize;
+
+use crate::closing::Ending;
+use crate::disk::{Disk, parent, read_whole};
+use crate::event::{Event, What};
+use crate::journal::Transaction;
+use crate::layout::Layout;
+use crate::ledger::{self, Lines, RecordingLine};
+use crate::log::checkpoint::{NOTE_MAX, Note};
+use crate::log::tree::{Hash, leaf_hash};
+use crate::log::{CHECKPOINT, HASH_LEN, LEAVES};
+use crate::recovery::{Redo, files};
+use crate::shared::{Shared, wall_clock};
+use crate::verify::named;
+use crate::wave::{WRAP_AT, WRAP_LEN, id_of, path_of};
+use crate::{Error, RecordingFacts, RecordingId, Recovery, SignatureState};
+
+/// Runs of lines, and recordings, that one event names; more are told as a number.
+const NAMED_MAX: usize = 10_000;
+/// The longest content of a lock file that is believed, in bytes.
+const MARK_MAX: usize = 200;
+/// A hash that nobody knows.
+pub(crate) const UNKNOWN: Hash = [0; 32];
+
+/// What the lock file of an archive in its own place says; nothing when there is none.
+fn identity(lock: &Path) -> Option<String> {
+    let meta = fs::metadata(lock).ok()?;
+    let born = meta.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    Some(format!("{} {}\n", meta.ino(), born.unwrap_or_default().as_nanos()))
+}
+
+/// Is this archive a copy that was not opened yet? Asked before the lock is taken, which makes the file.
+pub(crate) fn is_copy(lock: &Path) -> bool {
+    match fs::read(lock) {
+        // Of an earlier version.
+        Ok(mark) if mark.is_empty() => false,
+        Ok(mark) => mark.len() > MARK_MAX || identity(lock).is_none_or(|here| here.as_bytes() != mark),
+        Err(_) => true,
+    }
+}
+
+/// From now on the archive is at home here.
+pub(crate) fn settle_here(lock: &Path) -> Result<(), Error> {
+    let Some(here) = identity(lock) else { return Ok(()) };
+    if fs::read(lock).is_ok_and(|mark| mark == here.as_bytes()) {
+        return Ok(());
+    }
+    fs::write(lock, here).map_err(|e| Error::io(lock, e))
+}
+
+/// What a copy lacks, and what was made of it.
+#[derive(Debug, Default)]
+pub(crate) struct Lacking {
+    /// Lines that the log of the copy had, those that are lacking too. What the original wrote after these is not here.
+    log: u64,
+    /// Numbers of the log that no line of the copy has, in runs.
+    lines: Vec<(u64, u64)>,
+    /// Recordings that the ledger names, and that are not in the copy.
+    recordings: Vec<RecordingId>,
+    /// Recordings that were finished after the ledger was copied.
+    taken_in: u64,
+    /// Recordings that were deleted before the ledger was copied.
+    removed: u64,
+    /// Recordings that were running: ended at what was copied of them.
+    ended: u64,
+}
+
+/// What the beginning of a line says.
+#[derive(Deserialize)]
+struct Start {
+    leaf: Option<u64>,
+}
+
+/// Makes the log as long as the ledger says, and as its checkpoint says: hashes of lines that are there, and none for those that
+/// are not. Must come before the log is taken up.
+pub(crate) fn complete_log(shared: &Shared) -> Result<Option<Lacking>, Error> {
+    let disk = &shared.disk;
+    let len = disk.len(LEAVES).map_err(|e| Error::io(LEAVES, e))?;
+    let mut lacking = Lacking::default();
+    let mut known: BTreeMap<u64, Hash> = BTreeMap::new();
+    for file in ledger::all(&**disk)? {
+        let mut lines = Lines::<Start>::new(Arc::clone(disk), file.clone(), 0);
+        loop {
+            match lines.next_raw() {
+                Ok(None) => break,
+                Ok(Some((_, line))) => {
+                    if let Ok(Start { leaf: Some(leaf) }) = serde_json::from_slice(line) {
+                        known.insert(leaf, leaf_hash(&file, line));
+                    }
+                }
+                Err(e @ Error::Io { .. }) => return Err(e),
+                // Verification names it.
+                Err(_) => break,
+            }
+        }
+    }
+    if len.is_none() && known.is_empty() {
+        // From before there was a log.
+        return Ok(None);
+    }
+    let note = read_whole(&**disk, CHECKPOINT, NOTE_MAX as u64).map_err(|e| Error::io(CHECKPOINT, e))?;
+    let note = note.and_then(|note| String::from_utf8(note).ok());
+    let said = note.as_deref().and_then(Note::parse).filter(|note| shared.keys.has_signed(note));
+    let said = said.map_or(0, |note| note.checkpoint.size);
+    let have = len.unwrap_or_default() / HASH_LEN;
+    // A number that is far off is no number of ours: verification names the line.
+    let highest = known.keys().next_back().map_or(0, |leaf| leaf.saturating_add(1));
+    let size = highest.min(have + known.len() as u64 + said).max(have).max(said);
+    let mut more = Vec::new();
+    for leaf in have..size {
+        more.extend_from_slice(known.get(&leaf).unwrap_or(&UNKNOWN));
+    }
+    if !more.is_empty() {
+        let written = disk.write_at(LEAVES, have * HASH_LEN, &more).and_then(|()| disk.sync(LEAVES));
+        written.map_err(|e| Error::io(LEAVES, e))?;
+    }
+    for leaf in (0..size).filter(|leaf| !known.contains_key(leaf)) {
+        match lacking.lines.last_mut() {
+            Some((_, last)) if *last + 1 == leaf => *last = leaf,
+            _ => lacking.lines.push((leaf, leaf)),
+        }
+    }
+    lacking.log = size;
+    Ok(Some(lacking))
+}
+
+/// Removes what the ledger of the copy says was destroyed: it was copied before, or the journal brought it back. Must come
+/// before anything is ended.
+pub(crate) fn remove_destroyed(shared: &Shared, lacking: &mut Lacking) -> Result<(), Error> {
+    let disk = &*shared.disk;
+    for line in named(shared)?.lines.into_values().filter(|line| line.fate.is_gone()) {
+        let path = path_of(line.id);
+        if disk.len(&path).map_err(|e| Error::io(&path, e))?.is_some() {
+            remove(disk, &path)?;
+            lacking.removed += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Goes through the recordings of the copy: those without an end get one, those that the ledger does not name yet are
+/// entered. `redo` gets the lines.
+pub(crate) fn mend_recordings(
+    shared: &Shared,
+    lacking: &mut Lacking,
+    redo: &mut Redo<'_>,
+    recovery: &mut Recovery,
+) -> Result<(), Error> {
+    let disk = &*shared.disk;
+    let mut lines = named(shared)?.lines;
+    for path in files(disk)? {
+        let Some(id) = id_of(&path) else { continue };
+        let line = lines.remove(&id);
+        if recovery.interrupted.contains(&id) || recovery.not_ended.contains(&id) {
+            continue;
+        }
+        match mend(shared, &path, line.as_ref(), redo) {
+            Ok(Mended::Whole) => {}
+            Ok(Mended::TakenIn) => lacking.taken_in += 1,
+            Ok(Mended::Ended) => {
+                lacking.ended += 1;
+                recovery.interrupted.push(id);
+            }
+            Err(e @ Error::Io { .. }) => return Err(e),
+            // Verification names it.
+            Err(e) => {
+                tracing::error!(file = path, error = %e, "a recording of the copy cannot be ended");
+                recovery.not_ended.push(id);
+            }
+        }
+    }
+    lacking.recordings =
+        lines.into_values().filter(|line| !line.fate.is_gone()).map(|line| line.id).collect();
+    Ok(())
+}
+
+enum Mended {
+    /// There was nothing to do.
+    Whole,
+    TakenIn,
+    Ended,
+}
+
+fn mend(
+    shared: &Shared,
+    path: &str,
+    line: Option<&RecordingLine>,
+    redo: &mut Redo<'_>,
+) -> Result<Mended, Error> {
+    let disk = &*shared.disk;
+    let layout = match Layout::read(disk, path) {
+        Err(e @ Error::Tampered { .. }) => Layout::read_cut(disk, path)?.ok_or(e)?,
+        layout => layout?,
+    };
+    let ledger = ledger::month(ledger::RECORDINGS, layout.parsed.head.id.started());
+    match (&layout.end, line) {
+        (Some(_), Some(_)) => Ok(Mended::Whole),
+        (Some(end), None) => {
+            if layout.signature(disk, &shared.keys.signer())? != SignatureState::Valid {
+                return Err(Error::damaged(path, "the ledger does not name it, and it is not whole"));
+            }
+            let signed = layout.verify(disk, &shared.keys.signer())?;
+            let facts: &RecordingFacts = &end.footer.facts;
+            let line = RecordingLine::finished(facts, layout.len, &signed);
+            redo.push(Transaction::new(), &ledger, &ledger::line(&line)?)?;
+            Ok(Mended::TakenIn)
+        }
+        (None, _) => {
+            let ending = Ending::interrupted(disk, &shared.keys, &layout, None)?;
+            redo.push(ending.entry(path), &ledger, &ledger::line(&ending.line())?)?;
+            Ok(Mended::Ended)
+        }
+    }
+}
+
+/// A copy must not bring back what was destroyed.
+fn remove(disk: &dyn Disk, path: &str) -> Result<(), Error> {
+    let whole = disk.len(path).map_err(|e| Error::io(path, e))?.unwrap_or_default();
+    let mut gone = Ok(());
+    if whole >= WRAP_AT + WRAP_LEN as u64 {
+        gone = disk.write_at(path, WRAP_AT, &[0; WRAP_LEN]).and_then(|()| disk.sync(path));
+    }
+    gone.and_then(|()| disk.remove(path))
+        .and_then(|()| disk.sync_dir(parent(path)))
+        .map_err(|e| Error::io(path, e))
+}
+
+impl Lacking {
+    /// The event that tells it.
+    pub(crate) fn event(self) -> Event {
+        let Lacking { log, mut lines, mut recordings, taken_in, removed, ended } = self;
+        let left_out =
+            (lines.len().saturating_sub(NAMED_MAX) + recordings.len().saturating_sub(NAMED_MAX)) as u64;
+        lines.truncate(NAMED_MAX);
+        recordings.truncate(NAMED_MAX);
+        let what = What::CopyOpened { log, lines, recordings, taken_in, removed, ended, left_out };
+        Event::by_itself(wall_clock(), what)
+    }
+}
