@@ -148,7 +148,7 @@ impl Archive {
         Ok((Archive::open_home(disk, lock, dir, is_copy, progress)?, created))
     }
 
-    /// Opens an archive where it lies; from then on it is at home there.
+    /// Opens an archive where it lies.
     fn open_home(
         disk: Arc<dyn Disk>,
         lock: Lock,
@@ -162,9 +162,7 @@ impl Archive {
             crate::index::remove(&index)?;
         }
         let place = Place { root: dir, index: &index, is_copy };
-        let archive = Archive::open_on(disk, lock, &place, Tuning::default(), progress)?;
-        copied::settle_here(&dir.join(LOCK_FILE))?;
-        Ok(archive)
+        Archive::open_on(disk, lock, &place, Tuning::default(), progress)
     }
 
     /// An archive's folder under its lock, without opening what is in it.

@@ -5,15 +5,12 @@
 //! that the copy has is made usable, and what it lacks is told by an event of the ledger, so that verification can tell
 //! "not in this copy" from "taken out". No line is rewritten and no number given twice.
 //!
-//! An archive knows its own place by what stands in its lock file: number and time of birth of that very file, which a copy
-//! has otherwise. A snapshot of the whole disk counts as the place itself: for it the journal is enough.
+//! A copy is told by its missing lock file: a backup leaves it out, and [`crate::restore`] does. With that file the folder is
+//! taken for the archive itself, in which nothing may be missing: there is no softer word for what somebody took out of it.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 
@@ -34,35 +31,12 @@ use crate::{Error, RecordingFacts, RecordingId, Recovery, SignatureState};
 
 /// Runs of lines, and recordings, that one event names; more are told as a number.
 const NAMED_MAX: usize = 10_000;
-/// The longest content of a lock file that is believed, in bytes.
-const MARK_MAX: usize = 200;
 /// A hash that nobody knows.
 pub(crate) const UNKNOWN: Hash = [0; 32];
 
-/// What the lock file of an archive in its own place says; nothing when there is none.
-fn identity(lock: &Path) -> Option<String> {
-    let meta = fs::metadata(lock).ok()?;
-    let born = meta.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
-    Some(format!("{} {}\n", meta.ino(), born.unwrap_or_default().as_nanos()))
-}
-
 /// Is this archive a copy that was not opened yet? Asked before the lock is taken, which makes the file.
 pub(crate) fn is_copy(lock: &Path) -> bool {
-    match fs::read(lock) {
-        // Of an earlier version.
-        Ok(mark) if mark.is_empty() => false,
-        Ok(mark) => mark.len() > MARK_MAX || identity(lock).is_none_or(|here| here.as_bytes() != mark),
-        Err(_) => true,
-    }
-}
-
-/// From now on the archive is at home here.
-pub(crate) fn settle_here(lock: &Path) -> Result<(), Error> {
-    let Some(here) = identity(lock) else { return Ok(()) };
-    if fs::read(lock).is_ok_and(|mark| mark == here.as_bytes()) {
-        return Ok(());
-    }
-    fs::write(lock, here).map_err(|e| Error::io(lock, e))
+    !lock.exists()
 }
 
 /// What a copy lacks, and what was made of it.

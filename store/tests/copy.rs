@@ -81,8 +81,8 @@ fn copy(busy: &mut Busy, from: &Path, to: &Path, with_all: bool, dice: &mut Dice
     while !work.is_empty() {
         let path = work.swap_remove(dice.roll(work.len()));
         let (source, target) = (from.join(&path), to.join(&path));
-        let left_out = ["index", "lock", "journal"].iter().any(|name| path.starts_with(name));
-        if left_out && !with_all {
+        let left_out = ["index", "journal"].iter().any(|name| path.starts_with(name));
+        if path.starts_with("lock") || left_out && !with_all {
             continue;
         }
         if source.is_dir() {
