@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::{Disk, ReadAt, locked, read_whole};
 use crate::event::{Event, What};
-use crate::ledger::{self, Lines, RecordingLine};
 use crate::layout::Layout;
+use crate::ledger::{self, Lines, RecordingLine};
 use crate::locations::stub::{home_of, stub_path};
 use crate::scribe::Command;
 use crate::shared::{Shared, wall_clock};

@@ -281,10 +281,9 @@ pub(crate) fn sealed(
                 "what it says of the file that it was re-encoded from is not what the ledger says",
             ))
         }
-        Some(_) if unlinked => Err(Error::tampered(
-            path,
-            "the ledger does not name the file that it was re-encoded from",
-        )),
+        Some(_) if unlinked => {
+            Err(Error::tampered(path, "the ledger does not name the file that it was re-encoded from"))
+        }
         Some(_) => Ok(true),
     }
 }
