@@ -2,12 +2,15 @@
 //!
 //! [`ConfigFile`] is what TOML holds, unknown keys refused. [`Settings`] is resolved and cannot be wrong.
 
+mod record;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use decode::net::Mac;
-use decode::tracker::{Address, Device, Devices, STREAM_IDLE_MS, Subnet};
+use decode::tracker::{Address, Device, Devices, Subnet};
+use jiff::tz::TimeZone;
 use policy::retention::{Grace, OFF_MAX_DEFAULT, Period, Rule, RuleSet};
 use policy::{Cold, Pattern, Rules, Site};
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,7 @@ use web::ffmpeg::Choice;
 
 use crate::failure::Failure;
 use crate::timestamp::Authority;
+use record::{DialPlanSection, RecordSection};
 
 /// A commented file with every setting at its default.
 pub(crate) const COMMENTED: &str = include_str!("config.toml");
@@ -222,22 +226,25 @@ pub(crate) struct SiteSection {
     /// Subnets that the PBX reaches without a router: Ethernet addresses of devices count in these only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) lan: Vec<String>,
+    /// Addresses that calls of the public network come from and go to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) trunks: Vec<IpAddr>,
+    /// The clock on the wall, for rules on time; UTC when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) time_zone: Option<String>,
+    /// How numbers are dialled.
+    pub(crate) dial_plan: DialPlanSection,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RecordSection {
-    /// Extensions that are recorded; every one when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) devices: Option<Pattern>,
-    /// Calls between extensions are not recorded. Default false.
-    pub(crate) exclude_internal: bool,
-    /// Audio of a call that is never answered is kept. Default true.
-    pub(crate) unanswered: bool,
-    /// The SIP messages of a recorded call are kept with it. Default true.
-    pub(crate) sip: bool,
-    /// Seconds of silence after which a call without signalling is over. Default 30.
-    pub(crate) stream_idle_s: u32,
+impl SiteSection {
+    fn zone(&self) -> Result<TimeZone, Wrong> {
+        let Some(name) = &self.time_zone else { return Ok(TimeZone::UTC) };
+        TimeZone::get(name).map_err(|error| {
+            Wrong(format!(
+                "site.time_zone: {error}; write it as Europe/London (zones come from the package tzdata)"
+            ))
+        })
+    }
 }
 
 /// A phone that is known by its address.
@@ -280,18 +287,6 @@ pub(crate) struct RetentionSection {
 impl Default for RetentionSection {
     fn default() -> Self {
         RetentionSection { grace: Grace::default(), off_max: OFF_MAX_DEFAULT, rules: Vec::new() }
-    }
-}
-
-impl Default for RecordSection {
-    fn default() -> Self {
-        RecordSection {
-            devices: None,
-            exclude_internal: false,
-            unanswered: true,
-            sip: true,
-            stream_idle_s: (STREAM_IDLE_MS / 1_000) as u32,
-        }
     }
 }
 
@@ -419,15 +414,12 @@ impl ConfigFile {
     pub(crate) fn settings(self, archive: Option<PathBuf>) -> Result<Settings, Wrong> {
         let devices = self.known_devices()?;
         let archive = archive.or(self.archive.dir).unwrap_or_else(|| PathBuf::from("earwitness-archive"));
-        let site = Site { extensions: self.site.extensions, pbx: self.site.pbx };
-        let rules = Rules {
-            site,
-            devices: self.record.devices,
-            exclude_internal: self.record.exclude_internal,
-            keep_unanswered: self.record.unanswered,
-        };
+        let sip = self.record.sip;
+        let (zone, dial_plan) = (self.site.zone()?, self.site.dial_plan.resolve()?);
+        let (extensions, pbx, trunks) = (self.site.extensions, self.site.pbx, self.site.trunks);
+        let rules = self.record.resolve(Site { extensions, pbx, trunks, dial_plan }, zone)?;
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
-        let (sip, call_headers, hep) = (self.record.sip, self.site.call_headers, self.hep);
+        let (call_headers, hep) = (self.site.call_headers, self.hep);
         let stamping = self.evidence.authority()?;
         let scrub = if let Scrub::At(rate) = self.scrub.rate { Some(rate) } else { None };
         let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
@@ -460,7 +452,11 @@ impl ConfigFile {
                 net.parse().map_err(|_| Wrong(format!("site.lan: {net:?} is no subnet as 192.0.2.0/24")))
             })
             .collect::<Result<_, _>>()?;
-        let list: Vec<Device> = self.devices.iter().map(DeviceEntry::resolve).collect::<Result<_, _>>()?;
+        let mut list: Vec<Device> =
+            self.devices.iter().map(DeviceEntry::resolve).collect::<Result<_, _>>()?;
+        for entry in self.record.addressed() {
+            list.push(entry.resolve()?);
+        }
         if !(1..=86_400).contains(&self.record.stream_idle_s) {
             return Err(Wrong("record.stream_idle_s: 1 to 86400 seconds".into()));
         }

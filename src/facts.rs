@@ -2,8 +2,10 @@
 
 use decode::tracker::{Absence, Ending, LegEnd, LegFacts, Tie, TrackReport, UnannouncedRtp};
 use decode::{Codec, Party, Side, Timestamp};
-use policy::{Direction, Outcome, RecordingPlan};
-use store::{CallRow, DtmfFact, RecordingFacts, RecordingId, Signalling, Source, Span, State, Tied, Track};
+use policy::{Closing, Outcome, RecordingPlan};
+use store::{
+    CallRow, DtmfFact, RecordingFacts, RecordingId, Signalling, Source, Span, State, Step, Tied, Track,
+};
 
 use crate::quality;
 
@@ -12,7 +14,8 @@ use crate::quality;
 const EDGE_MS: i64 = 200;
 
 /// The facts of a recording at its start.
-pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFacts {
+pub(crate) fn at_start(plan: &RecordingPlan) -> RecordingFacts {
+    let sip_call_id = &plan.sip_call_id;
     RecordingFacts {
         id: RecordingId::new(plan.started),
         call: plan.call.to_string(),
@@ -21,9 +24,7 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
         source: Source::Mirror,
         extension: plan.extension.clone(),
         extension_name: some(&plan.extension_name),
-        // Of a stream without signalling the other party is an address.
-        outside_number: (plan.direction != Direction::Internal && !sip_call_id.is_empty())
-            .then(|| plan.other_party.clone()),
+        outside_number: plan.outside_e164.clone().or_else(|| plan.outside_number.clone()),
         other_party: some(&plan.other_party),
         other_party_name: some(&plan.other_party_name),
         direction: plan.direction,
@@ -64,15 +65,20 @@ pub(crate) fn at_start(plan: &RecordingPlan, sip_call_id: &str) -> RecordingFact
 pub(crate) type Keyed = (Timestamp, Party, u32);
 
 /// The facts of a recording at its end.
-pub(crate) fn at_end(start: RecordingFacts, near: Side, end: &LegEnd, keyed: &[Keyed]) -> RecordingFacts {
+pub(crate) fn at_end(
+    start: RecordingFacts,
+    near: Side,
+    end: &LegEnd,
+    closing: &Closing,
+    keyed: &[Keyed],
+) -> RecordingFacts {
     let facts = &end.facts;
-    let (started, ended) = bounds(end, start.started);
+    let (started, ended) = within(bounds(end, start.started), closing);
     let offset_ms = |at: Timestamp| at.millis_since(started).min(ended.millis_since(started));
-    let holds: Vec<Span> = end
-        .holds
-        .iter()
-        .map(|&(from, to)| Span { start_ms: offset_ms(from), end_ms: offset_ms(to) })
-        .collect();
+    let span =
+        |&(from, to): &(Timestamp, Timestamp)| Span { start_ms: offset_ms(from), end_ms: offset_ms(to) };
+    let known = &closing.facts;
+    let holds: Vec<Span> = end.holds.iter().map(span).collect();
     let hold_ms = holds.iter().map(|span| span.end_ms - span.start_ms).sum();
     let answered_ms = facts.answered.map_or(0, |answered| ended.millis_since(answered.max(started)));
     let rang_until = facts.answered.or(facts.ended).unwrap_or(ended);
@@ -97,6 +103,15 @@ pub(crate) fn at_end(start: RecordingFacts, near: Side, end: &LegEnd, keyed: &[K
             })
             .collect(),
         holds,
+        pauses: closing.pauses.iter().map(span).collect(),
+        outside_number: known.outside_e164.clone().or_else(|| known.outside_number.clone()),
+        direction: known.direction,
+        ddi: known.ddi.clone(),
+        agent: known.agent.clone(),
+        account_code: known.account_code.clone(),
+        hunt_group: known.hunt_group.clone(),
+        trunk: known.trunk.clone(),
+        tags: known.tags.iter().cloned().collect(),
         one_way: end
             .absences
             .iter()
@@ -133,6 +148,13 @@ fn bounds(end: &LegEnd, first_packet: Timestamp) -> (Timestamp, Timestamp) {
         Some(ended) if hung_up && audio_end.plus_millis(EDGE_MS) < ended => ended,
         _ => audio_end,
     };
+    (started, ended.max(started))
+}
+
+/// The same of a recording that began late or ended early: no longer than what was wanted.
+fn within((started, ended): (Timestamp, Timestamp), closing: &Closing) -> (Timestamp, Timestamp) {
+    let started = closing.from.map_or(started, |from| from.max(started));
+    let ended = closing.until.map_or(ended, |until| until.min(ended));
     (started, ended.max(started))
 }
 
@@ -178,6 +200,7 @@ pub(crate) fn call_row(
     outcome: Outcome,
     reason: String,
     recordings: Vec<RecordingId>,
+    why: Vec<Step>,
 ) -> CallRow {
     let shown = |side: Side| {
         let party = facts.party(side);
@@ -196,13 +219,14 @@ pub(crate) fn call_row(
         reason,
         recordings,
         ties: ties(facts),
+        why,
     }
 }
 
 /// The line of a leg that runs, to be written if nothing more is heard of it.
 pub(crate) fn running_row(facts: &LegFacts, recordings: Vec<RecordingId>) -> CallRow {
     let outcome = if recordings.is_empty() { Outcome::Running } else { Outcome::Recorded };
-    call_row(facts, outcome, INTERRUPTED.into(), recordings)
+    call_row(facts, outcome, INTERRUPTED.into(), recordings, Vec::new())
 }
 
 /// Why the leg is part of its call, in words.
@@ -232,6 +256,7 @@ pub(crate) fn unannounced_row(rtp: &UnannouncedRtp, outcome: Outcome, reason: St
         reason,
         recordings: Vec::new(),
         ties: Vec::new(),
+        why: Vec::new(),
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use decode::rtp::dtmf::Digit;
 use decode::tracker::{Devices, Event, LegEnd, LegFacts, LegId, Tracker};
 use decode::{Frame, Party, Side, Timestamp};
 use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules};
-use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
+use store::{Archive, CallRow, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
 
 use crate::facts::{self, Keyed};
 
@@ -121,6 +122,7 @@ pub(crate) struct Recorder<'a> {
     tracker: Tracker,
     gate: Gate,
     open: OpenRecordings,
+    expected: Expected,
     report: Report,
     started: Option<Timestamp>,
     now: Timestamp,
@@ -150,6 +152,7 @@ impl<'a> Recorder<'a> {
             },
             gate: Gate::new(rules),
             open: OpenRecordings::default(),
+            expected: Expected::default(),
             report: Report::default(),
             started: None,
             now: Timestamp::MIN,
@@ -258,10 +261,24 @@ impl<'a> Recorder<'a> {
                 archive: self.archive,
                 gate: &mut self.gate,
                 open: &mut self.open,
+                expected: &mut self.expected,
                 report: &mut self.report,
             };
             walk.handle(event);
         }
+    }
+
+    /// Lets the gate look at its pauses.
+    fn tell_time(&mut self) {
+        self.gate.handle_timeout(self.now);
+        let mut walk = Walk {
+            archive: self.archive,
+            gate: &mut self.gate,
+            open: &mut self.open,
+            expected: &mut self.expected,
+            report: &mut self.report,
+        };
+        walk.perform_all();
     }
 
     /// Seals what a silent call has left open: a chunk never holds more than a second.
@@ -270,6 +287,7 @@ impl<'a> Recorder<'a> {
             return;
         }
         self.next_stale_check = self.now.plus_millis(self.stale_check_ms);
+        self.tell_time();
         let now = self.now;
         for open in self.open.iter_mut() {
             open.write(&mut self.report.failure, |writer| writer.seal_stale(now));
@@ -288,27 +306,23 @@ struct Walk<'w> {
     archive: &'w Archive,
     gate: &'w mut Gate,
     open: &'w mut OpenRecordings,
+    expected: &'w mut Expected,
     report: &'w mut Report,
 }
+
+/// What the journal has of the legs that run, by their serial numbers: a recording that is destroyed before its leg ends must
+/// not be in the line that a crash would leave.
+type Expected = BTreeMap<u64, CallRow>;
 
 impl Walk<'_> {
     #[inline(never)] // packets do not come this way
     fn handle(mut self, event: Event<'_>) {
         match event {
             Event::AudioStarted(facts) => {
-                while let Some(action) = self.gate.poll_action() {
-                    if let Action::Start(plan) = action {
-                        self.start(&plan, &facts.sip_call_id);
-                    }
-                }
+                self.perform_all();
                 self.expect(facts);
             }
-            Event::Digit { leg, side, digit } => self.note(leg, side, |open, party| {
-                if open.keyed.len() < KEYED_MAX {
-                    open.keyed.push((digit.at, party, digit.duration_ms));
-                }
-                (digit.at, Mark::Digit { party, digit: digit.digit, duration_ms: digit.duration_ms })
-            }),
+            Event::Digit { leg, side, digit } => self.keyed(leg, side, digit),
             Event::Hold { leg, by, at } => self.note(leg, by, |_, by| (at, Mark::Hold { by })),
             Event::Retrieve { leg, by, at } => self.note(leg, by, |_, by| (at, Mark::Retrieve { by })),
             Event::SenderReport { leg, side, at, report } => self.note(leg, side, |_, party| {
@@ -318,7 +332,7 @@ impl Walk<'_> {
             Event::LegEnded(end) => self.end(&end),
             Event::UnannouncedRtp(rtp) => {
                 while let Some(action) = self.gate.poll_action() {
-                    if let Action::Account { outcome, reason } = action {
+                    if let Action::Account { outcome, reason, .. } = action {
                         let row = facts::unannounced_row(&rtp, outcome, reason);
                         self.report.failure.check(self.archive.append_call(&row));
                         *self.report.outcomes.entry(outcome).or_default() += 1;
@@ -350,8 +364,67 @@ impl Walk<'_> {
         }
     }
 
-    fn start(&mut self, plan: &RecordingPlan, sip_call_id: &str) {
-        let facts = facts::at_start(plan, sip_call_id);
+    /// What the gate wants done that ends no leg.
+    fn perform_all(&mut self) {
+        while let Some(action) = self.gate.poll_action() {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Start(plan) => self.start(&plan),
+            Action::Pause { recording, at, source } => {
+                self.mark(recording, at, &Mark::PauseStart { source });
+            }
+            Action::Resume { recording, at, source } => self.mark(recording, at, &Mark::PauseEnd { source }),
+            Action::PauseForgotten { recording, .. } => {
+                if let Some(open) = self.open.get_mut(recording) {
+                    tracing::warn!(recording = %open.facts.id, "a pause may have been forgotten");
+                }
+            }
+            Action::Discard(recording, why) => {
+                let Some(open) = self.open.remove(recording) else { return };
+                let (id, leg) = (open.facts.id, recording.leg().serial());
+                tracing::debug!(recording = %id, "recording destroyed");
+                self.report.failure.check(open.writer.discard(&why));
+                if let Some(row) = self.expected.get_mut(&leg) {
+                    row.recordings.retain(|&other| other != id);
+                    if row.recordings.is_empty() {
+                        (row.outcome, row.reason) = (Outcome::Excluded, why);
+                    }
+                    self.report.failure.check(self.archive.expect_call(leg, row));
+                }
+            }
+            // These end a leg, and come with it.
+            Action::Finish { .. } | Action::Account { .. } => {}
+        }
+    }
+
+    fn mark(&mut self, recording: RecordingKey, at: Timestamp, mark: &Mark) {
+        if let Some(open) = self.open.get_mut(recording) {
+            open.write(&mut self.report.failure, |writer| writer.mark(at, mark));
+        }
+    }
+
+    /// A digit was keyed. Nothing is kept of one that was keyed in a pause.
+    fn keyed(&mut self, leg: LegId, side: Side, digit: Digit) {
+        for (recording, near) in self.gate.recordings(leg) {
+            if !self.gate.keeps(recording, digit.at) {
+                continue;
+            }
+            let Some(open) = self.open.get_mut(recording) else { continue };
+            let party = if side == near { Party::Near } else { Party::Far };
+            if open.keyed.len() < KEYED_MAX {
+                open.keyed.push((digit.at, party, digit.duration_ms));
+            }
+            let mark = Mark::Digit { party, digit: digit.digit, duration_ms: digit.duration_ms };
+            open.write(&mut self.report.failure, |writer| writer.mark(digit.at, &mark));
+        }
+    }
+
+    fn start(&mut self, plan: &RecordingPlan) {
+        let facts = facts::at_start(plan);
         let writer = match self.archive.create(facts.clone()) {
             Ok(writer) => writer,
             Err(error) => {
@@ -373,6 +446,7 @@ impl Walk<'_> {
         let recordings = keys.into_iter().filter_map(|key| Some(self.open.get_mut(key)?.facts.id)).collect();
         let row = facts::running_row(facts, recordings);
         self.report.failure.check(self.archive.expect_call(facts.leg.serial(), &row));
+        self.expected.insert(facts.leg.serial(), row);
     }
 
     /// Marks the running recordings of a leg.
@@ -388,34 +462,31 @@ impl Walk<'_> {
     /// A leg is over: its recordings are finished or destroyed, and its line of the balance sheet is written.
     fn end(&mut self, end: &LegEnd) {
         let mut recordings = Vec::new();
+        self.expected.remove(&end.facts.leg.serial());
         while let Some(action) = self.gate.poll_action() {
             match action {
-                Action::Finish { recording, segment } => {
+                Action::Finish { recording, segment, closing } => {
                     let Some(open) = self.open.remove(recording) else { continue };
                     let planned = store::RecordingFacts { segment, ..open.facts };
-                    let facts = facts::at_end(planned, open.near, end, &open.keyed);
+                    let facts = facts::at_end(planned, open.near, end, &closing, &open.keyed);
                     tracing::debug!(recording = %facts.id, duration_ms = facts.duration_ms, "recording finished");
                     // What was sealed stays, also when the end cannot be written: the archive closes it as interrupted.
                     recordings.push(facts.id);
                     self.report.failure.check(open.writer.finish(facts).map(|_| ()));
                 }
-                Action::Discard(recording, why) => {
-                    let Some(open) = self.open.remove(recording) else { continue };
-                    self.report.failure.check(open.writer.discard(&why));
-                }
-                Action::Account { outcome, reason } => {
+                Action::Account { outcome, reason, why } => {
                     let (outcome, reason) = match outcome {
-                        Outcome::Recorded if recordings.is_empty() => {
+                        Outcome::Recorded | Outcome::Paused if recordings.is_empty() => {
                             (Outcome::NoChannel, "the archive could not take it".to_owned())
                         }
                         _ => (outcome, reason),
                     };
-                    let row = facts::call_row(&end.facts, outcome, reason, recordings.clone());
+                    let row = facts::call_row(&end.facts, outcome, reason, recordings.clone(), why);
                     let leg = end.facts.leg.serial();
                     self.report.failure.check(self.archive.settle_call(leg, &row));
                     *self.report.outcomes.entry(outcome).or_default() += 1;
                 }
-                Action::Start(_) => {}
+                other => self.perform(other),
             }
         }
         self.report.recordings.append(&mut recordings);

@@ -111,6 +111,26 @@ pub(crate) fn calls(rows: &[CallRow]) -> String {
     finish(&table)
 }
 
+/// How a call was judged, a line for each step.
+pub(crate) fn why(row: &CallRow) -> String {
+    let mut text = format!(
+        "{}  {}  {} to {}: {}\n",
+        row.call,
+        words::moment(row.started),
+        cell(&row.from),
+        cell(&row.to),
+        words::outcome(row.outcome)
+    );
+    for step in &row.why {
+        let _ = writeln!(text, "{}", plain(&step.to_string()));
+    }
+    if row.why.is_empty() {
+        text.push_str("  no steps are kept: no audio of it was judged, or an earlier version recorded it\n");
+    }
+    let _ = write!(text, "  because: {}", plain(&row.reason));
+    text
+}
+
 /// The balance sheet: every outcome that occurred, their sum, and what was counted beside.
 pub(crate) fn balance_sheet(outcomes: &BTreeMap<Outcome, u64>, counters: &Counters) -> String {
     let mut table = table();

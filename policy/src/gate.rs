@@ -6,18 +6,29 @@
 
 mod cold;
 mod import;
+mod outcome;
+mod part;
+mod request;
+mod settle;
 mod signal;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use decode::tracker::{CallId, Ending, Event, LegEnd, LegFacts, LegId, UnannouncedRtp};
+use decode::tracker::{CallId, Event, LegEnd, LegFacts, LegId};
 use decode::{AudioFrame, Party, Side, Timestamp};
 
-use crate::outcome::{Direction, Outcome};
-use crate::rules::{Rules, Verdict};
+use crate::channels::Channels;
+use crate::modes::orders::Orders;
+use crate::outcome::{Direction, Outcome, Source};
+use crate::pause::PauseLimits;
+use crate::rules::{Fact, Rules, SegmentFacts, Step};
+use part::{Lane, Part};
 
 pub use cold::{Cold, ColdCodec, ColdVerdict, RecodePass, Stays};
 pub use import::{ImportPass, ImportRefusal};
+pub use request::{Reply, Request, Whom};
 pub use signal::ClearedSignal;
 
 /// An audio frame that a rule has cleared to be kept, and whose voice it is in that recording.
@@ -56,6 +67,12 @@ pub struct RecordingKey {
 }
 
 impl RecordingKey {
+    /// The leg that it is of.
+    #[must_use]
+    pub fn leg(self) -> LegId {
+        self.leg
+    }
+
     /// A small number that no other running recording has: the place of what belongs to it in a plain array.
     #[must_use]
     pub fn slot(self) -> usize {
@@ -89,10 +106,29 @@ pub struct RecordingPlan {
     pub direction: Direction,
     /// The number that was dialled from outside, when it differs from the extension.
     pub ddi: Option<String>,
-    /// The first packet's capture time.
+    /// The number outside, cleaned by the dial plan; none of an internal call.
+    pub outside_number: Option<String>,
+    /// The same in E.164, where a country's rules make one of it.
+    pub outside_e164: Option<String>,
+    /// The leg's Call-ID as text; empty without signalling.
+    pub sip_call_id: String,
+    /// From when on it is kept: the first packet's capture time, or when a late fact or a person said so.
     pub started: Timestamp,
     /// The rule that keeps it.
     pub rule: String,
+}
+
+/// How a recording ended, as far as only the gate knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closing {
+    /// It began after the call's audio did, at this time.
+    pub from: Option<Timestamp>,
+    /// It ended before the call did, at this time: it was stopped, or its channel was taken away.
+    pub until: Option<Timestamp>,
+    /// Stretches between these in which nothing was kept; the last may reach past the call's end.
+    pub pauses: Vec<(Timestamp, Timestamp)>,
+    /// What is known of it in the end.
+    pub facts: SegmentFacts,
 }
 
 /// What the recorder is to do.
@@ -100,14 +136,43 @@ pub struct RecordingPlan {
 pub enum Action {
     /// Begin this recording.
     Start(Box<RecordingPlan>),
+    /// From here on nothing of it is kept; its time goes on.
+    Pause {
+        /// The recording.
+        recording: RecordingKey,
+        /// From when.
+        at: Timestamp,
+        /// Who or what asked for it.
+        source: String,
+    },
+    /// Keeping goes on.
+    Resume {
+        /// The recording.
+        recording: RecordingKey,
+        /// From when.
+        at: Timestamp,
+        /// Who or what asked for it.
+        source: String,
+    },
+    /// A pause has lasted so long that it may have been forgotten.
+    PauseForgotten {
+        /// The recording.
+        recording: RecordingKey,
+        /// When that was noticed.
+        at: Timestamp,
+        /// Who or what holds it.
+        source: String,
+    },
     /// Finish this recording in order.
     Finish {
         /// The recording.
         recording: RecordingKey,
         /// Which segment of its call it is, from 1: more than planned, when its leg turned out to be part of an older call.
         segment: u32,
+        /// The rest.
+        closing: Box<Closing>,
     },
-    /// Destroy this recording: a fact that came late says that it must not be kept.
+    /// Destroy this recording: a fact that came late, or nobody's wish to keep it, says that it must not be kept.
     Discard(RecordingKey, String),
     /// Enter the call into the balance sheet.
     Account {
@@ -115,16 +180,22 @@ pub enum Action {
         outcome: Outcome,
         /// Why, in words.
         reason: String,
+        /// How it was judged, step by step.
+        why: Vec<Step>,
     },
 }
 
 /// A leg that was judged.
 struct Judged {
     leg: LegId,
-    verdict: Verdict,
-    recordings: [Option<(RecordingKey, Side)>; RECORDINGS_MAX],
-    /// Their segments, in the same order.
+    /// The call that it is counted in, and which leg of it.
+    call: CallId,
+    nth_leg: u32,
+    /// Where packets pass, by the number of the part. Beside the parts: this is all that a packet touches.
+    lanes: [Option<Lane>; RECORDINGS_MAX],
+    /// Their segments, in the same order; 0 without one.
     segments: [u32; RECORDINGS_MAX],
+    parts: Vec<Part>,
 }
 
 /// The segments of one logical call: the highest number given, and the legs that are not over.
@@ -142,29 +213,53 @@ impl Segments {
     }
 }
 
+/// Facts that may come for a leg before its first audio.
+const EARLY_FACTS_MAX: usize = 64;
+
 /// The gate. See the module's text.
 pub struct Gate {
     rules: Rules,
+    source: Source,
     /// By the leg's slot: a packet's verdict is found without a search.
-    legs: Vec<Option<Judged>>,
+    legs: Vec<Option<Box<Judged>>>,
     /// By call: a leg with two recordings takes two numbers.
     segments: BTreeMap<CallId, Segments>,
     /// The call that each leg, by its slot, is counted in.
-    counted: Vec<Option<CallId>>,
+    counted: Vec<Option<(LegId, CallId)>>,
+    /// What became known of legs that are not judged yet.
+    early: BTreeMap<LegId, Vec<Fact>>,
+    channels: Channels<RecordingKey>,
+    /// Recordings whose channel was taken away, and why; dealt with before anything else happens.
+    victims: Vec<(RecordingKey, String)>,
+    orders: Orders,
+    pauses: PauseLimits,
     actions: VecDeque<Action>,
 }
 
 impl Gate {
-    /// A gate that judges by `rules`.
+    /// A gate that judges by `rules` what a mirror port or a capture file shows.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         Gate {
+            channels: Channels::new(rules.channels, rules.overload),
+            pauses: rules.pauses,
             rules,
+            source: Source::Mirror,
             legs: Vec::new(),
             segments: BTreeMap::new(),
             counted: Vec::new(),
+            early: BTreeMap::new(),
+            victims: Vec::new(),
+            orders: Orders::default(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// The same for audio that comes another way.
+    #[must_use]
+    pub fn with_source(mut self, source: Source) -> Self {
+        self.source = source;
+        self
     }
 
     /// Takes an event; then [`poll_action`](Self::poll_action) until it gives `None`.
@@ -177,7 +272,8 @@ impl Gate {
             Event::UnannouncedRtp(rtp) => {
                 let outcome =
                     if rtp.looks_encrypted { Outcome::Undecryptable } else { Outcome::DeviceNotRecorded };
-                self.actions.push_back(Action::Account { outcome, reason: unannounced(rtp) });
+                let reason = outcome::unannounced(rtp);
+                self.actions.push_back(Action::Account { outcome, reason, why: Vec::new() });
             }
             _ => {}
         }
@@ -188,57 +284,88 @@ impl Gate {
         self.actions.pop_front()
     }
 
-    /// Judges one packet: for each recording that it may go into, the packet cleared.
+    /// Judges one packet: for each recording that it may go into, the packet cleared. It is judged by the time at which it was
+    /// captured, not by when it comes here.
     #[inline]
     pub fn admit<'a>(
-        &self,
+        &mut self,
         leg: LegId,
         speaker: Side,
         frame: &'a AudioFrame<'a>,
     ) -> impl Iterator<Item = (RecordingKey, Cleared<'a>)> {
-        let recordings = self.judged(leg).map_or(&[][..], |judged| &judged.recordings);
-        recordings.iter().flatten().map(move |&(recording, near)| {
-            let party = party(speaker, near);
-            (recording, Cleared { party, frame })
-        })
+        let mut cleared = [None; RECORDINGS_MAX];
+        let judged = self.legs.get_mut(leg.slot()).and_then(Option::as_deref_mut);
+        if let Some(judged) = judged.filter(|judged| judged.leg == leg) {
+            let Judged { lanes, parts, .. } = judged;
+            for (place, lane) in cleared.iter_mut().zip(lanes) {
+                let Some(lane) = lane else { continue };
+                if takes(lane, parts, frame.at) {
+                    lane.any = true;
+                    *place = Some((lane.recording, Cleared { party: party(speaker, lane.near), frame }));
+                }
+            }
+        }
+        cleared.into_iter().flatten()
+    }
+
+    /// Is what happened at this time of the recording kept?
+    #[must_use]
+    pub fn keeps(&self, recording: RecordingKey, at: Timestamp) -> bool {
+        let Some(judged) = self.judged(recording.leg) else { return false };
+        let lane = judged.lanes.get(usize::from(recording.nth)).and_then(Option::as_ref);
+        lane.is_some_and(|lane| takes(lane, &judged.parts, at))
     }
 
     /// The running recordings of a leg, each with the side of its extension.
     pub fn recordings(&self, leg: LegId) -> impl Iterator<Item = (RecordingKey, Side)> + use<> {
-        self.judged(leg).map_or([None; RECORDINGS_MAX], |judged| judged.recordings).into_iter().flatten()
+        let lanes = self.judged(leg).map_or([None; RECORDINGS_MAX], |judged| judged.lanes);
+        lanes.into_iter().flatten().map(|lane| (lane.recording, lane.near))
+    }
+
+    /// Channels in use.
+    #[must_use]
+    pub fn channels_in_use(&self) -> usize {
+        self.channels.in_use()
     }
 
     #[inline]
     fn judged(&self, leg: LegId) -> Option<&Judged> {
-        self.legs.get(leg.slot()).and_then(Option::as_ref).filter(|judged| judged.leg == leg)
+        self.legs.get(leg.slot()).and_then(Option::as_deref).filter(|judged| judged.leg == leg)
     }
 
     fn start(&mut self, facts: &LegFacts) {
         let roles = self.rules.roles(facts);
-        let mut verdict = Verdict::DeviceNotRecorded;
-        let mut recordings = [None; RECORDINGS_MAX];
-        let mut segments = [0; RECORDINGS_MAX];
-        let mut count = 0;
-        for ((&near, place), segment) in roles.extensions.iter().zip(&mut recordings).zip(&mut segments) {
-            let extension = self.rules.site.number(facts, near);
-            let judged = self.rules.judge(&extension, roles.direction);
-            if let Verdict::Record { rule } = &judged {
-                let recording = RecordingKey { leg: facts.leg, nth: count };
-                *place = Some((recording, near));
-                count += 1;
-                *segment = self.segments.entry(facts.call).or_default().next(facts.segment);
-                let plan = self.plan(recording, near, roles.direction, facts, rule.clone());
-                self.actions.push_back(Action::Start(Box::new(RecordingPlan { segment: *segment, ..plan })));
+        let at = facts.first_audio.unwrap_or(facts.started);
+        let early = self.early.remove(&facts.leg).unwrap_or_default();
+        let mut parts = Vec::new();
+        for (&near, nth) in roles.extensions.iter().zip(0..RECORDINGS_MAX as u8) {
+            let plan = self.plan(RecordingKey { leg: facts.leg, nth }, near, roles.direction, facts);
+            let mut known = segment_facts(&plan, self.source);
+            for fact in &early {
+                // What it refuses was told when it came.
+                let _ = known.take(fact.clone());
             }
-            verdict = verdict.or(judged);
+            let judgement = self.rules.judge(&known);
+            let mut part = Part::new(plan, known, judgement, at);
+            request::follow(&self.orders, &mut part, at);
+            parts.push(part);
         }
         let slot = facts.leg.slot();
         if self.legs.len() <= slot {
             self.legs.resize_with(slot + 1, || None);
         }
+        let count = parts.len();
         if let Some(place) = self.legs.get_mut(slot) {
-            *place = Some(Judged { leg: facts.leg, verdict, recordings, segments });
+            *place = Some(Box::new(Judged {
+                leg: facts.leg,
+                call: facts.call,
+                nth_leg: facts.segment,
+                lanes: [None; RECORDINGS_MAX],
+                segments: [0; RECORDINGS_MAX],
+                parts,
+            }));
         }
+        (0..count).for_each(|nth| self.settle(facts.leg, nth, at, "the call's beginning"));
     }
 
     /// A leg begins: its call has one more.
@@ -248,14 +375,14 @@ impl Gate {
             self.counted.resize(slot + 1, None);
         }
         if let Some(place) = self.counted.get_mut(slot) {
-            *place = Some(facts.call);
+            *place = Some((facts.leg, facts.call));
             self.segments.entry(facts.call).or_default().legs += 1;
         }
     }
 
     /// A leg is over: when it was the last one of its call, nothing of that is kept.
     fn discount(&mut self, leg: LegId) {
-        let Some(call) = self.counted.get_mut(leg.slot()).and_then(Option::take) else { return };
+        let Some((_, call)) = self.counted.get_mut(leg.slot()).and_then(Option::take) else { return };
         if let Some(segments) = self.segments.get_mut(&call) {
             segments.legs = segments.legs.saturating_sub(1);
             if segments.legs == 0 {
@@ -268,26 +395,36 @@ impl Gate {
     fn recount(&mut self, facts: &LegFacts) {
         self.discount(facts.leg);
         self.count(facts);
-        let judged = self.legs.get_mut(facts.leg.slot()).and_then(Option::as_mut);
+        let judged = self.legs.get_mut(facts.leg.slot()).and_then(Option::as_deref_mut);
         let Some(judged) = judged.filter(|judged| judged.leg == facts.leg) else { return };
-        for (_, segment) in judged.recordings.iter().zip(&mut judged.segments).filter(|(r, _)| r.is_some()) {
+        (judged.call, judged.nth_leg) = (facts.call, facts.segment);
+        for part in &mut judged.parts {
+            part.plan.call = facts.call;
+        }
+        for segment in judged.segments.iter_mut().filter(|segment| **segment > 0) {
             *segment = self.segments.entry(facts.call).or_default().next(facts.segment);
         }
     }
 
+    /// What is told when the recording starts; which segment it is is said then.
     fn plan(
         &self,
         recording: RecordingKey,
         near: Side,
         direction: Direction,
         facts: &LegFacts,
-        rule: String,
     ) -> RecordingPlan {
-        let extension = self.rules.site.number(facts, near);
+        let site = &self.rules.site;
+        let extension = site.number(facts, near);
         let (own, other) = (facts.party(near), facts.party(near.other()));
         let dialled = &facts.party(Side::Callee).number;
         let ddi = (direction == Direction::Inbound && *dialled != extension && !dialled.is_empty())
-            .then(|| dialled.clone());
+            .then(|| site.clean_ddi(dialled));
+        let other_party = site.number(facts, near.other());
+        // Of a stream without signalling the other party is an address.
+        let outside_number = (direction != Direction::Internal && !facts.is_stream_only())
+            .then(|| site.clean_outside(&other_party, direction));
+        let outside_e164 = outside_number.as_deref().and_then(|number| site.e164(number));
         RecordingPlan {
             recording,
             call: facts.call,
@@ -295,331 +432,97 @@ impl Gate {
             near,
             extension,
             extension_name: own.name.clone(),
-            other_party: self.rules.site.number(facts, near.other()),
+            other_party,
             other_party_name: other.name.clone(),
             direction,
             ddi,
+            outside_number,
+            outside_e164,
+            sip_call_id: facts.sip_call_id.clone(),
             started: facts.first_audio.unwrap_or(facts.started),
-            rule,
+            rule: String::new(),
         }
     }
 
     fn end(&mut self, end: &LegEnd) {
-        let facts = &end.facts;
-        let recordings = self.recordings(facts.leg);
-        self.discount(facts.leg);
-        let judged =
-            self.legs.get_mut(facts.leg.slot()).and_then(|place| place.take_if(|j| j.leg == facts.leg));
-        let discard = facts.answered.is_none() && !self.rules.keep_unanswered;
-        for (recording, _) in recordings {
-            self.actions.push_back(if discard {
-                Action::Discard(recording, "the call was not answered".into())
+        let leg = end.facts.leg;
+        self.discount(leg);
+        self.early.remove(&leg);
+        let place = self.legs.get_mut(leg.slot());
+        let judged = place.and_then(|place| place.take_if(|judged| judged.leg == leg));
+        let Some(mut judged) = judged else {
+            let (outcome, reason) = outcome::silent(end);
+            self.actions.push_back(Action::Account { outcome, reason, why: Vec::new() });
+            return;
+        };
+        let ended = end.facts.ended.unwrap_or(end.facts.started);
+        let mut why = Vec::new();
+        let mut speaks: Option<outcome::Fate> = None;
+        for (nth, mut part) in judged.parts.drain(..).enumerate() {
+            let lane = judged.lanes.get(nth).copied().flatten();
+            let any = lane.is_some_and(|lane| lane.any);
+            let fate = outcome::fate(&part, end, self.rules.keep_unanswered, any);
+            if let Some(channel) = part.channel.take() {
+                self.channels.release(channel);
+            }
+            if let Some(lane) = lane {
+                let segment = judged.segments.get(nth).copied().unwrap_or_default();
+                if let Some(discard) = &fate.discard {
+                    part.say(ended, "end", String::new(), format!("destroyed: {discard}"));
+                }
+                why.extend(part.take_trace().into_steps());
+                self.actions.push_back(match fate.discard.clone() {
+                    Some(reason) => Action::Discard(lane.recording, reason),
+                    None => Action::Finish {
+                        recording: lane.recording,
+                        segment,
+                        closing: Box::new(settle::closing(part)),
+                    },
+                });
             } else {
-                let segments = judged.as_ref().map_or([0; RECORDINGS_MAX], |judged| judged.segments);
-                let segment = segments.get(usize::from(recording.nth)).copied().unwrap_or_default();
-                Action::Finish { recording, segment }
-            });
+                why.extend(part.take_trace().into_steps());
+            }
+            if speaks.as_ref().is_none_or(|other| fate.rank() < other.rank()) {
+                speaks = Some(fate);
+            }
         }
-        let (outcome, reason) = outcome(end, judged.as_ref().map(|judged| &judged.verdict), discard);
-        self.actions.push_back(Action::Account { outcome, reason });
+        let (outcome, reason) = match speaks {
+            Some(fate) => (fate.outcome, fate.reason),
+            None => (Outcome::DeviceNotRecorded, outcome::NOBODY.to_owned()),
+        };
+        self.actions.push_back(Action::Account { outcome, reason, why });
     }
 }
 
-/// Why RTP without signalling is not recorded, with what an administrator needs to list the device: its addresses stand in the
-/// line beside it.
-fn unannounced(rtp: &UnannouncedRtp) -> String {
-    let seen = rtp.ethernet.map_or_else(String::new, |e| format!(", Ethernet {} to {}", e.src, e.dst));
-    let look = if rtp.looks_encrypted { ", whose bytes look encrypted" } else { "" };
-    format!("RTP without signalling, no listed device, {} packets{look}{seen}", rtp.packets)
+/// Does a recording take what was captured at this time?
+#[inline]
+fn takes(lane: &Lane, parts: &[Part], at: Timestamp) -> bool {
+    if at >= lane.until {
+        return false;
+    }
+    at >= lane.from || parts.get(usize::from(lane.recording.nth)).is_some_and(|part| !part.is_left_out(at))
+}
+
+/// What the signalling says of a segment.
+fn segment_facts(plan: &RecordingPlan, source: Source) -> SegmentFacts {
+    SegmentFacts {
+        extension: plan.extension.clone(),
+        other_party: plan.other_party.clone(),
+        outside_number: plan.outside_number.clone(),
+        outside_e164: plan.outside_e164.clone(),
+        direction: plan.direction,
+        ddi: plan.ddi.clone(),
+        account_code: None,
+        agent: None,
+        hunt_group: None,
+        trunk: None,
+        business_unit: None,
+        tags: Default::default(),
+        source,
+        started: plan.started,
+    }
 }
 
 fn party(speaker: Side, near: Side) -> Party {
     if speaker == near { Party::Near } else { Party::Far }
-}
-
-/// The one column of the balance sheet that a call belongs to.
-fn outcome(end: &LegEnd, verdict: Option<&Verdict>, discarded: bool) -> (Outcome, String) {
-    let facts = &end.facts;
-    if let Some(verdict) = verdict {
-        return match verdict {
-            Verdict::Record { .. } if discarded => (Outcome::NotAnswered, "early audio is not kept".into()),
-            Verdict::Record { rule } => recorded(end, rule),
-            Verdict::DeviceNotRecorded => {
-                (Outcome::DeviceNotRecorded, "no recorded device takes part".into())
-            }
-            Verdict::InternalExcluded => (Outcome::InternalExcluded, "internal calls are excluded".into()),
-        };
-    }
-    // Without a verdict no audio came that could be read.
-    let missing = end.tracks.iter().find_map(|track| track.no_key).or(facts.no_key);
-    if let Some(missing) = missing.filter(|_| facts.encrypted && facts.answered.is_some()) {
-        return (Outcome::Undecryptable, format!("the media is encrypted: {}", missing.words()));
-    }
-    if facts.answered.is_some() {
-        return match facts.audio_announced {
-            true => (Outcome::NoMedia, "answered, and no audio packet was seen".into()),
-            false => (Outcome::NoMedia, "answered, and no audio was announced".into()),
-        };
-    }
-    match &facts.ending {
-        Ending::Rejected { status, reason } => {
-            (Outcome::NotAnswered, format!("{status} {reason}").trim_end().into())
-        }
-        Ending::Cancelled => (Outcome::NotAnswered, "cancelled by the caller".into()),
-        Ending::AnsweredElsewhere => (Outcome::NotAnswered, "answered at another device".into()),
-        Ending::Running | Ending::EndOfInput => {
-            (Outcome::Running, "the capture ended before an answer".into())
-        }
-        _ if facts.malformed => (Outcome::Malformed, "the signalling could not be followed".into()),
-        Ending::TimedOut | Ending::MediaStopped => (Outcome::NotAnswered, "no answer was seen".into()),
-        Ending::Bye { .. } => (Outcome::NotAnswered, "hung up before an answer".into()),
-    }
-}
-
-/// A call of which something was recorded: with what could not be read of it. What looks like ciphertext for the most part is kept
-/// as evidence, and not counted as a recording of a call.
-fn recorded(end: &LegEnd, rule: &str) -> (Outcome, String) {
-    let (mut packets, mut scrambled) = (0, 0);
-    let mut reason = String::new();
-    if end.facts.joined_late {
-        reason += "; it had begun before it was seen";
-    }
-    if end.facts.known_by_end {
-        reason += ", and its audio is known by having stopped with its BYE";
-    }
-    if end.not_held_packets > 0 {
-        reason += &format!(" ({} packets from before that were not held)", end.not_held_packets);
-    }
-    if end.shares_media {
-        reason += "; another call announced the same places for its audio";
-    }
-    for track in &end.tracks {
-        let who = if track.side == Side::Caller { "caller" } else { "callee" };
-        packets += track.packets;
-        scrambled += track.looks_encrypted;
-        if let Some(missing) = track.no_key {
-            let (lost, why) = (track.undecryptable, missing.words());
-            reason += &format!("; {lost} packets of the {who} could not be decrypted: {why}");
-        }
-        if track.looks_encrypted > 0 {
-            reason += &format!(
-                "; {} packets of the {who}, announced as plain, look encrypted",
-                track.looks_encrypted
-            );
-        }
-    }
-    let outcome = if scrambled > packets / 2 { Outcome::Undecryptable } else { Outcome::Recorded };
-    (outcome, format!("{rule}{reason}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::facts;
-    use decode::tracker::{NoKey, TrackReport};
-    use decode::{Codec, Format};
-
-    fn started(rules: Rules, caller: &str, callee: &str) -> (Gate, LegFacts, Vec<Action>) {
-        let mut gate = Gate::new(rules);
-        let facts = facts(caller, callee);
-        gate.handle_event(&Event::AudioStarted(&facts));
-        let actions = std::iter::from_fn(|| gate.poll_action()).collect();
-        (gate, facts, actions)
-    }
-
-    fn end(gate: &mut Gate, facts: LegFacts) -> Vec<Action> {
-        let end = LegEnd {
-            facts,
-            tracks: Vec::new(),
-            holds: Vec::new(),
-            absences: Vec::new(),
-            foreign_packets: 0,
-            shares_media: false,
-            not_held_packets: 0,
-        };
-        gate.handle_event(&Event::LegEnded(Box::new(end)));
-        std::iter::from_fn(|| gate.poll_action()).collect()
-    }
-
-    fn format() -> Format {
-        Format { payload_type: 0, codec: Codec::Pcmu, clock_rate: 8000, channels: 1, fmtp: String::new() }
-    }
-
-    fn frame(format: &Format) -> AudioFrame<'_> {
-        let at = Timestamp::from_millis(0);
-        AudioFrame { at, ssrc: 1, sequence: 1, timestamp: 1, marker: false, format, payload: &[0xff] }
-    }
-
-    #[test]
-    fn audio_of_a_leg_that_no_rule_has_judged_is_not_admitted() {
-        let gate = Gate::new(Rules::default());
-        let format = format();
-        assert_eq!(gate.admit(facts("2000", "01632960001").leg, Side::Caller, &frame(&format)).count(), 0);
-    }
-
-    #[test]
-    fn the_extension_is_near_and_the_other_side_far() {
-        let (gate, facts, actions) = started(Rules::default(), "01632960001", "2000");
-        let [Action::Start(plan)] = &actions[..] else { panic!("{actions:?}") };
-        assert_eq!(
-            (plan.extension.as_str(), plan.near, plan.direction),
-            ("2000", Side::Callee, Direction::Inbound)
-        );
-        let format = format();
-        let frame = frame(&format);
-        let parties: Vec<Party> = [Side::Caller, Side::Callee]
-            .into_iter()
-            .flat_map(|side| gate.admit(facts.leg, side, &frame).map(|(_, cleared)| cleared.party()))
-            .collect();
-        assert_eq!(parties, [Party::Far, Party::Near]);
-    }
-
-    #[test]
-    fn two_extensions_on_one_leg_are_two_segments_and_a_tie_renumbers_them() {
-        let mut gate = Gate::new(Rules::default());
-        let mut facts = facts("2000", "2001");
-        facts.parties.iter_mut().for_each(|party| party.registered = true);
-        gate.handle_event(&Event::LegStarted(&facts));
-        gate.handle_event(&Event::AudioStarted(&facts));
-        let segment = |action: &Action| match action {
-            Action::Start(plan) => plan.segment,
-            Action::Finish { segment, .. } => *segment,
-            _ => 0,
-        };
-        let planned: Vec<u32> = std::iter::from_fn(|| gate.poll_action()).map(|a| segment(&a)).collect();
-        assert_eq!(planned, [1, 2]);
-        facts.call = CallId::new(Timestamp::from_millis(0), &[b"older"]);
-        facts.segment = 4;
-        gate.handle_event(&Event::Tied(&facts));
-        let finished: Vec<u32> = end(&mut gate, facts).iter().map(segment).filter(|&n| n > 0).collect();
-        assert_eq!(finished, [4, 5]);
-        assert!(gate.segments.is_empty());
-    }
-
-    #[test]
-    fn a_device_that_is_not_recorded_is_accounted_for() {
-        let rules = Rules { devices: Some("3000-3999".parse().expect("pattern")), ..Rules::default() };
-        let (mut gate, facts, actions) = started(rules, "2000", "01632960001");
-        assert_eq!(actions, []);
-        let actions = end(&mut gate, facts);
-        assert!(
-            matches!(&actions[..], [Action::Account { outcome: Outcome::DeviceNotRecorded, .. }]),
-            "{actions:?}"
-        );
-    }
-
-    #[test]
-    fn a_recorded_device_is_recorded_on_whichever_side_it_stands() {
-        let rules = Rules { devices: Some("2001".parse().expect("pattern")), ..Rules::default() };
-        let (_, _, actions) = started(rules, "2000", "2001");
-        let [Action::Start(plan)] = &actions[..] else { panic!("{actions:?}") };
-        assert_eq!((plan.extension.as_str(), plan.near), ("2001", Side::Callee));
-    }
-
-    #[test]
-    fn an_internal_call_is_excluded_when_the_rules_say_so() {
-        let rules = Rules { exclude_internal: true, ..Rules::default() };
-        let (mut gate, facts, actions) = started(rules, "2000", "2001");
-        assert_eq!(actions, []);
-        let actions = end(&mut gate, facts);
-        assert!(
-            matches!(&actions[..], [Action::Account { outcome: Outcome::InternalExcluded, .. }]),
-            "{actions:?}"
-        );
-    }
-
-    #[test]
-    fn early_audio_of_an_unanswered_call_is_kept_or_destroyed_as_the_rules_say() {
-        let (mut gate, facts, _) = started(Rules::default(), "2000", "01632960001");
-        assert!(matches!(end(&mut gate, facts)[0], Action::Finish { segment: 1, .. }));
-        let rules = Rules { keep_unanswered: false, ..Rules::default() };
-        let (mut gate, facts, _) = started(rules, "2000", "01632960001");
-        let actions = end(&mut gate, facts);
-        assert!(matches!(
-            actions[..],
-            [Action::Discard(..), Action::Account { outcome: Outcome::NotAnswered, .. }]
-        ));
-    }
-
-    #[test]
-    fn a_call_without_audio_has_the_outcome_of_its_ending() {
-        let of = |change: fn(&mut LegFacts)| {
-            let mut facts = facts("2000", "2001");
-            change(&mut facts);
-            match end(&mut Gate::new(Rules::default()), facts).pop() {
-                Some(Action::Account { outcome, reason }) => (outcome, reason),
-                other => panic!("{other:?}"),
-            }
-        };
-        let busy = of(|f| f.ending = Ending::Rejected { status: 486, reason: "Busy Here".into() });
-        assert_eq!(busy, (Outcome::NotAnswered, "486 Busy Here".into()));
-        assert_eq!(of(|f| f.ending = Ending::EndOfInput).0, Outcome::Running);
-        assert_eq!(of(|f| f.answered = Some(f.started)).0, Outcome::NoMedia);
-        let encrypted =
-            of(|f| (f.answered, f.encrypted, f.no_key) = (Some(f.started), true, Some(NoKey::Zrtp)));
-        assert_eq!(encrypted.0, Outcome::Undecryptable);
-        assert!(encrypted.1.contains("ZRTP"), "{}", encrypted.1);
-        // The keys are there, and nobody spoke.
-        assert_eq!(of(|f| (f.answered, f.encrypted) = (Some(f.started), true)).0, Outcome::NoMedia);
-    }
-
-    fn track(side: Side, undecryptable: u64, looks_encrypted: u64) -> TrackReport {
-        TrackReport {
-            side,
-            formats: Vec::new(),
-            ssrcs: vec![7],
-            packets: 100,
-            decrypted: 0,
-            undecryptable,
-            no_key: (undecryptable > 0).then_some(NoKey::NotSeen),
-            looks_encrypted,
-            lost_network: 0,
-            lost_capture: 0,
-            reordered: 0,
-            relayed: 0,
-            duplicates: 0,
-            jitter_ms: 0.0,
-            skew_ppm: 0.0,
-            audio_ms: 2_000,
-            start: None,
-            end: None,
-            quality: decode::tracker::Quality::default(),
-        }
-    }
-
-    #[test]
-    fn what_could_not_be_read_of_a_recorded_call_is_in_its_reason() {
-        for (tracks, expected, words) in [
-            ([track(Side::Caller, 0, 0), track(Side::Callee, 0, 0)], Outcome::Recorded, ""),
-            (
-                [track(Side::Caller, 0, 0), track(Side::Callee, 100, 0)],
-                Outcome::Recorded,
-                "100 packets of the callee",
-            ),
-            ([track(Side::Caller, 0, 100), track(Side::Callee, 0, 0)], Outcome::Recorded, "look encrypted"),
-            (
-                [track(Side::Caller, 0, 100), track(Side::Callee, 0, 97)],
-                Outcome::Undecryptable,
-                "look encrypted",
-            ),
-        ] {
-            let (mut gate, facts, _) = started(Rules::default(), "2000", "01632960001");
-            let end = LegEnd {
-                facts,
-                tracks: tracks.into(),
-                holds: Vec::new(),
-                absences: Vec::new(),
-                foreign_packets: 0,
-                shares_media: false,
-                not_held_packets: 0,
-            };
-            gate.handle_event(&Event::LegEnded(Box::new(end)));
-            let actions: Vec<Action> = std::iter::from_fn(|| gate.poll_action()).collect();
-            let [Action::Finish { .. }, Action::Account { outcome, reason }] = &actions[..] else {
-                panic!("{actions:?}")
-            };
-            assert_eq!(*outcome, expected, "{reason}");
-            assert!(reason.contains(words), "{reason}");
-        }
-    }
 }

@@ -1,8 +1,13 @@
 //! What may be kept, and for how long: rules, verdicts, the gate that all audio passes, and retention. Pure: no clock, no I/O.
 
+pub mod channels;
+pub mod devices;
 pub mod gate;
+pub mod modes;
+pub mod numbers;
 pub mod outcome;
 pub mod pattern;
+pub mod pause;
 pub mod redact;
 pub mod retention;
 pub mod rules;
@@ -10,12 +15,16 @@ pub mod site;
 #[cfg(test)]
 mod testing;
 
+pub use channels::{Overload, Priority};
+pub use devices::{RecordedDevice, RecordedDevices};
 pub use gate::{
-    Action, Cleared, ClearedSignal, Cold, ColdCodec, ColdVerdict, Gate, ImportPass, ImportRefusal,
-    RecodePass, RecordingKey, RecordingPlan, Stays,
+    Action, Cleared, ClearedSignal, Closing, Cold, ColdCodec, ColdVerdict, Gate, ImportPass, ImportRefusal,
+    RecodePass, RecordingKey, RecordingPlan, Reply, Request, Stays, Whom,
 };
+pub use modes::Mode;
+pub use numbers::DialPlan;
 pub use outcome::{Direction, Outcome};
 pub use pattern::{Pattern, PatternError};
 pub use redact::{Digits, Redacted};
-pub use rules::{Rules, Verdict};
+pub use rules::{Fact, FactRefusal, ListRule, RuleType, Rules, SegmentFacts, Step, Verdict};
 pub use site::{Roles, Site};

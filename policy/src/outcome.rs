@@ -19,6 +19,23 @@ pub enum Direction {
     Unknown,
 }
 
+impl Direction {
+    /// Every direction.
+    pub const ALL: [Direction; 4] =
+        [Direction::Inbound, Direction::Outbound, Direction::Internal, Direction::Unknown];
+
+    /// As facts and configuration write it.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+            Direction::Internal => "internal",
+            Direction::Unknown => "unknown",
+        }
+    }
+}
+
 /// How a call ended, for the balance sheet. Every call seen has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

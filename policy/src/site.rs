@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use decode::Side;
 use decode::tracker::{Identity, LegFacts};
 
+use crate::numbers::DialPlan;
 use crate::outcome::Direction;
 use crate::pattern::Pattern;
 
@@ -22,6 +23,10 @@ pub struct Site {
     pub extensions: Option<Pattern>,
     /// Addresses of the PBX.
     pub pbx: Vec<IpAddr>,
+    /// Addresses that calls of the public network come from and go to: whoever calls from there is outside, whatever the number.
+    pub trunks: Vec<IpAddr>,
+    /// How numbers are dialled; without it none is cleaned, and up to 6 digits look internal.
+    pub dial_plan: Option<DialPlan>,
 }
 
 /// Who is who on a leg.
@@ -42,7 +47,8 @@ impl Site {
             return stream_roles(facts);
         }
         let extensions: Vec<Side> = if self.extensions.is_some() {
-            let listed: Vec<Side> = sides.into_iter().filter(|&side| self.is_listed(facts, side)).collect();
+            let is_own = |&side: &Side| self.is_listed(facts, side) && !self.is_trunk(facts.party(side));
+            let listed: Vec<Side> = sides.into_iter().filter(is_own).collect();
             // On a leg between the PBX and a device, the PBX speaks for the other extension: that one has a leg of its own.
             let device =
                 listed.iter().copied().filter(|&side| !self.is_pbx(facts.party(side))).collect::<Vec<_>>();
@@ -83,7 +89,10 @@ impl Site {
                 // To names what was dialled, a group perhaps; the device that rings is the one that registered.
                 None if !party.registered && facts.request_registered => by_request,
                 // The PBX calls the device by the user part of its contact, while To may still name the number dialled.
-                None if !party.registered && !looks_internal(&party.number) && looks_internal(by_request) => {
+                None if !party.registered
+                    && !self.looks_internal(&party.number)
+                    && self.looks_internal(by_request) =>
+                {
                     by_request
                 }
                 None => &party.number,
@@ -102,6 +111,46 @@ impl Site {
         party.is_registrar || self.pbx.contains(&party.signalling.ip())
     }
 
+    fn is_trunk(&self, party: &Identity) -> bool {
+        self.trunks.contains(&party.signalling.ip())
+    }
+
+    /// Is that party no device of the site: the PBX, or somebody at the end of a trunk?
+    pub(crate) fn is_outside_device(&self, party: &Identity) -> bool {
+        self.is_pbx(party) || self.is_trunk(party)
+    }
+
+    /// A number of the outside, without what the site dials before it.
+    #[must_use]
+    pub fn clean_outside(&self, number: &str, direction: Direction) -> String {
+        match &self.dial_plan {
+            Some(plan) if direction == Direction::Outbound => plan.clean_dialled(number),
+            _ => number.to_owned(),
+        }
+    }
+
+    /// A number of the outside in E.164, where the dial plan knows the country.
+    #[must_use]
+    pub fn e164(&self, number: &str) -> Option<String> {
+        self.dial_plan.as_ref()?.e164(number)
+    }
+
+    /// A number that was dialled from outside, completed when the trunk cut it short. A number of the site's own list is one.
+    #[must_use]
+    pub fn clean_ddi(&self, number: &str) -> String {
+        let is_own = self.extensions.as_ref().is_some_and(|own| own.matches(number));
+        match &self.dial_plan {
+            Some(plan) if !is_own => plan.clean_ddi(number),
+            _ => number.to_owned(),
+        }
+    }
+
+    /// A short number, or a name.
+    fn looks_internal(&self, number: &str) -> bool {
+        let digits_max = self.dial_plan.as_ref().map_or(INTERNAL_DIGITS_MAX, |plan| plan.extension_digits);
+        looks_internal(number, digits_max)
+    }
+
     /// How much speaks for a device of the site on that side.
     fn evidence(&self, facts: &LegFacts, side: Side) -> i32 {
         let (own, other) = (facts.party(side), facts.party(side.other()));
@@ -118,17 +167,33 @@ impl Site {
         if self.is_pbx(own) {
             points -= 2;
         }
-        points + likeness(&self.number(facts, side))
+        if self.is_trunk(own) {
+            points -= 8;
+        }
+        points + self.likeness(&self.number(facts, side))
+    }
+
+    /// How much a number looks like an extension's: a short number more than a word, a long number not at all.
+    fn likeness(&self, number: &str) -> i32 {
+        let is_number = number.bytes().all(|b| b.is_ascii_digit() || b"*#".contains(&b));
+        match self.looks_internal(number) {
+            true if is_number => 2,
+            true => 1,
+            false => 0,
+        }
     }
 
     /// Is the party on that side one of the site's own, although it is not the recorded one?
     fn is_internal(&self, facts: &LegFacts, side: Side) -> bool {
+        if self.is_trunk(facts.party(side)) {
+            return false;
+        }
         match &self.extensions {
             Some(_) => self.is_listed(facts, side),
             None => {
                 let party = facts.party(side);
                 is_registered(facts, side)
-                    || (!party.is_withheld() && looks_internal(&self.number(facts, side)))
+                    || (!party.is_withheld() && self.looks_internal(&self.number(facts, side)))
             }
         }
     }
@@ -148,26 +213,12 @@ fn stream_roles(facts: &LegFacts) -> Roles {
     Roles { extensions, direction }
 }
 
-/// How much a number looks like an extension's: a short number more than a word, a long number not at all.
-fn likeness(number: &str) -> i32 {
-    let is_number = number.bytes().all(|b| b.is_ascii_digit() || b"*#".contains(&b));
-    match looks_internal(number) {
-        true if is_number => 2,
-        true => 1,
-        false => 0,
-    }
-}
-
 /// A short number, or a name.
-fn looks_internal(number: &str) -> bool {
+fn looks_internal(number: &str, digits_max: usize) -> bool {
     let digits = number.trim_start_matches(['+', '*', '#']);
     let is_number =
         !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b"-.()*#".contains(&b));
-    if is_number {
-        !number.starts_with('+') && digits.len() <= INTERNAL_DIGITS_MAX
-    } else {
-        !number.is_empty()
-    }
+    if is_number { !number.starts_with('+') && digits.len() <= digits_max } else { !number.is_empty() }
 }
 
 #[cfg(test)]
@@ -202,7 +253,11 @@ mod tests {
     #[test]
     fn on_a_leg_of_the_pbx_only_the_device_is_an_extension() {
         let pbx = "192.0.2.10".parse().expect("an address");
-        let site = Site { extensions: Some("2000-2999".parse().expect("pattern")), pbx: vec![pbx] };
+        let site = Site {
+            extensions: Some("2000-2999".parse().expect("pattern")),
+            pbx: vec![pbx],
+            ..Site::default()
+        };
         assert_eq!(site.roles(&facts("2000", "2001")).extensions, [Side::Caller]);
     }
 
@@ -247,7 +302,7 @@ mod tests {
         let mut facts = facts("2000", "");
         facts.sip_call_id.clear();
         facts.parties[0].registered = true;
-        let listed = Site { extensions: Some("7000-7999".parse().expect("pattern")), pbx: Vec::new() };
+        let listed = Site { extensions: Some("7000-7999".parse().expect("pattern")), ..Site::default() };
         for site in [Site::default(), listed] {
             let roles = site.roles(&facts);
             assert_eq!((roles.extensions, roles.direction), (vec![Side::Caller], Direction::Unknown));
@@ -261,8 +316,26 @@ mod tests {
     }
 
     #[test]
+    fn who_calls_from_a_trunk_is_outside_whatever_the_number() {
+        let trunk = "192.0.2.20".parse().expect("an address");
+        let listed = Some("2000-2999".parse().expect("pattern"));
+        for extensions in [None, listed] {
+            let site = Site { extensions, trunks: vec![trunk], ..Site::default() };
+            let roles = site.roles(&facts("2000", "2001"));
+            assert_eq!((roles.extensions, roles.direction), (vec![Side::Callee], Direction::Inbound));
+        }
+    }
+
+    #[test]
+    fn the_dial_plan_says_how_long_an_extension_is() {
+        let site = Site { dial_plan: Some(DialPlan::default()), ..Site::default() };
+        assert_eq!(site.roles(&facts("2000", "960001")).direction, Direction::Outbound);
+        assert_eq!(Site::default().roles(&facts("2000", "960001")).direction, Direction::Internal);
+    }
+
+    #[test]
     fn what_the_administrator_says_decides() {
-        let site = Site { extensions: Some("7000-7999".parse().expect("pattern")), pbx: Vec::new() };
+        let site = Site { extensions: Some("7000-7999".parse().expect("pattern")), ..Site::default() };
         assert_eq!(site.roles(&facts("2000", "01632960001")).extensions, []);
         let mut by_request = facts("01632960001", "01632960500");
         by_request.request_user = "7001".into();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use policy::{Outcome, Pattern};
-use store::{CallRow, Counters};
+use store::{Archive, CallRow, Counters};
 
 use super::{open_archive, print_json, print_line};
 use crate::cli;
@@ -26,6 +26,9 @@ pub(crate) fn run(args: &cli::Calls) -> Result<Done, Failure> {
         .map_err(|error| Failure::usage(format!("--number: {error}")))?;
     let outcome = args.outcome.as_deref().map(outcome_named).transpose()?;
     let archive = open_archive(&settings.archive)?;
+    if let Some(call) = &args.why {
+        return why(&archive, call, args.json.json);
+    }
     let mut rows = Vec::new();
     for row in archive.calls()? {
         let row: CallRow = row?;
@@ -62,6 +65,31 @@ pub(crate) fn run(args: &cli::Calls) -> Result<Done, Failure> {
         print_line("no calls")?;
     } else {
         print_line(&tables::calls(&rows))?;
+    }
+    Ok(Done::All)
+}
+
+/// Prints how each leg of a call was judged.
+fn why(archive: &Archive, call: &str, json: bool) -> Result<Done, Failure> {
+    let mut found = Vec::new();
+    for row in archive.calls()? {
+        let row = row?;
+        if !call.is_empty() && (row.call.starts_with(call) || row.sip_call_ids.iter().any(|id| id == call)) {
+            found.push(row);
+        }
+    }
+    if found.is_empty() {
+        return Err(Failure::new(format!(
+            "no call {call:?} in the balance sheet; `earwitness calls` lists them"
+        )));
+    }
+    found.sort_by_key(|row| row.started);
+    for row in &found {
+        if json {
+            print_json(row)?;
+        } else {
+            print_line(&tables::why(row))?;
+        }
     }
     Ok(Done::All)
 }

@@ -69,6 +69,7 @@ fn call_row(n: u8) -> CallRow {
         reason: String::new(),
         recordings: vec![facts(n).id],
         ties: vec![],
+        why: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@
 pub use decode::tracker::NoKey;
 use decode::{Codec, Party, Timestamp};
 pub use policy::outcome::{Source, State};
-pub use policy::{Direction, Outcome};
+pub use policy::{Direction, Outcome, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::id::RecordingId;
@@ -158,7 +158,7 @@ pub struct RecordingFacts {
     pub extension: String,
     /// Its name, as its phone or the PBX gave it.
     pub extension_name: Option<String>,
-    /// The outside number, for inbound and outbound calls.
+    /// The outside number, for inbound and outbound calls, cleaned by the dial plan; in E.164 where that names a country.
     pub outside_number: Option<String>,
     /// The other side, number or user, for every direction.
     pub other_party: Option<String>,
@@ -265,6 +265,9 @@ pub struct CallRow {
     /// Why this leg is part of its call; empty for the leg that began it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ties: Vec<Tied>,
+    /// How it was judged, step by step; empty where nothing was, and in lines of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<Step>,
 }
 
 impl CallRow {
@@ -290,6 +293,7 @@ impl CallRow {
             reason,
             recordings: vec![facts.id],
             ties: facts.ties.clone(),
+            why: Vec::new(),
         }
     }
 }

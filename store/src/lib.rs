@@ -68,7 +68,7 @@ pub use event::{Event, Hold, Note, What};
 pub use evidence::{InLedger, Sealed, verify_sealed};
 pub use facts::{
     Absence, CallRow, Counters, Direction, DtmfFact, NoKey, Outcome, Recoded, RecordingFacts, Signalling,
-    Source, Span, State, Tied, Track,
+    Source, Span, State, Step, Tied, Track,
 };
 pub use id::{IdError, RecordingId};
 pub use keys::manage::{KeyFileStatus, KeyStatus, Protection, new_key_pair};

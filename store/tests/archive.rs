@@ -383,6 +383,7 @@ fn calls_and_runs_come_back_as_written() {
         reason: "486 Busy Here".into(),
         recordings: vec![],
         ties: Vec::new(),
+        why: Vec::new(),
     };
     let rows =
         [call(1, "2026-10-31T23:59:59Z"), call(2, "2026-11-01T00:00:00Z"), call(3, "2026-11-01T00:00:01Z")];

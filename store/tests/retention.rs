@@ -55,6 +55,7 @@ fn not_answered(n: u8) -> CallRow {
         reason: "486".into(),
         recordings: vec![],
         ties: vec![],
+        why: Vec::new(),
     }
 }
 

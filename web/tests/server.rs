@@ -297,6 +297,7 @@ async fn what_a_stranger_wrote_stays_text_on_every_page() {
         reason: HOSTILE.to_owned(),
         recordings: vec![id],
         ties: Vec::new(),
+        why: Vec::new(),
     };
     archive.append_call(&row).expect("room");
     let site = Site::new(archive);
@@ -512,6 +513,7 @@ async fn the_balance_sheet_adds_up_and_names_the_last_calls_with_their_reason() 
             reason: "486 Busy Here".to_owned(),
             recordings: Vec::new(),
             ties: Vec::new(),
+            why: Vec::new(),
         };
         archive.append_call(&row).expect("room");
     }

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn an_import_is_kept_under_the_name_of_who_brought_it() {
-        let gate = Gate::new(Rules { devices: Some("2001".parse().expect("a pattern")), ..Rules::default() });
+        let devices = "2001".parse::<crate::Pattern>().expect("a pattern").into();
+        let gate = Gate::new(Rules { devices, ..Rules::default() });
         let pass = gate.handle_import(" ann ", Direction::Inbound);
         assert_eq!(pass.map(|pass| pass.rule().to_owned()), Ok("imported by ann".to_owned()));
     }

@@ -1,0 +1,149 @@
+//! One extension's part in a leg between its judgement and its end: what is wanted, what runs, what was left out.
+
+use decode::{Side, Timestamp};
+
+use super::{RecordingKey, RecordingPlan};
+use crate::channels::Channel;
+use crate::modes::Machine;
+use crate::modes::orders::Whose;
+use crate::pause::Pauses;
+use crate::rules::{Asked, Judgement, SegmentFacts, Step, Trace, Verdict};
+
+/// Stretches that are left out of one recording; the last one then goes on to its end.
+pub(super) const GAPS_MAX: usize = 1_000;
+
+/// Later than everything.
+pub(super) const FOREVER: Timestamp = Timestamp::from_nanos(i64::MAX);
+
+/// Where packets of a recording pass: what each packet is held against, and no more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lane {
+    pub(super) recording: RecordingKey,
+    pub(super) near: Side,
+    /// Packets pass from here on ..
+    pub(super) from: Timestamp,
+    /// .. and before this; [`FOREVER`] while it is open.
+    pub(super) until: Timestamp,
+    /// A packet has passed.
+    pub(super) any: bool,
+}
+
+impl Lane {
+    pub(super) fn is_open(&self) -> bool {
+        self.until == FOREVER
+    }
+}
+
+/// See the module's text.
+pub(super) struct Part {
+    /// What is told when it starts; `started` and `segment` are set then.
+    pub(super) plan: Box<RecordingPlan>,
+    pub(super) facts: SegmentFacts,
+    pub(super) verdict: Verdict,
+    pub(super) machine: Machine,
+    pub(super) pauses: Pauses,
+    trace: Trace,
+    /// When it was judged first.
+    pub(super) judged: Timestamp,
+    /// A recording of it is open in the archive.
+    pub(super) begun: bool,
+    /// It began after the leg's audio did.
+    pub(super) began_late: Option<Timestamp>,
+    pub(super) channel: Option<Channel>,
+    /// So many channels were in use, and none free.
+    pub(super) refused: Option<usize>,
+    /// Its channel was taken away.
+    pub(super) cut: bool,
+    /// Why what there was of it was destroyed.
+    pub(super) destroyed: Option<String>,
+    /// What was left out: over, and going on.
+    pub(super) gaps: Vec<(Timestamp, Timestamp)>,
+    pub(super) gap: Option<Timestamp>,
+    /// When it was stopped, by people or for want of a channel.
+    pub(super) stopped: Option<Timestamp>,
+    /// The standing order that it follows, and whether that has changed anything.
+    pub(super) order: Option<(Whose, bool)>,
+    /// What the balance sheet says beside the rule.
+    pub(super) notes: String,
+    /// Who asked last for its end to be other than its mode's.
+    pub(super) asked_by: String,
+}
+
+impl Part {
+    pub(super) fn new(plan: RecordingPlan, facts: SegmentFacts, judgement: Judgement, at: Timestamp) -> Part {
+        let mut part = Part {
+            machine: machine(&judgement.verdict),
+            verdict: judgement.verdict,
+            plan: Box::new(plan),
+            facts,
+            pauses: Pauses::default(),
+            trace: Trace::default(),
+            judged: at,
+            begun: false,
+            began_late: None,
+            channel: None,
+            refused: None,
+            cut: false,
+            destroyed: None,
+            gaps: Vec::new(),
+            gap: None,
+            stopped: None,
+            order: None,
+            notes: String::new(),
+            asked_by: String::new(),
+        };
+        part.say_all(at, judgement.asked);
+        part
+    }
+
+    /// Takes a new judgement; says whether it is another one.
+    pub(super) fn rejudge(&mut self, judgement: Judgement, at: Timestamp) -> bool {
+        if judgement.verdict == self.verdict {
+            return false;
+        }
+        self.say_all(at, judgement.asked.into_iter().next_back());
+        let fresh = machine(&judgement.verdict);
+        if judgement.verdict.is_record() && fresh.mode() != self.machine.mode() {
+            self.machine = fresh;
+            self.order = None;
+        }
+        self.verdict = judgement.verdict;
+        true
+    }
+
+    /// Notes a step with the time since the first judgement.
+    pub(super) fn say(&mut self, at: Timestamp, rule: &str, fact: String, verdict: String) {
+        let at_ms = at.millis_since(self.judged);
+        let (extension, rule) = (self.facts.extension.clone(), rule.to_owned());
+        self.trace.push(Step { at_ms, extension, rule, fact, verdict });
+    }
+
+    fn say_all(&mut self, at: Timestamp, asked: impl IntoIterator<Item = Asked>) {
+        for (rule, fact, verdict) in asked {
+            self.say(at, &rule, fact, verdict);
+        }
+    }
+
+    pub(super) fn take_trace(&mut self) -> Trace {
+        std::mem::take(&mut self.trace)
+    }
+
+    /// Seconds into the segment, for reasons.
+    pub(super) fn into_it(&self, at: Timestamp) -> String {
+        format!("{:.1} s into the call", at.millis_since(self.judged) as f64 / 1_000.0)
+    }
+
+    /// Was a packet of this time left out, although it lies behind the lane's last opening?
+    pub(super) fn is_left_out(&self, at: Timestamp) -> bool {
+        self.began_late.is_some_and(|began| at < began)
+            || self.gap.is_some_and(|from| at >= from)
+            || self.gaps.iter().any(|&(from, to)| (from..to).contains(&at))
+    }
+}
+
+fn machine(verdict: &Verdict) -> Machine {
+    match verdict {
+        Verdict::Record { mode, .. } => Machine::new(*mode),
+        _ => Machine::new(crate::modes::Mode::Never),
+    }
+}

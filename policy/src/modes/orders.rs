@@ -1,0 +1,143 @@
+//! Orders that outlive a call: start, stop or pause for all calls of an agent or an extension, until withdrawn or, of an
+//! agent, until the agent logs off (requirement rows ODM-08, TRP-38).
+
+use std::collections::BTreeMap;
+
+use decode::Timestamp;
+
+use super::{Ask, Role};
+
+/// Orders in force at one time.
+pub const ORDERS_MAX: usize = 10_000;
+
+/// Whose calls.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// Of this agent, at whatever extension.
+    Agent(String),
+    /// Of this extension, whoever sits there.
+    Extension(String),
+}
+
+/// What is asked for every call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// Take, where the mode lets it be asked for.
+    Start,
+    /// Do not take, where the mode lets it be stopped.
+    Stop,
+    /// Take nothing for a while.
+    Pause,
+}
+
+impl Lasting {
+    /// As it is asked of each call.
+    #[must_use]
+    pub const fn ask(self) -> Ask {
+        match self {
+            Lasting::Start => Ask::Start,
+            Lasting::Stop => Ask::Stop,
+            Lasting::Pause => Ask::Pause,
+        }
+    }
+
+    /// What takes it back in a running call.
+    #[must_use]
+    pub const fn reverse(self) -> Ask {
+        match self {
+            Lasting::Start => Ask::Stop,
+            Lasting::Stop => Ask::Start,
+            Lasting::Pause => Ask::Resume,
+        }
+    }
+}
+
+/// An order in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What.
+    pub what: Lasting,
+    /// As whom it was given.
+    pub role: Role,
+    /// By whom.
+    pub name: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// There are too many orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{ORDERS_MAX} orders are in force, the most there may be; withdraw one")]
+pub struct OrdersFull;
+
+/// The orders in force, one for each agent and each extension.
+#[derive(Debug, Default)]
+pub struct Orders {
+    orders: BTreeMap<Whose, Order>,
+}
+
+impl Orders {
+    /// Puts an order in force; gives the one whose place it takes.
+    ///
+    /// # Errors
+    /// [`OrdersFull`]: it is not in force.
+    pub fn give(&mut self, whose: Whose, order: Order) -> Result<Option<Order>, OrdersFull> {
+        if self.orders.len() >= ORDERS_MAX && !self.orders.contains_key(&whose) {
+            return Err(OrdersFull);
+        }
+        Ok(self.orders.insert(whose, order))
+    }
+
+    /// Takes an order back, also when the agent logs off.
+    pub fn withdraw(&mut self, whose: &Whose) -> Option<Order> {
+        self.orders.remove(whose)
+    }
+
+    /// The order for a segment: the agent's goes before the extension's.
+    #[must_use]
+    pub fn of(&self, extension: &str, agent: Option<&str>) -> Option<(Whose, &Order)> {
+        let by_agent = agent.map(|agent| Whose::Agent(agent.to_owned()));
+        let all = by_agent.into_iter().chain([Whose::Extension(extension.to_owned())]);
+        all.into_iter().find_map(|whose| self.orders.get(&whose).map(|order| (whose, order)))
+    }
+
+    /// All of them, for whoever wants to see what goes on.
+    pub fn iter(&self) -> impl Iterator<Item = (&Whose, &Order)> {
+        self.orders.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(what: Lasting) -> Order {
+        Order { what, role: Role::Supervisor, name: "eve".into(), at: Timestamp::from_millis(0) }
+    }
+
+    #[test]
+    fn the_agents_order_goes_before_the_extensions() {
+        let mut orders = Orders::default();
+        let extension = Whose::Extension("2000".into());
+        orders.give(extension.clone(), order(Lasting::Stop)).expect("room");
+        orders.give(Whose::Agent("1021".into()), order(Lasting::Start)).expect("room");
+        let of = |orders: &Orders, agent| orders.of("2000", agent).map(|(_, order)| order.what);
+        assert_eq!(of(&orders, Some("1021")), Some(Lasting::Start));
+        assert_eq!(of(&orders, Some("1022")), Some(Lasting::Stop));
+        assert_eq!(of(&orders, None), Some(Lasting::Stop));
+        assert!(orders.withdraw(&extension).is_some() && orders.withdraw(&extension).is_none());
+        assert_eq!(of(&orders, None), None);
+    }
+
+    #[test]
+    fn orders_are_bounded_and_a_new_one_takes_the_old_ones_place() {
+        let mut orders = Orders::default();
+        for n in 0..ORDERS_MAX {
+            orders.give(Whose::Extension(n.to_string()), order(Lasting::Start)).expect("room");
+        }
+        assert_eq!(orders.give(Whose::Extension("x".into()), order(Lasting::Start)), Err(OrdersFull));
+        let replaced =
+            orders.give(Whose::Extension("7".into()), order(Lasting::Stop)).expect("its own place");
+        assert_eq!(replaced.map(|order| order.what), Some(Lasting::Start));
+    }
+}
