@@ -2,6 +2,7 @@
 //!
 //! [`ConfigFile`] is what TOML holds, unknown keys refused. [`Settings`] is resolved and cannot be wrong.
 
+mod pause;
 mod record;
 
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use web::ffmpeg::Choice;
 
 use crate::failure::Failure;
 use crate::timestamp::Authority;
+use pause::PauseSection;
 use record::{DialPlanSection, RecordSection};
 
 /// A commented file with every setting at its default.
@@ -33,6 +35,8 @@ pub(crate) struct ConfigFile {
     pub(crate) site: SiteSection,
     /// Which calls are recorded.
     pub(crate) record: RecordSection,
+    /// What is left out of a recording.
+    pub(crate) pause: PauseSection,
     /// What proves later that nothing was changed.
     pub(crate) evidence: EvidenceSection,
     /// Reading recordings again.
@@ -417,7 +421,8 @@ impl ConfigFile {
         let sip = self.record.sip;
         let (zone, dial_plan) = (self.site.zone()?, self.site.dial_plan.resolve()?);
         let (extensions, pbx, trunks) = (self.site.extensions, self.site.pbx, self.site.trunks);
-        let rules = self.record.resolve(Site { extensions, pbx, trunks, dial_plan }, zone)?;
+        let mut rules = self.record.resolve(Site { extensions, pbx, trunks, dial_plan }, zone)?;
+        self.pause.resolve(&mut rules)?;
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
         let (call_headers, hep) = (self.site.call_headers, self.hep);
         let stamping = self.evidence.authority()?;

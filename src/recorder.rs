@@ -322,7 +322,7 @@ impl Walk<'_> {
                 self.perform_all();
                 self.expect(facts);
             }
-            Event::Digit { leg, side, digit } => self.keyed(leg, side, digit),
+            Event::Digit { .. } => self.perform_all(),
             Event::Hold { leg, by, at } => self.note(leg, by, |_, by| (at, Mark::Hold { by })),
             Event::Retrieve { leg, by, at } => self.note(leg, by, |_, by| (at, Mark::Retrieve { by })),
             Event::SenderReport { leg, side, at, report } => self.note(leg, side, |_, party| {
@@ -378,6 +378,7 @@ impl Walk<'_> {
                 self.mark(recording, at, &Mark::PauseStart { source });
             }
             Action::Resume { recording, at, source } => self.mark(recording, at, &Mark::PauseEnd { source }),
+            Action::Keyed { recording, party, digit } => self.keyed(recording, party, digit),
             Action::PauseForgotten { recording, .. } => {
                 if let Some(open) = self.open.get_mut(recording) {
                     tracing::warn!(recording = %open.facts.id, "a pause may have been forgotten");
@@ -407,20 +408,13 @@ impl Walk<'_> {
         }
     }
 
-    /// A digit was keyed. Nothing is kept of one that was keyed in a pause.
-    fn keyed(&mut self, leg: LegId, side: Side, digit: Digit) {
-        for (recording, near) in self.gate.recordings(leg) {
-            if !self.gate.keeps(recording, digit.at) {
-                continue;
-            }
-            let Some(open) = self.open.get_mut(recording) else { continue };
-            let party = if side == near { Party::Near } else { Party::Far };
-            if open.keyed.len() < KEYED_MAX {
-                open.keyed.push((digit.at, party, digit.duration_ms));
-            }
-            let mark = Mark::Digit { party, digit: digit.digit, duration_ms: digit.duration_ms };
-            open.write(&mut self.report.failure, |writer| writer.mark(digit.at, &mark));
+    fn keyed(&mut self, recording: RecordingKey, party: Party, digit: Digit) {
+        let Some(open) = self.open.get_mut(recording) else { return };
+        if open.keyed.len() < KEYED_MAX {
+            open.keyed.push((digit.at, party, digit.duration_ms));
         }
+        let mark = Mark::Digit { party, digit: digit.digit, duration_ms: digit.duration_ms };
+        open.write(&mut self.report.failure, |writer| writer.mark(digit.at, &mark));
     }
 
     fn start(&mut self, plan: &RecordingPlan) {

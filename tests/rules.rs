@@ -154,3 +154,44 @@ fn outside_numbers_are_stored_as_the_dial_plan_cleans_them() {
     let found = rows(&bench, &["archive", "list", "--filter", "outside_number=+44207946%"]);
     assert_eq!(found.len(), 1);
 }
+
+/// The extension keys 1 2 3 4 # while both sides send tones: `12` pauses, `4#` resumes.
+#[test]
+fn nothing_of_a_pause_by_key_code_is_in_audio_or_digits_and_the_length_is_the_calls() {
+    let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/digits/capture.pcap");
+    let record = |config: &str| {
+        let bench = Bench::new();
+        let file = bench.path("earwitness.toml");
+        fs::write(&file, config).expect("writes");
+        bench.run(&["record", "--json", "-c", &file.display().to_string(), "-r", capture]).expect_code(0);
+        let row = rows(&bench, &["archive", "list"]).remove(0);
+        (bench, row)
+    };
+    let (whole, all) = record("");
+    let (bench, row) = record("[[pause.code]]\nname = \"card\"\npause = \"12\"\nresume = \"4#\"\n");
+    assert_eq!(row["duration_ms"], all["duration_ms"]);
+    assert_eq!(all["dtmf"].as_array().map(Vec::len), Some(5));
+    assert_eq!(row["dtmf"].as_array().map(Vec::len), Some(0), "two codes, and a digit within the pause");
+    let pauses = row["pauses"].as_array().expect("a list");
+    let [pause] = &pauses[..] else { panic!("{pauses:?}") };
+    let ms = |key: &str| pause[key].as_u64().expect("milliseconds");
+    // The last digit of the code is keyed from 2.247 s on for 160 ms; audio begins at 0.338 s. The other one ends at 3.607 s.
+    assert!((1_909..=2_109).contains(&ms("start_ms")), "{pause}");
+    assert!((3_229..=3_309).contains(&ms("end_ms")), "{pause}");
+    let samples = |bench: &Bench| bench.exports().remove(0).1;
+    let (before, after) = (samples(&whole), samples(&bench));
+    let inside = (ms("start_ms") as usize * 8 + 1)..(ms("end_ms") as usize * 8);
+    let loud = |audio: &xtask::wav::Audio, channel: usize, from: usize, to: usize| {
+        audio.channels[channel][from..to].iter().filter(|&&sample| sample.unsigned_abs() > 8).count()
+    };
+    // A packet that was captured just before the pause may play up to 20 ms into it.
+    let (from, to) = (inside.start + 20 * 8, inside.end);
+    for channel in 0..2 {
+        assert!(loud(&before, channel, from, to) > 1_000, "there is a tone to be left out");
+        assert_eq!(loud(&after, channel, from, to), 0, "channel {channel}");
+        assert!(loud(&after, channel, to + 8_000, to + 12_000) > 1_000, "it goes on behind the pause");
+    }
+    let shown = bench.run(&["archive", "show", text(&row, "id")]).expect_code(0).stdout();
+    assert!(shown.to_lowercase().contains("pause"), "{shown}");
+    bench.run(&["archive", "verify"]).expect_code(0);
+}

@@ -13,16 +13,18 @@ mod settle;
 mod signal;
 #[cfg(test)]
 mod tests;
+mod triggers;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use decode::rtp::dtmf::Digit;
 use decode::tracker::{CallId, Event, LegEnd, LegFacts, LegId};
-use decode::{AudioFrame, Party, Side, Timestamp};
+use decode::{AudioFrame, Codec, Party, Side, Timestamp};
 
 use crate::channels::Channels;
 use crate::modes::orders::Orders;
 use crate::outcome::{Direction, Outcome, Source};
-use crate::pause::PauseLimits;
+use crate::pause::{PauseLimits, PauseSource};
 use crate::rules::{Fact, Rules, SegmentFacts, Step};
 use part::{Lane, Part};
 
@@ -30,6 +32,7 @@ pub use cold::{Cold, ColdCodec, ColdVerdict, RecodePass, Stays};
 pub use import::{ImportPass, ImportRefusal};
 pub use request::{Reply, Request, Whom};
 pub use signal::ClearedSignal;
+pub use triggers::DesksFull;
 
 /// An audio frame that a rule has cleared to be kept, and whose voice it is in that recording.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +157,15 @@ pub enum Action {
         /// Who or what asked for it.
         source: String,
     },
+    /// A digit was keyed, and is to be kept.
+    Keyed {
+        /// The recording.
+        recording: RecordingKey,
+        /// By whom.
+        party: Party,
+        /// Which, when, how long.
+        digit: Digit,
+    },
     /// A pause has lasted so long that it may have been forgotten.
     PauseForgotten {
         /// The recording.
@@ -232,6 +244,7 @@ pub struct Gate {
     /// Recordings whose channel was taken away, and why; dealt with before anything else happens.
     victims: Vec<(RecordingKey, String)>,
     orders: Orders,
+    desks: triggers::Desks,
     pauses: PauseLimits,
     actions: VecDeque<Action>,
 }
@@ -251,6 +264,7 @@ impl Gate {
             early: BTreeMap::new(),
             victims: Vec::new(),
             orders: Orders::default(),
+            desks: triggers::Desks::default(),
             actions: VecDeque::new(),
         }
     }
@@ -268,6 +282,7 @@ impl Gate {
             Event::LegStarted(facts) => self.count(facts),
             Event::Tied(facts) => self.recount(facts),
             Event::AudioStarted(facts) => self.start(facts),
+            Event::Digit { leg, side, digit } => self.handle_digit(*leg, *side, *digit),
             Event::LegEnded(end) => self.end(end),
             Event::UnannouncedRtp(rtp) => {
                 let outcome =
@@ -299,10 +314,19 @@ impl Gate {
             let Judged { lanes, parts, .. } = judged;
             for (place, lane) in cleared.iter_mut().zip(lanes) {
                 let Some(lane) = lane else { continue };
-                if takes(lane, parts, frame.at) {
-                    lane.any = true;
-                    *place = Some((lane.recording, Cleared { party: party(speaker, lane.near), frame }));
+                if !takes(lane, parts, frame.at) {
+                    lane.note_refused(speaker, frame);
+                    continue;
                 }
+                if (lane.from..lane.guard).contains(&frame.at) && lane.is_overtaken(speaker, frame) {
+                    continue;
+                }
+                let party = party(speaker, lane.near);
+                if lane.hides_keys && party == Party::Near && frame.format.codec == Codec::TelephoneEvent {
+                    continue;
+                }
+                lane.last = lane.last.max(frame.at);
+                *place = Some((lane.recording, Cleared { party, frame }));
             }
         }
         cleared.into_iter().flatten()
@@ -348,6 +372,11 @@ impl Gate {
             let judgement = self.rules.judge(&known);
             let mut part = Part::new(plan, known, judgement, at);
             request::follow(&self.orders, &mut part, at);
+            let holding: Vec<PauseSource> = self.desks.holding(&part.facts.extension).collect();
+            for source in holding {
+                part.say(at, "window", source.to_string(), "paused from the beginning".into());
+                part.pauses.begin(source, at);
+            }
             parts.push(part);
         }
         let slot = facts.leg.slot();
@@ -455,12 +484,13 @@ impl Gate {
             self.actions.push_back(Action::Account { outcome, reason, why: Vec::new() });
             return;
         };
+        (0..judged.parts.len()).for_each(|nth| triggers::release(&mut judged, nth, &mut self.actions));
         let ended = end.facts.ended.unwrap_or(end.facts.started);
         let mut why = Vec::new();
         let mut speaks: Option<outcome::Fate> = None;
         for (nth, mut part) in judged.parts.drain(..).enumerate() {
             let lane = judged.lanes.get(nth).copied().flatten();
-            let any = lane.is_some_and(|lane| lane.any);
+            let any = lane.is_some_and(|lane| lane.last > Timestamp::MIN);
             let fate = outcome::fate(&part, end, self.rules.keep_unanswered, any);
             if let Some(channel) = part.channel.take() {
                 self.channels.release(channel);

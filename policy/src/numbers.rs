@@ -224,6 +224,20 @@ mod tests {
         assert_eq!(DialPlan::default().e164("02079460018"), None, "without a country nothing is known");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_from_a_wire_is_taken_and_no_longer_than_it_may_be(number in "[+0-9 *#()a-zé-]{0,40}") {
+            let plan = plan();
+            let clean = plan.clean_ddi(&plan.clean_dialled(&number));
+            proptest::prop_assert!(clean.len() <= number.len() + 5);
+            if let Some(e164) = plan.e164(&number) {
+                proptest::prop_assert!(e164.starts_with('+') && e164.len() <= 16, "{e164}");
+                proptest::prop_assert_eq!(plan.e164(&e164), Some(e164.clone()), "it is its own form");
+            }
+            proptest::prop_assert!(plan.display(&number).len() < 80);
+        }
+    }
+
     #[test]
     fn what_cannot_be_meant_is_refused() {
         assert!(DialPlan::default().in_country("Atlantis", "").is_err());

@@ -3,6 +3,9 @@
 //! Several sources may hold the same recording: a person, an order, a key code, a rule on a window. Each counts once, however
 //! often it says so, and the recording goes on when the last of them lets go. A pause ends with its segment at the latest.
 
+pub mod codes;
+pub mod windows;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -18,6 +18,8 @@ use crate::devices::{Listed, RecordedDevices};
 use crate::modes::Mode;
 use crate::outcome::Direction;
 use crate::pause::PauseLimits;
+use crate::pause::codes::Codes;
+use crate::pause::windows::WindowRule;
 use crate::site::{Roles, Site};
 
 pub use fact::{FACT_LEN_MAX, Fact, FactRefusal, SegmentFacts, TAGS_MAX};
@@ -46,6 +48,10 @@ pub struct Rules {
     pub keep_unanswered: bool,
     /// How long a pause may be.
     pub pauses: PauseLimits,
+    /// Digits that pause and resume.
+    pub codes: Codes,
+    /// Windows that pause.
+    pub windows: Vec<WindowRule>,
     /// The clock on the site's wall, for rules on time.
     pub zone: TimeZone,
 }
@@ -63,6 +69,8 @@ impl Default for Rules {
             overload: Overload::default(),
             keep_unanswered: true,
             pauses: PauseLimits::default(),
+            codes: Codes::default(),
+            windows: Vec::new(),
             zone: TimeZone::UTC,
         }
     }

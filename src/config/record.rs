@@ -6,7 +6,6 @@ use decode::tracker::STREAM_IDLE_MS;
 use jiff::tz::TimeZone;
 use policy::devices::DEVICES_MAX;
 use policy::numbers::{DialPlanError, EXTENSION_DIGITS};
-use policy::pause::{FORGOTTEN_MS, PauseLimits};
 use policy::rules::RULES_MAX;
 use policy::{
     DialPlan, ListRule, Mode, Overload, Pattern, Priority, RecordedDevice, RecordedDevices, RuleType, Rules,
@@ -16,8 +15,6 @@ use serde::{Deserialize, Serialize};
 use store::Source;
 
 use super::{DeviceEntry, Wrong};
-
-const MS_PER_MIN: i64 = 60_000;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,11 +35,6 @@ pub(crate) struct RecordSection {
     pub(crate) channels: Option<u32>,
     /// What happens to a call that finds no channel free. Default refuse.
     pub(crate) overload: OverloadWord,
-    /// Minutes after which a pause is reported as perhaps forgotten; 0 for never. Default 10.
-    pub(crate) pause_forgotten_min: u32,
-    /// Minutes after which a pause ends by itself; never when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pause_max_min: Option<u32>,
     /// Recorded devices one by one; the first that names a number decides.
     #[serde(rename = "device", skip_serializing_if = "Vec::is_empty")]
     pub(crate) entries: Vec<RecordedEntry>,
@@ -136,8 +128,6 @@ impl Default for RecordSection {
             stream_idle_s: (STREAM_IDLE_MS / 1_000) as u32,
             channels: None,
             overload: OverloadWord::Refuse,
-            pause_forgotten_min: (FORGOTTEN_MS / MS_PER_MIN) as u32,
-            pause_max_min: None,
             entries: Vec::new(),
             include: Vec::new(),
             exclude: Vec::new(),
@@ -154,10 +144,6 @@ impl RecordSection {
         if entries.len() > DEVICES_MAX {
             return Err(Wrong(format!("record.device: more than {DEVICES_MAX} entries")));
         }
-        if self.pause_max_min == Some(0) {
-            return Err(Wrong("record.pause_max_min: a pause of 0 minutes is none; leave it out".into()));
-        }
-        let minutes = |minutes: u32| i64::from(minutes) * MS_PER_MIN;
         Ok(Rules {
             site,
             devices: RecordedDevices::new(entries),
@@ -170,11 +156,8 @@ impl RecordSection {
                 OverloadWord::TakeFromLeastImportant => Overload::TakeFromLeastImportant,
             },
             keep_unanswered: self.unanswered,
-            pauses: PauseLimits {
-                resume_ms: self.pause_max_min.map(minutes),
-                forgotten_ms: Some(self.pause_forgotten_min).filter(|&min| min > 0).map(minutes),
-            },
             zone,
+            ..Rules::default()
         })
     }
 
@@ -258,7 +241,6 @@ mod tests {
     fn entries_go_before_the_plain_list_and_keep_their_order() {
         let rules = rules(
             "[record]\ndevices = \"1000-1999\"\nchannels = 8\noverload = \"take_from_least_important\"\n\
-             pause_forgotten_min = 0\npause_max_min = 15\n\
              [[record.device]]\nnumber = \"1003\"\nmode = \"never\"\n\
              [[record.device]]\nnumber = \"18%5,2000+\"\nname = \"Board\"\nmode = \"on_demand\"\npriority = 1\n\
              source = \"record-a-call\"\n\
@@ -269,7 +251,6 @@ mod tests {
         let modes: Vec<Mode> = rules.devices.entries().iter().map(|entry| entry.mode).collect();
         assert_eq!(modes, [Mode::Never, Mode::OnDemand, Mode::Always]);
         assert_eq!((rules.channels, rules.overload), (Some(8), Overload::TakeFromLeastImportant));
-        assert_eq!(rules.pauses, PauseLimits { resume_ms: Some(900_000), forgotten_ms: None });
         assert_eq!(rules.include[0].to_string(), "DDI 0163296%");
         assert_eq!(rules.exclude[0].to_string(), "time Sat-Sun 00:00-24:00 (weekend)");
     }
@@ -287,7 +268,6 @@ mod tests {
                 "record.exclude, rule 1: a rule on agent",
             ),
             ("[[record.exclude]]\ntype = \"colour\"\nvalue = \"red\"\n", "colour"),
-            ("[record]\npause_max_min = 0\n", "pause_max_min"),
             ("[site]\ntime_zone = \"Atlantis/Poseidonis\"\n", "site.time_zone"),
             ("[site.dial_plan]\ncountry = \"XQ\"\n", "no country \"XQ\""),
             ("[site.dial_plan]\narea_code = \"01632\"\n", "country"),

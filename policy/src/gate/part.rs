@@ -1,12 +1,14 @@
 //! One extension's part in a leg between its judgement and its end: what is wanted, what runs, what was left out.
 
-use decode::{Side, Timestamp};
+use decode::rtp::dtmf::Digit;
+use decode::{AudioFrame, Side, Timestamp};
 
 use super::{RecordingKey, RecordingPlan};
 use crate::channels::Channel;
 use crate::modes::Machine;
 use crate::modes::orders::Whose;
 use crate::pause::Pauses;
+use crate::pause::codes::Listener;
 use crate::rules::{Asked, Judgement, SegmentFacts, Step, Trace, Verdict};
 
 /// Stretches that are left out of one recording; the last one then goes on to its end.
@@ -24,13 +26,40 @@ pub(super) struct Lane {
     pub(super) from: Timestamp,
     /// .. and before this; [`FOREVER`] while it is open.
     pub(super) until: Timestamp,
-    /// A packet has passed.
-    pub(super) any: bool,
+    /// The latest packet that has passed; [`Timestamp::MIN`] before the first.
+    pub(super) last: Timestamp,
+    /// The extension's telephone events do not pass: they may be a key code.
+    pub(super) hides_keys: bool,
+    /// Until then a packet may come that was sent in the pause before ..
+    pub(super) guard: Timestamp,
+    /// .. which this tells, by the side that speaks: the source and the latest media time that were refused.
+    pub(super) refused: [Option<(u32, u32)>; 2],
 }
+
+/// How long after a pause a packet may come that was overtaken on its way, in milliseconds.
+pub(super) const GUARD_MS: i64 = 2_000;
 
 impl Lane {
     pub(super) fn is_open(&self) -> bool {
         self.until == FOREVER
+    }
+
+    /// Was it sent in the pause that is just over, and overtaken?
+    pub(super) fn is_overtaken(&self, speaker: Side, frame: &AudioFrame<'_>) -> bool {
+        let refused = self.refused.get(speaker.index()).copied().flatten();
+        refused.is_some_and(|(ssrc, latest)| {
+            // Media time wraps (RFC 3550, 5.1): up to half a turn behind is before.
+            ssrc == frame.ssrc && latest.wrapping_sub(frame.timestamp) < 1 << 31
+        })
+    }
+
+    /// Notes a packet that came in a pause.
+    pub(super) fn note_refused(&mut self, speaker: Side, frame: &AudioFrame<'_>) {
+        if !self.is_overtaken(speaker, frame)
+            && let Some(place) = self.refused.get_mut(speaker.index())
+        {
+            *place = Some((frame.ssrc, frame.timestamp));
+        }
     }
 }
 
@@ -42,6 +71,10 @@ pub(super) struct Part {
     pub(super) verdict: Verdict,
     pub(super) machine: Machine,
     pub(super) pauses: Pauses,
+    /// What is keyed at the extension.
+    pub(super) listener: Listener,
+    /// Digits that may yet become a code.
+    pub(super) held: Vec<Digit>,
     trace: Trace,
     /// When it was judged first.
     pub(super) judged: Timestamp,
@@ -77,6 +110,8 @@ impl Part {
             plan: Box::new(plan),
             facts,
             pauses: Pauses::default(),
+            listener: Listener::default(),
+            held: Vec::new(),
             trace: Trace::default(),
             judged: at,
             begun: false,
@@ -129,7 +164,7 @@ impl Part {
     }
 
     /// Seconds into the segment, for reasons.
-    pub(super) fn into_it(&self, at: Timestamp) -> String {
+    pub(super) fn how_far(&self, at: Timestamp) -> String {
         format!("{:.1} s into the call", at.millis_since(self.judged) as f64 / 1_000.0)
     }
 

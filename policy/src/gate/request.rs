@@ -164,6 +164,7 @@ impl Gate {
 
     /// Time has passed: pauses that last too long are told or ended.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.release_digits(now);
         let limits = self.pauses;
         let mut overdue = Vec::new();
         for judged in self.legs.iter_mut().flatten() {
@@ -189,7 +190,7 @@ impl Gate {
         }
     }
 
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         key: RecordingKey,
         ask: Ask,

@@ -6,7 +6,7 @@
 use decode::Timestamp;
 use decode::tracker::LegId;
 
-use super::part::{FOREVER, GAPS_MAX, Lane, Part};
+use super::part::{FOREVER, GAPS_MAX, GUARD_MS, Lane, Part};
 use super::{Action, Closing, Gate, Judged, RecordingKey, RecordingPlan};
 use crate::channels::Grant;
 use crate::rules::Verdict;
@@ -54,12 +54,13 @@ impl Gate {
             return;
         };
         let flows = runs && !part.pauses.is_paused() && part.gaps.len() < GAPS_MAX;
-        // A change that comes with an older time than the last one acts from that on.
-        let at = at.max(lane.from);
+        // A change that comes with an older time than the last one acts from that on, and what was kept stays kept.
+        let at = at.max(lane.from).max(lane.last.plus_nanos(1));
         let source = cause.to_owned();
         match (lane.is_open(), flows) {
             (true, false) => {
                 (lane.until, part.gap) = (at, Some(at));
+                (lane.guard, lane.refused) = (Timestamp::MIN, [None; 2]);
                 self.actions.push_back(Action::Pause { recording, at, source });
             }
             (false, true) => {
@@ -67,6 +68,7 @@ impl Gate {
                 let at = at.max(since);
                 part.gaps.push((since, at));
                 (lane.from, lane.until) = (at, FOREVER);
+                lane.guard = at.plus_millis(GUARD_MS);
                 self.actions.push_back(Action::Resume { recording, at, source });
             }
             _ => {}
@@ -108,7 +110,7 @@ impl Gate {
                 let fact = format!("priority {level}");
                 part.say(at, "channels", fact, format!("none is free, {in_use} of {in_use} are in use"));
                 if part.begun {
-                    part.notes += &format!("; no channel was free {}", part.into_it(at));
+                    part.notes += &format!("; no channel was free {}", part.how_far(at));
                 }
             }
         }
@@ -135,11 +137,20 @@ impl Gate {
         let is_late = at > part.judged;
         part.began_late = is_late.then_some(at);
         if is_late {
-            part.notes += &format!("; recorded from {} on, what came before was not kept", part.into_it(at));
+            part.notes += &format!("; recorded from {} on, what came before was not kept", part.how_far(at));
         }
         let from = if is_late { at } else { Timestamp::MIN };
         if let Some(place) = judged.lanes.get_mut(nth) {
-            *place = Some(Lane { recording, near: part.plan.near, from, until: FOREVER, any: false });
+            *place = Some(Lane {
+                recording,
+                near: part.plan.near,
+                from,
+                until: FOREVER,
+                last: Timestamp::MIN,
+                hides_keys: self.rules.codes.is_any(),
+                guard: Timestamp::MIN,
+                refused: [None; 2],
+            });
         }
         let started = if is_late { at } else { part.plan.started };
         (segment, Box::new(RecordingPlan { segment, rule, started, ..(*part.plan).clone() }))
@@ -153,7 +164,7 @@ impl Gate {
             Verdict::DeviceNotRecorded { why } => why.clone(),
             Verdict::Record { rule, .. } => rule.clone(),
         };
-        let when = part.into_it(at);
+        let when = part.how_far(at);
         part.say(at, "late fact", String::new(), "what had been recorded is destroyed".into());
         if let Some(channel) = part.channel.take() {
             self.channels.release(channel);
@@ -171,7 +182,7 @@ impl Gate {
         let Some(part) = judged.parts.get_mut(usize::from(recording.nth)) else { return };
         part.cut = true;
         part.channel = None;
-        part.notes += &format!("; it ends {}: {why}", part.into_it(at));
+        part.notes += &format!("; it ends {}: {why}", part.how_far(at));
         part.say(at, "channels", String::new(), format!("recording ends: {why}"));
         self.settle(recording.leg, usize::from(recording.nth), at, why);
     }

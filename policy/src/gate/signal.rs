@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use decode::Signal;
+use decode::{Signal, Timestamp};
 use decode::tracker::LegId;
 
 use super::{Gate, RecordingKey};
@@ -60,14 +60,16 @@ impl Gate {
         leg: LegId,
         signal: &'a Signal<'a>,
     ) -> impl Iterator<Item = (RecordingKey, ClearedSignal<'a>)> {
-        self.recordings(leg)
-            .map(move |(recording, _)| (recording, ClearedSignal::new(signal, Self::digits_at())))
+        self.recordings(leg).map(move |(recording, _)| {
+            (recording, ClearedSignal::new(signal, self.digits_at(recording, signal.at)))
+        })
     }
 
-    /// Are digits in the signalling kept? They are where a recording keeps those of telephone events: as long as no recording
-    /// can be paused, everywhere.
-    const fn digits_at() -> Digits {
-        Digits::Kept
+    /// Are digits in the signalling kept? They are where a recording keeps those of telephone events: not in a pause, and not
+    /// where they may be a key code.
+    fn digits_at(&self, recording: RecordingKey, at: Timestamp) -> Digits {
+        let is_kept = !self.rules.codes.is_any() && self.keeps(recording, at);
+        if is_kept { Digits::Kept } else { Digits::Withheld }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod changes;
 mod model;
+mod triggers;
 
 use super::*;
 use crate::testing::facts;

@@ -30,9 +30,12 @@ fn in_mode(mode: Mode) -> Rules {
 
 impl Call {
     pub(super) fn new(rules: Rules) -> Call {
+        Call::within(Gate::new(rules))
+    }
+
+    pub(super) fn within(mut gate: Gate) -> Call {
         let mut facts = facts("2000", "01632960001");
         facts.answered = Some(facts.started);
-        let mut gate = Gate::new(rules);
         gate.handle_event(&Event::LegStarted(&facts));
         gate.handle_event(&Event::AudioStarted(&facts));
         Call { gate, facts }
@@ -54,7 +57,7 @@ impl Call {
 
     pub(super) fn is_taken(&mut self, ms: i64) -> bool {
         let format = format();
-        let frame = AudioFrame { at: at(ms), ..frame(&format) };
+        let frame = AudioFrame { at: at(ms), timestamp: 8 * ms as u32, ..frame(&format) };
         self.gate.admit(self.facts.leg, Side::Callee, &frame).count() == 1
     }
 

@@ -1,0 +1,144 @@
+//! Key codes and window rules, and what reordering does at the edges of a pause.
+
+use super::changes::{Call, at};
+use super::*;
+use crate::pause::codes::{CodeProfile, Codes};
+use crate::pause::windows::WindowRule;
+
+fn with_codes() -> Rules {
+    let card = CodeProfile { name: "card".into(), pause: "*12".into(), resume: "*#".into() };
+    Rules { codes: Codes::new(vec![card], 3_000).expect("codes"), ..Rules::default() }
+}
+
+impl Call {
+    /// Digits of one side, 500 ms apart, 100 ms long; the extension is the caller.
+    fn key(&mut self, side: Side, digits: &str, from_ms: i64) {
+        for (digit, n) in digits.chars().zip(0..) {
+            let digit = Digit { at: at(from_ms + 500 * n), digit, duration_ms: 100 };
+            self.gate.handle_event(&Event::Digit { leg: self.facts.leg, side, digit });
+        }
+    }
+
+    /// The digits that are to be kept, so far.
+    fn kept(&mut self) -> String {
+        let told = std::iter::from_fn(|| self.gate.poll_action());
+        told.filter_map(|action| match action {
+            Action::Keyed { digit, .. } => Some(digit.digit),
+            _ => None,
+        })
+        .collect()
+    }
+}
+
+#[test]
+fn a_code_of_the_extension_pauses_and_its_digits_are_not_kept() {
+    let mut call = Call::new(with_codes());
+    call.key(Side::Caller, "5*12", 2_000);
+    assert_eq!(call.kept(), "5");
+    assert!(!call.is_taken(3_500) && call.is_taken(3_499), "from the capture time of the last digit");
+    call.key(Side::Callee, "4111", 4_000);
+    call.key(Side::Caller, "99*#", 7_000);
+    assert_eq!(call.kept(), "", "nothing that was keyed in the pause, and no code");
+    assert!(!call.is_taken(8_599) && call.is_taken(8_600), "behind the digit that resumes");
+    let (.., why) = call.end();
+    let steps: Vec<&str> = why.iter().filter(|s| s.rule == "request").map(|s| s.fact.as_str()).collect();
+    assert_eq!(steps, ["key code card", "key code card"]);
+}
+
+#[test]
+fn the_far_sides_digits_trigger_nothing() {
+    let mut call = Call::new(with_codes());
+    call.key(Side::Callee, "*12", 2_000);
+    assert_eq!(call.kept(), "*12");
+    assert!(call.is_taken(5_000));
+}
+
+#[test]
+fn digits_that_become_no_code_are_told_in_the_end() {
+    let mut call = Call::new(with_codes());
+    call.key(Side::Caller, "*1", 2_000);
+    assert_eq!(call.kept(), "");
+    call.gate.handle_timeout(at(5_500));
+    assert_eq!(call.kept(), "");
+    call.gate.handle_timeout(at(5_501));
+    assert_eq!(call.kept(), "*1");
+    call.key(Side::Caller, "*", 9_000);
+    let (actions, ..) = call.end();
+    assert!(matches!(&actions[..], [Action::Keyed { .. }, Action::Finish { .. }]), "{actions:?}");
+}
+
+#[test]
+fn where_codes_are_set_the_extensions_telephone_events_are_not_kept() {
+    let events = Format {
+        payload_type: 101,
+        codec: Codec::TelephoneEvent,
+        clock_rate: 8000,
+        channels: 1,
+        fmtp: String::new(),
+    };
+    let event = frame(&events);
+    for (rules, near) in [(with_codes(), 0), (Rules::default(), 1)] {
+        let mut call = Call::new(rules);
+        assert_eq!(call.gate.admit(call.facts.leg, Side::Caller, &event).count(), near);
+        assert_eq!(call.gate.admit(call.facts.leg, Side::Callee, &event).count(), 1);
+    }
+}
+
+#[test]
+fn a_packet_that_was_overtaken_on_its_way_out_of_a_pause_is_refused() {
+    let mut call = Call::new(with_codes());
+    let format = format();
+    let packet = |ms: i64, timestamp: u32| AudioFrame { at: at(ms), timestamp, ..frame(&format) };
+    let passes = |call: &mut Call, ms, timestamp| {
+        call.gate.admit(call.facts.leg, Side::Callee, &packet(ms, timestamp)).count() == 1
+    };
+    // The media clock turns over in the pause.
+    assert!(passes(&mut call, 3_000, u32::MAX - 400));
+    call.key(Side::Caller, "*12", 3_000);
+    assert!(!passes(&mut call, 4_020, u32::MAX - 100) && !passes(&mut call, 4_060, 219));
+    call.key(Side::Caller, "*#", 4_100);
+    // Sent before the last one of the pause, captured after it.
+    assert!(!passes(&mut call, 4_710, 59));
+    assert!(passes(&mut call, 4_720, 379));
+}
+
+#[test]
+fn what_was_kept_already_is_not_called_paused() {
+    let mut call = Call::new(with_codes());
+    assert!(call.is_taken(5_000));
+    // The pause is told with a time before that.
+    call.key(Side::Caller, "*12", 3_000);
+    let (actions, ..) = call.end();
+    let Some(Action::Pause { at: from, .. }) = actions.iter().find(|a| matches!(a, Action::Pause { .. }))
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(*from, at(5_000).plus_nanos(1));
+}
+
+#[test]
+fn a_window_pauses_while_it_is_shown_also_a_call_that_begins_behind_it() {
+    let windows = vec![
+        WindowRule::prefix("https://pay.example/", true).expect("a rule"),
+        WindowRule::regex("(?i)card", true).expect("a rule"),
+    ];
+    let rules = Rules { windows, ..Rules::default() };
+    let mut call = Call::new(rules.clone());
+    let shows = |call: &mut Call, texts: &[&str], ms| {
+        call.gate.handle_windows("desk 7", "2000", texts, at(ms)).expect("room");
+    };
+    shows(&mut call, &["Mail"], 2_000);
+    assert!(call.is_taken(2_000));
+    shows(&mut call, &["https://PAY.example/7"], 3_000);
+    shows(&mut call, &["Card entry"], 4_000);
+    assert!(!call.is_taken(3_000) && !call.is_taken(4_000) && !call.is_taken(4_500));
+    // A client that is gone lets go of nothing.
+    call.gate.handle_client_gone("desk 7");
+    assert!(!call.is_taken(5_000));
+    let mut gate = Gate::new(rules);
+    gate.handle_windows("desk 7", "2000", &["card"], at(900)).expect("room");
+    let mut call = Call::within(gate);
+    assert!(!call.is_taken(1_500));
+    shows(&mut call, &[], 2_000);
+    assert!(call.is_taken(2_000) && !call.is_taken(1_999));
+}

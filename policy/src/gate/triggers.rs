@@ -1,0 +1,189 @@
+//! What pauses without a request: digits keyed at the recorded extension, and windows that a client at its desk reports.
+//!
+//! Digits that may become a code are held back until it is clear that they do not; those of a code, and those keyed in a pause,
+//! are told to nobody. Where codes are set, the extension's telephone-event packets (RFC 4733), which hold the same digits, are not
+//! kept. Digits that are tones in the audio are not heard here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use decode::rtp::dtmf::Digit;
+use decode::tracker::LegId;
+use decode::{Party, Side, Timestamp};
+
+use super::part::Part;
+use super::{Action, Gate, Judged, RecordingKey, Whom, party, takes};
+use crate::outcome::Source;
+use crate::pause::PauseSource;
+use crate::pause::codes::{Codes, Keyed};
+
+/// Clients at desks that report windows.
+const CLIENTS_MAX: usize = 10_000;
+/// Texts of one report: headings, addresses, tab names.
+const TEXTS_MAX: usize = 1_000;
+/// The longest that a resuming digit is waited for to end, in milliseconds.
+const DIGIT_MS_MAX: u32 = 10_000;
+
+/// What clients at desks have reported.
+#[derive(Debug, Default)]
+pub(super) struct Desks(BTreeMap<String, Desk>);
+
+#[derive(Debug)]
+struct Desk {
+    extension: String,
+    /// Rules that match now, from 1.
+    rules: BTreeSet<usize>,
+}
+
+impl Desks {
+    /// What holds calls of this extension.
+    pub(super) fn holding(&self, extension: &str) -> impl Iterator<Item = PauseSource> {
+        let desks = self.0.iter().filter(move |(_, desk)| desk.extension == extension);
+        desks.flat_map(|(client, desk)| desk.rules.iter().map(|&rule| source(client, rule)))
+    }
+}
+
+fn source(client: &str, rule: usize) -> PauseSource {
+    PauseSource::Window { client: client.to_owned(), rule }
+}
+
+/// There are too many clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{CLIENTS_MAX} clients report windows, the most there may be")]
+pub struct DesksFull;
+
+impl Gate {
+    /// A client says what is shown at the desk of this extension now: all headings, addresses and tab names, in place of what it
+    /// said before. Its calls are paused while a rule matches any of them, those too that begin later.
+    ///
+    /// # Errors
+    /// [`DesksFull`].
+    pub fn handle_windows(
+        &mut self,
+        client: &str,
+        extension: &str,
+        texts: &[&str],
+        at: Timestamp,
+    ) -> Result<(), DesksFull> {
+        let matches = |rule: &crate::pause::windows::WindowRule| {
+            texts.iter().take(TEXTS_MAX).any(|text| rule.matches(text))
+        };
+        let windows = self.rules.windows.iter().zip(1..);
+        let rules: BTreeSet<usize> = windows.filter(|(rule, _)| matches(rule)).map(|(_, n)| n).collect();
+        if self.desks.0.len() >= CLIENTS_MAX && !self.desks.0.contains_key(client) {
+            return Err(DesksFull);
+        }
+        let desk = Desk { extension: extension.to_owned(), rules: rules.clone() };
+        let before = self.desks.0.insert(client.to_owned(), desk);
+        // New ones hold before old ones let go: what is paused stays so between two windows.
+        for &rule in &rules {
+            self.handle_pause(&Whom::Extension(extension.to_owned()), &source(client, rule), true, at);
+        }
+        if let Some(before) = before {
+            let moved = before.extension != extension;
+            for &rule in before.rules.iter().filter(|&rule| moved || !rules.contains(rule)) {
+                self.handle_pause(
+                    &Whom::Extension(before.extension.clone()),
+                    &source(client, rule),
+                    false,
+                    at,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// A client is gone without a word: what it held stays held until the call ends or the longest pause is over, and calls that
+    /// begin later are not held.
+    pub fn handle_client_gone(&mut self, client: &str) {
+        self.desks.0.remove(client);
+    }
+
+    /// A digit was keyed on a leg.
+    pub(super) fn handle_digit(&mut self, leg: LegId, side: Side, digit: Digit) {
+        let listens = self.rules.codes.is_any() && self.source != Source::RecordACall;
+        let Some(judged) = self.legs.get_mut(leg.slot()).and_then(Option::as_deref_mut) else { return };
+        if judged.leg != leg {
+            return;
+        }
+        let mut heard = Vec::new();
+        for nth in 0..judged.parts.len() {
+            let Some(part) = judged.parts.get_mut(nth) else { continue };
+            let mut tell = vec![digit];
+            if listens && part.plan.near == side {
+                let keyed = listen(part, &self.rules.codes, digit, &mut tell);
+                heard.extend(keyed.map(|keyed| (part.plan.recording, keyed)));
+            }
+            tell_digits(judged, nth, side, tell, &mut self.actions);
+        }
+        for (recording, Keyed { profile, pauses }) in heard {
+            let source = PauseSource::Keys(profile);
+            // A pause begins at once, which is with the packet after the last one kept. What goes on goes on behind the digit.
+            let wait = if pauses { 0 } else { digit.duration_ms.min(DIGIT_MS_MAX) };
+            let at = digit.at.plus_millis(i64::from(wait));
+            self.pause_part(recording, &source, pauses, at);
+        }
+    }
+
+    /// Digits that became no code in time are told after all.
+    pub(super) fn release_digits(&mut self, now: Timestamp) {
+        if !self.rules.codes.is_any() {
+            return;
+        }
+        let Gate { legs, rules, actions, .. } = self;
+        for judged in legs.iter_mut().flatten() {
+            for nth in 0..judged.parts.len() {
+                if judged.parts[nth].listener.is_over(&rules.codes, now) {
+                    release(judged, nth, actions);
+                }
+            }
+        }
+    }
+
+    fn pause_part(&mut self, key: RecordingKey, source: &PauseSource, begins: bool, at: Timestamp) {
+        let ask = if begins { crate::modes::Ask::Pause } else { crate::modes::Ask::Resume };
+        self.ask(key, ask, crate::modes::Role::Agent, &source.to_string(), source, at);
+    }
+}
+
+/// Tells what is held back of a part.
+pub(super) fn release(judged: &mut Judged, nth: usize, actions: &mut std::collections::VecDeque<Action>) {
+    let Some(part) = judged.parts.get_mut(nth) else { return };
+    part.listener.clear();
+    let (near, held) = (part.plan.near, std::mem::take(&mut part.held));
+    tell_digits(judged, nth, near, held, actions);
+}
+
+/// Listens to one more digit of the extension: those that are clear now are to be told.
+fn listen(part: &mut Part, codes: &Codes, digit: Digit, tell: &mut Vec<Digit>) -> Option<Keyed> {
+    tell.clear();
+    if part.listener.is_over(codes, digit.at) {
+        tell.append(&mut part.held);
+    }
+    part.held.push(digit);
+    let heard = part.listener.handle_digit(codes, digit.digit, digit.at);
+    let stay = match &heard {
+        Some((_, len)) => {
+            let keep = part.held.len().saturating_sub(*len);
+            part.held.truncate(keep);
+            0
+        }
+        None => part.listener.held(codes),
+    };
+    let clear = part.held.len().saturating_sub(stay);
+    tell.extend(part.held.drain(..clear));
+    heard.map(|(keyed, _)| keyed)
+}
+
+fn tell_digits(
+    judged: &Judged,
+    nth: usize,
+    side: Side,
+    digits: Vec<Digit>,
+    actions: &mut std::collections::VecDeque<Action>,
+) {
+    let Some(Some(lane)) = judged.lanes.get(nth) else { return };
+    let party: Party = party(side, lane.near);
+    for digit in digits.into_iter().filter(|digit| takes(lane, &judged.parts, digit.at)) {
+        actions.push_back(Action::Keyed { recording: lane.recording, party, digit });
+    }
+}
