@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use decode::{Signal, Timestamp};
 use decode::tracker::LegId;
+use decode::{Signal, Timestamp};
 
 use super::{Gate, RecordingKey};
 use crate::redact::{Digits, Redacted, redact};
