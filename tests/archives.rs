@@ -40,8 +40,15 @@ fn copy(name: &str, to: &Path) {
     }
     copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives").join(name), to);
     fs::create_dir_all(to.join("journal")).expect("made");
-    for key in ["sign.key", "unwrap.key"] {
-        fs::set_permissions(to.join("keys").join(key), Permissions::from_mode(0o600)).expect("set");
+    // A checkout knows nothing of such permissions.
+    let mut folders = vec![to.join("keys")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            match entry.expect("an entry").path() {
+                path if path.is_dir() => folders.push(path),
+                path => fs::set_permissions(path, Permissions::from_mode(0o600)).expect("set"),
+            }
+        }
     }
 }
 

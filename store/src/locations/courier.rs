@@ -6,7 +6,7 @@
 //! never copied over a good copy. What the location refuses is tried again, ever more rarely, for as long as it takes:
 //! nothing is forgotten, because what is due follows from recordings and copies alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::place::{BLOCK_LEN, Marker, Place};
 use super::reads::{Copy, Reads};
-use super::stub::Stub;
+use super::stub::{Stub, home_of, layout_at};
 use super::{HANGS_AFTER, LocationState, Office, TROUBLES_MAX, wait_until};
 use crate::bytes::hex;
 use crate::copies::CopyLine;
@@ -171,6 +171,7 @@ pub(super) fn spawn(
         young: BTreeSet::new(),
         copied: Vec::new(),
         removed: Vec::new(),
+        settling: BTreeMap::new(),
         oldest: None,
         is_known: false,
         retry: RETRY_FIRST,
@@ -193,6 +194,8 @@ struct Courier {
     /// Copies that the ledger does not know yet, and removals.
     copied: Vec<CopyLine>,
     removed: Vec<RecordingId>,
+    /// Copies that the ledger knows and the index may not know yet, with their hashes.
+    settling: BTreeMap<RecordingId, String>,
     /// Since when.
     oldest: Option<Instant>,
     /// The marker was there since the last failure.
@@ -386,8 +389,19 @@ impl Courier {
         }
         let row = shared.index.bare_row(id)?.filter(|row| row.deleted.is_none());
         let copies = shared.index.copies(id)?;
-        match (row, copies.at(&self.job.name)) {
-            (_, Some(copy)) if !copy.stale => Ok(()),
+        let kept = copies.at(&self.job.name);
+        let mut changed = false;
+        if let Some(sha256) = self.settling.get(&id) {
+            let Some(kept) = kept.filter(|kept| kept.sha256 == *sha256) else {
+                // It is told when the index has it.
+                return Ok(());
+            };
+            // While the line was on its way nobody could call the copy stale.
+            changed = !is_still(&shared, id, &kept.key, kept.bytes)?;
+            self.settling.remove(&id);
+        }
+        match (row, kept) {
+            (_, Some(copy)) if !copy.stale && !changed => Ok(()),
             (None, None) => Ok(()),
             (None, Some(_)) => {
                 self.waiting(|place| place.remove(&path_of(id)))?;
@@ -453,12 +467,6 @@ impl Courier {
         // A mount that went away in the middle left the copy on this machine's own disk.
         self.is_known &= !self.place.can_vanish();
         self.know_place()?;
-        let here = crate::locations::stub::home_of(&*shared.disk, id)?;
-        if here.is_some_and(|here| {
-            wrap_key_at(&*shared.disk, &here).is_ok_and(|now| now.as_deref() != Some(&key))
-        }) {
-            self.todo.insert(id);
-        }
         self.desk.change(|state| state.troubles.retain(|(other, _)| *other != id));
         self.copied.push(CopyLine { id, bytes: layout.len, sha256, key });
         self.oldest.get_or_insert_with(Instant::now);
@@ -502,11 +510,23 @@ impl Courier {
             let is_copies = matches!(what, What::Copied { .. });
             let event = Box::new(Event::by_itself(wall_clock(), what));
             self.office.ask(|answer| Command::Event { event, answer })?;
-            if is_copies { self.copied.clear() } else { self.removed.clear() }
+            if is_copies {
+                self.settling.extend(self.copied.drain(..).map(|copy| (copy.id, copy.sha256)));
+            } else {
+                self.removed.clear();
+            }
         }
         self.oldest = None;
         Ok(())
     }
+}
+
+/// Is a recording what its copy was made of: wrapped to this key, of this length?
+fn is_still(shared: &Shared, id: RecordingId, key: &str, bytes: u64) -> Result<bool, Error> {
+    let Some(home) = home_of(&*shared.disk, id)? else { return Ok(false) };
+    let wrapped = wrap_key_at(&*shared.disk, &home)?.as_deref() == Some(key);
+    let whole = layout_at(&*shared.disk, &home).is_ok_and(|layout| layout.len == bytes);
+    Ok(wrapped && whole)
 }
 
 /// SHA-256 and length of what is there; none when nothing is.
