@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Once;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStoreExt, PutPayload, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
@@ -57,6 +57,8 @@ impl Store {
             .with_region(bucket.region.as_deref().unwrap_or("us-east-1"))
             .with_access_key_id(&bucket.key.0)
             .with_secret_access_key(bucket.key.1.as_str())
+            // One by one: not every server knows the other way.
+            .with_config(AmazonS3ConfigKey::DisableBulkDelete, "true")
             .with_client_options(options)
             .with_retry(RETRY);
         if let Some(endpoint) = &bucket.endpoint {
