@@ -55,7 +55,7 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         ArchiveCommand::Release { edit, name, why } => upkeep::change(&edit, &Change::Release { name, why }),
         ArchiveCommand::Delete { edit, why, keep_facts, yes } => upkeep::delete(&edit, &why, keep_facts, yes),
         ArchiveCommand::Check { cost, repair, dir, json } => {
-            check(&config::resolve(&dir)?.archive, cost.into(), repair, json.json)
+            check(&config::resolve(&dir)?, cost.into(), repair, json.json)
         }
         ArchiveCommand::Restore(args) => restore::run(&args),
         ArchiveCommand::Rebuild { dir, json } => rebuild(&config::resolve(&dir)?.archive, json.json),
@@ -249,8 +249,9 @@ fn verify_bundle(
     Ok(if report.holds() { Done::All } else { Done::IntegrityBroken })
 }
 
-fn check(dir: &Path, cost: Cost, repair: bool, json: bool) -> Result<Done, Failure> {
-    let archive = open_archive(dir)?;
+fn check(settings: &Settings, cost: Cost, repair: bool, json: bool) -> Result<Done, Failure> {
+    let archive = open_archive(&settings.archive)?;
+    copies::use_locations(&archive, settings, Duty::Read)?;
     if cost == Cost::Bytes {
         // Not asked for: with the key every chunk is opened too, and what reads the bytes needs none.
         passphrase::unlock(&archive, false)?;

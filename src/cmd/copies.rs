@@ -23,12 +23,12 @@ pub(crate) fn use_locations(archive: &Archive, settings: &Settings, duty: Duty) 
     Ok(archive.use_locations(&rules(&settings.copies)?, duty)?)
 }
 
-/// Copies of what was deleted go too, as far as their locations answer.
-pub(crate) fn remove_copies(archive: &Archive, settings: &Settings) -> Result<(), Failure> {
+/// Waits until the copies of what was deleted are gone too, as far as their locations answer. The locations must have been in
+/// use before the deletion, so that they are told.
+pub(crate) fn wait_for_removal(archive: &Archive, settings: &Settings) -> Result<(), Failure> {
     if settings.copies.locations.is_empty() {
         return Ok(());
     }
-    use_locations(archive, settings, Duty::Copy)?;
     if archive.wait_for_copies(REMOVAL_PATIENCE) {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use policy::retention::{Consent, HeldBack, Plan, Tally};
+use store::locations::Duty;
 use store::{Kept, Pruned, Take};
 use web::words::size;
 
@@ -15,6 +16,9 @@ use crate::tables::plain;
 
 pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
     let (archive, settings) = open(&args.dir)?;
+    if args.yes {
+        copies::use_locations(&archive, &settings, Duty::Copy)?;
+    }
     let rules = settings.retention.clone();
     let how = if args.yes || args.confirm_clock { Take::InForce } else { Take::Look };
     let mut retention = archive.retention(rules.rules, rules.grace, rules.off_max, clock::reading()?, how)?;
@@ -46,7 +50,7 @@ pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
             }
         })?;
         tell(&pruned, args.json.json)?;
-        copies::remove_copies(&archive, &settings)?;
+        copies::wait_for_removal(&archive, &settings)?;
         if pruned.spared + pruned.failed > 0 { Done::InPart } else { Done::All }
     } else {
         if !args.json.json && plan.takes != Tally::default() {

@@ -6,12 +6,13 @@ use std::io::{IsTerminal, Write};
 use decode::Timestamp;
 use policy::Cold;
 use serde_json::json;
+use store::locations::Duty;
 use store::{Archive, ByWhom, ColdItem, ColdPlan, Error as E, RecordingId, Take};
 use web::cold::estimate;
 use web::words::size;
 
 use super::upkeep::{open, who};
-use super::{print_json, print_line, warn};
+use super::{copies, print_json, print_line, warn};
 use crate::cli::Recode;
 use crate::clock;
 use crate::config::Settings;
@@ -35,9 +36,12 @@ pub(crate) fn run(args: &Recode) -> Result<Done, Failure> {
     let wanted = Wanted::plan(&archive, &rule, now)?;
     wanted.show(&rule, args.json.json)?;
     let done = if args.yes {
-        refuse_in_doubt(&archive, settings)?;
+        refuse_in_doubt(&archive, &settings)?;
+        // Copies are made again, and the old ones with the old keys go.
+        copies::use_locations(&archive, &settings, Duty::Copy)?;
         let recoded = carry_out(&archive, &wanted.due, now)?;
         recoded.tell(args.json.json)?;
+        copies::wait_for_removal(&archive, &settings)?;
         recoded.done()
     } else {
         if !args.json.json && !wanted.due.is_empty() {
@@ -103,8 +107,8 @@ impl Wanted {
 }
 
 /// Ages mean nothing while the clock is in doubt; the watch is retention's.
-fn refuse_in_doubt(archive: &Archive, settings: Settings) -> Result<(), Failure> {
-    let rules = settings.retention;
+fn refuse_in_doubt(archive: &Archive, settings: &Settings) -> Result<(), Failure> {
+    let rules = settings.retention.clone();
     let reading = clock::reading()?;
     let retention = archive.retention(rules.rules, rules.grace, rules.off_max, reading, Take::Look)?;
     match retention.freeze() {

@@ -97,6 +97,9 @@ impl Change {
 pub(crate) fn delete(edit: &Edit, why: &str, keep_facts: bool, yes: bool) -> Result<Done, Failure> {
     let (archive, settings) = open(&edit.dir)?;
     let ids = resolve_ids(&archive, &edit.id)?;
+    if yes {
+        copies::use_locations(&archive, &settings, Duty::Copy)?;
+    }
     let mut failed = 0;
     for &id in &ids {
         let row = archive.row(id)?;
@@ -127,7 +130,7 @@ pub(crate) fn delete(edit: &Edit, why: &str, keep_facts: bool, yes: bool) -> Res
     if !yes {
         print_line("nothing was deleted: --yes does it, and cannot be undone")?;
     } else {
-        copies::remove_copies(&archive, &settings)?;
+        copies::wait_for_removal(&archive, &settings)?;
     }
     archive.close()?;
     Ok(if failed == 0 { Done::All } else { Done::InPart })
@@ -197,6 +200,7 @@ fn describe(what: &What) -> String {
                 recordings.len()
             )
         }
+        What::Repaired { id, location } => format!("brought {id} back from {location}"),
         What::ScrubFound { id, what } => format!("found {id} wrong: {what}"),
         What::Stamped { lines, time, .. } => {
             format!("got a time stamp of {time} on the first {lines} lines of the ledger")

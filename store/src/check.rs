@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::bytes::hex;
 use crate::disk::Disk;
+use crate::event::{Event, What};
 use crate::journal::JOURNAL_DIR;
 use crate::keys::manage::FOLDERS;
 use crate::keys::rotation::ROTATION;
@@ -15,7 +16,7 @@ use crate::ledger::{self, Fate, LEDGER_DIR, RecordingLine};
 use crate::locations::stub::{home_of, layout_at, recording_at};
 use crate::recovery::{end_file, files, index_end, row_of};
 use crate::search::hits::Hits;
-use crate::shared::Shared;
+use crate::shared::{Shared, wall_clock};
 use crate::verify::named;
 use crate::wave::{RECORDINGS_DIR, path_of};
 use crate::{Cost, Error, Problem, Query, RecordingId, Row, Trusted, Verdict};
@@ -37,7 +38,7 @@ pub(crate) fn check(
     let lines = problems.ledger()?;
     if cost == Cost::Bytes {
         problems.recordings(&lines, &mut |_, _| {})?;
-        problems.bytes(progress)?;
+        problems.bytes(&lines, progress)?;
     } else {
         problems.recordings(&lines, progress)?;
     }
@@ -182,8 +183,9 @@ impl Problems<'_> {
                 Cost::Headers | Cost::Bytes => self.recording(id, &path, line)?,
             }
         }
-        for (id, _) in unseen.iter().filter(|(_, line)| !line.fate.is_gone()) {
-            self.add(&path_of(*id), "the ledger names it, but there is no file", false);
+        for (id, line) in unseen.iter().filter(|(_, line)| !line.fate.is_gone()) {
+            let repaired = self.bring_back(line)?;
+            self.add(&path_of(*id), "the ledger names it, but there is no file", repaired);
         }
         for id in self.shared.index.ids() {
             let id = id?;
@@ -217,6 +219,17 @@ impl Problems<'_> {
         Ok(())
     }
 
+    /// Brings a recording back from an archive location; false when that is not to be done, or no location has a good copy.
+    fn bring_back(&self, line: &RecordingLine) -> Result<bool, Error> {
+        if !self.repair {
+            return Ok(false);
+        }
+        let Some(location) = crate::repair::from_location(self.shared, line)? else { return Ok(false) };
+        let event = Event::by_itself(wall_clock(), What::Repaired { id: line.id, location });
+        (self.append)(ledger::month(ledger::EVENTS, event.at), ledger::line(&event)?)?;
+        Ok(true)
+    }
+
     /// Ledger and index about a file that is there, without looking into it.
     fn named(&mut self, id: RecordingId, path: &str, line: Option<&RecordingLine>) -> Result<(), Error> {
         match line {
@@ -239,12 +252,17 @@ impl Problems<'_> {
     }
 
     /// What verification finds and was not told yet.
-    fn bytes(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Error> {
+    fn bytes(
+        &mut self,
+        lines: &BTreeMap<RecordingId, RecordingLine>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), Error> {
         let total = files(self.disk())?.len() as u64;
         let mut done = 0;
         for finding in crate::verify::findings(self.shared, None, &Trusted::default(), Ok(())) {
             done = total.min(done + u64::from(finding.id.is_some()));
             progress(done, total);
+            let is_changed = matches!(finding.verdict, Verdict::Changed { .. } | Verdict::Unreadable { .. });
             let what = match finding.verdict {
                 // Told by the names of files already.
                 Verdict::Missing if finding.id.is_some() => continue,
@@ -253,7 +271,9 @@ impl Problems<'_> {
                 verdict => verdict.words().1,
             };
             if !self.found.iter().any(|known| known.path == finding.path && known.what == what) {
-                self.found.push(Problem { path: finding.path, what, repaired: false });
+                let line = finding.id.filter(|_| is_changed).and_then(|id| lines.get(&id));
+                let repaired = line.map_or(Ok(false), |line| self.bring_back(line))?;
+                self.found.push(Problem { path: finding.path, what, repaired });
             }
         }
         Ok(())
@@ -263,7 +283,8 @@ impl Problems<'_> {
         let layout = match layout_at(self.disk(), path) {
             Ok(layout) => layout,
             Err(Error::Tampered { what, .. } | Error::Damaged { what, .. }) => {
-                self.add(path, what, false);
+                let repaired = line.map_or(Ok(false), |line| self.bring_back(line))?;
+                self.add(path, what, repaired);
                 return Ok(());
             }
             Err(e) => {
@@ -276,7 +297,8 @@ impl Problems<'_> {
                 self.add(path, "the ledger says that it was destroyed, but it is there", false)
             }
             Some(_) if layout.end.is_none() => {
-                self.add(path, "it is cut: the ledger says that it was finished", false)
+                let repaired = line.map_or(Ok(false), |line| self.bring_back(line))?;
+                self.add(path, "it is cut: the ledger says that it was finished", repaired);
             }
             None if layout.end.is_some() => self.add(path, "the ledger does not name it", false),
             None => return self.unfinished(id, path, &layout),

@@ -53,9 +53,12 @@ pub(crate) struct CopyKept {
     pub(crate) bytes: u64,
     pub(crate) sha256: String,
     pub(crate) key: String,
-    /// It is not as it should be: the recording is gone, or the data key is wrapped to another key now.
+    /// It is not as it should be: the data key is wrapped to another key now, or the recording was re-encoded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) stale: bool,
+    /// The ledger says that the recording was destroyed: the copy is to be removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) gone: bool,
 }
 
 /// All copies of one recording, by location: the number of the line that counts, and the copy; none where one was removed.
@@ -81,6 +84,15 @@ impl Copies {
         })
     }
 
+    /// The recording was destroyed. True when there is a copy.
+    pub(crate) fn make_gone(&mut self) -> bool {
+        let there = self.0.values_mut().filter_map(|(_, copy)| copy.as_mut());
+        there.fold(false, |_, copy| {
+            copy.gone = true;
+            true
+        })
+    }
+
     /// The copy at a location.
     pub(crate) fn at(&self, location: &str) -> Option<&CopyKept> {
         self.0.get(location)?.1.as_ref()
@@ -97,7 +109,7 @@ impl Copies {
             location: location.to_owned(),
             at: copy.at,
             sha256: copy.sha256.clone(),
-            stale: copy.stale,
+            stale: copy.stale || copy.gone,
         };
         self.iter().map(listed).collect()
     }
@@ -111,7 +123,7 @@ mod tests {
     fn the_last_line_about_a_location_counts_in_whatever_order_they_come() {
         let copy = |sha: &str| {
             let at = Timestamp::from_millis(1);
-            Some(CopyKept { at, bytes: 1, sha256: sha.into(), key: "k".into(), stale: false })
+            Some(CopyKept { at, bytes: 1, sha256: sha.into(), key: "k".into(), stale: false, gone: false })
         };
         let mut copies = Copies::default();
         assert!(copies.take(5, "nas", copy("new")));

@@ -292,10 +292,13 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &str) -> io::Result<()> {
         self.forget(path);
-        match fs::remove_file(self.full(path)) {
+        let removed = match fs::remove_file(self.full(path)) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             other => other,
-        }
+        };
+        // Whoever opened it meanwhile would keep its room taken.
+        self.forget(path);
+        removed
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<Entry>> {

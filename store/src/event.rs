@@ -170,6 +170,13 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// A recording whose file was gone or changed was brought back from its copy.
+    Repaired {
+        /// The recording.
+        id: RecordingId,
+        /// The archive location that had it.
+        location: String,
+    },
     /// An event of a later version.
     #[serde(other)]
     Unknown,
@@ -198,6 +205,7 @@ impl Event {
             | What::Copied { .. }
             | What::CopiesRemoved { .. }
             | What::Moved { .. }
+            | What::Repaired { .. }
             // Nothing that anybody added to the recording.
             | What::ScrubFound { .. }
             | What::Stamped { .. }

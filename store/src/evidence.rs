@@ -171,7 +171,7 @@ impl Archive {
             });
         }
         let mut copy = || {
-            let Source { disk, layout: Layout { path, .. } } = Source::find(&self.shared, id)?;
+            let Source { disk, layout: Layout { path, .. }, .. } = Source::find(&self.shared, id)?;
             let (mut block, mut at) = (vec![0; BLOCK_LEN], 0);
             loop {
                 let read = disk.read_at(&path, at, &mut block).map_err(|e| Error::io(&path, e))?;

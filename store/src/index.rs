@@ -341,8 +341,8 @@ impl Index {
         self.copies.insert(id.as_bytes(), json).map(|_| ()).map_err(|e| self.error(e))
     }
 
-    /// Takes in a line about a copy, none for one that was removed. A copy of a recording that is gone is stale at once; one of a
-    /// moved recording lends it its hash.
+    /// Takes in a line about a copy, none for one that was removed. A copy of a moved recording lends it its hash. That there is no
+    /// row says nothing: the file may be damaged, and the copy all that is left.
     pub(crate) fn take_copy(
         &self,
         leaf: u64,
@@ -353,8 +353,8 @@ impl Index {
         let _one_at_a_time = self.writing();
         let mut copies = self.copies(id)?;
         let row = self.bare_row(id)?;
-        let stale = row.as_ref().is_none_or(|row| row.deleted.is_some());
-        let copy = copy.map(|copy| CopyKept { stale, ..copy });
+        let gone = row.as_ref().is_some_and(|row| row.deleted.is_some());
+        let copy = copy.map(|copy| CopyKept { gone, ..copy });
         let lends = row.filter(|row| row.moved && row.sha256.is_empty()).zip(copy.clone());
         if copies.take(leaf, location, copy) {
             self.put_copies(id, &copies)?;
@@ -365,11 +365,20 @@ impl Index {
         self.rows.insert(id.as_bytes(), json).map(|_| ()).map_err(|e| self.error(e))
     }
 
-    /// The copies of a recording are to be looked at again: it is gone, or its key was wrapped anew. True when there is one.
+    /// The copies of a recording are to be made again: its key was wrapped anew, or it was re-encoded. True when there is one.
     pub(crate) fn make_copies_stale(&self, id: RecordingId) -> Result<bool, Error> {
+        self.change_copies(id, Copies::make_stale)
+    }
+
+    /// The copies of a recording are to be removed: the ledger says that it was destroyed. True when there is one.
+    pub(crate) fn make_copies_gone(&self, id: RecordingId) -> Result<bool, Error> {
+        self.change_copies(id, Copies::make_gone)
+    }
+
+    fn change_copies(&self, id: RecordingId, change: impl Fn(&mut Copies) -> bool) -> Result<bool, Error> {
         let _one_at_a_time = self.writing();
         let mut copies = self.copies(id)?;
-        let there = copies.make_stale();
+        let there = change(&mut copies);
         if there {
             self.put_copies(id, &copies)?;
         }

@@ -42,6 +42,7 @@ mod reader;
 mod recode;
 pub mod record;
 mod recovery;
+mod repair;
 mod report;
 mod restore;
 mod retention;

@@ -411,7 +411,7 @@ impl<'a> Replacement<'a> {
         if shared.keys.can_unwrap() && shared.keys.unwrap(head.id, &head.wrap, &self.path)? != self.key {
             return Err(Error::tampered(&self.path, "its key is not the one that it was sealed with"));
         }
-        let source = Source { disk: Arc::clone(&shared.disk) as Arc<dyn ReadAt>, layout };
+        let source = Source { disk: Arc::clone(&shared.disk) as Arc<dyn ReadAt>, layout, is_verified: true };
         let mut reader = crate::Reader::with_key(shared, &source, &self.key);
         while let Some(chunk) = reader.next_chunk()? {
             chunk.records().try_for_each(|record| record.map(drop))?;

@@ -253,7 +253,7 @@ fn mend_tail(disk: &dyn Disk, file: &str) -> Result<(), Error> {
 
 /// Takes those ledger lines into the index that it does not have yet.
 fn catch_up(shared: &Shared) -> Result<u64, Error> {
-    let mut rows = 0;
+    let (mut rows, mut gone) = (0, Vec::new());
     for file in ledger::months(&*shared.disk, ledger::RECORDINGS)? {
         let len = shared.disk.len(&file).map_err(|e| Error::io(&file, e))?.unwrap_or_default();
         let cursor = shared.index.cursor(&file)?;
@@ -264,7 +264,10 @@ fn catch_up(shared: &Shared) -> Result<u64, Error> {
         let from = if cursor > len { 0 } else { cursor };
         for line in Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file.clone(), from) {
             match line {
-                Ok(line) if line.fate.is_gone() => index_end(shared, &line)?,
+                Ok(line) if line.fate.is_gone() => {
+                    index_end(shared, &line)?;
+                    gone.push(line.id);
+                }
                 Ok(line) => rows += u64::from(index_file(shared, line.id)?),
                 Err(e @ Error::Io { .. }) => return Err(e),
                 Err(e) => tracing::warn!(error = %e, "a line of the ledger is not readable"),
@@ -273,6 +276,8 @@ fn catch_up(shared: &Shared) -> Result<u64, Error> {
         shared.index.set_cursor(&file, len)?;
     }
     catch_up_events(shared)?;
+    // Copies of them that were told after that.
+    gone.into_iter().try_for_each(|id| shared.index.make_copies_gone(id).map(|_| ()))?;
     Ok(rows)
 }
 
@@ -300,7 +305,7 @@ pub(crate) fn take_event(shared: &Shared, leaf: u64, event: &Event) -> Result<()
     match &event.what {
         What::Copied { location, copies } => copies.iter().try_for_each(|copy| {
             let CopyLine { id, bytes, sha256, key } = copy.clone();
-            let kept = CopyKept { at: event.at, bytes, sha256, key, stale: false };
+            let kept = CopyKept { at: event.at, bytes, sha256, key, stale: false, gone: false };
             index.take_copy(leaf, location, id, Some(kept))
         }),
         What::CopiesRemoved { location, ids } => {
@@ -325,7 +330,7 @@ pub(crate) fn index_end(shared: &Shared, line: &RecordingLine) -> Result<(), Err
         Some(row) => shared.index.put(&row)?,
         None => shared.index.remove(line.id)?,
     }
-    shared.index.make_copies_stale(line.id).map(|_| ())
+    shared.index.make_copies_gone(line.id).map(|_| ())
 }
 
 /// Puts the row of one file, if it is there and can be read.
@@ -458,6 +463,8 @@ pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Re
         }
         progress(i as u64 + 1, files.len() as u64);
     }
+    catch_up_events(shared)?;
+    // After the events: what they say of copies of recordings that were destroyed is not to be believed.
     for (file, len) in ends {
         for line in Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file.clone(), 0).flatten() {
             if line.fate == ledger::Fate::Deleted {
@@ -466,7 +473,6 @@ pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Re
         }
         shared.index.set_cursor(&file, len)?;
     }
-    catch_up_events(shared)?;
     compare_all(shared)?;
     shared.index.mark_built()?;
     Ok(rebuilt)

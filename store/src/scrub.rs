@@ -324,7 +324,7 @@ impl Scrub {
             return Ok(None);
         }
         let disk = Arc::clone(&self.slow) as Arc<dyn ReadAt>;
-        let source = Layout::read(&*disk, &path).map(|layout| Source { disk, layout });
+        let source = Layout::read(&*disk, &path).map(|layout| Source { disk, layout, is_verified: false });
         // What it was re-encoded from is for the whole ledger to say: verification looks.
         let looked = source.and_then(|source| sealed(&self.shared, &source, &path, line, false));
         self.slow.wait(Duration::ZERO).map_err(|_| Halt::Stopped)?;

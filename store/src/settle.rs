@@ -17,8 +17,9 @@ use crate::layout::file_digest;
 use crate::ledger::RecordingLine;
 use crate::recovery::{index_end, take_event};
 use crate::shared::Shared;
+use crate::verify::is_destroyed;
 use crate::wave::{digest_text, path_of};
-use crate::{Error, RecordingId, Row};
+use crate::{CopyLine, Error, RecordingId, Row};
 
 /// Up to so many files are synced one by one; of more, the whole file system at once.
 const SINGLE_SYNCS_MAX: usize = 64;
@@ -109,7 +110,12 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
                 }
                 // A recording can have been deleted while its copy was made.
                 if let What::Copied { copies, .. } = &event.what {
-                    copies.iter().for_each(|copy| shared.locations.tell(copy.id));
+                    for CopyLine { id, .. } in copies {
+                        if let Err(e) = mark_destroyed(shared, *id) {
+                            tracing::error!(recording = %id, error = %e, "a copy cannot be judged");
+                        }
+                        shared.locations.tell(*id);
+                    }
                 }
             }
             Task::Deleted { line, ledger, end } => {
@@ -134,6 +140,14 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
             }
         }
     }
+}
+
+/// A copy of a recording that was destroyed while it was made is to go.
+fn mark_destroyed(shared: &Shared, id: RecordingId) -> Result<(), Error> {
+    if !shared.is_live(id) && shared.index.bare_row(id)?.is_none() && is_destroyed(shared, id)? {
+        shared.index.make_copies_gone(id)?;
+    }
+    Ok(())
 }
 
 /// Makes good one hash of a file whose wrap has changed; false when there is none left.

@@ -14,18 +14,19 @@ use crate::{Error, RecordingId};
 pub(crate) struct Source {
     pub(crate) disk: Arc<dyn ReadAt>,
     pub(crate) layout: Layout,
+    /// It was found whole and ours a moment ago.
+    pub(crate) is_verified: bool,
 }
 
 impl Source {
     /// Finds the file. [`Error::NotFound`] when there is none; [`Error::Away`] when it is in locations that cannot be read now.
     pub(crate) fn find(shared: &Shared, id: RecordingId) -> Result<Source, Error> {
         match Layout::read(&*shared.disk, &path_of(id)) {
-            Ok(layout) => Ok(Source { disk: Arc::clone(&shared.disk) as Arc<dyn ReadAt>, layout }),
-            Err(Error::NotFound { .. }) => {
-                let Stub { layout, head, .. } = Stub::read(&*shared.disk, id)?;
-                let disk = shared.locations.open(shared, id, head)?;
-                Ok(Source { disk, layout })
+            Ok(layout) => {
+                let disk = Arc::clone(&shared.disk) as Arc<dyn ReadAt>;
+                Ok(Source { disk, layout, is_verified: false })
             }
+            Err(Error::NotFound { .. }) => shared.locations.open(shared, Stub::read(&*shared.disk, id)?),
             Err(e) => Err(e),
         }
     }

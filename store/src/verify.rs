@@ -79,6 +79,23 @@ pub(crate) fn signed_lines(
     Ok(found)
 }
 
+/// Does the ledger say that this recording was destroyed? Reads the file of its month.
+pub(crate) fn is_destroyed(shared: &Shared, id: RecordingId) -> Result<bool, Error> {
+    let file = ledger::month(ledger::RECORDINGS, id.started());
+    if shared.disk.len(&file).map_err(|e| Error::io(&file, e))?.is_none() {
+        return Ok(false);
+    }
+    let (mut lines, mut gone) = (Lines::<RecordingLine>::new(Arc::clone(&shared.disk), file, 0), false);
+    while let Some((_, line)) = lines.next_raw()? {
+        if id_in(line) == Some(id)
+            && let Ok(line) = serde_json::from_slice::<RecordingLine>(line)
+        {
+            gone = line.fate.is_gone();
+        }
+    }
+    Ok(gone)
+}
+
 /// The recording that a line of the ledger names first.
 pub(crate) fn id_in(line: &[u8]) -> Option<RecordingId> {
     const NAME: &[u8] = b"\"id\":\"";

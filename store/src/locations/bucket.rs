@@ -74,24 +74,27 @@ impl Store {
         name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
     }
 
-    async fn put_parts(&self, path: &Path, feed: Feed<'_>) -> io::Result<()> {
-        let mut upload = self.s3.put_multipart(path).await.map_err(told)?;
-        let sent = async {
-            loop {
-                let part = fill(feed, PART_LEN)?;
-                let is_last = part.len() < PART_LEN;
-                if !part.is_empty() {
-                    upload.put_part(PutPayload::from(part)).await.map_err(told)?;
-                }
-                if is_last {
-                    return upload.complete().await.map(|_| ()).map_err(told);
-                }
+    fn put_parts(&self, path: &Path, feed: Feed<'_>) -> io::Result<()> {
+        let mut upload = self.runtime.block_on(self.s3.put_multipart(path)).map_err(told)?;
+        let sent = loop {
+            // Read outside of the runtime: what is read may come from this bucket.
+            let part = match fill(feed, PART_LEN) {
+                Ok(part) => part,
+                Err(e) => break Err(e),
+            };
+            let is_last = part.len() < PART_LEN;
+            if !part.is_empty()
+                && let Err(e) = self.runtime.block_on(upload.put_part(PutPayload::from(part)))
+            {
+                break Err(told(e));
+            }
+            if is_last {
+                break self.runtime.block_on(upload.complete()).map(|_| ()).map_err(told);
             }
         };
-        let sent: io::Result<()> = sent.await;
         if sent.is_err() {
             // What is left of it costs money; the server's own rules sweep it if this fails too.
-            let _ = upload.abort().await;
+            let _ = self.runtime.block_on(upload.abort());
         }
         sent
     }
@@ -125,13 +128,14 @@ fn told(error: object_store::Error) -> io::Error {
 impl Place for Store {
     fn put(&self, name: &str, len: u64, feed: Feed<'_>) -> io::Result<()> {
         let path = self.path(name);
-        self.runtime.block_on(async {
-            if len > PART_LEN as u64 {
-                return self.put_parts(&path, feed).await;
-            }
-            let bytes = fill(feed, usize::try_from(len).unwrap_or(PART_LEN))?;
-            self.s3.put(&path, PutPayload::from(bytes)).await.map(|_| ()).map_err(told)
-        })
+        if len > PART_LEN as u64 {
+            return self.put_parts(&path, feed);
+        }
+        let bytes = fill(feed, usize::try_from(len).unwrap_or(PART_LEN))?;
+        if bytes.len() as u64 != len {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.runtime.block_on(self.s3.put(&path, PutPayload::from(bytes))).map(|_| ()).map_err(told)
     }
 
     fn read_at(&self, name: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {

@@ -172,6 +172,7 @@ pub(super) fn spawn(
         copied: Vec::new(),
         removed: Vec::new(),
         settling: BTreeMap::new(),
+        refused: BTreeMap::new(),
         oldest: None,
         is_known: false,
         retry: RETRY_FIRST,
@@ -196,6 +197,8 @@ struct Courier {
     removed: Vec<RecordingId>,
     /// Copies that the ledger knows and the index may not know yet, with their hashes.
     settling: BTreeMap<RecordingId, String>,
+    /// Recordings that the location refused, with the reason: each is tried again when its time comes, the others go on.
+    refused: BTreeMap<RecordingId, String>,
     /// Since when.
     oldest: Option<Instant>,
     /// The marker was there since the last failure.
@@ -262,11 +265,10 @@ impl Courier {
         let space = self.waiting(|place| place.space());
         self.desk.change(|state| {
             state.space = space;
-            if state.news.is_empty() && !state.all_anew {
-                if matches!(state.phase, Phase::Failing(_)) {
-                    tracing::info!(location = self.job.name, "the archive location takes copies again");
-                }
-                state.phase = Phase::Resting;
+            match self.refused.values().next() {
+                Some(why) => state.phase = Phase::Failing(why.clone()),
+                None if state.news.is_empty() && !state.all_anew => state.phase = Phase::Resting,
+                None => {}
             }
         });
         let awake = |state: &State| state.stop || state.all_anew || !state.news.is_empty();
@@ -308,7 +310,7 @@ impl Courier {
         {
             self.flush()?;
         }
-        let Some(id) = self.next()? else {
+        let Some((id, is_told)) = self.next()? else {
             return self.flush().map(|()| false);
         };
         self.desk.change(|state| {
@@ -317,22 +319,38 @@ impl Courier {
             }
         });
         // Whatever stops it, it is not forgotten.
-        let looked = self.look_at(id);
-        if looked.is_err() {
-            self.todo.insert(id);
+        match self.look_at(id, is_told) {
+            Ok(()) => {
+                self.refused.remove(&id);
+                self.desk.change(|state| {
+                    if matches!(state.phase, Phase::Failing(_)) {
+                        state.phase = Phase::Working;
+                    }
+                });
+                Ok(true)
+            }
+            Err(Stop::Refused(why)) => {
+                self.refused.insert(id, why.clone());
+                let again = i64::try_from(self.retry.as_millis()).unwrap_or(i64::MAX).saturating_mul(2);
+                self.young.insert((wall_clock().plus_millis(again), id));
+                Err(Stop::Refused(why))
+            }
+            Err(e) => {
+                self.todo.insert(id);
+                Err(e)
+            }
         }
-        looked.map(|()| true)
     }
 
-    /// The next recording to look at.
-    fn next(&mut self) -> Result<Option<RecordingId>, Error> {
+    /// The next recording to look at; true when something is known to have happened to it.
+    fn next(&mut self) -> Result<Option<(RecordingId, bool)>, Error> {
         let now = wall_clock();
         while let Some(&(due, id)) = self.young.first().filter(|(due, _)| *due <= now) {
             self.young.remove(&(due, id));
             self.todo.insert(id);
         }
         if let Some(id) = self.todo.pop_first() {
-            return Ok(Some(id));
+            return Ok(Some((id, true)));
         }
         let Some(after) = self.scan else { return Ok(None) };
         let shared = self.office.shared()?;
@@ -342,13 +360,13 @@ impl Courier {
             // Then the copies of recordings that are gone, and those that are to be made again.
             for entry in shared.index.all_copies() {
                 let (id, copies) = entry?;
-                if copies.at(&self.job.name).is_some_and(|copy| copy.stale) {
+                if copies.at(&self.job.name).is_some_and(|copy| copy.stale || copy.gone) {
                     self.todo.insert(id);
                 }
             }
-            return Ok(self.todo.pop_first());
+            return Ok(self.todo.pop_first().map(|id| (id, true)));
         }
-        Ok(next)
+        Ok(next.map(|id| (id, false)))
     }
 
     /// Is this the place that it is said to be? A new one is marked as ours.
@@ -381,7 +399,7 @@ impl Courier {
     }
 
     /// Brings one recording's copy to where it should be.
-    fn look_at(&mut self, id: RecordingId) -> Result<(), Stop> {
+    fn look_at(&mut self, id: RecordingId, is_told: bool) -> Result<(), Stop> {
         let shared = self.office.shared()?;
         // It is told again when it is in the index.
         if shared.is_live(id) || self.copied.iter().any(|copy| copy.id == id) {
@@ -401,14 +419,22 @@ impl Courier {
             self.settling.remove(&id);
         }
         match (row, kept) {
-            (_, Some(copy)) if !copy.stale && !changed => Ok(()),
-            (None, None) => Ok(()),
-            (None, Some(_)) => {
+            (_, Some(copy)) if copy.gone => {
                 self.waiting(|place| place.remove(&path_of(id)))?;
                 self.removed.push(id);
                 self.oldest.get_or_insert_with(Instant::now);
                 Ok(())
             }
+            (Some(_), Some(copy)) if !copy.stale && !changed => Ok(()),
+            // Nothing says that it was destroyed: the copy may be all that is left of it.
+            (None, Some(_)) => {
+                let why = "it is not in the archive any more, and nothing says why: its copy stays; `archive check --repair` brings it back";
+                self.desk.trouble(id, why.into());
+                Ok(())
+            }
+            // A copy that a stop kept from being told to the ledger.
+            (None, None) if is_told => Ok(self.waiting(|place| place.remove(&path_of(id)))?),
+            (None, None) => Ok(()),
             (Some(row), _) => {
                 let ended = row.facts.ended.unwrap_or(row.facts.started);
                 let due = ended.plus_millis(self.job.after_ms);
@@ -435,21 +461,29 @@ impl Courier {
     /// Copies a recording, or what a copy of it has with the wrapped key as it is now.
     fn copy(&mut self, shared: &Arc<Shared>, id: RecordingId, moved: bool) -> Result<(), Stop> {
         let path = path_of(id);
-        let source: Arc<dyn ReadAt> = if moved {
+        let sources: Vec<Arc<dyn ReadAt>> = if moved {
+            // What the other locations have first: their copies may be better than the one here, or the only ones.
             let stub = Stub::read(&*shared.disk, id)?;
-            Arc::new(Copy::new(self.reads.clone(), stub.head))
+            let others = shared.locations.copies_of(shared, id, &stub.head, Some(&self.job.name))?;
+            others.into_iter().map(|(_, copy)| copy).collect()
         } else {
-            Arc::clone(&shared.disk) as Arc<dyn ReadAt>
+            vec![Arc::clone(&shared.disk) as Arc<dyn ReadAt>]
         };
-        let layout = match Layout::read(&*source, &path) {
+        let mut good = Err(Error::NotFound { what: id.to_string() });
+        for source in sources {
+            let layout = Layout::read(&*source, &path);
+            good = layout.and_then(|layout| {
+                layout.verify(&*source, &shared.keys.signer())?;
+                Ok((source, layout))
+            });
+            if good.is_ok() {
+                break;
+            }
+        }
+        let (source, layout) = match good {
+            Ok(good) => good,
             // Deleted a moment ago: that is told too.
             Err(Error::NotFound { .. }) if !moved => return Ok(()),
-            layout => layout,
-        };
-        let verified =
-            layout.and_then(|layout| layout.verify(&*source, &shared.keys.signer()).map(|_| layout));
-        let layout = match verified {
-            Ok(layout) => layout,
             Err(e @ Error::Io { .. }) if moved => return Err(Stop::Refused(e.to_string())),
             Err(e) => {
                 tracing::error!(recording = %id, error = %e, "a recording that does not verify is not copied");
@@ -458,11 +492,24 @@ impl Courier {
             }
         };
         let key = hex(&layout.parsed.head.wrap.key_id);
-        let sha256 = match self.bring(&*source, &path, layout.len)? {
-            Some(sha256) => sha256,
-            None => self.bring(&*source, &path, layout.len)?.ok_or_else(|| {
-                Stop::Refused(format!("{path}: what was written there does not read back the same, twice"))
-            })?,
+        let sha256 = if moved {
+            // The copy that is written over may be the source, and the only one there is: a second one stands beside it until the
+            // first reads back.
+            let beside = format!("{path}.beside");
+            self.proven(&*source, &path, &beside, layout.len)?;
+            let sha256 = self.proven(&*source, &path, &path, layout.len);
+            let sha256 = match sha256 {
+                Ok(sha256) => sha256,
+                Err(_) => {
+                    let fresh =
+                        Beside { reads: Copy::new(self.reads.clone(), Vec::new()), name: beside.clone() };
+                    self.proven(&fresh, &path, &path, layout.len)?
+                }
+            };
+            self.waiting(|place| place.remove(&beside))?;
+            sha256
+        } else {
+            self.proven(&*source, &path, &path, layout.len)?
         };
         // A mount that went away in the middle left the copy on this machine's own disk.
         self.is_known &= !self.place.can_vanish();
@@ -473,8 +520,18 @@ impl Courier {
         Ok(())
     }
 
+    /// Puts a file there until it reads back as what it is, twice at most. Gives its hash.
+    fn proven(&self, source: &dyn ReadAt, path: &str, name: &str, len: u64) -> Result<String, Stop> {
+        for _ in 0..2 {
+            if let Some(sha256) = self.bring(source, path, name, len)? {
+                return Ok(sha256);
+            }
+        }
+        Err(Stop::Refused(format!("{name}: what was written there does not read back the same, twice")))
+    }
+
     /// Puts a file there and reads it back. Gives its hash; none when it reads back as something else.
-    fn bring(&self, source: &dyn ReadAt, path: &str, len: u64) -> Result<Option<String>, Stop> {
+    fn bring(&self, source: &dyn ReadAt, path: &str, name: &str, len: u64) -> Result<Option<String>, Stop> {
         let (mut hash, mut at, mut unread) = (Sha256::new(), 0, None);
         let mut feed = |buf: &mut [u8]| {
             // The location took what came before.
@@ -486,12 +543,12 @@ impl Courier {
             at += read as u64;
             Ok(read)
         };
-        let put = self.waiting(|place| place.put(path, len, &mut feed));
+        let put = self.waiting(|place| place.put(name, len, &mut feed));
         if let Some(why) = unread {
             return Err(Stop::Refused(format!("{path} cannot be read: {why}")));
         }
         put?;
-        let back = self.waiting(|place| digest_there(place, path, &|| self.desk.waits(true)))?;
+        let back = self.waiting(|place| digest_there(place, name, &|| self.desk.waits(true)))?;
         let sent: [u8; 32] = hash.finalize().into();
         Ok((at == len && back == Some((sent, len))).then(|| hex(&sent)))
     }
@@ -518,6 +575,23 @@ impl Courier {
         }
         self.oldest = None;
         Ok(())
+    }
+}
+
+/// What stands beside a copy, read by the copy's name.
+#[derive(Debug)]
+struct Beside {
+    reads: Copy,
+    name: String,
+}
+
+impl ReadAt for Beside {
+    fn read_at(&self, _: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.reads.read_at(&self.name, offset, buf)
+    }
+
+    fn len(&self, _: &str) -> io::Result<Option<u64>> {
+        self.reads.len(&self.name)
     }
 }
 

@@ -24,10 +24,12 @@ use zeroize::Zeroizing;
 use crate::disk::{ReadAt, locked};
 use crate::scribe::Command;
 use crate::shared::Shared;
+use crate::source::Source;
 use crate::{Archive, Error, RecordingId, Space};
 use courier::Desk;
 use place::{Folder, Place};
 use reads::{Copy, Reads};
+use stub::Stub;
 
 /// Locations of one archive.
 pub const LOCATIONS_MAX: usize = 5;
@@ -165,11 +167,13 @@ pub(crate) struct Locations {
     mover: Mutex<Option<mover::Handle>>,
 }
 
+/// A location's name, and a copy there.
+pub(crate) type NamedCopy = (String, Arc<dyn ReadAt>);
+
 /// One location at work.
 #[derive(Debug)]
 struct Post {
     location: Location,
-    place: Arc<dyn Place>,
     reads: Reads,
     /// None while it is only read.
     desk: Option<Arc<Desk>>,
@@ -195,28 +199,53 @@ impl Locations {
         }
     }
 
-    /// The first location, in their order, that has a verified copy of this recording and answers.
-    pub(crate) fn open(
+    /// The copies of a recording in these locations, in the order of the locations but for `last`, which comes last; each with
+    /// this header in place of its own.
+    pub(crate) fn copies_of(
         &self,
         shared: &Shared,
         id: RecordingId,
-        head: Vec<u8>,
-    ) -> Result<Arc<dyn ReadAt>, Error> {
+        head: &[u8],
+        last: Option<&str>,
+    ) -> Result<Vec<NamedCopy>, Error> {
         let copies = shared.index.copies(id)?;
-        let posts = locked(&self.posts).clone();
-        let (path, mut why) = (crate::wave::path_of(id), Vec::new());
-        for post in posts.iter().filter(|post| copies.at(&post.location.name).is_some()) {
-            let name = &post.location.name;
-            match post.reads.len(&path) {
-                Ok(Some(_)) => return Ok(Arc::new(Copy::new(post.reads.clone(), head))),
-                Ok(None) => why.push(format!("{name}: the copy is gone")),
-                Err(e) => why.push(format!("{name}: {e}")),
+        let mut posts = locked(&self.posts).clone();
+        posts.retain(|post| copies.at(&post.location.name).is_some());
+        posts.sort_by_key(|post| Some(post.location.name.as_str()) == last);
+        let copy = |post: &Arc<Post>| {
+            let copy: Arc<dyn ReadAt> = Arc::new(Copy::new(post.reads.clone(), head.to_vec()));
+            (post.location.name.clone(), copy)
+        };
+        Ok(posts.iter().map(copy).collect())
+    }
+
+    /// The first copy, in the order of the locations, that is whole and ours.
+    pub(crate) fn open(&self, shared: &Shared, stub: Stub) -> Result<Source, Error> {
+        let (id, layout) = (stub.layout.parsed.head.id, stub.layout);
+        let (mut why, mut bad) = (Vec::new(), None);
+        for (name, disk) in self.copies_of(shared, id, &stub.head, None)? {
+            match layout.verify(&*disk, &shared.keys.signer()) {
+                Ok(_) => return Ok(Source { disk, layout, is_verified: true }),
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    why.push(format!("{name}: the copy is gone"));
+                }
+                Err(Error::Io { source, .. }) => why.push(format!("{name}: {source}")),
+                Err(e) => {
+                    tracing::error!(recording = %id, location = name, error = %e, "a copy is not what was sealed");
+                    why.push(format!("{name}: {e}"));
+                    bad = Some(e);
+                }
             }
         }
+        let posts = locked(&self.posts).clone();
+        let copies = shared.index.copies(id)?;
         for (name, _) in
             copies.iter().filter(|(name, _)| posts.iter().all(|post| post.location.name != *name))
         {
             why.push(format!("{name}: not in the configuration; name it there"));
+        }
+        if let (Some(bad), 1) = (bad, why.len()) {
+            return Err(bad);
         }
         if why.is_empty() {
             why.push("the ledger knows no copy of it".into());
@@ -289,11 +318,13 @@ impl Archive {
     ) -> Result<(), Error> {
         let office = Office { shared: Arc::downgrade(&self.shared), commands: self.commands()? };
         let io = |e: io::Error| Error::io(self.dir(), e);
+        // Those that were in use until now are left.
+        self.shared.locations.close();
         let mut posts = locked(&self.shared.locations.posts);
         for (location, place) in places {
             let reads = Reads::new(Arc::clone(&place)).map_err(io)?;
             if duty == Duty::Read {
-                posts.push(Arc::new(Post { location, place, reads, desk: None }));
+                posts.push(Arc::new(Post { location, reads, desk: None }));
                 continue;
             }
             let desk = Arc::new(Desk::default());
@@ -301,7 +332,7 @@ impl Archive {
             let courier =
                 courier::spawn(job, office.clone(), Arc::clone(&place), reads.clone(), Arc::clone(&desk));
             courier.map_err(io)?;
-            posts.push(Arc::new(Post { location, place, reads, desk: Some(desk) }));
+            posts.push(Arc::new(Post { location, reads, desk: Some(desk) }));
         }
         let posts = posts.clone();
         let moves = duty == Duty::Copy && !posts.is_empty();
@@ -362,7 +393,7 @@ impl Archive {
             let (_, copies) = entry?;
             for status in &mut all {
                 let Some(copy) = copies.at(&status.name) else { continue };
-                if copy.stale {
+                if copy.stale || copy.gone {
                     status.stale += 1;
                 } else {
                     status.copies += 1;

@@ -96,16 +96,35 @@ impl Folder {
         }
     }
 
-    fn put_file(&self, name: &str, feed: Feed<'_>) -> io::Result<()> {
+    fn shred(&self, name: &str) -> io::Result<()> {
+        let path = self.full(name);
+        // The key first: what a file system keeps of a removed file cannot be opened.
+        match OpenOptions::new().write(true).open(&path) {
+            Ok(file) => {
+                if file.metadata()?.len() >= WRAP_AT + WRAP_LEN as u64 {
+                    file.write_all_at(&[0; WRAP_LEN], WRAP_AT)?;
+                    file.sync_all()?;
+                }
+                fs::remove_file(&path)?;
+                File::open(self.full(parent(name)))?.sync_all()
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn put_file(&self, name: &str, len: u64, feed: Feed<'_>) -> io::Result<()> {
         let (path, fresh) = (self.full(name), self.full(&format!("{name}.part")));
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(&fresh)?;
-        let mut block = vec![0; BLOCK_LEN];
+        let (mut block, mut at) = (vec![0; BLOCK_LEN], 0);
         let written = loop {
             match feed(&mut block) {
+                // What ends too early never takes the place of something whole.
+                Ok(0) if at != len => break Err(ErrorKind::UnexpectedEof.into()),
                 Ok(0) => break file.sync_all(),
                 Ok(read) => match file.write_all(&block[..read]) {
-                    Ok(()) => {}
+                    Ok(()) => at += read as u64,
                     Err(e) => break Err(e),
                 },
                 Err(e) => break Err(e),
@@ -124,7 +143,7 @@ impl Folder {
 }
 
 impl Place for Folder {
-    fn put(&self, name: &str, _len: u64, feed: Feed<'_>) -> io::Result<()> {
+    fn put(&self, name: &str, len: u64, feed: Feed<'_>) -> io::Result<()> {
         let folder = self.full(parent(name));
         if !folder.is_dir() {
             // Its own root is never made: a mount that is away would become a folder on the archive's disk.
@@ -138,7 +157,7 @@ impl Place for Folder {
                 File::open(made.parent().unwrap_or(&self.root))?.sync_all()?;
             }
         }
-        self.put_file(name, feed)
+        self.put_file(name, len, feed)
     }
 
     fn read_at(&self, name: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -160,20 +179,9 @@ impl Place for Folder {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let path = self.full(name);
-        // The key first: what a file system keeps of a removed file cannot be opened.
-        match OpenOptions::new().write(true).open(&path) {
-            Ok(file) => {
-                if file.metadata()?.len() >= WRAP_AT + WRAP_LEN as u64 {
-                    file.write_all_at(&[0; WRAP_LEN], WRAP_AT)?;
-                    file.sync_all()?;
-                }
-                fs::remove_file(&path)?;
-                File::open(self.full(parent(name)))?.sync_all()
-            }
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(e),
-        }
+        // What a stop in the middle of a copy has left goes too.
+        self.shred(&format!("{name}.part"))?;
+        self.shred(name)
     }
 
     fn marker(&self) -> io::Result<Option<Marker>> {
@@ -191,7 +199,7 @@ impl Place for Folder {
     fn put_marker(&self, marker: &Marker) -> io::Result<()> {
         let json = marker.to_json()?;
         let mut rest = &json[..];
-        self.put_file(MARKER, &mut |buf| io::Read::read(&mut rest, buf))
+        self.put_file(MARKER, json.len() as u64, &mut |buf| io::Read::read(&mut rest, buf))
     }
 
     fn space(&self) -> Option<Space> {

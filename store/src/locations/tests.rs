@@ -34,6 +34,8 @@ enum Mood {
     Full,
     ReadOnly,
     Garbles,
+    /// It refuses this recording alone.
+    Refuses(u8),
 }
 
 impl Moody {
@@ -63,7 +65,13 @@ impl Moody {
 
 impl Place for Moody {
     fn put(&self, name: &str, len: u64, feed: Feed<'_>) -> io::Result<()> {
-        let garbles = self.meet()? == Mood::Garbles;
+        let mood = self.meet()?;
+        if let Mood::Refuses(n) = mood
+            && name.contains(&facts(n).id.to_string())
+        {
+            return Err(io::Error::other("this name is not welcome"));
+        }
+        let garbles = mood == Mood::Garbles;
         let mut first = true;
         self.folder.put(name, len, &mut |buf| {
             let read = feed(buf)?;
@@ -481,6 +489,174 @@ fn when_the_disk_needs_room_the_oldest_go_but_none_under_a_hold() {
     );
     archive.shared.full.store(false, Ordering::Release);
     intact(&archive);
+}
+
+#[test]
+fn what_is_gone_cut_or_changed_is_brought_back_from_a_good_copy_and_from_no_other() {
+    let fixture = Fixture::new();
+    let archive = fixture.open();
+    archive.use_locations(&fixture.rules(&["nas", "far"]), Duty::Copy).expect("used");
+    (1..=4).for_each(|n| record(&archive, n));
+    assert!(archive.wait_for_copies(LONG));
+    let file = |place: &str, n: u8| fixture.path(place).join(path_of(facts(n).id));
+    let whole: Vec<Vec<u8>> = (1..=4).map(|n| fs::read(file("archive", n)).expect("read")).collect();
+    archive.close().expect("closed");
+    let changed = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        bytes
+    };
+    fs::remove_file(file("archive", 1)).expect("removed");
+    fs::write(file("archive", 2), &whole[1][..whole[1].len() - 40]).expect("written");
+    fs::write(file("archive", 3), changed(&whole[2])).expect("written");
+    // Of the fourth the nearest copy is bad too, of the third the other one.
+    fs::write(file("archive", 4), changed(&whole[3])).expect("written");
+    fs::write(file("nas", 4), changed(&whole[3])).expect("written");
+    fs::write(file("far", 3), changed(&whole[2])).expect("written");
+    let archive = fixture.open();
+    let mended = |archive: &Archive, repair| {
+        let problems = archive.check_at(crate::Cost::Bytes, repair, &mut |_, _| {}).expect("checked");
+        (problems.len(), problems.iter().filter(|problem| problem.repaired).count())
+    };
+    assert_eq!(mended(&archive, true).1, 0, "no location is in use");
+    archive.use_locations(&fixture.rules(&["nas", "far"]), Duty::Read).expect("used");
+    assert!(mended(&archive, false).0 >= 4, "only told");
+    let (found, repaired) = mended(&archive, true);
+    assert_eq!((found, repaired), (found, found));
+    assert_eq!(mended(&archive, true), (0, 0));
+    for (n, whole) in (1..=4).zip(&whole) {
+        assert!(fs::read(file("archive", n)).expect("read") == *whole, "recording {n}");
+        assert_eq!(played(&archive, n).expect("plays"), 50);
+    }
+    intact(&archive);
+    // Copies that are no better mend nothing.
+    for place in ["archive", "nas", "far"] {
+        fs::write(file(place, 1), changed(&whole[0])).expect("written");
+    }
+    archive.close().expect("closed");
+    let archive = fixture.open();
+    archive.use_locations(&fixture.rules(&["nas", "far"]), Duty::Read).expect("used");
+    assert_eq!(mended(&archive, true), (1, 0));
+}
+
+#[test]
+fn a_recording_that_is_lost_here_keeps_its_copy_and_comes_back_from_it() {
+    let fixture = Fixture::new();
+    let archive = fixture.open();
+    archive.use_locations(&fixture.rules(&["nas"]), Duty::Copy).expect("used");
+    (1..=3).for_each(|n| record(&archive, n));
+    assert!(archive.wait_for_copies(LONG));
+    let original = |n| fixture.path("archive").join(path_of(facts(n).id));
+    let whole = fs::read(original(1)).expect("read");
+    archive.close().expect("closed");
+    // One has lost its head, one is gone; the index is built anew and lists neither.
+    let mut headless = whole.clone();
+    headless[..80].fill(0);
+    fs::write(original(1), headless).expect("written");
+    fs::remove_file(original(2)).expect("removed");
+    fs::remove_dir_all(fixture.path("archive/index")).expect("removed");
+    let archive = fixture.open();
+    archive.use_locations(&fixture.rules(&["nas"]), Duty::Copy).expect("used");
+    delete(&archive, 3, false);
+    assert!(archive.wait_for_copies(LONG));
+    assert!(fixture.is_there("nas", 1) && fixture.is_there("nas", 2) && !fixture.is_there("nas", 3));
+    assert_eq!(archive.locations().expect("told")[0].stale, 0);
+    let problems = archive.check(true).expect("checked");
+    assert!(!problems.is_empty() && problems.iter().all(|problem| problem.repaired), "{problems:?}");
+    assert!(fs::read(original(1)).expect("read") == whole);
+    assert_eq!((played(&archive, 1).expect("plays"), played(&archive, 2).expect("plays")), (50, 50));
+    intact(&archive);
+}
+
+#[test]
+fn the_only_copy_of_a_moved_recording_is_not_lost_when_the_location_garbles_its_renewal() {
+    let fixture = Fixture::new();
+    let nas = Moody::new(&fixture.path("nas"));
+    let archive = fixture.open();
+    let rules = CopyRules { keep_local_ms: Some(0), ..fixture.rules(&["nas"]) };
+    let place = Arc::clone(&nas) as Arc<dyn Place>;
+    archive.use_places(vec![(rules.locations[0].clone(), place)], &rules, Duty::Copy).expect("used");
+    record(&archive, 1);
+    assert!(archive.wait_for_copies(LONG));
+    assert_eq!(archive.move_out().expect("moved"), 1);
+    nas.set(Mood::Garbles);
+    archive.rotate_keys(false, |_, _| {}).expect("rotated");
+    assert!(!archive.wait_for_copies(LONG));
+    assert_eq!(played(&archive, 1).expect("plays"), 50);
+    nas.set(Mood::Well);
+    while !archive.wait_for_copies(LONG) {}
+    assert_eq!(played(&archive, 1).expect("plays"), 50);
+    let copy = fixture.path("nas").join(path_of(facts(1).id));
+    let stub = Stub::read(&*archive.shared.disk, facts(1).id).expect("a stub");
+    assert_eq!(fs::read(&copy).expect("read")[..stub.head.len()], stub.head, "with its new wrap");
+    let folder = fs::read_dir(copy.parent().expect("a folder")).expect("listed");
+    assert_eq!(folder.count(), 1, "nothing stands beside it");
+}
+
+#[test]
+fn a_new_location_gets_moved_recordings_and_the_nearest_good_copy_is_played() {
+    let fixture = Fixture::new();
+    let archive = fixture.open();
+    let rules = CopyRules { keep_local_ms: Some(0), ..fixture.rules(&["nas"]) };
+    archive.use_locations(&rules, Duty::Copy).expect("used");
+    record(&archive, 1);
+    assert!(archive.wait_for_copies(LONG));
+    assert_eq!(archive.move_out().expect("moved"), 1);
+    archive.use_locations(&fixture.rules(&["far", "nas"]), Duty::Copy).expect("used");
+    assert!(archive.wait_for_copies(LONG));
+    let (nas, far) =
+        (fixture.path("nas").join(path_of(facts(1).id)), fixture.path("far").join(path_of(facts(1).id)));
+    assert!(fs::read(&nas).expect("read") == fs::read(&far).expect("read"));
+    let mut rotten = fs::read(&far).expect("read");
+    let middle = rotten.len() / 2;
+    rotten[middle] ^= 1;
+    fs::write(&far, rotten).expect("written");
+    assert_eq!(played(&archive, 1).expect("plays from the other one"), 50);
+    intact(&archive);
+    fs::remove_file(&nas).expect("removed");
+    assert!(archive.read(facts(1).id).is_err());
+    assert!(archive.verify(None).any(|finding| !matches!(finding.verdict, Verdict::Intact { .. })));
+}
+
+#[test]
+fn a_recording_that_a_location_refuses_does_not_hold_up_the_others() {
+    let fixture = Fixture::new();
+    let nas = Moody::new(&fixture.path("nas"));
+    nas.set(Mood::Refuses(1));
+    let archive = fixture.open();
+    (1..=4).for_each(|n| record(&archive, n));
+    let rules = fixture.rules(&["nas"]);
+    let place = Arc::clone(&nas) as Arc<dyn Place>;
+    archive.use_places(vec![(rules.locations[0].clone(), place)], &rules, Duty::Copy).expect("used");
+    while !(2..=4).all(|n| fixture.is_there("nas", n)) {
+        std::thread::yield_now();
+    }
+    assert!(!fixture.is_there("nas", 1) && !archive.wait_for_copies(LONG));
+    nas.set(Mood::Well);
+    while !archive.wait_for_copies(LONG) {}
+    assert!(fixture.is_same("nas", 1));
+}
+
+#[test]
+fn a_copy_that_the_ledger_never_heard_of_goes_with_its_recording() {
+    let fixture = Fixture::new();
+    let archive = fixture.open();
+    record(&archive, 1);
+    // As a power cut leaves it between the copy and its line, and in the middle of another one.
+    let copy = fixture.path("nas").join(path_of(facts(1).id));
+    fs::create_dir_all(copy.parent().expect("a folder")).expect("made");
+    let part = copy.with_extension("wav.part");
+    let whole = fs::read(fixture.path("archive").join(path_of(facts(1).id))).expect("read");
+    archive
+        .use_locations(&CopyRules { after_ms: i64::MAX / 4, ..fixture.rules(&["nas"]) }, Duty::Copy)
+        .expect("used");
+    assert!(archive.wait_for_copies(LONG));
+    fs::write(&copy, &whole).expect("written");
+    fs::write(&part, &whole).expect("written");
+    delete(&archive, 1, true);
+    assert!(archive.wait_for_copies(LONG));
+    assert!(!copy.exists() && !part.exists());
 }
 
 /// A small archive with one recording on a simulated disk, copied to `nas`, as far as a disk lets it that dies at operation `at` of the

@@ -6,15 +6,13 @@ use std::time::Instant;
 use super::{Blank, Rewrap, SHRED_INTERVAL, Scribe};
 use crate::Error;
 use crate::RecordingId;
-use crate::bytes::hex;
 use crate::closing::Ending;
 use crate::event::Event;
 use crate::journal::{Part, Transaction, waiting_for};
 use crate::ledger::{self, RecordingLine};
 use crate::locations::stub::{home_of, stub_path};
-use crate::recovery::wrap_key_at;
 use crate::settle::Task;
-use crate::wave::{COMMITMENT_LEN, WRAP_AT, WRAP_LEN, path_of, peek_wrap};
+use crate::wave::{COMMITMENT_LEN, Head, WRAP_AT, WRAP_LEN, path_of};
 
 impl Scribe {
     /// Destroys finished recordings, each with the line that says so. When it answers, keys and files are gone from disk.
@@ -23,7 +21,23 @@ impl Scribe {
         self.settle()?;
         let disk = &*self.shared.disk;
         let home = |line: &RecordingLine| Ok(home_of(disk, line.id)?.unwrap_or_else(|| path_of(line.id)));
-        let paths = lines.iter().map(home).collect::<Result<Vec<String>, Error>>()?;
+        let mut paths = lines.iter().map(home).collect::<Result<Vec<String>, Error>>()?;
+        // A stub that lies beside a file that was put back has the key too.
+        let beside = |line: &RecordingLine| {
+            let (path, stub) = (path_of(line.id), stub_path(line.id));
+            let there = |path: &str| Ok(disk.len(path).map_err(|e| Error::io(path, e))?.is_some());
+            Ok::<_, Error>((there(&path)? && there(&stub)?).then_some(stub))
+        };
+        let stubs = lines.iter().map(beside).collect::<Result<Vec<_>, Error>>()?;
+        for stub in stubs.into_iter().flatten() {
+            let entry = Transaction::new()
+                .push(&Part::Write { path: &stub, offset: WRAP_AT, bytes: &[0; WRAP_LEN] })
+                .push(&Part::Sync { path: &stub })
+                .push(&Part::Remove { path: &stub });
+            self.commit(entry.finish(), None, None)?;
+            self.touched.insert(stub.clone());
+            paths.push(stub);
+        }
         for (line, path) in lines.into_iter().zip(&paths) {
             let ledger = ledger::month(ledger::RECORDINGS, line.id.started());
             let boxed = Box::new(line.clone());
@@ -54,9 +68,12 @@ impl Scribe {
         let mut entry = Transaction::new();
         for ((path, stub), (_, bytes)) in paths.iter().zip(stubs) {
             let disk = &*self.shared.disk;
-            let same = wrap_key_at(disk, path)? == peek_wrap(bytes).map(|(_, _, wrap)| hex(&wrap.key_id));
-            if !same {
-                return Err(Error::damaged(path, "its key was wrapped anew meanwhile"));
+            // The stub begins with the file's header: rotation and re-encoding both change it.
+            let head = bytes.get(..Head::len(bytes).unwrap_or_default()).unwrap_or_default();
+            let mut now = vec![0; head.len()];
+            let read = disk.read_at(path, 0, &mut now).map_err(|e| Error::io(path, e))?;
+            if head.is_empty() || read < head.len() || now != *head {
+                return Err(Error::damaged(path, "it was changed meanwhile"));
             }
             entry = entry
                 .push(&Part::Write { path: stub, offset: 0, bytes })
