@@ -402,7 +402,8 @@ impl Courier {
     fn look_at(&mut self, id: RecordingId, is_told: bool) -> Result<(), Stop> {
         let shared = self.office.shared()?;
         // It is told again when it is in the index.
-        if shared.is_live(id) || self.copied.iter().any(|copy| copy.id == id) {
+        let is_on_its_way = self.copied.iter().any(|copy| copy.id == id) || self.removed.contains(&id);
+        if shared.is_live(id) || is_on_its_way {
             return Ok(());
         }
         let row = shared.index.bare_row(id)?.filter(|row| row.deleted.is_none());
