@@ -138,22 +138,8 @@ impl Copy {
 
     /// Passwords in addresses: `sip:user:password@host` (RFC 3261, 19.1.1).
     fn uri_passwords(&mut self, head: &[u8]) {
-        let ends = |byte: &u8| byte.is_ascii_whitespace() || b"<>\"".contains(byte);
-        let mut at = 0;
-        while let Some(from) = head.get(at..).and_then(scheme_end) {
-            at += from;
-            let rest = head.get(at..).unwrap_or_default();
-            let address = rest.split(ends).next().unwrap_or_default();
-            let Some(user) = address.iter().position(|&byte| byte == b'@').and_then(|end| address.get(..end))
-            else {
-                continue;
-            };
-            let Some(colon) = user.iter().position(|&byte| byte == b':') else { continue };
-            // The colon of a port with parameters behind it is none of a password.
-            let is_password = !user.iter().skip(colon).any(|byte| b";?/".contains(byte));
-            if is_password {
-                self.redacted.credentials |= self.fill(at + colon + 1..at + user.len());
-            }
+        for password in passwords(head) {
+            self.redacted.credentials |= self.fill(password);
         }
     }
 
@@ -282,24 +268,59 @@ fn place(message: &[u8], part: &[u8]) -> Option<Range<usize>> {
     (end <= message.len()).then_some(start..end)
 }
 
-/// The header fields, as the places of name and value; a value runs over folded lines. The start line has no colon before its
-/// end that would make it one of the names that are asked for.
+/// The header fields, as the places of name and value; both may run over folded lines. The start line is none of them and does
+/// not go on in the next line, whatever that begins with.
 fn fields(head: &[u8]) -> Vec<(Range<usize>, Range<usize>)> {
-    let mut fields: Vec<(Range<usize>, Range<usize>)> = Vec::new();
-    let mut start = 0;
+    let mut lines: Vec<Range<usize>> = Vec::new();
+    let (mut start, mut is_behind_start_line) = (0, false);
     for line in head.split_inclusive(|&byte| byte == b'\n') {
         let range = start..start + line.len();
         start = range.end;
-        match (line.first(), fields.last_mut()) {
-            (Some(b' ' | b'\t'), Some((_, value))) => value.end = range.end,
-            _ => {
-                if let Some(colon) = line.iter().position(|&byte| byte == b':') {
-                    fields.push((range.start..range.start + colon, range.start + colon + 1..range.end));
-                }
-            }
+        if !is_behind_start_line {
+            is_behind_start_line = !line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+            continue;
+        }
+        match (line.first(), lines.last_mut()) {
+            (Some(b' ' | b'\t'), Some(field)) => field.end = range.end,
+            _ => lines.push(range),
         }
     }
-    fields
+    let split = |field: Range<usize>| {
+        let colon = head.get(field.clone())?.iter().position(|&byte| byte == b':')? + field.start;
+        Some((field.start..colon, colon + 1..field.end))
+    };
+    lines.into_iter().filter_map(split).collect()
+}
+
+/// Where passwords stand in the addresses of a header, in order; none lies in another. Each byte is looked at a few times,
+/// however many addresses seem to stand in one another.
+fn passwords(head: &[u8]) -> Vec<Range<usize>> {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || b"<>\"@".contains(byte);
+    let find = |range: Range<usize>, wanted: u8| {
+        head.get(range.clone())?.iter().position(|&byte| byte == wanted).map(|at| range.start + at)
+    };
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(from) = head.get(at..).and_then(scheme_end) {
+        at += from;
+        let rest = head.get(at..).unwrap_or_default();
+        let user_end = at + rest.iter().position(ends).unwrap_or(rest.len());
+        let user = head.get(at..user_end).unwrap_or_default();
+        let last_mark = user.iter().rposition(|byte| b";?/".contains(byte)).map(|mark| at + mark);
+        // Without an @ nothing of it is a user.
+        let mut next = (head.get(user_end) == Some(&b'@')).then_some(at);
+        while let Some(start) = next {
+            let Some(colon) = find(start..user_end, b':') else { break };
+            // The colon of a port with parameters behind it is none of a password.
+            if last_mark.is_none_or(|mark| mark < colon) {
+                found.push(colon + 1..user_end);
+                break;
+            }
+            next = head.get(start..user_end).and_then(scheme_end).map(|end| start + end);
+        }
+        at = user_end;
+    }
+    found
 }
 
 fn sip_token(name: &[u8]) -> Vec<u8> {
@@ -307,31 +328,37 @@ fn sip_token(name: &[u8]) -> Vec<u8> {
 }
 
 /// Where the values of a parameter stand in a header field, quotes not among them. Also inside quotes, where it is none: rather
-/// too much is replaced than too little.
+/// too much is replaced than too little. None lies in another.
 fn parameter_values(text: &[u8], name: &[u8]) -> Vec<Range<usize>> {
     let lower = text.to_ascii_lowercase();
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.!%*+`'~".contains(byte);
+    let is_there = |at: usize| {
+        lower.get(at..at + name.len()) == Some(name)
+            && !at.checked_sub(1).and_then(|before| lower.get(before)).is_some_and(is_token)
+    };
+    let skip = |mut at: usize| {
+        while lower.get(at).is_some_and(u8::is_ascii_whitespace) {
+            at += 1;
+        }
+        at
+    };
     let mut found = Vec::new();
-    for (at, window) in lower.windows(name.len()).enumerate() {
-        if window != name || at.checked_sub(1).and_then(|before| lower.get(before)).is_some_and(is_token) {
+    let mut at = 0;
+    while at < lower.len() {
+        let equals = is_there(at).then(|| skip(at + name.len()));
+        let Some(equals) = equals.filter(|&equals| lower.get(equals) == Some(&b'=')) else {
+            at += 1;
             continue;
-        }
-        let skip = |mut at: usize| {
-            while lower.get(at).is_some_and(u8::is_ascii_whitespace) {
-                at += 1;
-            }
-            at
         };
-        let equals = skip(at + name.len());
-        if lower.get(equals) != Some(&b'=') {
-            continue;
-        }
         let start = skip(equals + 1);
         let rest = text.get(start..).unwrap_or_default();
-        found.push(match rest.first() {
+        let value = match rest.first() {
             Some(b'"') => start + 1..start + 1 + quoted_len(rest.get(1..).unwrap_or_default()),
             _ => start..start + rest.iter().position(|&byte| byte == b',').unwrap_or(rest.len()),
-        });
+        };
+        // What stands in a value is replaced with it, whatever it looks like.
+        at = value.end;
+        found.push(value);
     }
     found
 }

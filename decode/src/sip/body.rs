@@ -9,6 +9,17 @@ use super::{Message, after_line, first_line, trim};
 const MULTIPART_DEPTH_MAX: usize = 4;
 /// How many parts of one multipart are looked at.
 const MULTIPART_PARTS_MAX: usize = 32;
+/// Header fields of a part that say what its content is, and nothing of what stands in it.
+const PART_FIELDS: [&[u8]; 8] = [
+    b"Content-Type",
+    b"c",
+    b"Content-Disposition",
+    b"Content-Encoding",
+    b"Content-ID",
+    b"Content-Language",
+    b"Content-Length",
+    b"Content-Transfer-Encoding",
+];
 
 /// The session description in a message's body, if there is one.
 ///
@@ -34,15 +45,15 @@ fn find_sdp<'a>(content_type: Option<&[u8]>, body: &'a [u8], depth: usize) -> Op
     }
     let boundary = parameter(parameters, "boundary").filter(|b| !b.is_empty())?;
     parts(body, boundary).take(MULTIPART_PARTS_MAX).find_map(|part| {
-        let (content_type, inner) = split_part(part);
-        find_sdp(content_type, inner, depth - 1)
+        let Part { content_type, content, .. } = split_part(part)?;
+        find_sdp(content_type, content, depth - 1)
     })
 }
 
 /// One body that is no multipart: a message's own, or a part's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf<'a> {
-    /// Its Content-Type as written.
+    /// Its Content-Type as written. A part whose header never ends has no header: it is `text/plain` (RFC 2046, 5.1).
     pub content_type: Option<&'a [u8]>,
     /// Its bytes.
     pub content: &'a [u8],
@@ -54,7 +65,7 @@ pub struct Leaf<'a> {
 pub struct Body<'a> {
     /// The bodies themselves, in order.
     pub leaves: Vec<Leaf<'a>>,
-    /// Boundaries and the headers of parts.
+    /// Boundaries, and what a part's header says of its content; of other lines in it nothing, since they may hold anything.
     pub framing: Vec<&'a [u8]>,
 }
 
@@ -93,9 +104,12 @@ fn take_apart<'a>(content_type: Option<&'a [u8]>, bytes: &'a [u8], depth: usize,
         next = memmem::find(part, &delimiter);
         rest = part;
         let part = part.get(..next.unwrap_or(part.len())).unwrap_or_default();
-        let (content_type, inner) = split_part(part);
-        body.framing.extend(part.get(..part.len() - inner.len()));
-        take_apart(content_type, inner, depth - 1, body);
+        let Some(Part { content_type, content, fields }) = split_part(part) else {
+            body.leaves.push(Leaf { content_type: Some(b"text/plain"), content: part });
+            continue;
+        };
+        body.framing.extend(fields);
+        take_apart(content_type, content, depth - 1, body);
     }
 }
 
@@ -116,23 +130,66 @@ fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> impl Iterator<Item = &'a [u8]> 
     })
 }
 
-/// A part's Content-Type and content.
-fn split_part(part: &[u8]) -> (Option<&[u8]>, &[u8]) {
-    let mut content_type = None;
+/// A part of a multipart.
+struct Part<'a> {
+    content_type: Option<&'a [u8]>,
+    content: &'a [u8],
+    /// The lines of its header that are known to describe the content.
+    fields: Vec<&'a [u8]>,
+}
+
+/// Takes a part's header off; `None` without the empty line that ends one.
+fn split_part(part: &[u8]) -> Option<Part<'_>> {
+    let (mut content_type, mut fields) = (None, Vec::new());
     let mut rest = part;
-    loop {
+    while !rest.is_empty() {
         let line = first_line(rest);
         let next = after_line(rest, line);
         if line.is_empty() {
-            return (content_type, next);
-        }
-        if let Some(colon) = memchr::memchr(b':', line) {
-            let (name, value) =
-                (line.get(..colon).unwrap_or_default(), line.get(colon + 1..).unwrap_or_default());
-            if trim(name).eq_ignore_ascii_case(b"Content-Type") || trim(name).eq_ignore_ascii_case(b"c") {
-                content_type = Some(trim(value));
-            }
+            return Some(Part { content_type, content: next, fields });
         }
         rest = next;
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let name = trim(line.get(..colon).unwrap_or_default());
+        if name.eq_ignore_ascii_case(b"Content-Type") || name.eq_ignore_ascii_case(b"c") {
+            content_type = Some(trim(line.get(colon + 1..).unwrap_or_default()));
+        }
+        if PART_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field)) {
+            // A bare CR may be a line end to somebody: what is behind it is no longer this field.
+            fields.extend(line.split(|&byte| byte == b'\r').next());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] = b"INFO sip:a SIP/2.0\r\nContent-Type: multipart/mixed;boundary=b\r\n\r\n";
+
+    fn taken_apart(body: &str) -> (Vec<String>, Vec<String>) {
+        let message = [HEAD, body.as_bytes()].concat();
+        let message = super::super::parse(&message).expect("a message");
+        let body = body_parts(&message);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let leaves = body.leaves.iter().map(|leaf| text(leaf.content)).collect();
+        (leaves, body.framing.iter().map(|bytes| text(bytes)).collect())
+    }
+
+    #[test]
+    fn a_part_without_an_empty_line_is_all_content_and_no_framing() {
+        let (leaves, framing) = taken_apart("--b\r\nContent-Type: a/b\r\nmeet me\r\n--b--\r\n");
+        assert_eq!(leaves, ["Content-Type: a/b\r\nmeet me\r\n"]);
+        assert_eq!(framing, ["--b", "--b", "--"]);
+    }
+
+    #[test]
+    fn of_a_parts_header_only_what_describes_the_content_is_framing() {
+        let (leaves, framing) = taken_apart(
+            "--b meet me\r\nmeet me\r\nContent-Type: a/b\rmeet me\r\n meet me\r\ncontent-id: <7>\r\nX: meet me\r\n\r\nc\r\n--b",
+        );
+        assert_eq!(leaves, ["c\r\n", ""]);
+        assert_eq!(framing, ["--b", "Content-Type: a/b", "content-id: <7>", "--b"]);
     }
 }

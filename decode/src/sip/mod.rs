@@ -243,11 +243,15 @@ fn header_fields<'a>(mut rest: &'a [u8], oddities: &mut Vec<Oddity>) -> (Headers
         // The field goes on for as long as the next line begins with white space.
         let mut field = line;
         let mut next = after_line(rest, line);
+        let mut end = None;
         while matches!(next.first(), Some(b' ' | b'\t')) {
             let continuation = first_line(next);
             next = after_line(next, continuation);
-            let end = rest.len() - next.len();
-            field = trim_end(rest.get(..end).unwrap_or(field));
+            end = Some(rest.len() - next.len());
+        }
+        // Trimmed once and not line by line: of many blank lines each would be run over again for every one behind it.
+        if let Some(folded) = end.and_then(|end| rest.get(..end)) {
+            field = trim_end(folded);
         }
         match memchr(b':', field) {
             Some(colon) if headers.len() < HEADERS_MAX => {

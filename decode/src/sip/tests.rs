@@ -174,3 +174,10 @@ fn thousands_of_headers_are_bounded() {
     let message = [b"INVITE sip:a SIP/2.0\r\n".to_vec(), b"X: y\r\n".repeat(5000), b"\r\n".to_vec()].concat();
     assert!(odd(&message).contains(&Oddity::TooManyHeaders));
 }
+
+/// So long that time in proportion to its square would never end.
+#[test]
+fn a_field_of_blank_lines_takes_time_in_proportion_to_its_length() {
+    let message = [b"OPTIONS a SIP/2.0\r\nX: y\r\n", " \n".repeat(1 << 21).as_bytes(), b"\r\n"].concat();
+    assert_eq!(parse(&message).expect("SIP").header("X"), Some(&b"y"[..]));
+}

@@ -95,6 +95,14 @@ fn credentials_go_and_the_rest_of_the_challenge_stays() {
             "Authentication-Info: rspauth=\"ab\", qop=auth\r\n",
             "Authentication-Info: rspauth=\"xx\", qop=auth\r\n",
         ),
+        (
+            "Authorization\r\n : Digest response=\"0123\"\r\n",
+            "Authorization\r\n : Digest response=\"xxxx\"\r\n",
+        ),
+        (
+            "Contact: <sip:a:1;x=sip:b?c:pass@192.0.2.1>\r\n",
+            "Contact: <sip:a:1;x=sip:b?c:xxxx@192.0.2.1>\r\n",
+        ),
         ("Contact: <sip:ann:pass@192.0.2.1:5060>\r\n", "Contact: <sip:ann:xxxx@192.0.2.1:5060>\r\n"),
         (
             "Contact: <SIPS:ann:p@192.0.2.1>, \"x\" <sip:b@c>\r\n",
@@ -187,6 +195,37 @@ fn of_a_body_of_several_parts_the_description_stays_and_its_keys_go() {
     let message = with_body(INVITE, "", kind, &parts("AbCd", "hello"));
     let expected = with_body(INVITE, "", kind, &parts("xxxx", "xxxxx"));
     assert_eq!(of(&message, Digits::Kept), (expected, Redacted { keys: true, ..BODY }));
+}
+
+#[test]
+fn a_part_without_an_empty_line_and_lines_around_a_parts_header_go() {
+    let parts = |text: &str| {
+        format!(
+            "--b1{text}\r\n{text}\r\n--b1\r\nX: {text}\r\nContent-Type: text/plain\r\n\r\n{text}\r\n--b1\r\nv=0\r\n{text}\r\n--b1--\r\n"
+        )
+    };
+    let kind = "multipart/mixed;boundary=b1";
+    let (text, redacted) = of(&with_body(INVITE, "", kind, &parts("hello")), Digits::Kept);
+    assert!(!text.contains("hello") && text.contains("\r\nContent-Type: text/plain\r\n"), "{text}");
+    assert_eq!(redacted, BODY);
+}
+
+#[test]
+fn a_field_behind_the_start_line_is_one_whatever_it_begins_with() {
+    let message = b"INFO sip:a@b SIP/2.0\r\n Authorization: Digest response=\"0123\"\r\n\r\n";
+    assert!(!String::from_utf8_lossy(&redact(message, Digits::Kept).0).contains("0123"));
+}
+
+/// So long that time in proportion to its square would never end.
+#[test]
+fn values_that_seem_to_stand_in_one_another_take_time_in_proportion_to_their_length() {
+    let many = |text: &str| text.repeat(1 << 20);
+    let one = |range: Range<usize>| Vec::from_iter([range]);
+    assert_eq!(parameter_values(many("ck=").as_bytes(), b"ck"), one(3..3 << 20));
+    assert_eq!(passwords((many("sip:") + "@x").as_bytes()), one(8..4 << 20));
+    for harmless in [many("sip:"), many("sip:") + ";@x", many("sip:@")] {
+        assert!(passwords(harmless.as_bytes()).is_empty());
+    }
 }
 
 #[test]
