@@ -11,7 +11,8 @@ use std::fmt;
 
 use decode::Timestamp;
 
-/// Sources that hold one recording at a time; one more is taken for the last.
+/// Sources that hold one recording at a time. Of one more it is only known that there was one, so that nobody can say when the
+/// last lets go: the pause then lasts to the end of the segment, or of the longest pause where that is set.
 const SOURCES_MAX: usize = 64;
 /// A pause of this length is told as forgotten, in milliseconds, where nothing else is set.
 pub const FORGOTTEN_MS: i64 = 10 * 60 * 1_000;
@@ -76,6 +77,8 @@ pub struct Pauses {
     holding: BTreeMap<PauseSource, Timestamp>,
     since: Option<Timestamp>,
     is_told: bool,
+    /// There were more sources at once than are held.
+    overflowed: bool,
 }
 
 impl Pauses {
@@ -95,11 +98,11 @@ impl Pauses {
         if self.holding.contains_key(&source) {
             return false;
         }
-        // One too many takes the last one's place: what is held stays held.
-        if self.holding.len() >= SOURCES_MAX {
-            self.holding.pop_last();
+        if self.holding.len() < SOURCES_MAX {
+            self.holding.insert(source, at);
+        } else {
+            self.overflowed = true;
         }
-        self.holding.insert(source, at);
         self.since.get_or_insert(at);
         true
     }
@@ -107,7 +110,7 @@ impl Pauses {
     /// A source lets go; says whether it had held.
     pub fn end(&mut self, source: &PauseSource) -> bool {
         let held = self.holding.remove(source).is_some();
-        if self.holding.is_empty() {
+        if self.holding.is_empty() && !self.overflowed {
             self.since = None;
             self.is_told = false;
         }
@@ -180,9 +183,25 @@ mod tests {
             pauses.begin(window(rule), at(0));
         }
         assert_eq!(pauses.sources().count(), SOURCES_MAX);
-        for rule in 0..SOURCES_MAX - 1 {
+        // One of those that there was no room for has not let go.
+        for rule in (0..SOURCES_MAX + 10).filter(|&rule| rule != SOURCES_MAX + 5) {
             pauses.end(&window(rule));
         }
         assert!(pauses.is_paused());
+    }
+
+    #[test]
+    fn after_too_many_sources_it_lasts_until_the_longest_pause_is_over() {
+        let limits = PauseLimits { resume_ms: Some(900_000), forgotten_ms: None };
+        let mut pauses = Pauses::default();
+        let window = |rule| PauseSource::Window { client: "desk".into(), rule };
+        (0..=SOURCES_MAX).for_each(|rule| assert!(pauses.begin(window(rule), at(0))));
+        for rule in 0..=SOURCES_MAX {
+            pauses.end(&window(rule));
+        }
+        assert!(pauses.is_paused());
+        assert_eq!(pauses.handle_timeout(at(900_000), limits), Some(Overdue::Resumed));
+        pauses.begin(ann(), at(900_000));
+        assert!(pauses.end(&ann()) && !pauses.is_paused(), "the next one is as any other");
     }
 }

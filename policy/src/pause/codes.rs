@@ -41,6 +41,19 @@ pub enum CodeError {
     /// Two of them are the same: what they do could not be told.
     #[error("code {0:?} stands there twice; each code does one thing")]
     Twice(String),
+    /// A code would count before the one that it stands in is complete, which then never would.
+    #[error(
+        "code {inner:?} stands inside code {outer:?}, which could never be keyed; it may only be its end"
+    )]
+    Inside {
+        /// The one that would count.
+        inner: String,
+        /// The one that never would.
+        outer: String,
+    },
+    /// Two profiles of one name: one would end the other's pause.
+    #[error("two profiles are named {0:?}; each needs a name of its own")]
+    Name(String),
     /// Too many profiles.
     #[error("{PROFILES_MAX} profiles at most")]
     TooMany,
@@ -61,6 +74,11 @@ impl Codes {
         if !(1..=INTER_DIGIT_MS_MAX).contains(&inter_digit_ms) {
             return Err(CodeError::InterDigit);
         }
+        for (nth, CodeProfile { name, .. }) in profiles.iter().enumerate() {
+            if profiles.iter().take(nth).any(|other| other.name == *name) {
+                return Err(CodeError::Name(name.clone()));
+            }
+        }
         let mut seen: Vec<&str> = Vec::new();
         for code in profiles.iter().flat_map(|profile| [profile.pause.as_str(), profile.resume.as_str()]) {
             let is_keys = code.chars().all(|c| c.is_ascii_digit() || "*#ABCD".contains(c));
@@ -71,6 +89,13 @@ impl Codes {
                 return Err(CodeError::Twice(code.to_owned()));
             }
             seen.push(code);
+        }
+        for outer in &seen {
+            // All places but the last possible one: a code that is another's end does not hinder it.
+            let before_end = outer.get(..outer.len() - 1).unwrap_or_default();
+            if let Some(inner) = seen.iter().find(|inner| before_end.contains(**inner)) {
+                return Err(CodeError::Inside { inner: (*inner).to_owned(), outer: (*outer).to_owned() });
+            }
         }
         Ok(Codes { profiles, inter_digit_ms })
     }
@@ -209,6 +234,27 @@ mod tests {
     fn of_two_codes_that_end_together_the_longer_counts() {
         let digits = [('9', 0), ('*', 100), ('1', 100), ('2', 100), ('3', 100)];
         assert_eq!(key(&mut Listener::default(), &digits)[4].0.as_deref(), Some("long pauses 5"));
+    }
+
+    #[test]
+    fn a_code_inside_another_is_refused_unless_it_is_its_end() {
+        let of = |one: &str, other: &str| {
+            Codes::new(vec![profile("x", one, "#"), profile("y", other, "D")], 3_000)
+        };
+        for (inner, outer) in [("*1", "*12"), ("*1", "9*12"), ("*1", "*1*1")] {
+            let error = Err(CodeError::Inside { inner: inner.into(), outer: outer.into() });
+            assert_eq!(of(inner, outer), error);
+            assert_eq!(of(outer, inner), error);
+        }
+        assert!(of("*1", "9*1").is_ok() && of("*12", "*21").is_ok());
+        let message = of("*1", "*12").expect_err("inside").to_string();
+        assert!(message.contains("\"*1\"") && message.contains("\"*12\""), "{message}");
+    }
+
+    #[test]
+    fn two_profiles_of_one_name_are_refused() {
+        let two = vec![profile("card", "*1", "*2"), profile("card", "*3", "*4")];
+        assert_eq!(Codes::new(two, 3_000), Err(CodeError::Name("card".into())));
     }
 
     #[test]
