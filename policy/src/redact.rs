@@ -20,6 +20,8 @@ const SIPFRAG_LINE_MAX: usize = 256;
 pub enum Digits {
     /// As the recording keeps digits of telephone events.
     Kept,
+    /// Those of INFO requests; those of KPML not, since a report of them may come long after they were keyed (RFC 4730).
+    OfInfo,
     /// No: the recording is paused.
     Withheld,
 }
@@ -158,8 +160,9 @@ impl Copy {
                     self.keys(message, &range);
                     keep.push(range);
                 }
-                Kind::Digits if digits == Digits::Kept => keep.push(range),
-                Kind::Digits => self.redacted.digits |= !range.is_empty(),
+                Kind::Digits | Kind::KeyReport if digits == Digits::Kept => keep.push(range),
+                Kind::Digits if digits == Digits::OfInfo => keep.push(range),
+                Kind::Digits | Kind::KeyReport => self.redacted.digits |= !range.is_empty(),
                 Kind::Fragment(line) => keep.push(range.start..range.start + line),
                 Kind::Other => {}
             }
@@ -237,6 +240,8 @@ impl Copy {
 enum Kind {
     Session,
     Digits,
+    /// KPML (RFC 4730): digits, and when to tell them.
+    KeyReport,
     /// `message/sipfrag`: how far a transfer has come is said in its first line, of so many bytes (RFC 3420, RFC 3515).
     Fragment(usize),
     Other,
@@ -248,11 +253,10 @@ fn kind_of(leaf: &Leaf<'_>) -> Kind {
     match kind.trim_ascii().to_ascii_lowercase().as_slice() {
         // Packed or encoded otherwise it cannot be looked into.
         b"application/sdp" | b"" if looks_like_sdp => Kind::Session,
-        b"application/dtmf-relay"
-        | b"application/dtmf"
-        | b"application/vnd.nortelnetworks.digits"
-        | b"application/kpml-request+xml"
-        | b"application/kpml-response+xml" => Kind::Digits,
+        b"application/dtmf-relay" | b"application/dtmf" | b"application/vnd.nortelnetworks.digits" => {
+            Kind::Digits
+        }
+        b"application/kpml-request+xml" | b"application/kpml-response+xml" => Kind::KeyReport,
         kind if kind.starts_with(b"message/sipfrag") && leaf.content.starts_with(b"SIP/2.0 ") => {
             let line = leaf.content.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
             Kind::Fragment(line.unwrap_or(leaf.content.len()).min(SIPFRAG_LINE_MAX))

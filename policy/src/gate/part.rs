@@ -168,6 +168,17 @@ impl Part {
         format!("{:.1} s into the call", at.millis_since(self.judged) as f64 / 1_000.0)
     }
 
+    /// Was anything left out of it so far, before it began among that?
+    pub(super) fn has_left_out(&self) -> bool {
+        self.began_late.is_some() || self.gap.is_some() || !self.gaps.is_empty()
+    }
+
+    /// Is this time so near behind something left out that what belongs there may come now?
+    pub(super) fn was_left_out_lately(&self, at: Timestamp) -> bool {
+        let is_near = |&to: &Timestamp| (to..to.plus_millis(GUARD_MS)).contains(&at);
+        self.gaps.iter().map(|(_, to)| to).chain(&self.began_late).any(is_near)
+    }
+
     /// Was a packet of this time left out, although it lies behind the lane's last opening?
     pub(super) fn is_left_out(&self, at: Timestamp) -> bool {
         self.began_late.is_some_and(|began| at < began)

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
+use decode::Signal;
 use decode::tracker::LegId;
-use decode::{Signal, Timestamp};
 
-use super::{Gate, RecordingKey};
+use super::{Gate, RecordingKey, takes};
 use crate::redact::{Digits, Redacted, redact};
 
 /// A SIP message that may be kept, without what is never kept. Only [`Gate::admit_signal`] makes one.
@@ -61,15 +61,27 @@ impl Gate {
         signal: &'a Signal<'a>,
     ) -> impl Iterator<Item = (RecordingKey, ClearedSignal<'a>)> {
         self.recordings(leg).map(move |(recording, _)| {
-            (recording, ClearedSignal::new(signal, self.digits_at(recording, signal.at)))
+            (recording, ClearedSignal::new(signal, self.digits_of(recording, signal)))
         })
     }
 
     /// Are digits in the signalling kept? They are where a recording keeps those of telephone events: not in a pause, and not
-    /// where they may be a key code.
-    fn digits_at(&self, recording: RecordingKey, at: Timestamp) -> Digits {
-        let is_kept = !self.rules.codes.is_any() && self.keeps(recording, at);
-        if is_kept { Digits::Kept } else { Digits::Withheld }
+    /// where they may be a key code. A message may tell later than in the pause what was keyed in it: it was under way, it is sent
+    /// again, or it reports what was keyed since when it was asked to.
+    fn digits_of(&self, recording: RecordingKey, signal: &Signal<'_>) -> Digits {
+        let nth = usize::from(recording.nth);
+        let found = self.judged(recording.leg).and_then(|judged| {
+            let lane = judged.lanes.get(nth)?.as_ref()?;
+            Some((lane, judged.parts.get(nth)?, takes(lane, &judged.parts, signal.at)))
+        });
+        let Some((lane, part, true)) = found.filter(|_| !self.rules.codes.is_any()) else {
+            return Digits::Withheld;
+        };
+        let has_paused = part.has_left_out();
+        if !lane.is_open() || part.was_left_out_lately(signal.at) || has_paused && signal.is_repeated {
+            return Digits::Withheld;
+        }
+        if has_paused { Digits::OfInfo } else { Digits::Kept }
     }
 }
 
@@ -79,6 +91,8 @@ mod tests {
     use decode::{Carrier, Endpoint, Flow, Timestamp};
 
     use super::*;
+    use crate::gate::Whom;
+    use crate::pause::PauseSource;
     use crate::rules::Rules;
     use crate::testing::facts;
 
@@ -116,5 +130,40 @@ mod tests {
         assert_eq!(Signal { bytes: MESSAGE, ..cleared.signal() }, given);
         assert_eq!(cleared.signal().bytes, b"INFO sip:a@b SIP/2.0\r\nAuthorization: Basicxxxxxxxxx\r\n\r\n");
         assert!(cleared.redacted().credentials && !format!("{cleared:?}").contains("INFO"));
+    }
+
+    const KEYED: &[u8] = b"INFO sip:a@b SIP/2.0\r\nContent-Type: application/dtmf\r\n\r\n7";
+    const REPORT: &[u8] =
+        b"NOTIFY sip:a@b SIP/2.0\r\nContent-Type: application/kpml-response+xml\r\n\r\n<kpml-response digits=\"7\"/>";
+
+    #[test]
+    fn digits_of_a_pause_are_kept_by_no_message_whenever_it_comes() {
+        let mut gate = Gate::new(Rules::default());
+        let facts = facts("2000", "01632960001");
+        gate.handle_event(&Event::AudioStarted(&facts));
+        let pause = |gate: &mut Gate, begins, ms| {
+            let source = PauseSource::Request("ann".into());
+            gate.handle_pause(&Whom::Leg(facts.leg), &source, begins, Timestamp::from_millis(ms));
+        };
+        let keeps = |gate: &Gate, bytes, ms, is_repeated| {
+            let signal = Signal { bytes, at: Timestamp::from_millis(ms), is_repeated, ..signal() };
+            let mut cleared = gate.admit_signal(facts.leg, &signal);
+            let (_, cleared) = cleared.next().expect("a recording");
+            let digits_are_kept = cleared.signal().bytes == bytes;
+            assert_eq!(cleared.redacted().digits, !digits_are_kept);
+            digits_are_kept
+        };
+        assert!(keeps(&gate, KEYED, 2_000, true) && keeps(&gate, REPORT, 2_000, true));
+        pause(&mut gate, true, 5_000);
+        assert!(!keeps(&gate, KEYED, 5_000, false) && !keeps(&gate, KEYED, 4_999, false), "it is paused");
+        pause(&mut gate, false, 8_000);
+        assert!(keeps(&gate, KEYED, 4_999, false) && !keeps(&gate, KEYED, 7_000, false));
+        assert!(!keeps(&gate, KEYED, 8_000, false) && !keeps(&gate, KEYED, 9_999, false), "under way");
+        assert!(keeps(&gate, KEYED, 10_000, false) && !keeps(&gate, KEYED, 10_000, true), "sent again");
+        assert!(!keeps(&gate, REPORT, 60_000, false), "a report reaches back");
+        // An earlier pause has the same edge.
+        pause(&mut gate, true, 20_000);
+        pause(&mut gate, false, 21_000);
+        assert!(!keeps(&gate, KEYED, 9_999, false) && keeps(&gate, KEYED, 30_000, false));
     }
 }
