@@ -321,10 +321,10 @@ impl Gate {
                 if (lane.from..lane.guard).contains(&frame.at) && lane.is_overtaken(speaker, frame) {
                     continue;
                 }
-                let party = party(speaker, lane.near);
-                if lane.hides_keys && party == Party::Near && frame.format.codec == Codec::TelephoneEvent {
+                if lane.hides_keys[speaker.index()] && frame.format.codec == Codec::TelephoneEvent {
                     continue;
                 }
+                let party = party(speaker, lane.near);
                 lane.last = lane.last.max(frame.at);
                 *place = Some((lane.recording, Cleared { party, frame }));
             }
@@ -372,12 +372,16 @@ impl Gate {
             let judgement = self.rules.judge(&known);
             let mut part = Part::new(plan, known, judgement, at);
             request::follow(&self.orders, &mut part, at);
-            let holding: Vec<PauseSource> = self.desks.holding(&part.facts.extension).collect();
-            for source in holding {
-                part.say(at, "window", source.to_string(), "paused from the beginning".into());
-                part.pauses.begin(source, at);
-            }
             parts.push(part);
+        }
+        let recorded = parts.iter().filter(|part| part.is_of_recorded_device());
+        let holding: Vec<PauseSource> =
+            recorded.flat_map(|part| self.desks.holding(&part.facts.extension)).collect();
+        for part in &mut parts {
+            for source in &holding {
+                part.say(at, "window", source.to_string(), "paused from the beginning".into());
+                part.pauses.begin(source.clone(), at);
+            }
         }
         let slot = facts.leg.slot();
         if self.legs.len() <= slot {

@@ -28,8 +28,8 @@ pub(super) struct Lane {
     pub(super) until: Timestamp,
     /// The latest packet that has passed; [`Timestamp::MIN`] before the first.
     pub(super) last: Timestamp,
-    /// The extension's telephone events do not pass: they may be a key code.
-    pub(super) hides_keys: bool,
+    /// Telephone events of these sides do not pass: they may be a key code.
+    pub(super) hides_keys: [bool; 2],
     /// Until then a packet may come that was sent in the pause before ..
     pub(super) guard: Timestamp,
     /// .. which this tells, by the side that speaks: the source and the latest media time that were refused.
@@ -144,6 +144,11 @@ impl Part {
         }
         self.verdict = judgement.verdict;
         true
+    }
+
+    /// Is its device one that is recorded, whatever is said of this call? Only such a one's keys and windows pause.
+    pub(super) fn is_of_recorded_device(&self) -> bool {
+        !matches!(self.verdict, Verdict::DeviceNotRecorded { .. })
     }
 
     /// Notes a step with the time since the first judgement.

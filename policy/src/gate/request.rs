@@ -2,6 +2,8 @@
 //!
 //! Who may ask what is judged before it comes here, by permissions; what a device's mode allows is judged here.
 
+use std::collections::BTreeSet;
+
 use decode::Timestamp;
 use decode::tracker::{CallId, LegId};
 
@@ -72,17 +74,22 @@ impl Gate {
         let cause = format!("{} {name}", role.key());
         let source = PauseSource::Request(cause.clone());
         let mut reply = Reply::default();
-        for key in self.segments_of(whom) {
+        let mut keys = self.segments_of(whom);
+        if matches!(ask, Ask::Pause | Ask::Resume) {
+            keys = self.with_siblings(keys).into_iter().collect();
+        }
+        for key in keys {
             reply.add(self.ask(key, *ask, *role, &cause, &source, at));
         }
         reply
     }
 
-    /// The same by a source of its own: a key code, a window rule.
+    /// The same by a source of its own: a key code, a window rule. Whoever of a leg is meant, all its recordings pause: they have
+    /// the same voices.
     pub fn handle_pause(&mut self, whom: &Whom, source: &PauseSource, begins: bool, at: Timestamp) -> Reply {
         let ask = if begins { Ask::Pause } else { Ask::Resume };
         let mut reply = Reply::default();
-        for key in self.segments_of(whom) {
+        for key in self.with_siblings(self.segments_of(whom)) {
             reply.add(self.ask(key, ask, Role::Agent, &source.to_string(), source, at));
         }
         reply
@@ -211,12 +218,12 @@ impl Gate {
             Answer::Refused(why) => why,
         };
         part.say(at, "request", cause.to_owned(), format!("{}: {told}", ask.key()));
+        if answer == Answer::Done {
+            part.asked_by = cause.to_owned();
+        }
         if ask == Ask::Start {
             // Somebody asks anew: a channel may be free by now.
             part.refused = None;
-        }
-        if answer == Answer::Done {
-            part.asked_by = cause.to_owned();
         }
         self.settle(key.leg, usize::from(key.nth), at, cause);
         answer
@@ -271,6 +278,14 @@ impl Gate {
                 .map(|(_, nth)| RecordingKey { leg: judged.leg, nth })
         });
         keys.collect()
+    }
+
+    /// The same, and the other parts of the legs of those whose device is recorded.
+    fn with_siblings(&self, keys: Vec<RecordingKey>) -> BTreeSet<RecordingKey> {
+        let of_recorded = keys.iter().filter(|&&key| self.part(key).is_some_and(Part::is_of_recorded_device));
+        let siblings: Vec<RecordingKey> =
+            of_recorded.flat_map(|key| self.segments_of(&Whom::Leg(key.leg))).collect();
+        keys.into_iter().chain(siblings).collect()
     }
 
     fn part(&self, key: RecordingKey) -> Option<&Part> {

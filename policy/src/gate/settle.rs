@@ -130,6 +130,12 @@ impl Gate {
             0 => self.segments.entry(judged.call).or_default().next(judged.nth_leg),
             given => given,
         };
+        let mut hides_keys = [false; 2];
+        for part in
+            judged.parts.iter().filter(|part| self.rules.codes.is_any() && part.is_of_recorded_device())
+        {
+            hides_keys[part.plan.near.index()] = true;
+        }
         let part = &mut judged.parts[nth];
         part.begun = true;
         (part.gap, part.stopped, part.cut) = (None, None, false);
@@ -147,7 +153,7 @@ impl Gate {
                 from,
                 until: FOREVER,
                 last: Timestamp::MIN,
-                hides_keys: self.rules.codes.is_any(),
+                hides_keys,
                 guard: Timestamp::MIN,
                 refused: [None; 2],
             });

@@ -11,7 +11,7 @@ use decode::tracker::LegId;
 use decode::{Party, Side, Timestamp};
 
 use super::part::Part;
-use super::{Action, Gate, Judged, RecordingKey, Whom, party, takes};
+use super::{Action, Gate, Judged, Whom, party, takes};
 use crate::outcome::Source;
 use crate::pause::PauseSource;
 use crate::pause::codes::{Codes, Keyed};
@@ -105,22 +105,19 @@ impl Gate {
         if judged.leg != leg {
             return;
         }
-        let mut heard = Vec::new();
-        for nth in 0..judged.parts.len() {
-            let Some(part) = judged.parts.get_mut(nth) else { continue };
-            let mut tell = vec![digit];
-            if listens && part.plan.near == side {
-                let keyed = listen(part, &self.rules.codes, digit, &mut tell);
-                heard.extend(keyed.map(|keyed| (part.plan.recording, keyed)));
-            }
-            tell_digits(judged, nth, side, tell, &mut self.actions);
-        }
-        for (recording, Keyed { profile, pauses }) in heard {
-            let source = PauseSource::Keys(profile);
+        // The leg's other recording has the same voices and keys: what is withheld from one is withheld from both.
+        let mut tell = vec![digit];
+        let keyed = judged
+            .parts
+            .iter_mut()
+            .find(|part| listens && part.plan.near == side && part.is_of_recorded_device())
+            .and_then(|part| listen(part, &self.rules.codes, digit, &mut tell));
+        tell_digits(judged, side, &tell, &mut self.actions);
+        if let Some(Keyed { profile, pauses }) = keyed {
             // A pause begins at once, which is with the packet after the last one kept. What goes on goes on behind the digit.
             let wait = if pauses { 0 } else { digit.duration_ms.min(DIGIT_MS_MAX) };
             let at = digit.at.plus_millis(i64::from(wait));
-            self.pause_part(recording, &source, pauses, at);
+            self.handle_pause(&Whom::Leg(leg), &PauseSource::Keys(profile), pauses, at);
         }
     }
 
@@ -138,11 +135,6 @@ impl Gate {
             }
         }
     }
-
-    fn pause_part(&mut self, key: RecordingKey, source: &PauseSource, begins: bool, at: Timestamp) {
-        let ask = if begins { crate::modes::Ask::Pause } else { crate::modes::Ask::Resume };
-        self.ask(key, ask, crate::modes::Role::Agent, &source.to_string(), source, at);
-    }
 }
 
 /// Tells what is held back of a part.
@@ -150,7 +142,7 @@ pub(super) fn release(judged: &mut Judged, nth: usize, actions: &mut std::collec
     let Some(part) = judged.parts.get_mut(nth) else { return };
     part.listener.clear();
     let (near, held) = (part.plan.near, std::mem::take(&mut part.held));
-    tell_digits(judged, nth, near, held, actions);
+    tell_digits(judged, near, &held, actions);
 }
 
 /// Listens to one more digit of the extension: those that are clear now are to be told.
@@ -174,16 +166,17 @@ fn listen(part: &mut Part, codes: &Codes, digit: Digit, tell: &mut Vec<Digit>) -
     heard.map(|(keyed, _)| keyed)
 }
 
+/// Tells digits of one side to every recording of the leg that takes their time.
 fn tell_digits(
     judged: &Judged,
-    nth: usize,
     side: Side,
-    digits: Vec<Digit>,
+    digits: &[Digit],
     actions: &mut std::collections::VecDeque<Action>,
 ) {
-    let Some(Some(lane)) = judged.lanes.get(nth) else { return };
-    let party: Party = party(side, lane.near);
-    for digit in digits.into_iter().filter(|digit| takes(lane, &judged.parts, digit.at)) {
-        actions.push_back(Action::Keyed { recording: lane.recording, party, digit });
+    for lane in judged.lanes.iter().flatten() {
+        let party: Party = party(side, lane.near);
+        for &digit in digits.iter().filter(|digit| takes(lane, &judged.parts, digit.at)) {
+            actions.push_back(Action::Keyed { recording: lane.recording, party, digit });
+        }
     }
 }

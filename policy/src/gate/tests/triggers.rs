@@ -2,8 +2,10 @@
 
 use super::changes::{Call, at};
 use super::*;
+use crate::modes::{Ask, Role};
 use crate::pause::codes::{CodeProfile, Codes};
 use crate::pause::windows::WindowRule;
+use crate::{Request, Whom};
 
 fn with_codes() -> Rules {
     let card = CodeProfile { name: "card".into(), pause: "*12".into(), resume: "*#".into() };
@@ -43,6 +45,80 @@ fn a_code_of_the_extension_pauses_and_its_digits_are_not_kept() {
     let (.., why) = call.end();
     let steps: Vec<&str> = why.iter().filter(|s| s.rule == "request").map(|s| s.fact.as_str()).collect();
     assert_eq!(steps, ["key code card", "key code card"]);
+}
+
+/// A call between two extensions without a PBX between: one leg, two recordings.
+fn between_extensions(rules: Rules) -> Call {
+    let mut gate = Gate::new(rules);
+    let mut facts = facts("2000", "2001");
+    facts.parties.iter_mut().for_each(|party| party.registered = true);
+    gate.handle_event(&Event::LegStarted(&facts));
+    gate.handle_event(&Event::AudioStarted(&facts));
+    Call { gate, facts }
+}
+
+/// In how many recordings a packet of this time is kept.
+fn taken(call: &mut Call, ms: i64, format: &Format) -> usize {
+    let frame = AudioFrame { at: at(ms), timestamp: 8 * ms as u32, ..frame(format) };
+    call.gate.admit(call.facts.leg, Side::Callee, &frame).count()
+}
+
+#[test]
+fn a_code_pauses_both_recordings_of_a_leg_and_is_in_neither() {
+    let mut call = between_extensions(with_codes());
+    for (side, from) in [(Side::Caller, 2_000), (Side::Callee, 12_000)] {
+        call.key(side, "5*12", from);
+        assert_eq!(call.kept(), "55", "once in each recording");
+        assert_eq!(
+            (taken(&mut call, from + 1_499, &format()), taken(&mut call, from + 1_500, &format())),
+            (2, 0)
+        );
+        call.key(side, "7*#", from + 4_000);
+        assert_eq!(call.kept(), "");
+        assert_eq!(
+            (taken(&mut call, from + 5_099, &format()), taken(&mut call, from + 5_100, &format())),
+            (0, 2)
+        );
+    }
+    let events = Format { codec: Codec::TelephoneEvent, ..format() };
+    assert_eq!(taken(&mut call, 30_000, &events), 0);
+}
+
+#[test]
+fn an_extension_that_is_not_recorded_pauses_nothing() {
+    let (devices, windows) = (listed("2000"), vec![WindowRule::prefix("card", true).expect("a rule")]);
+    let mut call = between_extensions(Rules { devices, windows, ..with_codes() });
+    call.gate.handle_windows("desk 7", "2001", &["card"], at(1_500)).expect("room");
+    call.key(Side::Callee, "*12", 2_000);
+    assert_eq!((call.kept().as_str(), taken(&mut call, 5_000, &format())), ("*12", 1));
+    call.key(Side::Caller, "*12", 6_000);
+    assert_eq!((call.kept().as_str(), taken(&mut call, 9_000, &format())), ("", 0));
+}
+
+#[test]
+fn a_pause_of_one_extension_is_one_of_its_whole_leg() {
+    let windows = vec![WindowRule::prefix("card", true).expect("a rule")];
+    let rules = Rules { windows, ..Rules::default() };
+    let mut call = between_extensions(rules.clone());
+    let shows = |call: &mut Call, texts: &[&str], ms| {
+        call.gate.handle_windows("desk 7", "2001", texts, at(ms)).expect("room");
+    };
+    shows(&mut call, &["card"], 2_000);
+    assert_eq!(taken(&mut call, 2_000, &format()), 0);
+    shows(&mut call, &[], 3_000);
+    assert_eq!(taken(&mut call, 3_000, &format()), 2);
+    let ask = |call: &mut Call, ask, ms| {
+        let (whom, role) = (Whom::Extension("2000".into()), Role::Agent);
+        call.gate.handle_request(&Request { whom, ask, role, name: "ann".into() }, at(ms)).done
+    };
+    assert_eq!((ask(&mut call, Ask::Pause, 4_000), taken(&mut call, 4_000, &format())), (2, 0));
+    assert_eq!((ask(&mut call, Ask::Resume, 5_000), taken(&mut call, 5_000, &format())), (2, 2));
+    // One that begins behind the window.
+    shows(&mut call, &["card"], 6_000);
+    let mut later = between_extensions(rules);
+    later.gate.desks = call.gate.desks;
+    later.gate.handle_event(&Event::AudioStarted(&later.facts));
+    assert_eq!(taken(&mut later, 7_000, &format()), 0);
 }
 
 #[test]
