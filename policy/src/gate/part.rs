@@ -5,8 +5,8 @@ use decode::{AudioFrame, Side, Timestamp};
 
 use super::{RecordingKey, RecordingPlan};
 use crate::channels::Channel;
-use crate::modes::Machine;
 use crate::modes::orders::Whose;
+use crate::modes::{Answer, Ask, Machine, Role};
 use crate::pause::Pauses;
 use crate::pause::codes::Listener;
 use crate::rules::{Asked, Judgement, SegmentFacts, Step, Trace, Verdict};
@@ -98,7 +98,7 @@ pub(super) struct Part {
     pub(super) order: Option<(Whose, bool)>,
     /// What the balance sheet says beside the rule.
     pub(super) notes: String,
-    /// Who asked last for its end to be other than its mode's.
+    /// Who asked for it to be destroyed at its end; nobody, where that is its mode's own way.
     pub(super) asked_by: String,
 }
 
@@ -141,6 +141,7 @@ impl Part {
         if judgement.verdict.is_record() && fresh.mode() != self.machine.mode() {
             self.machine = fresh;
             self.order = None;
+            self.asked_by.clear();
         }
         self.verdict = judgement.verdict;
         true
@@ -149,6 +150,18 @@ impl Part {
     /// Is its device one that is recorded, whatever is said of this call? Only such a one's keys and windows pause.
     pub(super) fn is_of_recorded_device(&self) -> bool {
         !matches!(self.verdict, Verdict::DeviceNotRecorded { .. })
+    }
+
+    /// Somebody asks the mode; notes who it was when its end becomes that it is destroyed.
+    pub(super) fn handle(&mut self, ask: Ask, role: Role, cause: &str) -> Answer {
+        let was_kept = self.machine.is_kept();
+        let answer = self.machine.handle(ask, role);
+        match (was_kept, self.machine.is_kept()) {
+            (true, false) => self.asked_by = cause.to_owned(),
+            (false, true) => self.asked_by.clear(),
+            _ => {}
+        }
+        answer
     }
 
     /// Notes a step with the time since the first judgement.

@@ -12,7 +12,7 @@ use super::{Action, EARLY_FACTS_MAX, Gate, RecordingKey};
 use crate::modes::orders::{Lasting, Order, Orders, OrdersFull, Whose};
 use crate::modes::{Answer, Ask, Role};
 use crate::outcome::Direction;
-use crate::pause::{Overdue, PauseSource};
+use crate::pause::{Overdue, PauseLimits, PauseSource};
 use crate::rules::{Fact, FactRefusal};
 
 /// Which running segments are meant.
@@ -176,6 +176,9 @@ impl Gate {
         let mut overdue = Vec::new();
         for judged in self.legs.iter_mut().flatten() {
             for (part, nth) in judged.parts.iter_mut().zip(0..) {
+                // Told of a recording, which there must be.
+                let forgotten_ms = limits.forgotten_ms.filter(|_| part.begun);
+                let limits = PauseLimits { forgotten_ms, ..limits };
                 let source = part.pauses.sources().next().map(ToString::to_string).unwrap_or_default();
                 if let Some(what) = part.pauses.handle_timeout(now, limits) {
                     overdue.push((RecordingKey { leg: judged.leg, nth }, what, source));
@@ -207,9 +210,15 @@ impl Gate {
         at: Timestamp,
     ) -> Answer {
         let Some(part) = self.part_mut(key) else { return Answer::AlreadySo };
-        let answer = match (part.machine.handle(ask, role), ask) {
+        // What is keyed or shown is so whether anything is taken or not, and holds what may be started later.
+        let is_state = matches!(source, PauseSource::Keys(_) | PauseSource::Window { .. });
+        let answer = match (part.handle(ask, role, cause), ask) {
             (Answer::Done, Ask::Pause) => done(part.pauses.begin(source.clone(), at)),
             (Answer::Done, Ask::Resume) => done(part.pauses.end(source)),
+            (answer, Ask::Pause) if is_state => {
+                part.pauses.begin(source.clone(), at);
+                answer
+            }
             (answer, _) => answer,
         };
         let told = match answer {
@@ -218,9 +227,6 @@ impl Gate {
             Answer::Refused(why) => why,
         };
         part.say(at, "request", cause.to_owned(), format!("{}: {told}", ask.key()));
-        if answer == Answer::Done {
-            part.asked_by = cause.to_owned();
-        }
         if ask == Ask::Start {
             // Somebody asks anew: a channel may be free by now.
             part.refused = None;
@@ -330,7 +336,7 @@ pub(super) fn follow(orders: &Orders, part: &mut Part, at: Timestamp) {
     let Some((whose, order)) = found else { return };
     let cause = format!("{} {}", order.role.key(), order.name);
     let ask = order.what.ask();
-    let answer = part.machine.handle(ask, order.role);
+    let answer = part.handle(ask, order.role, &cause);
     if order.what == Lasting::Pause {
         // It holds what may be started later, too.
         part.pauses.begin(PauseSource::Order(order.name.clone()), at);
@@ -349,7 +355,7 @@ fn unfollow(part: &mut Part, whose: &Whose, order: &Order, at: Timestamp) -> boo
     if order.what == Lasting::Pause {
         part.pauses.end(&PauseSource::Order(order.name.clone()));
     } else if has_changed {
-        part.machine.handle(order.what.reverse(), order.role);
+        part.handle(order.what.reverse(), order.role, &order.name);
     }
     part.say(at, "standing order", order.name.clone(), "ended".into());
     true

@@ -220,6 +220,27 @@ fn what_is_discarded_by_default_is_destroyed_unless_somebody_keeps_it() {
 }
 
 #[test]
+fn who_destroyed_a_recording_is_who_asked_for_that_and_nobody_else() {
+    let ask = |call: &mut Call, what, name: &str, ms| {
+        let whom = Whom::Extension("2000".into());
+        let request = Request { whom, ask: what, role: Role::Supervisor, name: name.into() };
+        call.gate.handle_request(&request, at(ms)).done
+    };
+    for (asked, why) in [
+        (&[(Ask::Pause, "ann"), (Ask::Resume, "ann")][..], "nobody asked to keep it"),
+        (&[(Ask::Stop, "ann")], "nobody asked to keep it"),
+        (&[(Ask::Keep, "ann"), (Ask::Discard, "eve"), (Ask::Pause, "ann")], "discarded by supervisor eve"),
+    ] {
+        let mut call = Call::new(in_mode(Mode::DiscardByDefault));
+        for (&(what, name), n) in asked.iter().zip(0..) {
+            assert_eq!(ask(&mut call, what, name, 2_000 + 1_000 * n), 1);
+        }
+        let (_, outcome, reason, _) = call.end();
+        assert!(outcome == Outcome::Excluded && reason.ends_with(why), "{asked:?}: {reason}");
+    }
+}
+
+#[test]
 fn a_supervisors_order_holds_for_the_next_calls_until_it_is_withdrawn() {
     let order = Order { what: Lasting::Start, role: Role::Supervisor, name: "eve".into(), at: at(0) };
     let agent = Whose::Agent("1021".into());

@@ -2,7 +2,8 @@
 
 use super::changes::{Call, at};
 use super::*;
-use crate::modes::{Ask, Role};
+use crate::devices::RecordedDevice;
+use crate::modes::{Ask, Mode, Role};
 use crate::pause::codes::{CodeProfile, Codes};
 use crate::pause::windows::WindowRule;
 use crate::{Request, Whom};
@@ -119,6 +120,22 @@ fn a_pause_of_one_extension_is_one_of_its_whole_leg() {
     later.gate.desks = call.gate.desks;
     later.gate.handle_event(&Event::AudioStarted(&later.facts));
     assert_eq!(taken(&mut later, 7_000, &format()), 0);
+}
+
+#[test]
+fn a_code_keyed_while_nothing_is_taken_holds_what_is_started_later() {
+    let entry =
+        RecordedDevice { mode: Mode::OnDemand, ..RecordedDevice::new("2000".parse().expect("a pattern")) };
+    let mut call = Call::new(Rules { devices: RecordedDevices::new(vec![entry]), ..with_codes() });
+    call.key(Side::Caller, "*12", 2_000);
+    let start =
+        Request { whom: Whom::Leg(call.facts.leg), ask: Ask::Start, role: Role::Agent, name: "ann".into() };
+    call.gate.handle_timeout(at(700_000));
+    assert_eq!(call.gate.poll_action(), None, "there is no recording that it could be told of");
+    assert_eq!(call.gate.handle_request(&start, at(705_000)).done, 1);
+    assert!(!call.is_taken(706_000));
+    call.key(Side::Caller, "*#", 707_000);
+    assert!(call.is_taken(708_000));
 }
 
 #[test]
