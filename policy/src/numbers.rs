@@ -1,7 +1,7 @@
 //! Telephone numbers as they are dialled and signalled, cleaned by the site's dial plan (requirement rows DIA, TRP-35).
 //!
 //! Cleaning is done once a call, before a number is judged or stored. What a country's numbers look like comes from a library
-//! that follows Google's libphonenumber; it is asked for display and for E.164 only, with at most [`DIGITS_MAX`] digits.
+//! that follows Google's libphonenumber; it is asked for display and for E.164 only, with at most `DIGITS_MAX` digits.
 
 use phonenumber::Mode;
 use phonenumber::country::Id;

@@ -1,7 +1,7 @@
 //! The SIP of a recording: its messages read back, what an engineer sees of them first, and the way out as a capture file.
 //!
 //! Every text of a message was chosen by a stranger: what is shown of it is cut, and characters that do not show are replaced.
-//! Which bytes go into a capture file is [`crate::pcapng`]'s.
+//! Which bytes go into a capture file is `pcapng.rs`'s.
 
 use std::cmp::Ordering;
 use std::io::Write;

@@ -4,7 +4,7 @@
 //! Each location has a courier, a thread that copies, reads back, compares and only then has the ledger say that there is a
 //! copy; and a thread that reads for playback. Whatever a location does (hangs, fills, refuses, garbles), recording does not
 //! wait for it, and the original stays until every location has a copy that was read back. What a copy is, and who may then
-//! remove the original, is in [`mover`]. Copies are sealed like the originals: a location can read nothing.
+//! remove the original, is in `mover.rs`. Copies are sealed like the originals: a location can read nothing.
 
 mod bucket;
 mod courier;
