@@ -95,7 +95,8 @@ struct Print {
 
 impl Print {
     fn digest(received: &Received<'_>) -> u64 {
-        // SipHash: senders choose the bytes, and must not be able to make another's message pass for a copy.
+        // With its fixed key, so that a replay gives the same. Who makes two of his messages collide has one taken for a copy; of
+        // somebody else's he would have to know the bytes before they come.
         let mut hasher = DefaultHasher::new();
         received.flow.hash(&mut hasher);
         hasher.write(received.bytes);
