@@ -525,6 +525,12 @@ pub(crate) fn resolve(dir: &crate::cli::ArchiveDir) -> Result<Settings, Failure>
 mod tests {
     use super::*;
 
+    /// The rules that follow from a file, or what is wrong with it.
+    pub(super) fn rules(text: &str) -> Result<Rules, String> {
+        let file = ConfigFile::parse(text).map_err(|(_, _, message)| message)?;
+        file.settings(None).map(|settings| settings.rules).map_err(|wrong| wrong.0)
+    }
+
     #[test]
     fn the_commented_file_is_the_default() {
         assert_eq!(ConfigFile::parse(COMMENTED).expect("reads"), ConfigFile::default());

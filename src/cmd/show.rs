@@ -142,6 +142,9 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
     ] {
         print_line(&format!("{name:<14} {value}"))?;
     }
+    for pause in &facts.pauses {
+        print_line(&format!("{:<14} {} to {}", "paused", length(pause.start_ms), length(pause.end_ms)))?;
+    }
     for CopyAt { location, at, stale, .. } in &row.copies {
         let stale = if *stale { ", to be removed or made again" } else { "" };
         print_line(&format!("{:<14} {location}, compared at {at}{stale}", "copy"))?;

@@ -109,13 +109,8 @@ impl PauseSection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ConfigFile;
+    use super::super::tests::rules;
     use super::*;
-
-    fn rules(text: &str) -> Result<Rules, String> {
-        let file = ConfigFile::parse(text).map_err(|(_, _, message)| message)?;
-        file.settings(None).map(|settings| settings.rules).map_err(|wrong| wrong.0)
-    }
 
     #[test]
     fn pauses_are_read() {

@@ -229,13 +229,8 @@ impl DialPlanSection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ConfigFile;
+    use super::super::tests::rules;
     use super::*;
-
-    fn rules(text: &str) -> Result<Rules, String> {
-        let file = ConfigFile::parse(text).map_err(|(_, _, message)| message)?;
-        file.settings(None).map(|settings| settings.rules).map_err(|wrong| wrong.0)
-    }
 
     #[test]
     fn entries_go_before_the_plain_list_and_keep_their_order() {

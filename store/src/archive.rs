@@ -12,7 +12,7 @@ use decode::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::copied;
+use crate::archive_copy;
 use crate::disk::{Disk, Lock, RealDisk, locked, read_whole};
 use crate::index::Index;
 use crate::journal::JOURNAL_DIR;
@@ -110,7 +110,7 @@ impl Archive {
     /// # Errors
     /// As [`Archive::open`].
     pub fn open_watched(dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Archive, Error> {
-        let is_copy = copied::is_copy(&dir.join(LOCK_FILE));
+        let is_copy = archive_copy::is_copy(&dir.join(LOCK_FILE));
         let (disk, lock) = Archive::lock_folder(dir)?;
         Archive::open_home(Arc::new(disk), lock, dir, is_copy, progress)
     }
@@ -137,7 +137,7 @@ impl Archive {
         if !dir.join(ARCHIVE_FILE).is_file() {
             refuse_strangers(&*disk, dir)?;
         }
-        let is_copy = copied::is_copy(&dir.join(LOCK_FILE)) && dir.join(ARCHIVE_FILE).is_file();
+        let is_copy = archive_copy::is_copy(&dir.join(LOCK_FILE)) && dir.join(ARCHIVE_FILE).is_file();
         let lock = take_lock(&*disk, dir)?;
         let created = if dir.join(ARCHIVE_FILE).is_file() {
             Created::Existing

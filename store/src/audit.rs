@@ -9,7 +9,7 @@ use std::sync::Arc;
 use decode::Timestamp;
 use serde::Deserialize;
 
-use crate::copied::UNKNOWN;
+use crate::archive_copy::UNKNOWN;
 use crate::disk::read_whole;
 use crate::event::{Event, What, erasure_text};
 use crate::layout::digest_of;

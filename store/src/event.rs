@@ -9,7 +9,7 @@ use decode::Timestamp;
 use policy::retention::{Freeze, RuleSet};
 use serde::{Deserialize, Serialize};
 
-use crate::copies::{CopyLine, MovedLine};
+use crate::locations::copies::{CopyLine, MovedLine};
 use crate::log::begin::Adopted;
 use crate::{Error, RecordingId, Row};
 

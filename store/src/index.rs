@@ -11,8 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::copies::{Copies, CopyKept};
 use crate::event::{Edits, Event};
+use crate::locations::copies::{Copies, CopyKept};
 use crate::search::Reach;
 use crate::search::blocks::{self, Change};
 use crate::search::record;

@@ -9,14 +9,13 @@
 #![allow(unexpected_cfgs, reason = "cargo-fuzz builds with `--cfg fuzzing`")]
 
 mod archive;
+mod archive_copy;
 mod audit;
 mod bytes;
 mod certificate;
 mod check;
 mod chunk;
 mod closing;
-mod copied;
-mod copies;
 #[cfg(test)]
 mod crash;
 mod custody;
@@ -63,7 +62,6 @@ mod writer;
 pub use archive::Archive;
 pub use audit::Trusted;
 pub use certificate::Jws;
-pub use copies::{CopyAt, CopyLine, MovedLine};
 pub use error::Error;
 pub use event::{Event, Hold, Note, What};
 pub use evidence::{InLedger, Sealed, verify_sealed};
@@ -77,6 +75,7 @@ pub use keys::rotation::Rotated;
 pub use keys::sheet::{Sheet, SheetError};
 pub use keys::signing::{PublicKeys, key_name, manifest_is_signed};
 pub use keys::{Passphrase, Recipient, public_key};
+pub use locations::copies::{CopyAt, CopyLine, MovedLine};
 pub use log::begin::Adopted;
 pub use log::checkpoint::Checkpoint;
 pub use log::proof::{Compared, Proof, Proven};

@@ -7,15 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::archive_copy::{self, Lacking};
 use crate::bytes::{from_hex, hex};
 use crate::closing::Ending;
-use crate::copied::{self, Lacking};
-use crate::copies::{CopyKept, CopyLine};
 use crate::disk::{Disk, ReadAt};
 use crate::event::{Event, What};
 use crate::journal::{self, COLD_DIR, JOURNAL_DIR, Part, Replayed, Transaction};
 use crate::layout::{End, Layout, file_digest};
 use crate::ledger::{self, LEDGER_DIR, Lines, Logged, RecordingLine};
+use crate::locations::copies::{CopyKept, CopyLine};
 use crate::locations::stub::{Stub, home_of, recording_at, stub_id, stub_path};
 use crate::log::{self, Log};
 use crate::settle::sync_files;
@@ -62,9 +62,9 @@ pub(crate) fn recover(
     for file in ledger::all(disk)? {
         mend_tail(disk, &file)?;
     }
-    let mut lacking = if is_copy { copied::complete_log(shared)? } else { None };
+    let mut lacking = if is_copy { archive_copy::complete_log(shared)? } else { None };
     if let Some(lacking) = &mut lacking {
-        copied::remove_destroyed(shared, lacking)?;
+        archive_copy::remove_destroyed(shared, lacking)?;
     }
     let number = numbers.last().map_or(1, |last| last + 1);
     let mut redo = Redo::new(shared, number)?;
@@ -78,7 +78,7 @@ pub(crate) fn recover(
         redo.push(entry, ledger, line)?;
     }
     if let Some(lacking) = &mut lacking {
-        copied::mend_recordings(shared, lacking, &mut redo, &mut recovery)?;
+        archive_copy::mend_recordings(shared, lacking, &mut redo, &mut recovery)?;
     }
     if let Some(event) = lacking.map(Lacking::event) {
         redo.push(Transaction::new(), &ledger::month(ledger::EVENTS, event.at), &ledger::line(&event)?)?;

@@ -1,4 +1,4 @@
-//! Restoring a backup: its files into a new folder. What a copy lacks is found and mended when it is opened ([`crate::copied`]).
+//! Restoring a backup: its files into a new folder. What a copy lacks is found and mended when it is opened ([`crate::archive_copy`]).
 
 use std::fs;
 use std::io::ErrorKind;

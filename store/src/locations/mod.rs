@@ -7,6 +7,7 @@
 //! remove the original, is in `mover.rs`. Copies are sealed like the originals: a location can read nothing.
 
 mod bucket;
+pub(crate) mod copies;
 mod courier;
 mod mover;
 mod place;

@@ -153,6 +153,17 @@ fn record(archive: &Archive, n: u8) {
     archive.sync().expect("on disk");
 }
 
+/// An archive whose only recording lies in `nas` alone.
+fn with_one_moved(fixture: &Fixture) -> Archive {
+    let archive = fixture.open();
+    let rules = CopyRules { keep_local_ms: Some(0), ..fixture.rules(&["nas"]) };
+    archive.use_locations(&rules, Duty::Copy).expect("used");
+    record(&archive, 1);
+    assert!(archive.wait_for_copies(LONG));
+    assert_eq!(archive.move_out().expect("moved"), 1);
+    archive
+}
+
 fn delete(archive: &Archive, n: u8, keep_facts: bool) {
     let deletion = Deletion { at: START, who: "x".into(), rule: "by hand".into(), why: "asked to".into() };
     archive.delete(facts(n).id, deletion, keep_facts).expect("deleted");
@@ -255,13 +266,7 @@ fn a_moved_recording_is_played_verified_and_exported_from_its_copy() {
 #[test]
 fn without_its_locations_a_moved_recording_is_told_to_be_away_and_not_to_be_missing() {
     let fixture = Fixture::new();
-    let archive = fixture.open();
-    record(&archive, 1);
-    archive
-        .use_locations(&CopyRules { keep_local_ms: Some(0), ..fixture.rules(&["nas"]) }, Duty::Copy)
-        .expect("used");
-    assert!(archive.wait_for_copies(LONG));
-    assert_eq!(archive.move_out().expect("moved"), 1);
+    let archive = with_one_moved(&fixture);
     archive.close().expect("closed");
     let archive = fixture.open();
     let told = archive.read(facts(1).id).expect_err("away").to_string();
@@ -428,12 +433,7 @@ fn what_is_deleted_goes_from_every_location_at_once_or_when_it_is_back() {
 #[test]
 fn a_rotation_of_keys_makes_copies_again_of_moved_recordings_too() {
     let fixture = Fixture::new();
-    let archive = fixture.open();
-    let rules = CopyRules { keep_local_ms: Some(0), ..fixture.rules(&["nas"]) };
-    archive.use_locations(&rules, Duty::Copy).expect("used");
-    record(&archive, 1);
-    assert!(archive.wait_for_copies(LONG));
-    assert_eq!(archive.move_out().expect("moved"), 1);
+    let archive = with_one_moved(&fixture);
     let copy = fixture.path("nas").join(path_of(facts(1).id));
     let before = fs::read(&copy).expect("read");
     let rotated = archive.rotate_keys(false, |_, _| {}).expect("rotated");
@@ -597,12 +597,7 @@ fn the_only_copy_of_a_moved_recording_is_not_lost_when_the_location_garbles_its_
 #[test]
 fn a_new_location_gets_moved_recordings_and_the_nearest_good_copy_is_played() {
     let fixture = Fixture::new();
-    let archive = fixture.open();
-    let rules = CopyRules { keep_local_ms: Some(0), ..fixture.rules(&["nas"]) };
-    archive.use_locations(&rules, Duty::Copy).expect("used");
-    record(&archive, 1);
-    assert!(archive.wait_for_copies(LONG));
-    assert_eq!(archive.move_out().expect("moved"), 1);
+    let archive = with_one_moved(&fixture);
     archive.use_locations(&fixture.rules(&["far", "nas"]), Duty::Copy).expect("used");
     assert!(archive.wait_for_copies(LONG));
     let (nas, far) =
