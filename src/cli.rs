@@ -22,6 +22,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// The appliance: record from network adapters until stopped, with pages, API and metrics
+    #[command(
+        after_help = "Example:\n  earwitness config init /etc/earwitness.toml    then name adapters in [capture]\n  \
+        earwitness run -c /etc/earwitness.toml\n\n\
+        Needs CAP_NET_RAW for adapters. Prints a link that lets one browser in, once. SIGTERM or Ctrl-C closes the recordings\n\
+        and ends it."
+    )]
+    Run(Run),
     /// Record the calls of capture files or network adapters into an archive
     #[command(
         after_help = "Examples:\n  earwitness record -r monday.pcapng tuesday.pcap.gz -a /srv/calls\n  \
@@ -70,6 +78,14 @@ pub(crate) struct ArchiveDir {
     /// Configuration file
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) tls: TlsKeys,
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 //!
 //! [`ConfigFile`] is what TOML holds, unknown keys refused. [`Settings`] is resolved and cannot be wrong.
 
+pub(crate) mod appliance;
 mod pause;
 mod record;
 
@@ -19,6 +20,7 @@ use web::ffmpeg::Choice;
 
 use crate::failure::Failure;
 use crate::timestamp::Authority;
+use appliance::{ApiSection, CaptureSection, MetricsSection, WebSection};
 use pause::PauseSection;
 use record::{DialPlanSection, RecordSection};
 
@@ -41,8 +43,16 @@ pub(crate) struct ConfigFile {
     pub(crate) evidence: EvidenceSection,
     /// Reading recordings again.
     pub(crate) scrub: ScrubSection,
+    /// What `run` records from.
+    pub(crate) capture: CaptureSection,
     /// Who may send HEP.
     pub(crate) hep: HepSection,
+    /// Pages and API.
+    pub(crate) web: WebSection,
+    /// Programs that use the API.
+    pub(crate) api: ApiSection,
+    /// Figures for a monitoring system.
+    pub(crate) metrics: MetricsSection,
     /// How recordings are decoded.
     pub(crate) playback: PlaybackSection,
     /// How long recordings and call data are kept.
@@ -330,6 +340,10 @@ pub(crate) struct Settings {
     /// How fast recordings are read again while it records live.
     pub(crate) scrub: Option<Rate>,
     pub(crate) hep: HepSection,
+    pub(crate) capture: CaptureSection,
+    pub(crate) web: WebSection,
+    pub(crate) api: ApiSection,
+    pub(crate) metrics: MetricsSection,
     pub(crate) devices: Devices,
     pub(crate) ffmpeg: Choice,
     pub(crate) retention: Retention,
@@ -430,6 +444,7 @@ impl ConfigFile {
         let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
         self.locations.iter().try_for_each(LocationEntry::check)?;
         let copies = Copies { rules: self.copies, locations: self.locations };
+        self.capture.check()?;
         let cold = self.cold;
         Ok(Settings {
             archive,
@@ -440,6 +455,10 @@ impl ConfigFile {
             stamping,
             scrub,
             hep,
+            capture: self.capture,
+            web: self.web,
+            api: self.api,
+            metrics: self.metrics,
             devices,
             ffmpeg,
             retention,

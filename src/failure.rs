@@ -15,12 +15,14 @@ pub(crate) enum Done {
     IntegrityBroken,
     /// Ended by a signal; the recordings were closed first.
     Interrupted,
+    /// Ended by a signal, as a service is.
+    Stopped,
 }
 
 impl From<Done> for ExitCode {
     fn from(done: Done) -> ExitCode {
         ExitCode::from(match done {
-            Done::All => 0,
+            Done::All | Done::Stopped => 0,
             Done::InPart => 3,
             Done::IntegrityBroken => 5,
             Done::Interrupted => 130,

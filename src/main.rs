@@ -1,17 +1,22 @@
 //! `earwitness`: a call recorder. What it does is in the library crates beside; here are the command line and the threads.
 
+mod appliance;
 mod cli;
 mod clock;
 mod cmd;
 mod config;
+mod control;
 mod facts;
 mod failure;
 mod filters;
 mod harden;
 mod keylog;
+mod live;
+mod machine;
 mod passphrase;
 mod quality;
 mod recorder;
+mod secrets;
 mod tables;
 mod timestamp;
 

@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use decode::rtp::dtmf::Digit;
 use decode::tracker::{Devices, Event, LegEnd, LegFacts, LegId, Tracker};
 use decode::{Frame, Party, Side, Timestamp};
+use policy::gate::{Reply, Request};
+use policy::modes::orders::{Order, Whose};
 use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules};
 use store::{Archive, CallRow, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
+use web::live::{LiveCall, Status};
 
 use crate::facts::{self, Keyed};
 
@@ -28,6 +31,7 @@ struct Open {
     /// It takes no more, although its call goes on.
     has_ended: bool,
     near: Side,
+    key: RecordingKey,
     writer: Writer,
     facts: RecordingFacts,
     keyed: Vec<Keyed>,
@@ -94,6 +98,10 @@ impl OpenRecordings {
 
     fn remove(&mut self, key: RecordingKey) -> Option<Open> {
         self.0.get_mut(key.slot())?.take().map(|open| *open)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (RecordingKey, &Open)> {
+        self.0.iter().flatten().map(|open| (open.key, &**open))
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Open> {
@@ -200,6 +208,36 @@ impl<'a> Recorder<'a> {
         self.drain();
     }
 
+    /// Somebody asks something about running calls, from `at` on.
+    pub(crate) fn handle_request(&mut self, request: &Request, at: Timestamp) -> Reply {
+        let reply = self.gate.handle_request(request, at);
+        self.perform();
+        reply
+    }
+
+    /// The standing orders in force.
+    pub(crate) fn orders(&self) -> Vec<(Whose, Order)> {
+        self.gate.orders().iter().map(|(whose, order)| (whose.clone(), order.clone())).collect()
+    }
+
+    /// What it is doing, but for the ways in, which it does not know.
+    pub(crate) fn status(&self, now: Timestamp) -> Status {
+        let mut calls: Vec<LiveCall> =
+            self.open.iter().map(|(key, open)| live_call(&self.gate, key, &open.facts)).collect();
+        calls.sort_by_key(|call| (call.started, call.recording));
+        Status {
+            at: Some(now),
+            since: self.started,
+            calls,
+            outcomes: self.report.outcomes.iter().map(|(outcome, &n)| (outcome.key(), n)).collect(),
+            counters: self.counters(),
+            ports: Vec::new(),
+            channels_in_use: self.gate.channels_in_use() as u64,
+            channels: self.gate.channels().map(|channels| channels as u64),
+            failure: self.report.failure.0.as_ref().map(ToString::to_string),
+        }
+    }
+
     /// The capture has lost frames since the last call of this; `capture` is what it has counted in all.
     pub(crate) fn note_drops(&mut self, frames: u64, capture: capture::Counters) {
         self.capture = capture;
@@ -271,6 +309,11 @@ impl<'a> Recorder<'a> {
     /// Lets the gate look at its pauses.
     fn tell_time(&mut self) {
         self.gate.handle_timeout(self.now);
+        self.perform();
+    }
+
+    /// Does what the gate wants done.
+    fn perform(&mut self) {
         let mut walk = Walk {
             archive: self.archive,
             gate: &mut self.gate,
@@ -298,6 +341,24 @@ impl<'a> Recorder<'a> {
             self.next_count = now.plus_millis(COUNT_MS);
             self.report.failure.check(self.archive.expect_run(&run));
         }
+    }
+}
+
+/// A running recording as others see it.
+fn live_call(gate: &Gate, key: RecordingKey, facts: &RecordingFacts) -> LiveCall {
+    let (paused_since, paused_by) = gate.pause_of(key).unzip();
+    LiveCall {
+        recording: facts.id,
+        call: facts.call.clone(),
+        segment: facts.segment,
+        extension: facts.extension.clone(),
+        extension_name: facts.extension_name.clone(),
+        other_party: facts.other_party.clone().unwrap_or_default(),
+        direction: facts.direction,
+        agent: gate.facts_of(key).and_then(|known| known.agent.clone()),
+        started: facts.started,
+        paused_since,
+        paused_by: paused_by.unwrap_or_default(),
     }
 }
 
@@ -429,7 +490,7 @@ impl Walk<'_> {
         tracing::debug!(recording = %facts.id, call = %facts.call, "recording started");
         self.open.insert(
             plan.recording,
-            Open { writer, facts, near: plan.near, keyed: Vec::new(), has_ended: false },
+            Open { writer, facts, key: plan.recording, near: plan.near, keyed: Vec::new(), has_ended: false },
         );
     }
 

@@ -27,7 +27,7 @@ pub use hep::{HEP_CONNECTIONS_MAX, HepListener, HepOptions};
 pub use interfaces::{Interface, interfaces};
 pub use merge::MergedFiles;
 pub use port::{MirrorPort, PortOptions};
-pub use ring::{BATCH_BYTES_MAX, PortStatus, RING_BATCHES_MAX, Ring, Stopper};
+pub use ring::{BATCH_BYTES_MAX, Gauges, PortStatus, RING_BATCHES_MAX, Ring, Stopper};
 
 /// Frames, one after the other, borrowed from the source's own buffer.
 ///

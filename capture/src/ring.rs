@@ -5,7 +5,7 @@
 //! in batches, whose buffers go back to the threads when they are read, so that a running capture allocates nothing.
 //! A port that fails is opened again every [`REOPEN_EVERY`], and its reader is told once.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -62,6 +62,8 @@ struct Shared {
 struct Port {
     interface: String,
     up: AtomicBool,
+    /// In nanoseconds; `i64::MIN` before the first.
+    last_frame: AtomicI64,
     dropped_kernel: AtomicU64,
     dropped_interface: AtomicU64,
     dropped_ring: AtomicU64,
@@ -77,6 +79,8 @@ pub struct PortStatus {
     pub interface: String,
     /// Open; false while it is lost.
     pub up: bool,
+    /// Capture time of the last frame taken; none before the first.
+    pub last_frame: Option<Timestamp>,
     /// Since the ring was started, over all times that the port was opened. `frames` and `bytes` count what came from
     /// the kernel, read or dropped by the ring.
     pub counters: Counters,
@@ -122,6 +126,38 @@ impl Stopper {
 impl std::fmt::Debug for Stopper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stopper").field("stopped", &self.shared.stop).finish_non_exhaustive()
+    }
+}
+
+/// Reads how the ports of a [`Ring`] are doing, from anywhere.
+#[derive(Clone)]
+pub struct Gauges(Arc<Shared>);
+
+impl Gauges {
+    /// How the ports are doing, in the order given.
+    #[must_use]
+    pub fn ports(&self) -> Vec<PortStatus> {
+        self.0.status()
+    }
+}
+
+impl std::fmt::Debug for Gauges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Gauges").field(&self.ports()).finish()
+    }
+}
+
+impl Shared {
+    fn status(&self) -> Vec<PortStatus> {
+        let status = |port: &Port| PortStatus {
+            interface: port.interface.clone(),
+            up: port.up.load(Ordering::Relaxed),
+            last_frame: Some(port.last_frame.load(Ordering::Relaxed))
+                .filter(|&nanos| nanos != i64::MIN)
+                .map(Timestamp::from_nanos),
+            counters: port.counters(),
+        };
+        self.ports.iter().map(status).collect()
     }
 }
 
@@ -222,15 +258,13 @@ impl Ring {
     /// How the ports are doing, in the order given.
     #[must_use]
     pub fn ports(&self) -> Vec<PortStatus> {
-        self.shared
-            .ports
-            .iter()
-            .map(|port| PortStatus {
-                interface: port.interface.clone(),
-                up: port.up.load(Ordering::Relaxed),
-                counters: port.counters(),
-            })
-            .collect()
+        self.shared.status()
+    }
+
+    /// The same for whoever has the ring no more: it was handed to its reader.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        Gauges(self.shared.clone())
     }
 
     /// Goes to the next frame of the batch in hand.
@@ -334,6 +368,7 @@ impl Port {
         Port {
             interface: interface.to_owned(),
             up: AtomicBool::new(true),
+            last_frame: AtomicI64::new(i64::MIN),
             dropped_kernel: AtomicU64::new(0),
             dropped_interface: AtomicU64::new(0),
             dropped_ring: AtomicU64::new(0),
@@ -423,6 +458,9 @@ impl Sink {
         let (frames, bytes) = (batch.frames.len() as u64, batch.bytes.len());
         port.frames.fetch_add(frames, Ordering::Relaxed);
         port.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(last) = batch.frames.last() {
+            port.last_frame.store(last.at.as_nanos(), Ordering::Relaxed);
+        }
         let queued = self.shared.queued.fetch_add(bytes, Ordering::AcqRel);
         // An empty ring takes any batch, so that a ring smaller than one still passes frames.
         let refused = if queued > 0 && queued.saturating_add(bytes) > self.shared.ring_bytes {

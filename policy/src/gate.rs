@@ -352,6 +352,27 @@ impl Gate {
         self.channels.in_use()
     }
 
+    /// Channels there are; none without a limit.
+    #[must_use]
+    pub fn channels(&self) -> Option<usize> {
+        self.rules.channels
+    }
+
+    /// Of a running recording of which nothing is kept at this moment: since when, and who or what holds it. A recording that was
+    /// stopped is held by nobody.
+    #[must_use]
+    pub fn pause_of(&self, recording: RecordingKey) -> Option<(Timestamp, Vec<String>)> {
+        let part = self.judged(recording.leg)?.parts.get(usize::from(recording.nth))?;
+        let since = part.gap?;
+        Some((since, part.pauses.sources().map(ToString::to_string).collect()))
+    }
+
+    /// What is known of the segment of a running recording.
+    #[must_use]
+    pub fn facts_of(&self, recording: RecordingKey) -> Option<&SegmentFacts> {
+        Some(&self.judged(recording.leg)?.parts.get(usize::from(recording.nth))?.facts)
+    }
+
     #[inline]
     fn judged(&self, leg: LegId) -> Option<&Judged> {
         self.legs.get(leg.slot()).and_then(Option::as_deref).filter(|judged| judged.leg == leg)

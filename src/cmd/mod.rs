@@ -13,6 +13,7 @@ mod recode;
 mod record;
 mod replay;
 mod restore;
+mod run;
 mod serve;
 mod show;
 mod upkeep;
@@ -28,6 +29,7 @@ use crate::failure::{Done, Failure};
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
     match cli.command {
+        Command::Run(args) => run::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Interfaces(args) => interfaces::run(&args),

@@ -1,18 +1,17 @@
 //! `record`: capture files, network adapters or HEP agents into an archive.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use capture::{
-    Advance, Filter, Filtered, FrameSource, HepListener, HepOptions, MergedFiles, MirrorPort, PortOptions,
-    Ring,
+    Filter, Filtered, FrameSource, HepListener, HepOptions, MergedFiles, MirrorPort, PortOptions, Ring,
 };
 use decode::Timestamp;
 use store::locations::Duty;
-use store::{Archive, Created, Take};
+use store::{Archive, Created, Retention, Take};
 
 use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, print_json, print_line, progress, settle_recovery, warn};
@@ -21,22 +20,16 @@ use crate::clock;
 use crate::config;
 use crate::failure::{Done, Failure};
 use crate::keylog::KeyLogs;
+use crate::live::{Beside, stop_flag, walk};
 use crate::recorder::{Recorder, Report};
 use crate::tables;
 
-/// How long a live source is waited for before time is told to go on.
-const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes of frames that may wait between the capture threads and the recorder: 0.7 s of a full gigabit port.
 const RING_BYTES: usize = 64 * 1024 * 1024;
-/// How often a busy source is asked what it dropped, in frames; one that is less busy is asked by capture time, so that a drop is
-/// charged to the second it belongs to.
-const DROPS_CHECK_FRAMES: u64 = 4096;
-/// The same in capture time.
-const DROPS_CHECK_MS: i64 = 200;
-/// How often a busy source lets the key logs be looked at: a look costs as much as a few frames.
-const KEYS_CHECK_FRAMES: u64 = 256;
 /// How often the clock is looked at for retention.
 const CLOCK_LOOK: Duration = Duration::from_secs(3_600);
+/// Troubles told at the end; a port that comes and goes for months has very many.
+const TROUBLES_MAX: usize = 100;
 /// Recordings listed at the end; more are told as a number.
 const LISTED_MAX: usize = 40;
 
@@ -47,11 +40,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     let stop = stop_flag()?;
     let (archive, created) = Archive::open_or_create_watched(&settings.archive, &mut progress("indexing"))?;
     match created {
-        Created::New { keys_dir } => warn(&format!(
-            "new archive {}: its keys are in {}; back them up, without them no recording can be opened",
-            settings.archive.display(),
-            keys_dir.display()
-        )),
+        Created::New { keys_dir } => tell_of_keys(&settings.archive, &keys_dir),
         Created::Existing => settle_recovery(&archive)?,
     }
     copy_checkpoints(&archive, &settings)?;
@@ -62,7 +51,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     }
     // New rules are in force from now on, so that their grace runs while it records.
     let rules = &settings.retention;
-    let mut retention = archive.retention(
+    let retention = archive.retention(
         rules.rules.clone(),
         rules.grace,
         rules.off_max,
@@ -78,14 +67,9 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     // Of capture files all is written; behind a live source a key log still grows.
     let is_live = !args.interface.is_empty() || !args.hep.is_empty();
     keys.read_on(!is_live, |lines| recorder.add_tls_secrets(lines)).map_err(Failure::new)?;
-    let mut hourly = || {
-        if let Err(error) =
-            clock::reading().and_then(|reading| retention.look(reading).map_err(Failure::from))
-        {
-            tracing::error!(?error, "the look at the clock is not kept");
-        }
-    };
-    let troubles = walk(&mut *source, &mut recorder, &mut keys, &stop, &mut hourly);
+    let mut beside = Chores { retention, next_clock_look: Instant::now() + CLOCK_LOOK, troubles: Vec::new() };
+    walk(&mut *source, &mut recorder, &mut keys, is_live, &stop, &mut beside);
+    let troubles = beside.troubles;
     let counters = source.counters();
     if counters.refused > 0 {
         warn(&format!(
@@ -110,6 +94,33 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     Ok(Done::InPart)
 }
 
+/// What is due beside the frames: the clock is looked at for retention.
+struct Chores<'a> {
+    retention: Retention<'a>,
+    next_clock_look: Instant,
+    troubles: Vec<String>,
+}
+
+impl Beside for Chores<'_> {
+    fn look(&mut self, _: &mut Recorder<'_>, _: &dyn FrameSource, _: Timestamp) {
+        let now = Instant::now();
+        if now < self.next_clock_look {
+            return;
+        }
+        self.next_clock_look = now + CLOCK_LOOK;
+        let looked = clock::reading().and_then(|reading| Ok(self.retention.look(reading)?));
+        if let Err(error) = looked {
+            tracing::error!(?error, "the look at the clock is not kept");
+        }
+    }
+
+    fn trouble(&mut self, what: String) {
+        if self.troubles.len() < TROUBLES_MAX {
+            self.troubles.push(what);
+        }
+    }
+}
+
 /// The files, adapters and sockets that the words name, behind their filter.
 fn open_source(args: &cli::Record, hep: &config::HepSection) -> Result<Box<dyn FrameSource>, Failure> {
     let filter_text = args.filter.join(" ");
@@ -125,21 +136,35 @@ fn open_source(args: &cli::Record, hep: &config::HepSection) -> Result<Box<dyn F
     if args.interface.is_empty() && filter.is_some() {
         return Err(Failure::usage("a filter is for files and adapters: HEP is taken whole"));
     }
-    open_ports(&args.interface, &filter_text, open_listeners(args, hep)?)
+    open_ports(&args.interface, &filter_text, listeners(&args.hep, &args.hep_from, hep)?)
 }
 
-fn open_listeners(args: &cli::Record, hep: &config::HepSection) -> Result<Vec<HepListener>, Failure> {
-    let key = if args.hep.is_empty() { None } else { hep.key()? };
-    let from: Vec<_> = args.hep_from.iter().chain(&hep.from).map(|address| address.to_canonical()).collect();
-    if from.is_empty() && args.hep.iter().any(|listen| !listen.ip().to_canonical().is_loopback()) {
-        warn("nobody is named by --hep-from: HEP is taken from this machine alone");
+/// Says where the keys of a new archive are.
+pub(super) fn tell_of_keys(archive: &Path, keys_dir: &Path) {
+    warn(&format!(
+        "new archive {}: its keys are in {}; back them up, without them no recording can be opened",
+        archive.display(),
+        keys_dir.display()
+    ));
+}
+
+/// Sockets for HEP at these addresses, which `from` and the configuration's agents may send to.
+pub(super) fn listeners(
+    addresses: &[SocketAddr],
+    from: &[IpAddr],
+    hep: &config::HepSection,
+) -> Result<Vec<HepListener>, Failure> {
+    let key = if addresses.is_empty() { None } else { hep.key()? };
+    let from: Vec<_> = from.iter().chain(&hep.from).map(|address| address.to_canonical()).collect();
+    if from.is_empty() && addresses.iter().any(|listen| !listen.ip().to_canonical().is_loopback()) {
+        warn("nobody is named who may send HEP (hep.from, --hep-from): it is taken from this machine alone");
     }
-    let listen = |&listen: &_| {
+    let bind = |&listen: &_| {
         let options =
             HepOptions { from: from.clone(), key: key.clone(), ..HepOptions::new(listen, clock::now) };
         HepListener::bind(options).map_err(Failure::new)
     };
-    args.hep.iter().map(listen).collect()
+    addresses.iter().map(bind).collect()
 }
 
 fn open_files(paths: &[PathBuf]) -> Result<MergedFiles, Failure> {
@@ -160,90 +185,6 @@ fn open_ports(
     };
     let ports: Vec<MirrorPort> = names.iter().map(open).collect::<Result<_, _>>()?;
     Ok(Box::new(Ring::start_with(ports, listeners, RING_BYTES).map_err(Failure::new)?))
-}
-
-/// Set by the first SIGINT or SIGTERM: recordings are closed first. The second one ends the process at once.
-fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
-}
-
-/// Frames until the end or a signal. Gives what could not be read.
-fn walk(
-    source: &mut dyn FrameSource,
-    recorder: &mut Recorder<'_>,
-    keys: &mut KeyLogs,
-    stop: &AtomicBool,
-    hourly: &mut dyn FnMut(),
-) -> Vec<String> {
-    let mut troubles = Vec::new();
-    let mut next_hour = Instant::now() + CLOCK_LOOK;
-    let mut dropped = 0;
-    let mut frames: u64 = 0;
-    let mut next_check = Timestamp::MIN;
-    while !stop.load(Ordering::Relaxed) {
-        let advanced = source.advance_within(PATIENCE);
-        if let Some(lines) = source.take_tls_secrets() {
-            recorder.add_tls_secrets(&lines);
-        }
-        match advanced {
-            Ok(Advance::Frame) => {
-                // Not moved out: a copy would wait for all of its fields to be written.
-                let frame = source.frame();
-                let Some(frame) = &frame else { continue };
-                let at = frame.at;
-                recorder.handle_frame(frame);
-                frames += 1;
-                if frames.is_multiple_of(KEYS_CHECK_FRAMES) {
-                    read_keys(keys, recorder, &mut troubles);
-                }
-                if at >= next_check || frames.is_multiple_of(DROPS_CHECK_FRAMES) {
-                    next_check = at.plus_millis(DROPS_CHECK_MS);
-                    charge_drops(source, recorder, &mut dropped);
-                    look_at_clock(&mut next_hour, hourly);
-                }
-            }
-            Ok(Advance::Idle) => {
-                look_at_clock(&mut next_hour, hourly);
-                charge_drops(source, recorder, &mut dropped);
-                read_keys(keys, recorder, &mut troubles);
-                recorder.handle_timeout(clock::now());
-            }
-            Ok(Advance::End) => break,
-            Err(error) => troubles.push(error.to_string()),
-        }
-    }
-    troubles
-}
-
-/// Calls `hourly` when its time has come.
-fn look_at_clock(next: &mut Instant, hourly: &mut dyn FnMut()) {
-    let now = Instant::now();
-    if now >= *next {
-        *next = now + CLOCK_LOOK;
-        hourly();
-    }
-}
-
-/// What a key log has new. One that fails is told, and not asked again.
-fn read_keys(keys: &mut KeyLogs, recorder: &mut Recorder<'_>, troubles: &mut Vec<String>) {
-    if let Err(failure) = keys.read_on(false, |lines| recorder.add_tls_secrets(lines)) {
-        troubles.push(failure);
-    }
-}
-
-/// Frames that the kernel, the adapter or the ring dropped since the last look are charged to the calls that run now.
-fn charge_drops(source: &dyn FrameSource, recorder: &mut Recorder<'_>, before: &mut u64) {
-    let counters = source.counters();
-    let dropped = counters.dropped_kernel + counters.dropped_interface + counters.dropped_ring;
-    if dropped > *before {
-        recorder.note_drops(dropped - *before, counters);
-        *before = dropped;
-    }
 }
 
 fn print_report(args: &cli::Record, archive: &Archive, report: &Report) -> Result<(), Failure> {

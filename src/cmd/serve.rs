@@ -1,7 +1,10 @@
 //! `serve`: pages over an archive, to listen by in a browser on this machine.
 
+use std::sync::Arc;
+
+use store::Archive;
 use store::locations::Duty;
-use web::server::Server;
+use web::server::{Beside, Server};
 
 use super::{copies, open_archive, print_line, warn};
 use crate::cli;
@@ -22,8 +25,21 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
         let why = if archive.is_locked() { "is sealed with a passphrase" } else { "is not here" };
         warn(&format!("the private key {why}: recordings are listed and verified, and cannot be played"));
     }
-    Server::bind(archive, args.listen, announce)?.run()?;
+    let archive = Arc::new(archive);
+    Server::bind(Arc::clone(&archive), args.listen, Beside::default(), announce)?.run()?;
+    close(archive)?;
     Ok(Done::All)
+}
+
+/// Closes an archive that pages were served of.
+pub(super) fn close(archive: Arc<Archive>) -> Result<(), Failure> {
+    match Arc::into_inner(archive) {
+        Some(archive) => Ok(archive.close()?),
+        None => {
+            tracing::warn!("a recording was still being read; the archive closes with the process");
+            Ok(())
+        }
+    }
 }
 
 /// The link stands alone on stdout, for scripts too.

@@ -18,7 +18,9 @@ mod flac;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod import;
+pub mod live;
 pub mod manifest;
+pub mod metrics;
 mod ogg;
 mod opus;
 mod page;

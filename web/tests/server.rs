@@ -17,7 +17,7 @@ use decode::{AudioFrame, Codec, Format, Party};
 use policy::gate::Cleared;
 use store::{Archive, CallRow, Outcome, RecordingFacts, RecordingId};
 use tower::ServiceExt;
-use web::server::{App, Server, router};
+use web::server::{App, Beside, Server, router};
 use web::{Error, FileFormat, Shape};
 
 /// Samples in a packet: 20 ms.
@@ -538,7 +538,7 @@ fn addresses_that_others_can_reach_are_refused() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
         let (_dir, path) = folder();
         let (archive, _) = Archive::open_or_create(&path).expect("an archive");
-        let refused = Server::bind(archive, address.parse().expect("an address"), |_| {});
+        let refused = Server::bind(archive, address.parse().expect("an address"), Beside::default(), |_| {});
         assert!(matches!(refused, Err(Error::NotLoopback { .. })), "{address}");
         Archive::open(&path).expect("the archive was closed");
     }
@@ -552,7 +552,9 @@ fn the_server_ends_when_told_even_while_a_player_holds_its_reply_open() {
     let links = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&links);
     let announce = move |link: &str| heard.lock().expect("no panic").push(link.to_owned());
-    let server = Server::bind(archive, "127.0.0.1:0".parse().expect("an address"), announce).expect("a port");
+    let server =
+        Server::bind(archive, "127.0.0.1:0".parse().expect("an address"), Beside::default(), announce)
+            .expect("a port");
     let address = server.address();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {

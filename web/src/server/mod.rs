@@ -5,20 +5,25 @@
 //! changes the archive. Users, permissions, TLS and the audit of who heard what are not here yet: that is why only
 //! loopback addresses are served.
 
+mod api;
 mod audio;
 mod guard;
 mod html;
+mod monitoring;
 mod pages;
 mod range;
 mod refusal;
 mod session;
 mod sip;
+mod token;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -33,9 +38,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::guard::ENTRANCE;
+pub use self::monitoring::Monitoring;
 use self::refusal::Refusal;
 use self::session::Door;
+pub use self::token::{Right, Token, TokenError};
 use crate::Error;
+use crate::live::Live;
 
 /// Recordings played at once; one browser asks for six at most.
 const PLAYBACKS_MAX: usize = 16;
@@ -47,12 +55,33 @@ const WORKERS: usize = 2;
 /// Hears the address of the entrance whenever a new one is made.
 type Announce = Box<dyn Fn(&str) + Send + Sync>;
 
+/// What stands beside the pages.
+#[derive(Clone, Default)]
+pub struct Beside {
+    /// A recorder that runs, for what is live.
+    pub live: Option<Arc<dyn Live>>,
+    /// Who may use the API.
+    pub tokens: Vec<Token>,
+}
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Beside { live, tokens } = self;
+        f.debug_struct("Beside").field("live", &live.is_some()).field("tokens", tokens).finish()
+    }
+}
+
+/// Nothing records beside these pages.
+struct NoRecorder;
+
 /// What every handler works with.
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
 
 struct Inner {
-    archive: Archive,
+    archive: Arc<Archive>,
+    live: Option<Arc<dyn Live>>,
+    tokens: Vec<Token>,
     address: SocketAddr,
     door: Door,
     announce: Announce,
@@ -69,13 +98,26 @@ impl App {
     /// Pages over `archive`, reached at `address`. `announce` is given the address of the entrance, which works once:
     /// now, and again whenever a session has ended by itself.
     pub fn new(
-        archive: Archive,
+        archive: impl Into<Arc<Archive>>,
         address: SocketAddr,
+        announce: impl Fn(&str) + Send + Sync + 'static,
+    ) -> App {
+        App::with(archive, address, Beside::default(), announce)
+    }
+
+    /// The same beside a recorder.
+    pub fn with(
+        archive: impl Into<Arc<Archive>>,
+        address: SocketAddr,
+        beside: Beside,
         announce: impl Fn(&str) + Send + Sync + 'static,
     ) -> App {
         let (door, token) = Door::new();
         let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
-        let app = App(Arc::new(Inner { archive, address, door, announce: Box::new(announce), playbacks }));
+        let Beside { live, tokens } = beside;
+        let announce = Box::new(announce);
+        let archive = archive.into();
+        let app = App(Arc::new(Inner { archive, live, tokens, address, door, announce, playbacks }));
         app.announce(&token);
         app
     }
@@ -90,6 +132,11 @@ impl App {
 
     fn archive(&self) -> &Archive {
         &self.0.archive
+    }
+
+    /// The recorder beside; there is none while an archive is only served.
+    fn live(&self) -> Result<&Arc<dyn Live>, NoRecorder> {
+        self.0.live.as_ref().ok_or(NoRecorder)
     }
 
     /// Another server on this machine gets our cookie and could replace it: at least two of us do not.
@@ -145,6 +192,8 @@ pub fn router(app: App) -> Router {
         .fallback(async || Refusal::NoPage)
         .method_not_allowed_fallback(async || Refusal::WrongMethod)
         .layer(from_fn_with_state(app.clone(), guard::guard))
+        // Behind the layer: who asks the API has a token and no session.
+        .nest("/api/v1", api::router(&app))
         .with_state(app)
 }
 
@@ -182,10 +231,11 @@ impl Server {
     /// Takes the port; see [`App::new`] for `announce`. Port 0 takes any that is free.
     ///
     /// # Errors
-    /// [`Error::NotLoopback`]; [`Error::Listen`] when the address cannot be had. The archive is closed then.
+    /// [`Error::NotLoopback`]; [`Error::Listen`] when the address cannot be had.
     pub fn bind(
-        archive: Archive,
+        archive: impl Into<Arc<Archive>>,
         listen: SocketAddr,
+        beside: Beside,
         announce: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Server, Error> {
         if !listen.ip().is_loopback() {
@@ -199,7 +249,7 @@ impl Server {
         };
         let (address, listener, runtime) =
             bind().map_err(|source: io::Error| Error::Listen { address: listen, source })?;
-        Ok(Server { runtime, listener, app: App::new(archive, address, announce) })
+        Ok(Server { runtime, listener, app: App::with(archive, address, beside, announce) })
     }
 
     /// Where the pages are.
@@ -208,7 +258,7 @@ impl Server {
         self.app.address()
     }
 
-    /// Answers until SIGINT or SIGTERM, then closes the archive.
+    /// Answers until SIGINT or SIGTERM.
     ///
     /// # Errors
     /// As [`Server::run_until`].
@@ -226,29 +276,97 @@ impl Server {
         })
     }
 
-    /// Answers until `stop`, then closes the archive. Replies under way get a moment to end.
+    /// Answers until `stop`. Replies under way get a moment to end; the archive is its owner's to close.
     ///
     /// # Errors
-    /// [`Error::Listen`] when the port fails; [`Error::Store`] when the archive cannot be closed in order.
+    /// [`Error::Listen`] when the port fails.
     pub fn run_until(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
         let Server { runtime, listener, app } = self;
         let address = app.address();
-        let served = runtime.block_on(serve(listener, router(app.clone()), stop));
-        // Connections end here, and with them the renderers that wait for a listener.
-        runtime.shutdown_timeout(FAREWELL);
-        served.map_err(|source| Error::Listen { address, source })?;
-        match Arc::into_inner(app.0) {
-            Some(inner) => Ok(inner.archive.close()?),
-            None => {
-                tracing::warn!("a recording was still being read; the archive closes with the process");
-                Ok(())
-            }
-        }
+        answer(runtime, listener, router(app), address, stop)
+    }
+
+    /// Answers on a thread of its own.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] when the system gives no thread.
+    pub fn spawn(self) -> Result<Running, Error> {
+        spawn("pages", self.address(), move |stop| self.run_until(stop))
     }
 
     fn error(&self, source: io::Error) -> Error {
         Error::Listen { address: self.address(), source }
     }
+}
+
+/// Pages that are served by a thread of their own.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    quit: oneshot::Sender<()>,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Where the pages are.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Have they ended by themselves?
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Ends them, and waits until nothing of them has the archive any more.
+    ///
+    /// # Errors
+    /// As [`Server::run_until`].
+    pub fn stop(self) -> Result<(), Error> {
+        // They may have ended already.
+        let _ = self.quit.send(());
+        match self.thread.join() {
+            Ok(served) => served,
+            Err(_) => {
+                Err(Error::Listen { address: self.address, source: io::Error::other("the pages broke off") })
+            }
+        }
+    }
+}
+
+/// What ends a server that has a thread of its own.
+type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Has a server answer on a thread of its own, until it is told to end.
+fn spawn(
+    name: &str,
+    address: SocketAddr,
+    run: impl FnOnce(Stop) -> Result<(), Error> + Send + 'static,
+) -> Result<Running, Error> {
+    let (quit, asked_to) = oneshot::channel();
+    let stop: Stop = Box::pin(async {
+        // Gone without a word is an end as well.
+        let _ = asked_to.await;
+    });
+    let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(stop));
+    let thread = thread.map_err(|source| Error::Listen { address, source })?;
+    Ok(Running { address, quit, thread })
+}
+
+/// Answers until `stop`. Replies under way get a moment to end.
+fn answer(
+    runtime: Runtime,
+    listener: TcpListener,
+    router: Router,
+    address: SocketAddr,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
+    let served = runtime.block_on(serve(listener, router, stop));
+    // Connections end here, and with them the renderers that wait for a listener.
+    runtime.shutdown_timeout(FAREWELL);
+    served.map_err(|source| Error::Listen { address, source })
 }
 
 async fn serve(

@@ -1,0 +1,150 @@
+//! What goes on beside the recorder while the appliance runs: signs of life, retention, and the jobs that others hand in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use capture::{FrameSource, Gauges};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use decode::Timestamp;
+use policy::retention::Consent;
+use store::{Archive, Pruned, Take};
+use web::live::Port;
+
+use crate::clock;
+use crate::config::Retention;
+use crate::control::Desk;
+use crate::failure::Failure;
+use crate::live::Beside;
+use crate::recorder::Recorder;
+
+/// How often the recorder tells what it is doing.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// How often the clock is looked at, and what is due by the rules of retention is deleted.
+const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
+
+/// The recorder's side of what goes on beside it.
+pub(crate) struct Appliance {
+    desk: Desk,
+    gauges: Gauges,
+    next_status: Instant,
+    /// The supervisor that started us is told that we live.
+    watched: bool,
+}
+
+impl Appliance {
+    pub(crate) fn new(desk: Desk, gauges: Gauges) -> Appliance {
+        let watched = sd_notify::watchdog_enabled().is_some();
+        Appliance { desk, gauges, next_status: Instant::now(), watched }
+    }
+}
+
+impl Beside for Appliance {
+    fn look(&mut self, recorder: &mut Recorder<'_>, _: &dyn FrameSource, now: Timestamp) {
+        self.desk.serve(recorder, now);
+        let instant = Instant::now();
+        if instant < self.next_status {
+            return;
+        }
+        self.next_status = instant + STATUS_EVERY;
+        let mut status = recorder.status(now);
+        status.ports = self.gauges.ports().into_iter().map(port).collect();
+        self.desk.show(status);
+        if self.watched {
+            tell_supervisor(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    fn trouble(&mut self, what: String) {
+        tracing::error!(what, "capture");
+    }
+}
+
+fn port(status: capture::PortStatus) -> Port {
+    let capture::PortStatus { interface, up, last_frame, counters } = status;
+    Port {
+        name: interface,
+        up,
+        frames: counters.frames,
+        bytes: counters.bytes,
+        dropped_kernel: counters.dropped_kernel,
+        dropped_interface: counters.dropped_interface,
+        dropped_ring: counters.dropped_ring,
+        refused: counters.refused,
+        last_frame,
+    }
+}
+
+/// Tells systemd, or whoever else started us and wants to know.
+pub(crate) fn tell_supervisor(what: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(what) {
+        tracing::debug!(%error, "the supervisor is not told");
+    }
+}
+
+/// The thread that looks at the clock and deletes what is due.
+pub(crate) struct Keeper {
+    thread: JoinHandle<()>,
+    /// Dropped to end it.
+    awake: Sender<()>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Keeper {
+    /// Takes the rules up and starts. From now on they are in force.
+    pub(crate) fn start(archive: Arc<Archive>, rules: Retention) -> Result<Keeper, Failure> {
+        let (awake, asleep) = bounded(0);
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        // Here, so that a clock or an archive that cannot be read is told before the first call.
+        archive.retention(
+            rules.rules.clone(),
+            rules.grace,
+            rules.off_max,
+            clock::reading()?,
+            Take::InForce,
+        )?;
+        let thread = std::thread::Builder::new()
+            .name("retention".into())
+            .spawn(move || keep(&archive, &rules, &asleep, &seen))?;
+        Ok(Keeper { thread, awake, stop })
+    }
+
+    /// Ends it; a deletion that is under way is brought to its end.
+    pub(crate) fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        drop(self.awake);
+        if self.thread.join().is_err() {
+            tracing::error!("retention broke off");
+        }
+    }
+}
+
+fn keep(archive: &Archive, rules: &Retention, asleep: &Receiver<()>, stop: &AtomicBool) {
+    // Nobody sends: each wait ends by its time, or for good.
+    while asleep.recv_timeout(RETENTION_EVERY).is_err() && !stop.load(Ordering::Relaxed) {
+        match pass(archive, rules) {
+            Ok(Pruned { audio: 0, data: 0, failed: 0, .. }) => {}
+            Ok(pruned) => tracing::info!(?pruned, "retention"),
+            Err(error) => tracing::error!(%error, "retention"),
+        }
+    }
+}
+
+/// Looks at the clock, and deletes what is due. What a person must say first (that the clock is right, that more than half may
+/// go) is not done here: `archive prune` is where it is said.
+fn pass(archive: &Archive, rules: &Retention) -> Result<Pruned, Failure> {
+    let Retention { rules, grace, off_max } = rules.clone();
+    let retention = archive.retention(rules, grace, off_max, clock::reading()?, Take::InForce)?;
+    let plan = retention.plan()?;
+    if let Some(freeze) = plan.freeze {
+        return Err(Failure::guarded(format!(
+            "nothing is deleted, {freeze}: `archive prune --confirm-clock` says that it is right"
+        )));
+    }
+    let approved = plan.approve(Consent::Ordinary).map_err(|refusal| {
+        Failure::guarded(format!("nothing is deleted: {refusal}; `archive prune` shows it"))
+    })?;
+    Ok(retention.carry_out(&approved, |_, _| {})?)
+}

@@ -1,0 +1,132 @@
+//! `run`: the appliance. Ways in, recorder, archive, retention, pages, API and metrics in one process.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use capture::{HepListener, MirrorPort, PortOptions, Ring};
+use store::locations::Duty;
+use store::{Archive, Created};
+use web::metrics::Machine;
+use web::server::{Beside, Monitoring, Running, Server};
+
+use super::record::{listeners, tell_of_keys};
+use super::serve::close;
+use super::upkeep::{copy_checkpoints, have_stamped};
+use super::{copies, print_line, progress, settle_recovery, warn};
+use crate::appliance::{Appliance, Keeper, tell_supervisor};
+use crate::cli;
+use crate::clock;
+use crate::config::{self, Settings};
+use crate::control::{Control, control};
+use crate::failure::{Done, Failure};
+use crate::keylog::KeyLogs;
+use crate::live::{stop_flag, walk};
+use crate::machine;
+use crate::passphrase;
+use crate::recorder::Recorder;
+
+pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
+    let settings = config::resolve(&args.dir)?;
+    if settings.capture.interfaces.is_empty() && settings.capture.hep.is_empty() {
+        return Err(Failure::config(
+            "nothing to record from: name adapters in [capture] interfaces (`earwitness interfaces` lists them), or hep",
+        ));
+    }
+    let mut keys = KeyLogs::open(&args.tls.key_logs)?;
+    let tokens = settings.api.tokens()?;
+    let stop = stop_flag()?;
+    let mut ring = open_ring(&settings)?;
+    let archive = Arc::new(open_archive(&settings)?);
+    let (control, desk) = control();
+    let beside = Beside { live: Some(Arc::new(control.clone())), tokens };
+    let pages = Server::bind(Arc::clone(&archive), settings.web.listen, beside, announce)?.spawn()?;
+    let metrics = monitoring(&settings, &archive, control)?;
+    let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone())?;
+    let mut recorder =
+        Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
+            .keeping_sip(settings.sip);
+    let mut appliance = Appliance::new(desk, ring.gauges());
+    tell_supervisor(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(interfaces = ?settings.capture.interfaces, hep = ?settings.capture.hep, "recording");
+    walk(&mut ring, &mut recorder, &mut keys, true, &stop, &mut appliance);
+
+    tell_supervisor(&[sd_notify::NotifyState::Stopping]);
+    let counters = capture::FrameSource::counters(&ring);
+    let report = recorder.finish(counters);
+    // Those who could still ask go first; the archive is closed when nobody has it any more.
+    drop((appliance, ring));
+    keeper.stop();
+    for server in [Some(pages), metrics].into_iter().flatten() {
+        server.stop()?;
+    }
+    report.failure.into_result()?;
+    close(archive)?;
+    Ok(if stop.load(Ordering::Relaxed) { Done::Stopped } else { Done::All })
+}
+
+fn open_ring(settings: &Settings) -> Result<Ring, Failure> {
+    let capture = &settings.capture;
+    let open = |name: &String| {
+        let options = PortOptions {
+            filter: capture.filter.clone(),
+            buffer_bytes: megabytes(capture.kernel_mb) as u32,
+            ..PortOptions::new(name)
+        };
+        let snap_len = capture.snap_len.unwrap_or(options.snap_len);
+        MirrorPort::open(PortOptions { snap_len, ..options }).map_err(Failure::new)
+    };
+    let ports: Vec<MirrorPort> = capture.interfaces.iter().map(open).collect::<Result<_, _>>()?;
+    let listeners: Vec<HepListener> = listeners(&capture.hep, &[], &settings.hep)?;
+    Ring::start_with(ports, listeners, megabytes(capture.ring_mb)).map_err(Failure::new)
+}
+
+fn megabytes(mb: u32) -> usize {
+    mb as usize * 1_000_000
+}
+
+/// The archive, new or old, with all that it does by itself.
+fn open_archive(settings: &Settings) -> Result<Archive, Failure> {
+    let (archive, created) = Archive::open_or_create_watched(&settings.archive, &mut progress("indexing"))?;
+    match created {
+        Created::New { keys_dir } => tell_of_keys(&settings.archive, &keys_dir),
+        Created::Existing => settle_recovery(&archive)?,
+    }
+    copy_checkpoints(&archive, settings)?;
+    copies::use_locations(&archive, settings, Duty::Copy)?;
+    have_stamped(&archive, settings)?;
+    if let Some(rate) = settings.scrub {
+        archive.scrub(rate.bytes_per_s())?;
+    }
+    passphrase::unlock(&archive, true)?;
+    if !archive.can_read() {
+        let why = if archive.is_locked() { "is sealed with a passphrase" } else { "is not here" };
+        warn(&format!("the private key {why}: it records, and what is recorded cannot be played here"));
+    }
+    Ok(archive)
+}
+
+fn monitoring(
+    settings: &Settings,
+    archive: &Arc<Archive>,
+    control: Control,
+) -> Result<Option<Running>, Failure> {
+    let Some(listen) = settings.metrics.listen else { return Ok(None) };
+    let archive = Arc::clone(archive);
+    let look = move || Machine {
+        space: archive.space(),
+        resident_bytes: machine::resident_bytes(),
+        open_fds: machine::open_fds(),
+        cpu_seconds: machine::cpu_seconds(),
+        ..Machine::default()
+    };
+    let monitoring = Monitoring { live: Arc::new(control), machine: Box::new(look), now: clock::now };
+    Ok(Some(monitoring.spawn(listen)?))
+}
+
+/// The link stands alone on stdout, for scripts too.
+fn announce(link: &str) {
+    warn("open this link in a browser; it works once:");
+    if print_line(link).is_err() {
+        warn("the link could not be written: nobody can get in");
+    }
+}

@@ -1,0 +1,122 @@
+//! What the pages, the API and the metrics see of a recorder that runs beside them.
+//!
+//! Data alone, and one trait by which they ask: the recorder itself, its threads and its clock are somebody else's.
+
+use std::sync::Arc;
+
+use decode::Timestamp;
+use policy::gate::{Reply, Request};
+use policy::modes::orders::{Order, Whose};
+use serde::Serialize;
+use store::{Counters, Direction, RecordingId};
+
+/// A recording that runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LiveCall {
+    /// Its recording.
+    pub recording: RecordingId,
+    /// The logical call.
+    pub call: String,
+    /// Which segment of it, from 1.
+    pub segment: u32,
+    /// The recorded extension.
+    pub extension: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extension_name: Option<String>,
+    /// The other side's number.
+    pub other_party: String,
+    /// Which way the call goes.
+    pub direction: Direction,
+    /// Who is logged in at the extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// When the recording began.
+    pub started: Timestamp,
+    /// Nothing is kept at this moment: since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_since: Option<Timestamp>,
+    /// Who or what holds the pause.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paused_by: Vec<String>,
+}
+
+/// How a way by which frames come in is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Port {
+    /// The adapter, or the address that HEP comes to.
+    pub name: String,
+    /// It is open.
+    pub up: bool,
+    /// Frames taken from it.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames that the kernel dropped: its buffer was full.
+    pub dropped_kernel: u64,
+    /// Frames that the adapter or its driver dropped.
+    pub dropped_interface: u64,
+    /// Frames dropped on their way to the recorder.
+    pub dropped_ring: u64,
+    /// HEP that was not let in.
+    pub refused: u64,
+    /// When the last frame was taken from it; none before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_frame: Option<Timestamp>,
+}
+
+/// What a recorder is doing. A new one is made about every second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// When this was so; none before the first look.
+    pub at: Option<Timestamp>,
+    /// When the recorder was started.
+    pub since: Option<Timestamp>,
+    /// The recordings that run, oldest first.
+    pub calls: Vec<LiveCall>,
+    /// Calls that have ended, by outcome's key.
+    pub outcomes: Vec<(&'static str, u64)>,
+    /// What was counted.
+    pub counters: Counters,
+    /// The ways in.
+    pub ports: Vec<Port>,
+    /// Channels in use.
+    pub channels_in_use: u64,
+    /// Channels there are; none without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u64>,
+    /// The archive does not take what is recorded: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+impl Status {
+    /// Frames lost on this machine, on any way in.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.counters.packets_dropped_kernel.saturating_add(self.counters.packets_dropped_ring)
+    }
+}
+
+/// The recorder does not answer: it is ending, or has more to do than it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the recorder does not answer now; try again")]
+pub struct Unavailable;
+
+/// A recorder that runs beside, as the pages and the API reach it. Each of these may wait for a moment.
+pub trait Live: Send + Sync {
+    /// What it was doing at its last look.
+    fn status(&self) -> Arc<Status>;
+
+    /// Asks something about running calls, from now on.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: nothing was asked.
+    fn request(&self, request: Request) -> Result<Reply, Unavailable>;
+
+    /// The standing orders in force.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn orders(&self) -> Result<Vec<(Whose, Order)>, Unavailable>;
+}
