@@ -91,7 +91,8 @@ pub struct Track {
     pub clock_rate: u32,
     /// Synchronization sources, in order of appearance.
     pub ssrcs: Vec<u32>,
-    /// Packets kept (duplicates not counted; telephone events counted), and those that could not be decrypted.
+    /// Packets received (duplicates not counted; telephone events counted), those that could not be decrypted and those in a
+    /// pause, which are not kept, among them.
     pub packets: u64,
     /// Of these, SRTP that was decrypted with a key from the signalling.
     #[serde(skip_serializing_if = "is_zero", default)]

@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: the program, an archive in a scratch folder, and how exports are looked at.
 #![allow(dead_code, unreachable_pub)] // each test binary uses a part of it
 
+pub mod agent;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

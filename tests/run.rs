@@ -1,0 +1,251 @@
+//! `run`: the appliance as its users meet it. A call comes from an agent while programs ask and pause.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::Bench;
+use common::agent::{free_port, pace};
+use serde_json::Value;
+use xtask::load::Scenario;
+use xtask::tones;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const OTHER_TOKEN: &str = "fedcba9876543210fedcba9876543210";
+/// How long something that should happen at once may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An appliance that takes HEP.
+struct Box {
+    child: Child,
+    hep: SocketAddr,
+    web: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Box {
+    fn start(bench: &Bench, more: &str) -> Box {
+        let (hep, web, metrics) = (free_port(), free_port(), free_port());
+        for (name, secret) in [("crm", TOKEN), ("board", OTHER_TOKEN)] {
+            let path = bench.path(name);
+            std::fs::write(&path, secret).expect("writes");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("ours");
+        }
+        let token = |name: &str, rights: &str| {
+            format!("[[api.token]]\nname = {name:?}\nfile = {:?}\nrights = [{rights}]\n", bench.path(name))
+        };
+        let config = format!(
+            "[capture]\nhep = [\"{hep}\"]\n[web]\nlisten = \"{web}\"\n[metrics]\nlisten = \"{metrics}\"\n{}{}{more}",
+            token("crm", "\"status\", \"requests\""),
+            token("board", "\"status\"")
+        );
+        std::fs::write(bench.path("earwitness.toml"), config).expect("writes");
+        let child = common::earwitness()
+            .args(["run", "-c"])
+            .arg(bench.path("earwitness.toml"))
+            .arg("-a")
+            .arg(bench.archive())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut running = Box { child, hep, web, metrics };
+        let begun = Instant::now();
+        while TcpStream::connect(hep).is_err() || running.get(metrics, "/healthz").0 != 200 {
+            if running.child.try_wait().expect("it can be asked").is_some() || begun.elapsed() > PATIENCE {
+                let mut err = String::new();
+                let _ = running.child.kill();
+                running.child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("text");
+                panic!("it does not run: {err}");
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        running
+    }
+
+    fn ask(&self, at: SocketAddr, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
+        let Ok(mut stream) = TcpStream::connect(at) else { return (0, String::new()) };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("it listens");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("a reply");
+        let status = reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+        (status, reply.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+
+    fn get(&self, at: SocketAddr, path: &str) -> (u16, String) {
+        self.ask(at, "GET", path, "", "")
+    }
+
+    /// Asks the API, with the token that may ask for things.
+    fn api(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (status, body) = self.ask(self.web, method, &format!("/api/v1{path}"), TOKEN, body);
+        (status, serde_json::from_str(&body).expect("JSON"))
+    }
+
+    /// Asks until the answer is as wanted.
+    fn wait_for(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let (status, value) = self.api("GET", path, "");
+            if status == 200 && wanted(&value) {
+                return value;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{path}: {value}");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it as a service is ended; gives what it said.
+    fn stop(mut self) -> String {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success());
+        let mut err = String::new();
+        self.child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("text");
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(0), "{err}");
+        err
+    }
+}
+
+#[test]
+fn a_program_sees_a_call_and_pauses_it_and_nothing_of_the_pause_is_kept() {
+    let bench = Bench::new();
+    let running = Box::start(&bench, "");
+    let scenario = Scenario { talk_ms: 5_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() };
+    let traffic = scenario.traffic();
+    let hep = running.hep;
+    let agent = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(hep).expect("it listens");
+        pace(&traffic, |packet| stream.write_all(packet).expect("sent"));
+    });
+    let path = "/extensions/2000";
+    let seen = running.wait_for(path, |value| value["state"] == "recording");
+    let call = &seen["calls"][0];
+    assert_eq!((&call["extension"], &call["direction"]), (&"2000".into(), &"outbound".into()));
+    std::thread::park_timeout(Duration::from_millis(500));
+
+    let (status, said) = running.api("POST", &format!("{path}/pause"), "{\"by\": \"Eve\"}");
+    assert_eq!((status, &said["done"]), (200, &1.into()), "{said}");
+    let paused = running.wait_for(path, |value| value["state"] == "paused");
+    let by = paused["calls"][0]["paused_by"][0].as_str().expect("a name").to_owned();
+    assert_eq!(by, "request of agent Eve by crm");
+    let (_, text) = running.get(running.metrics, "/metrics");
+    assert!(text.contains("earwitness_recordings_paused 1\n"), "{text}");
+    std::thread::park_timeout(Duration::from_millis(1_000));
+    // Another person's pause does not end with this one's.
+    assert_eq!(running.api("POST", &format!("{path}/resume"), "{\"by\": \"Bob\"}").1["already"], 1);
+    let (status, said) = running.api("POST", &format!("{path}/resume"), "{\"by\": \"Eve\"}");
+    assert_eq!((status, &said["done"]), (200, &1.into()), "{said}");
+    running.wait_for(path, |value| value["state"] == "recording");
+    agent.join().expect("the agent has sent all");
+    running.wait_for(path, |value| value["state"] == "idle");
+    running.stop();
+
+    let row = bench.run(&["archive", "list", "--json"]).expect_code(0).json().remove(0);
+    let pause = &row["pauses"][0];
+    let (start_ms, end_ms) = (pause["start_ms"].as_u64().expect("ms"), pause["end_ms"].as_u64().expect("ms"));
+    assert!(end_ms - start_ms >= 1_000, "{pause}");
+    let (_, audio) = bench.exports().remove(0);
+    let length_ms = audio.channels[0].len() as u64 * 1_000 / u64::from(audio.rate);
+    assert!(length_ms.abs_diff(row["duration_ms"].as_u64().expect("ms")) <= 20);
+    for channel in &audio.channels {
+        let place = |ms: u64| (ms * u64::from(audio.rate) / 1_000) as usize;
+        assert!(channel[place(start_ms + 20)..place(end_ms)].iter().all(|&sample| sample == 0), "silence");
+        for ms in [start_ms - 200, end_ms + 200] {
+            assert!(
+                tones::level_dbfs(&channel[place(ms - 100)..place(ms + 100)]) > -30.0,
+                "around it, speech"
+            );
+        }
+    }
+    bench.run(&["archive", "verify"]).expect_code(0);
+}
+
+#[test]
+fn who_has_no_token_or_not_the_right_gets_nothing() {
+    let bench = Bench::new();
+    let running = Box::start(&bench, "");
+    let status = |method: &str, path: &str, token: &str, body: &str| {
+        running.ask(running.web, method, &format!("/api/v1{path}"), token, body).0
+    };
+    for path in ["/status", "/calls", "/orders", "/extensions/2000"] {
+        assert_eq!(status("GET", path, TOKEN, ""), 200, "{path}");
+        assert_eq!(status("GET", path, "wrong", ""), 401, "{path}");
+        assert_eq!(status("GET", path, "", ""), 401, "{path}");
+    }
+    for path in ["/extensions/2000/pause", "/agents/17/stop"] {
+        assert_eq!(status("POST", path, "", ""), 401, "{path}");
+        assert_eq!(status("POST", path, OTHER_TOKEN, ""), 403, "{path}: it may only look");
+        assert_eq!(status("POST", path, TOKEN, ""), 404, "{path}: no such call");
+        assert_eq!(status("POST", path, TOKEN, "{\"by\": \"\"}"), 400, "{path}");
+        assert_eq!(status("POST", path, TOKEN, "{\"who\": \"Eve\"}"), 400, "{path}");
+    }
+    assert_eq!(status("POST", "/extensions/2000/explode", TOKEN, ""), 404);
+    assert_eq!(status("DELETE", "/status", TOKEN, ""), 405);
+    let control = format!("/extensions/{}/pause", "%0A");
+    assert_eq!(status("POST", &control, TOKEN, ""), 400);
+    running.stop();
+}
+
+#[test]
+fn metrics_health_and_readiness_are_told_without_a_name() {
+    let bench = Bench::new();
+    let running = Box::start(&bench, "[record]\nchannels = 8\n");
+    let ready = running.get(running.metrics, "/readyz");
+    assert_eq!(ready, (200, "recording\n".into()));
+    let (status, text) = running.get(running.metrics, "/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "earwitness_channels_limit 8",
+        "earwitness_calls_total{outcome=\"recorded\"} 0",
+        "earwitness_archive_failed 0",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in {text}");
+    }
+    assert_eq!(running.get(running.metrics, "/api/v1/status").0, 404);
+    running.stop();
+}
+
+#[test]
+fn the_link_on_stdout_lets_one_browser_in() {
+    let bench = Bench::new();
+    let mut running = Box::start(&bench, "");
+    let out = BufReader::new(running.child.stdout.take().expect("a pipe"));
+    let link = out.lines().next().expect("a line").expect("text");
+    let path = link.strip_prefix(&format!("http://{}", running.web)).expect("our address").to_owned();
+    assert_eq!(running.get(running.web, "/").0, 403);
+    assert_eq!(running.get(running.web, &path).0, 303);
+    assert_eq!(running.get(running.web, &path).0, 403);
+    running.stop();
+}
+
+#[test]
+fn without_a_way_in_or_with_an_open_secret_it_says_what_to_do() {
+    let bench = Bench::new();
+    let config = bench.path("earwitness.toml");
+    let run = |text: &str| {
+        std::fs::write(&config, text).expect("writes");
+        bench.run(&["run", "-c", config.to_str().expect("a plain path")])
+    };
+    let told = run("").expect_code(78).stderr();
+    assert!(told.contains("[capture] interfaces"), "{told}");
+    let secret = bench.path("open");
+    std::fs::write(&secret, TOKEN).expect("writes");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).expect("ours");
+    let hep = format!(
+        "[capture]\nhep = [\"127.0.0.1:0\"]\n[[api.token]]\nname = \"x\"\nrights = []\nfile = {secret:?}\n"
+    );
+    let told = run(&hep).expect_code(78).stderr();
+    assert!(told.contains("chmod 600") && !told.contains(TOKEN), "{told}");
+    let told = run("[capture]\ninterfaces = [\"no-such-port0\"]\n").expect_code(1).stderr();
+    assert!(told.contains("no-such-port0"), "{told}");
+    assert!(!bench.archive().exists(), "nothing was made");
+}
