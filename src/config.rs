@@ -535,7 +535,8 @@ pub(crate) fn settings_of(path: Option<&Path>, archive: Option<PathBuf>) -> Resu
 pub(crate) fn resolve(dir: &crate::cli::ArchiveDir) -> Result<Settings, Failure> {
     let from_environment =
         || std::env::var_os("EARWITNESS_ARCHIVE").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let settings = settings_of(dir.config.as_deref(), dir.archive.clone().or_else(from_environment))?;
+    let config = crate::console::appliances_config().unwrap_or_else(|| dir.config.clone());
+    let settings = settings_of(config.as_deref(), dir.archive.clone().or_else(from_environment))?;
     web::ffmpeg::choose(settings.ffmpeg.clone());
     Ok(settings)
 }

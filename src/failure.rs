@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+
+use crate::console;
 
 /// A command did what it could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +21,15 @@ pub(crate) enum Done {
     Stopped,
 }
 
-impl From<Done> for ExitCode {
-    fn from(done: Done) -> ExitCode {
-        ExitCode::from(match done {
+impl Done {
+    /// The exit code.
+    pub(crate) fn code(self) -> u8 {
+        match self {
             Done::All | Done::Stopped => 0,
             Done::InPart => 3,
             Done::IntegrityBroken => 5,
             Done::Interrupted => 130,
-        })
+        }
     }
 }
 
@@ -35,46 +38,63 @@ impl From<Done> for ExitCode {
 pub(crate) struct Failure {
     code: u8,
     message: String,
+    /// The archive that another process has open.
+    locked: Option<PathBuf>,
 }
 
 impl Failure {
     /// It failed: exit code 1.
     pub(crate) fn new(message: impl fmt::Display) -> Failure {
-        Failure { code: 1, message: message.to_string() }
+        Failure::with(1, message)
+    }
+
+    fn with(code: u8, message: impl fmt::Display) -> Failure {
+        Failure { code, message: message.to_string(), locked: None }
+    }
+
+    /// Another process has the archive, and does not do this: exit code 11.
+    pub(crate) fn locked(message: impl fmt::Display) -> Failure {
+        Failure::with(11, message)
+    }
+
+    /// The archive that another process has open, if that is what is wrong.
+    pub(crate) fn locked_archive(&self) -> Option<&Path> {
+        self.locked.as_deref()
     }
 
     /// The call's words are off: exit code 2.
     pub(crate) fn usage(message: impl fmt::Display) -> Failure {
-        Failure { code: 2, message: message.to_string() }
+        Failure::with(2, message)
     }
 
     /// Refused by a hold or a policy: exit code 13.
     pub(crate) fn guarded(message: impl fmt::Display) -> Failure {
-        Failure { code: 13, message: message.to_string() }
+        Failure::with(13, message)
     }
 
     /// A key is missing or wrong: exit code 12.
     pub(crate) fn key(message: impl fmt::Display) -> Failure {
-        Failure { code: 12, message: message.to_string() }
+        Failure::with(12, message)
     }
 
     /// Ended by Ctrl-C, which says enough: exit code 130.
     pub(crate) fn interrupted() -> Failure {
-        Failure { code: 130, message: String::new() }
+        Failure::with(130, "")
     }
 
     /// The configuration is bad: exit code 78.
     pub(crate) fn config(message: impl fmt::Display) -> Failure {
-        Failure { code: 78, message: message.to_string() }
+        Failure::with(78, message)
     }
 
-    /// Says it on stderr, in one line.
-    pub(crate) fn report(self) -> ExitCode {
+    /// Says it on stderr, in one line; gives the exit code.
+    pub(crate) fn report(self) -> u8 {
         // A reader that has gone away (`| head`) is no failure of ours.
         if !self.message.is_empty() {
-            let _ = writeln!(io::stderr(), "earwitness: {}", self.message.replace('\n', " "));
+            let line = format!("earwitness: {}\n", self.message.replace('\n', " "));
+            let _ = console::err().write_all(line.as_bytes());
         }
-        ExitCode::from(self.code)
+        self.code
     }
 }
 
@@ -101,7 +121,8 @@ impl From<store::Error> for Failure {
             E::Guarded { .. } | E::Stays { .. } => 13,
             _ => 1,
         };
-        Failure { code, message: error.to_string() }
+        let locked = if let E::Locked { path } = &error { Some(path.clone()) } else { None };
+        Failure { code, message: error.to_string(), locked }
     }
 }
 
@@ -119,7 +140,7 @@ impl From<web::Error> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Failure { code: 0, message: String::new() };
+            return Failure::with(0, "");
         }
         Failure::new(error)
     }

@@ -1,10 +1,12 @@
 //! `earwitness`: a call recorder. What it does is in the library crates beside; here are the command line and the threads.
 
 mod appliance;
+mod beside;
 mod cli;
 mod clock;
 mod cmd;
 mod config;
+mod console;
 mod control;
 mod facts;
 mod failure;
@@ -24,6 +26,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use failure::Failure;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -33,8 +36,5 @@ fn main() -> ExitCode {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colours);
     log.with_writer(std::io::stderr).init();
     harden::no_core_dumps();
-    match cmd::run(cli) {
-        Ok(done) => done.into(),
-        Err(failure) => failure.report(),
-    }
+    ExitCode::from(cmd::run_or_hand_over(cli).unwrap_or_else(Failure::report))
 }

@@ -249,3 +249,43 @@ fn without_a_way_in_or_with_an_open_secret_it_says_what_to_do() {
     assert!(told.contains("no-such-port0"), "{told}");
     assert!(!bench.archive().exists(), "nothing was made");
 }
+
+#[test]
+fn commands_work_while_the_appliance_has_the_archive() {
+    let bench = Bench::new();
+    let (capture, truth) =
+        bench.capture("a.pcap", &Scenario { calls: 2, talk_ms: 1_000, ..Scenario::default() });
+    bench.record(&capture);
+    let running = Box::start(&bench, "");
+    let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+    assert_eq!(rows.len(), truth.len());
+    let id = rows[0]["id"].as_str().expect("an id").to_owned();
+
+    let target = bench.path("a.wav");
+    let target_text = target.to_str().expect("a plain path").to_owned();
+    bench.run(&["archive", "export", &id, "-o", &target_text]).expect_code(0);
+    let audio = xtask::wav::parse(&std::fs::read(&target).expect("written")).expect("a WAV file");
+    let mode = std::fs::metadata(&target).expect("it is there").permissions().mode();
+    assert_eq!((audio.channels.len(), mode & 0o777), (2, 0o600));
+    let piped = bench.run(&["archive", "export", &id, "-o", "-"]).expect_code(0);
+    assert_eq!(piped.0.stdout, std::fs::read(&target).expect("written"));
+    let told = bench.run(&["archive", "export", "ffff", "-o", &bench.path("b.wav").display().to_string()]);
+    assert!(told.expect_code(1).stderr().contains("ffff") && !bench.path("b.wav").exists());
+
+    bench.run(&["archive", "tag", &id, "--tag", "seen"]).expect_code(0);
+    let row =
+        bench.run(&["archive", "list", "--json"]).json().into_iter().find(|row| row["id"] == id.as_str());
+    assert_eq!(row.expect("it is there")["tags"][0], "seen");
+    bench.run(&["archive", "verify"]).expect_code(0);
+    assert!(bench.run(&["calls", "--summary"]).expect_code(0).stdout().contains("recorded"));
+    bench.run(&["archive", "list", "--frobnicate"]).expect_code(2);
+
+    let told = bench.run(&["record", "-r", capture.to_str().expect("a plain path")]).expect_code(11).stderr();
+    assert!(told.contains("records into this archive already"), "{told}");
+    bench.run(&["serve", "--listen", "127.0.0.1:0"]).expect_code(11);
+    running.stop();
+    bench.run(&["archive", "check"]).expect_code(0);
+    let left: Vec<_> =
+        common::files_in(&bench.archive()).into_iter().filter(|p| p.ends_with("appliance")).collect();
+    assert!(left.is_empty(), "the socket is gone");
+}

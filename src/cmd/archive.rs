@@ -14,6 +14,7 @@ use super::{prune, recode, restore};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
 use crate::clock;
 use crate::config::{self, Settings};
+use crate::console;
 use crate::failure::{Done, Failure};
 use crate::filters;
 use crate::passphrase;
@@ -105,7 +106,7 @@ fn trusted(archive: &Archive, settings: &Settings, elsewhere: &Elsewhere<'_>) ->
     let mut paths = elsewhere.checkpoints.to_vec();
     for folder in &settings.checkpoints {
         let ours = |name: &str| name.starts_with(archive.id()) && name.ends_with(".checkpoint");
-        match std::fs::read_dir(folder) {
+        match std::fs::read_dir(console::path(folder)) {
             Ok(entries) => paths.extend(
                 entries
                     .flatten()
@@ -117,7 +118,7 @@ fn trusted(archive: &Archive, settings: &Settings, elsewhere: &Elsewhere<'_>) ->
     }
     let authorities = elsewhere.tsa_ca.map(|path| {
         let wrong = |why: String| Failure::new(format!("{}: {why}", path.display()));
-        let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+        let pem = std::fs::read(console::path(path)).map_err(|e| wrong(e.to_string()))?;
         Authorities::from_pem(&pem).map_err(wrong)
     });
     Ok(Trusted { authorities: authorities.transpose()?, ..given(&paths, elsewhere.public_key)? })
@@ -126,7 +127,8 @@ fn trusted(archive: &Archive, settings: &Settings, elsewhere: &Elsewhere<'_>) ->
 /// What the words name.
 pub(super) fn given(checkpoints: &[PathBuf], public_key: Option<&Path>) -> Result<Trusted, Failure> {
     let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+        std::fs::read_to_string(console::path(path))
+            .map_err(|e| Failure::new(format!("{}: {e}", path.display())))
     };
     let notes = checkpoints.iter().map(|path| Ok((path.display().to_string(), read(path)?)));
     let checkpoints = notes.collect::<Result<Vec<_>, Failure>>()?;

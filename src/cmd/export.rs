@@ -1,19 +1,21 @@
 //! `archive export`: recordings out of the archive, decrypted.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use store::locations::Duty;
 use store::{Archive, RecordingId};
+use tempfile::NamedTempFile;
 use web::{Export, Exporter, FileFormat, Selection, Shape, Trace};
 
 use super::archive::resolve_ids;
-use super::upkeep::{copy_checkpoints, who};
+use super::upkeep::copy_checkpoints;
 use super::{copies, open_archive, print_json, warn};
 use crate::cli::{self, Channels, ExportFormat, VconBody};
 use crate::clock;
 use crate::config;
+use crate::console::{self, who};
 use crate::failure::{Done, Failure};
 use crate::filters;
 use crate::passphrase;
@@ -173,12 +175,12 @@ fn sidecar(args: &cli::Export) -> Result<Option<PathBuf>, Failure> {
 
 fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) -> Result<Done, Failure> {
     let format = file_format(args.format);
-    let terminal = io::stderr().is_terminal();
+    let terminal = console::err().is_terminal();
     let progress = |done, total| {
         if terminal {
             // Progress that cannot be shown is no failure.
             let _ = write!(
-                io::stderr(),
+                console::err(),
                 "\r{done} of {total} recordings{}",
                 if done == total { "\n" } else { "" }
             );
@@ -212,36 +214,83 @@ fn into_place<T>(
     archive: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    if target.as_os_str() == "-" {
-        if io::stdout().is_terminal() {
-            return Err(Failure::usage(
-                "-o -: audio is not for a terminal; send it through a pipe, or name a file",
-            ));
-        }
-        return through(io::stdout().lock(), Path::new("standard output"), write);
-    }
-    let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
-    if target.is_dir() || target.file_name().is_none() {
-        return Err(Failure::usage(format!("-o {}: name a file, or - for stdout", target.display())));
-    }
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = fs::canonicalize(folder)
-        .map_err(|error| Failure::new(format!("-o: there is no folder {}: {error}", folder.display())))?;
-    if fs::canonicalize(archive).is_ok_and(|archive| folder.starts_with(archive)) {
-        return Err(Failure::usage(format!(
-            "-o {}: that is inside the archive; name a place outside",
-            target.display()
-        )));
-    }
-    if target.exists() && !target.is_file() {
-        let file = OpenOptions::new().write(true).open(target).map_err(|error| in_file(target, &error))?;
+    if let Some(file) = console::guests_output() {
         return through(file, target, write);
     }
-    // Readable for its owner alone: what leaves the archive is no longer sealed.
-    let part = tempfile::NamedTempFile::new_in(&folder).map_err(|error| in_file(&folder, &error))?;
-    let value = through(part.as_file(), target, write)?;
-    part.persist(target).map_err(|error| in_file(target, &error.error))?;
+    let opened = Target::open(target, archive)?;
+    let value = match opened.file() {
+        Some(file) => through(file, target, write)?,
+        None => through(console::out(), Path::new("standard output"), write)?,
+    };
+    opened.into_place()?;
     Ok(value)
+}
+
+/// Where an export goes.
+pub(super) enum Target {
+    Stdout,
+    /// A pipe or a device, which is written to as it stands.
+    Device(File),
+    /// A file beside the one that is named, until it is whole.
+    Part(NamedTempFile, PathBuf),
+}
+
+impl Target {
+    /// Opens what `-o` names; nothing is there under its name before it is whole.
+    pub(super) fn open(target: &Path, archive: &Path) -> Result<Target, Failure> {
+        if target.as_os_str() == "-" {
+            if console::out().is_terminal() {
+                return Err(Failure::usage(
+                    "-o -: audio is not for a terminal; send it through a pipe, or name a file",
+                ));
+            }
+            return Ok(Target::Stdout);
+        }
+        if console::is_guest() {
+            return Err(Failure::usage(
+                "--dat: the running appliance writes no second file; --format zip has the DAT file in it",
+            ));
+        }
+        let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+        if target.is_dir() || target.file_name().is_none() {
+            return Err(Failure::usage(format!("-o {}: name a file, or - for stdout", target.display())));
+        }
+        let folder =
+            target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = fs::canonicalize(folder)
+            .map_err(|error| Failure::new(format!("-o: there is no folder {}: {error}", folder.display())))?;
+        if fs::canonicalize(archive).is_ok_and(|archive| folder.starts_with(archive)) {
+            return Err(Failure::usage(format!(
+                "-o {}: that is inside the archive; name a place outside",
+                target.display()
+            )));
+        }
+        if target.exists() && !target.is_file() {
+            let file =
+                OpenOptions::new().write(true).open(target).map_err(|error| in_file(target, &error))?;
+            return Ok(Target::Device(file));
+        }
+        // Readable for its owner alone: what leaves the archive is no longer sealed.
+        let part = NamedTempFile::new_in(&folder).map_err(|error| in_file(&folder, &error))?;
+        Ok(Target::Part(part, target.to_owned()))
+    }
+
+    /// What is written to; none for the standard output.
+    pub(super) fn file(&self) -> Option<&File> {
+        match self {
+            Target::Stdout => None,
+            Target::Device(file) => Some(file),
+            Target::Part(part, _) => Some(part.as_file()),
+        }
+    }
+
+    /// It is whole.
+    pub(super) fn into_place(self) -> Result<(), Failure> {
+        if let Target::Part(part, target) = self {
+            part.persist(&target).map_err(|error| in_file(&target, &error.error))?;
+        }
+        Ok(())
+    }
 }
 
 fn through<T>(

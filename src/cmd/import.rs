@@ -9,11 +9,12 @@ use decode::Timestamp;
 use policy::Gate;
 use web::import::about::{About, Said, TEXT_MAX};
 
-use super::upkeep::{copy_checkpoints, who};
+use super::upkeep::copy_checkpoints;
 use super::{open_archive, print_json, print_line, warn};
 use crate::cli;
 use crate::clock;
 use crate::config::{self, Settings};
+use crate::console::{self, who};
 use crate::failure::{Done, Failure};
 
 pub(crate) fn run(args: &cli::Import) -> Result<Done, Failure> {
@@ -27,6 +28,7 @@ pub(crate) fn run(args: &cli::Import) -> Result<Done, Failure> {
     copy_checkpoints(&archive, &settings)?;
     let mut failed = 0;
     for file in &args.files {
+        let file = &console::path(file);
         match import_one(args, &settings, &archive, file) {
             Ok(imported) => {
                 for note in &imported.notes {
@@ -99,7 +101,11 @@ fn about(args: &cli::Import, file: &Path, now: Timestamp) -> Result<About, Failu
 fn text(path: &Path) -> Result<String, Failure> {
     let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
     let mut bytes = Vec::new();
-    fs::File::open(path).map_err(failed)?.take(TEXT_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    fs::File::open(console::path(path))
+        .map_err(failed)?
+        .take(TEXT_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     if bytes.len() as u64 > TEXT_MAX {
         return Err(Failure::new(format!("{}: it is longer than {TEXT_MAX} bytes", path.display())));
     }

@@ -1,7 +1,7 @@
 //! `archive key`: who can open the archive, and with which keys.
 
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::{open_archive, print_json, print_line, warn};
 use crate::cli::{ArchiveDir, KeyCommand};
 use crate::config;
+use crate::console::{self, Opened};
 use crate::failure::{Done, Failure};
 use crate::passphrase;
 
@@ -20,25 +21,25 @@ const FILE_MAX: u64 = 64 * 1024;
 
 pub(crate) fn run(command: KeyCommand) -> Result<Done, Failure> {
     match command {
-        KeyCommand::Status { dir, json } => status(&open(&dir, false)?, json.json),
+        KeyCommand::Status { dir, json } => status(&*open(&dir, false)?, json.json),
         KeyCommand::ExportPublic { dir } => {
             print_line(open(&dir, false)?.public_keys()?.trim_end())?;
             Ok(Done::All)
         }
         KeyCommand::New { file } => new(&file),
-        KeyCommand::Add { file, name, dir } => add(&open(&dir, true)?, &file, name.as_deref()),
-        KeyCommand::Remove { id, yes, dir } => remove(&open(&dir, false)?, &id, yes),
+        KeyCommand::Add { file, name, dir } => add(&*open(&dir, true)?, &file, name.as_deref()),
+        KeyCommand::Remove { id, yes, dir } => remove(&*open(&dir, false)?, &id, yes),
         KeyCommand::Rotate { yes, leave_damaged, dir, json } => {
-            rotate(&open(&dir, yes)?, yes, leave_damaged, json.json)
+            rotate(&*open(&dir, yes)?, yes, leave_damaged, json.json)
         }
-        KeyCommand::Passphrase { remove, dir } => passphrase(&open(&dir, true)?, remove),
-        KeyCommand::RecoverySheet { output, dir } => sheet(&open(&dir, true)?, &output),
+        KeyCommand::Passphrase { remove, dir } => passphrase(&*open(&dir, true)?, remove),
+        KeyCommand::RecoverySheet { output, dir } => sheet(&*open(&dir, true)?, &output),
         KeyCommand::Restore { file, dir } => restore(&config::resolve(&dir)?.archive, &file),
     }
 }
 
 /// Opens the archive, and its private key if it is sealed: asked for at the terminal only if `ask`.
-fn open(dir: &ArchiveDir, ask: bool) -> Result<Archive, Failure> {
+fn open(dir: &ArchiveDir, ask: bool) -> Result<Opened, Failure> {
     let archive = open_archive(&config::resolve(dir)?.archive)?;
     passphrase::unlock(&archive, ask)?;
     Ok(archive)
@@ -119,7 +120,12 @@ fn remarks(file: &KeyFileStatus, status: &KeyStatus) -> String {
 fn create(path: &Path, private: bool, bytes: &[u8]) -> Result<(), Failure> {
     let mode = if private { 0o600 } else { 0o644 };
     let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(console::path(path))
+        .map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
 }
 
@@ -142,9 +148,16 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize));
     if path.as_os_str() == "-" {
+        if console::is_guest() {
+            return Err(Failure::usage("-: beside a running appliance, name a file"));
+        }
         std::io::stdin().lock().take(FILE_MAX).read_to_end(&mut bytes).map_err(failed)?;
     } else {
-        File::open(path).map_err(failed)?.take(FILE_MAX).read_to_end(&mut bytes).map_err(failed)?;
+        File::open(console::path(path))
+            .map_err(failed)?
+            .take(FILE_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
     }
     Ok(bytes)
 }
@@ -192,15 +205,15 @@ fn rotate(archive: &Archive, yes: bool, leave: bool, json: bool) -> Result<Done,
         ))?;
         return Ok(Done::All);
     }
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = console::err().is_terminal();
     let rotated = archive.rotate_keys(leave, |done, total| {
         if terminal {
             // Progress that cannot be shown is no failure.
-            let _ = write!(std::io::stderr(), "\r{done} of {total} recordings");
+            let _ = write!(console::err(), "\r{done} of {total} recordings");
         }
     })?;
     if terminal {
-        let _ = writeln!(std::io::stderr());
+        let _ = writeln!(console::err());
     }
     report(archive, &rotated, json)?;
     Ok(if rotated.left.is_empty() { Done::All } else { Done::InPart })

@@ -18,12 +18,14 @@ mod serve;
 mod show;
 mod upkeep;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::{Cli, Command};
+use crate::beside;
+use crate::cli::{ArchiveCommand, Cli, Command};
+use crate::console::{self, Opened};
 use crate::failure::{Done, Failure};
 
 /// Runs the command.
@@ -40,37 +42,63 @@ pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
     }
 }
 
+/// The same, or, where a running appliance has the archive, has the appliance do it. Gives the exit code.
+pub(crate) fn run_or_hand_over(cli: Cli) -> Result<u8, Failure> {
+    let output = match &cli.command {
+        Command::Archive(crate::cli::Archive { command: ArchiveCommand::Export(args) }) => {
+            Some(args.output.clone())
+        }
+        _ => None,
+    };
+    match run(cli) {
+        Ok(done) => Ok(done.code()),
+        Err(failure) => {
+            let Some(archive) = failure.locked_archive() else { return Err(failure) };
+            let Some(output) = output else {
+                return beside::hand_over(archive, None).unwrap_or(Err(failure));
+            };
+            let target = export::Target::open(&output, archive)?;
+            let Some(code) = beside::hand_over(archive, target.file()) else { return Err(failure) };
+            let code = code?;
+            if [Done::All, Done::InPart].map(Done::code).contains(&code) {
+                target.into_place()?;
+            }
+            Ok(code)
+        }
+    }
+}
+
 /// One line of JSON on stdout.
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    out.write_all(b"\n")?;
-    Ok(())
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(console::out().write_all(&line)?)
 }
 
 /// A line of text on stdout; a reader that went away ends the command quietly.
 fn print_line(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
-    Ok(())
+    Ok(console::out().write_all(format!("{text}\n").as_bytes())?)
 }
 
 /// A note on stderr that the command goes on from.
 fn warn(text: &str) {
     // Nobody listens on stderr: nothing can be done about it.
-    let _ = writeln!(std::io::stderr(), "earwitness: {text}");
+    let _ = console::err().write_all(format!("earwitness: {text}\n").as_bytes());
 }
 
-/// Opens an archive that must be there, and says what had to be mended.
-fn open_archive(dir: &Path) -> Result<store::Archive, Failure> {
+/// Opens an archive that must be there, and says what had to be mended. For a guest it is the appliance's.
+fn open_archive(dir: &Path) -> Result<Opened, Failure> {
+    if let Some(archive) = Opened::of_appliance() {
+        return Ok(archive);
+    }
     let archive = store::Archive::open_watched(dir, &mut progress("indexing"))?;
     settle_recovery(&archive)?;
-    Ok(archive)
+    Ok(Opened::Own(archive))
 }
 
 /// Shows on a terminal how far reading the recordings has come; `doing` says what for.
 fn progress(doing: &'static str) -> impl FnMut(u64, u64) {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = console::err().is_terminal();
     let mut shown = None;
     move |done, total| {
         // A hundred steps: a line for each of a million recordings would cost more than reading them.
@@ -79,7 +107,7 @@ fn progress(doing: &'static str) -> impl FnMut(u64, u64) {
             shown = percent;
             let end = if done == total { "\n" } else { "" };
             // Progress that cannot be shown is no failure.
-            let _ = write!(std::io::stderr(), "\r{doing}: {done} of {total} recordings{end}");
+            let _ = write!(console::err(), "\r{doing}: {done} of {total} recordings{end}");
         }
     }
 }

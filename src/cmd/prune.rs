@@ -1,16 +1,17 @@
 //! `archive prune`: what the rules of retention would delete, and doing it.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use policy::retention::{Consent, HeldBack, Plan, Tally};
 use store::locations::Duty;
 use store::{Kept, Pruned, Take};
 use web::words::size;
 
-use super::upkeep::{open, who};
+use super::upkeep::open;
 use super::{copies, print_json, print_line};
 use crate::cli::Prune;
 use crate::clock;
+use crate::console::{self, who};
 use crate::failure::{Done, Failure};
 use crate::tables::plain;
 
@@ -42,11 +43,11 @@ pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
         let approved = plan
             .approve(consent)
             .map_err(|refusal| Failure::guarded(format!("{refusal} (--more-than-half)")))?;
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = console::err().is_terminal();
         let pruned = retention.carry_out(&approved, |done, total| {
             if terminal && total > 0 {
                 let _ =
-                    write!(std::io::stderr(), "\r{done} of {total}{}", if done == total { "\n" } else { "" });
+                    write!(console::err(), "\r{done} of {total}{}", if done == total { "\n" } else { "" });
             }
         })?;
         tell(&pruned, args.json.json)?;

@@ -1,7 +1,7 @@
 //! `archive recode`: what the rule of the cold tier would have re-encoded, and doing it.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use decode::Timestamp;
 use policy::Cold;
@@ -11,11 +11,12 @@ use store::{Archive, ByWhom, ColdItem, ColdPlan, Error as E, RecordingId, Take};
 use web::cold::estimate;
 use web::words::size;
 
-use super::upkeep::{open, who};
+use super::upkeep::open;
 use super::{copies, print_json, print_line, warn};
 use crate::cli::Recode;
 use crate::clock;
 use crate::config::Settings;
+use crate::console::{self, who};
 use crate::failure::{Done, Failure};
 use crate::tables::plain;
 
@@ -133,7 +134,7 @@ struct Recoded {
 }
 
 fn carry_out(archive: &Archive, due: &[ColdItem], now: Timestamp) -> Result<Recoded, Failure> {
-    let (mut recoded, terminal) = (Recoded::default(), std::io::stderr().is_terminal());
+    let (mut recoded, terminal) = (Recoded::default(), console::err().is_terminal());
     for (i, item) in due.iter().enumerate() {
         let by = ByWhom { at: now, who: who() };
         match web::cold::recode(archive, item.id, &item.pass, by) {
@@ -147,7 +148,7 @@ fn carry_out(archive: &Archive, due: &[ColdItem], now: Timestamp) -> Result<Reco
         if terminal {
             let end = if i + 1 == due.len() { "\n" } else { "" };
             // Progress that cannot be shown is no failure.
-            let _ = write!(std::io::stderr(), "\r{} of {}{end}", i + 1, due.len());
+            let _ = write!(console::err(), "\r{} of {}{end}", i + 1, due.len());
         }
     }
     Ok(recoded)

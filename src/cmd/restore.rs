@@ -1,6 +1,6 @@
 //! `archive restore`: an archive from a backup, and the drill that shows whether it would work.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 
 use serde_json::json;
@@ -10,6 +10,7 @@ use web::words;
 use super::archive::given;
 use super::{open_archive, print_json, print_line};
 use crate::cli::Restore;
+use crate::console;
 use crate::failure::{Done, Failure};
 use crate::passphrase;
 
@@ -123,7 +124,7 @@ fn told(copy: Option<&What>, found: Option<&Found>) -> (Vec<String>, Vec<String>
 
 /// Shows on a terminal how much is copied.
 fn progress() -> impl FnMut(u64, u64) {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = console::err().is_terminal();
     let mut shown = 0;
     move |files, bytes| {
         // Each hundred files or hundred megabytes.
@@ -131,7 +132,7 @@ fn progress() -> impl FnMut(u64, u64) {
         if terminal && step != shown {
             shown = step;
             // Progress that cannot be shown is no failure.
-            let _ = write!(std::io::stderr(), "\rcopying: {files} files, {}", words::size(bytes));
+            let _ = write!(console::err(), "\rcopying: {files} files, {}", words::size(bytes));
         }
     }
 }

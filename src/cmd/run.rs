@@ -14,6 +14,7 @@ use super::serve::close;
 use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, print_line, progress, settle_recovery, warn};
 use crate::appliance::{Appliance, Keeper, tell_supervisor};
+use crate::beside::Door;
 use crate::cli;
 use crate::clock;
 use crate::config::{self, Settings};
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let beside = Beside { live: Some(Arc::new(control.clone())), tokens };
     let pages = Server::bind(Arc::clone(&archive), settings.web.listen, beside, announce)?.spawn()?;
     let metrics = monitoring(&settings, &archive, control)?;
+    let door = Door::open(&archive, args.dir.config.clone())?;
     let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone())?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
@@ -54,7 +56,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let counters = capture::FrameSource::counters(&ring);
     let report = recorder.finish(counters);
     // Those who could still ask go first; the archive is closed when nobody has it any more.
-    drop((appliance, ring));
+    drop((appliance, ring, door));
     keeper.stop();
     for server in [Some(pages), metrics].into_iter().flatten() {
         server.stop()?;

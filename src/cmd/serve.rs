@@ -18,7 +18,7 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
         return Err(Failure::usage(web::Error::NotLoopback { address: args.listen }));
     }
     let settings = config::resolve(&args.dir)?;
-    let archive = open_archive(&settings.archive)?;
+    let archive = open_archive(&settings.archive)?.into_own()?;
     copies::use_locations(&archive, &settings, Duty::Read)?;
     passphrase::unlock(&archive, true)?;
     if !archive.can_read() {

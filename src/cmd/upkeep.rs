@@ -12,6 +12,7 @@ use super::{archive::resolve_ids, copies, open_archive, print_json, print_line, 
 use crate::cli::{ArchiveDir, Edit, Log};
 use crate::clock;
 use crate::config::{self, Settings, Stamping};
+use crate::console::{self, Opened, who};
 use crate::failure::{Done, Failure};
 use crate::filters::time_option;
 use crate::tables::{cell, plain};
@@ -25,7 +26,7 @@ pub(crate) enum Change {
 }
 
 /// Opens the archive to write to it: checkpoints are copied where the configuration says.
-pub(crate) fn open(dir: &ArchiveDir) -> Result<(Archive, Settings), Failure> {
+pub(crate) fn open(dir: &ArchiveDir) -> Result<(Opened, Settings), Failure> {
     let settings = config::resolve(dir)?;
     let archive = open_archive(&settings.archive)?;
     copy_checkpoints(&archive, &settings)?;
@@ -35,6 +36,9 @@ pub(crate) fn open(dir: &ArchiveDir) -> Result<(Archive, Settings), Failure> {
 
 /// From now on checkpoints go to the places that the configuration names.
 pub(crate) fn copy_checkpoints(archive: &Archive, settings: &Settings) -> Result<(), Failure> {
+    if console::is_guest() {
+        return Ok(());
+    }
     settings.checkpoints.iter().try_for_each(|folder| archive.copy_checkpoints_to(folder))?;
     Ok(())
 }
@@ -43,12 +47,6 @@ pub(crate) fn copy_checkpoints(archive: &Archive, settings: &Settings) -> Result
 pub(crate) fn have_stamped(archive: &Archive, settings: &Settings) -> Result<(), Failure> {
     let Some(Stamping { authority, every }) = settings.stamping.clone() else { return Ok(()) };
     Ok(archive.stamp_every(every, Box::new(authority.into_ask()))?)
-}
-
-/// Who works at the command line: whoever became root by sudo, or the user.
-pub(crate) fn who() -> String {
-    let named = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
-    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "command line".into())
 }
 
 /// Does it to each recording; one that cannot be changed does not keep the others.
@@ -213,7 +211,8 @@ fn describe(what: &What) -> String {
 pub(crate) fn checkpoint(dir: &ArchiveDir, output: Option<&PathBuf>, stamp: bool) -> Result<Done, Failure> {
     let (archive, settings) = open(dir)?;
     let write = |path: &Path, bytes: &[u8]| {
-        std::fs::write(path, bytes).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+        std::fs::write(console::path(path), bytes)
+            .map_err(|e| Failure::new(format!("{}: {e}", path.display())))
     };
     let (note, reply) = if stamp {
         let stamping = settings.stamping.ok_or_else(|| {
@@ -229,7 +228,7 @@ pub(crate) fn checkpoint(dir: &ArchiveDir, output: Option<&PathBuf>, stamp: bool
     };
     match output {
         Some(path) => write(path, note.as_bytes())?,
-        None => std::io::stdout().lock().write_all(note.as_bytes())?,
+        None => console::out().write_all(note.as_bytes())?,
     }
     if let (Some(path), Some(reply)) = (output, reply) {
         write(&path.with_extension("tsr"), &reply)?;
