@@ -5,12 +5,13 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 MAKEFLAGS += --no-print-directory
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup setup-test build demo test bench fuzz deny
+.PHONY: help setup setup-test build demo test bench fuzz deny deb
 
 help:
 	@echo 'make build   the release binary, target/release/earwitness'
 	@echo 'make demo    records the calls of pcaps/demo into a throw-away archive, lists, verifies and exports'
 	@echo 'make test    format, lints, documentation and all tests'
+	@echo 'make deb     a Debian package of the release binary, in target/debian'
 	@echo 'make bench   benchmarks'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make deny    licences, sources and advisories of all dependencies (needs cargo-deny)'
@@ -34,6 +35,9 @@ test: setup-test
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	cargo test --workspace --locked
+
+deb: build
+	@sh xtask/scripts/deb.sh
 
 bench: setup
 	cargo bench --workspace --locked

@@ -60,6 +60,12 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Check, show or write a configuration file
     Config(Config),
+    /// Write manual pages and completions into a folder, for packages
+    #[command(hide = true)]
+    Manual {
+        /// The folder, which must be there
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -130,7 +130,7 @@ pub(crate) fn who() -> String {
 /// An archive that a command works on.
 pub(crate) enum Opened {
     /// This process's.
-    Own(Archive),
+    Own(Box<Archive>),
     /// The appliance's.
     Guests(Arc<Archive>),
 }
@@ -155,7 +155,7 @@ impl Opened {
     /// The appliance's cannot be had.
     pub(crate) fn into_own(self) -> Result<Archive, Failure> {
         match self {
-            Opened::Own(archive) => Ok(archive),
+            Opened::Own(archive) => Ok(*archive),
             Opened::Guests(_) => Err(Failure::new("the running appliance has this archive: stop it first")),
         }
     }

@@ -20,15 +20,20 @@ const OTHER_TOKEN: &str = "fedcba9876543210fedcba9876543210";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An appliance that takes HEP.
-struct Box {
+struct Appliance {
     child: Child,
     hep: SocketAddr,
     web: SocketAddr,
     metrics: SocketAddr,
 }
 
-impl Box {
-    fn start(bench: &Bench, more: &str) -> Box {
+impl Appliance {
+    fn start(bench: &Bench, more: &str) -> Appliance {
+        Appliance::start_on(bench, "", more)
+    }
+
+    /// The same with adapters, too.
+    fn start_on(bench: &Bench, interfaces: &str, more: &str) -> Appliance {
         let (hep, web, metrics) = (free_port(), free_port(), free_port());
         for (name, secret) in [("crm", TOKEN), ("board", OTHER_TOKEN)] {
             let path = bench.path(name);
@@ -39,7 +44,7 @@ impl Box {
             format!("[[api.token]]\nname = {name:?}\nfile = {:?}\nrights = [{rights}]\n", bench.path(name))
         };
         let config = format!(
-            "[capture]\nhep = [\"{hep}\"]\n[web]\nlisten = \"{web}\"\n[metrics]\nlisten = \"{metrics}\"\n{}{}{more}",
+            "[capture]\nhep = [\"{hep}\"]\ninterfaces = [{interfaces}]\n[web]\nlisten = \"{web}\"\n[metrics]\nlisten = \"{metrics}\"\n{}{}{more}",
             token("crm", "\"status\", \"requests\""),
             token("board", "\"status\"")
         );
@@ -53,7 +58,7 @@ impl Box {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program runs");
-        let mut running = Box { child, hep, web, metrics };
+        let mut running = Appliance { child, hep, web, metrics };
         let begun = Instant::now();
         while TcpStream::connect(hep).is_err() || running.get(metrics, "/healthz").0 != 200 {
             if running.child.try_wait().expect("it can be asked").is_some() || begun.elapsed() > PATIENCE {
@@ -118,7 +123,7 @@ impl Box {
 #[test]
 fn a_program_sees_a_call_and_pauses_it_and_nothing_of_the_pause_is_kept() {
     let bench = Bench::new();
-    let running = Box::start(&bench, "");
+    let running = Appliance::start(&bench, "");
     let scenario = Scenario { talk_ms: 5_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() };
     let traffic = scenario.traffic();
     let hep = running.hep;
@@ -172,7 +177,7 @@ fn a_program_sees_a_call_and_pauses_it_and_nothing_of_the_pause_is_kept() {
 #[test]
 fn who_has_no_token_or_not_the_right_gets_nothing() {
     let bench = Bench::new();
-    let running = Box::start(&bench, "");
+    let running = Appliance::start(&bench, "");
     let status = |method: &str, path: &str, token: &str, body: &str| {
         running.ask(running.web, method, &format!("/api/v1{path}"), token, body).0
     };
@@ -198,7 +203,7 @@ fn who_has_no_token_or_not_the_right_gets_nothing() {
 #[test]
 fn metrics_health_and_readiness_are_told_without_a_name() {
     let bench = Bench::new();
-    let running = Box::start(&bench, "[record]\nchannels = 8\n");
+    let running = Appliance::start(&bench, "[record]\nchannels = 8\n");
     let ready = running.get(running.metrics, "/readyz");
     assert_eq!(ready, (200, "recording\n".into()));
     let (status, text) = running.get(running.metrics, "/metrics");
@@ -217,7 +222,7 @@ fn metrics_health_and_readiness_are_told_without_a_name() {
 #[test]
 fn the_link_on_stdout_lets_one_browser_in() {
     let bench = Bench::new();
-    let mut running = Box::start(&bench, "");
+    let mut running = Appliance::start(&bench, "");
     let out = BufReader::new(running.child.stdout.take().expect("a pipe"));
     let link = out.lines().next().expect("a line").expect("text");
     let path = link.strip_prefix(&format!("http://{}", running.web)).expect("our address").to_owned();
@@ -256,7 +261,7 @@ fn commands_work_while_the_appliance_has_the_archive() {
     let (capture, truth) =
         bench.capture("a.pcap", &Scenario { calls: 2, talk_ms: 1_000, ..Scenario::default() });
     bench.record(&capture);
-    let running = Box::start(&bench, "");
+    let running = Appliance::start(&bench, "");
     let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
     assert_eq!(rows.len(), truth.len());
     let id = rows[0]["id"].as_str().expect("an id").to_owned();
@@ -288,4 +293,35 @@ fn commands_work_while_the_appliance_has_the_archive() {
     let left: Vec<_> =
         common::files_in(&bench.archive()).into_iter().filter(|p| p.ends_with("appliance")).collect();
     assert!(left.is_empty(), "the socket is gone");
+}
+
+/// Bit of CAP_NET_RAW in a set of capabilities (capabilities(7)).
+const NET_RAW: u64 = 1 << 13;
+
+/// What a thread may do: its name and its effective, permitted and bounding capabilities.
+fn capabilities(task: &std::path::Path) -> Option<(String, u64)> {
+    let status = std::fs::read_to_string(task.join("status")).ok()?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let bits = |name: &str| u64::from_str_radix(field(name).unwrap_or_default(), 16).expect("hexadecimal");
+    Some((field("Name:")?.to_owned(), bits("CapEff:") | bits("CapPrm:") | bits("CapInh:") | bits("CapAmb:")))
+}
+
+#[test]
+fn only_threads_that_capture_may_open_adapters() {
+    let own = capabilities(std::path::Path::new("/proc/self")).expect("Linux tells");
+    if own.1 & NET_RAW == 0 {
+        eprintln!("skipped: this test may not open adapters");
+        return;
+    }
+    let bench = Bench::new();
+    let running = Appliance::start_on(&bench, "\"lo\"", "");
+    let tasks = common::files_in(format!("/proc/{}/task", running.child.id()).as_ref());
+    let all: Vec<_> = tasks.iter().filter_map(|task| capabilities(task)).collect();
+    let captures = |name: &str| name.starts_with("capture") || name.starts_with("hep");
+    for (name, bits) in &all {
+        assert!(captures(name) || bits & NET_RAW == 0, "{name} may open adapters: {all:?}");
+        assert!(name != "capture lo" || bits & NET_RAW != 0, "{name} could not open it again");
+    }
+    assert!(all.len() > 6 && all.iter().any(|(name, _)| name == "capture lo"), "{all:?}");
+    running.stop();
 }

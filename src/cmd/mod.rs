@@ -8,6 +8,7 @@ mod export;
 mod import;
 mod interfaces;
 mod key;
+mod manual;
 mod prune;
 mod recode;
 mod record;
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Calls(args) => calls::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Config(args) => config::run(args.command),
+        Command::Manual { folder } => manual::run(&folder),
     }
 }
 
@@ -93,7 +95,7 @@ fn open_archive(dir: &Path) -> Result<Opened, Failure> {
     }
     let archive = store::Archive::open_watched(dir, &mut progress("indexing"))?;
     settle_recovery(&archive)?;
-    Ok(Opened::Own(archive))
+    Ok(Opened::Own(Box::new(archive)))
 }
 
 /// Shows on a terminal how far reading the recordings has come; `doing` says what for.

@@ -1,5 +1,7 @@
 //! `run`: the appliance. Ways in, recorder, archive, retention, pages, API and metrics in one process.
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,8 +20,10 @@ use crate::beside::Door;
 use crate::cli;
 use crate::clock;
 use crate::config::{self, Settings};
+use crate::console;
 use crate::control::{Control, control};
 use crate::failure::{Done, Failure};
+use crate::harden;
 use crate::keylog::KeyLogs;
 use crate::live::{stop_flag, walk};
 use crate::machine;
@@ -37,6 +41,10 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let tokens = settings.api.tokens()?;
     let stop = stop_flag()?;
     let mut ring = open_ring(&settings)?;
+    // The threads that capture run by now; all others are started from here on.
+    if let Err(error) = harden::give_up_privileges() {
+        warn(&format!("privileges cannot be given up: {error}"));
+    }
     let archive = Arc::new(open_archive(&settings)?);
     let (control, desk) = control();
     let beside = Beside { live: Some(Arc::new(control.clone())), tokens };
@@ -64,6 +72,13 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     report.failure.into_result()?;
     close(archive)?;
     Ok(if stop.load(Ordering::Relaxed) { Done::Stopped } else { Done::All })
+}
+
+fn keep_link(path: &Path, link: &str) -> std::io::Result<()> {
+    let mut new = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+    writeln!(new, "{link}")?;
+    new.persist(path)?;
+    Ok(())
 }
 
 fn open_ring(settings: &Settings) -> Result<Ring, Failure> {
@@ -125,8 +140,16 @@ fn monitoring(
     Ok(Some(monitoring.spawn(listen)?))
 }
 
-/// The link stands alone on stdout, for scripts too.
+/// The link, for one browser. A service's standard output goes into a log, which is no place for it: it stands in a file of the
+/// service's own folder then.
 fn announce(link: &str) {
+    if let Some(folder) = std::env::var_os("RUNTIME_DIRECTORY").filter(|_| !console::out().is_terminal()) {
+        let path = PathBuf::from(folder).join("link");
+        return match keep_link(&path, link) {
+            Ok(()) => warn(&format!("the link that lets one browser in is in {}", path.display())),
+            Err(error) => warn(&format!("{}: {error}: nobody can get in", path.display())),
+        };
+    }
     warn("open this link in a browser; it works once:");
     if print_line(link).is_err() {
         warn("the link could not be written: nobody can get in");
