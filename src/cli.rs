@@ -42,9 +42,13 @@ pub(crate) enum Command {
     /// Print what the decoder sees in capture files: calls, media, events, oddities
     #[command(after_help = "Example:\n  earwitness replay capture.pcap")]
     Replay(Replay),
-    /// List the network adapters of this machine
-    #[command(after_help = "Example:\n  earwitness interfaces --json")]
-    Interfaces(Json),
+    /// List the network adapters of this machine, and what each hears
+    #[command(
+        after_help = "Examples:\n  earwitness interfaces\n  earwitness interfaces --watch 30 -i eth1\n  \
+        earwitness interfaces --read mirror.pcap\n\n\
+        --watch tells what SIP and RTP comes in, and what is wrong with the mirror, if anything is; it records nothing."
+    )]
+    Interfaces(Interfaces),
     /// Look at, export, verify and mend an archive
     Archive(Archive),
     /// List every call that was seen, recorded or not, and why
@@ -84,6 +88,21 @@ pub(crate) struct ArchiveDir {
     /// Configuration file
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Interfaces {
+    /// Listen for so many seconds, on the adapters of -i or on all that are up
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) watch: Option<u32>,
+    /// Adapter to listen on; once for each
+    #[arg(short = 'i', long = "interface", value_name = "IFACE", requires = "watch")]
+    pub(crate) interface: Vec<String>,
+    /// Judge a capture that was made on a mirror port, in place of adapters
+    #[arg(short = 'r', long = "read", value_name = "FILE", conflicts_with_all = ["watch", "interface"])]
+    pub(crate) read: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Debug, Args)]

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use web::ffmpeg::Choice;
 
 use crate::failure::Failure;
-use crate::timestamp::Authority;
-use appliance::{ApiSection, CaptureSection, MetricsSection, WebSection};
+use crate::http;
+use appliance::{AlarmSection, Alarms, ApiSection, CaptureSection, MetricsSection, WebSection};
 use pause::PauseSection;
 use record::{DialPlanSection, RecordSection};
 
@@ -53,6 +53,8 @@ pub(crate) struct ConfigFile {
     pub(crate) api: ApiSection,
     /// Figures for a monitoring system.
     pub(crate) metrics: MetricsSection,
+    /// What somebody is told of, and how.
+    pub(crate) alarms: AlarmSection,
     /// How recordings are decoded.
     pub(crate) playback: PlaybackSection,
     /// How long recordings and call data are kept.
@@ -109,7 +111,7 @@ impl EvidenceSection {
 /// Who stamps checkpoints, and how often.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamping {
-    pub(crate) authority: Authority,
+    pub(crate) authority: http::Address,
     pub(crate) every: Duration,
 }
 
@@ -344,6 +346,7 @@ pub(crate) struct Settings {
     pub(crate) web: WebSection,
     pub(crate) api: ApiSection,
     pub(crate) metrics: MetricsSection,
+    pub(crate) alarms: Alarms,
     pub(crate) devices: Devices,
     pub(crate) ffmpeg: Choice,
     pub(crate) retention: Retention,
@@ -433,6 +436,7 @@ impl ConfigFile {
         let devices = self.known_devices()?;
         let archive = archive.or(self.archive.dir).unwrap_or_else(|| PathBuf::from("earwitness-archive"));
         let sip = self.record.sip;
+        let alarms = self.alarms.resolve(self.site.zone()?)?;
         let (zone, dial_plan) = (self.site.zone()?, self.site.dial_plan.resolve()?);
         let (extensions, pbx, trunks) = (self.site.extensions, self.site.pbx, self.site.trunks);
         let mut rules = self.record.resolve(Site { extensions, pbx, trunks, dial_plan }, zone)?;
@@ -459,6 +463,7 @@ impl ConfigFile {
             web: self.web,
             api: self.api,
             metrics: self.metrics,
+            alarms,
             devices,
             ffmpeg,
             retention,

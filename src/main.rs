@@ -1,5 +1,6 @@
 //! `earwitness`: a call recorder. What it does is in the library crates beside; here are the command line and the threads.
 
+mod alarms;
 mod appliance;
 mod beside;
 mod cli;
@@ -12,6 +13,7 @@ mod facts;
 mod failure;
 mod filters;
 mod harden;
+mod http;
 mod keylog;
 mod live;
 mod machine;

@@ -523,3 +523,32 @@ fn captures_of_different_days_keep_their_dates() {
     let rows = bench.run(&["archive", "list", "--json", "--limit", "1"]).expect_code(0).json();
     assert!(rows[0]["ring_ms"].as_u64().is_some_and(|ms| ms < 1_000), "{}", rows[0]["ring_ms"]);
 }
+
+#[test]
+fn a_capture_of_a_mirror_port_is_judged_in_words() {
+    let bench = Bench::new();
+    let scenario = Scenario { calls: 3, talk_ms: 1_000, ..Scenario::default() };
+    let (whole, _) = bench.capture("whole.pcap", &scenario);
+    let judge =
+        |path: &Path| bench.run(&["interfaces", "--json", "--read", path.to_str().expect("a plain path")]);
+    let well = judge(&whole).expect_code(0).json().remove(0);
+    assert_eq!(
+        (&well["calls"], &well["rtp_flows"], &well["findings"]),
+        (&3.into(), &6.into(), &serde_json::json!([]))
+    );
+    // The same without what carries no SIP.
+    let path = bench.path("sip.pcap");
+    let file = fs::File::create(&path).expect("a file");
+    let mut writer = xtask::pcap::Writer::new(file, xtask::pcap::Container::Pcap).expect("a capture");
+    let frames = scenario.traffic().frames;
+    for frame in frames.iter().filter(|frame| frame.bytes.windows(7).any(|bytes| bytes == b"SIP/2.0")) {
+        writer.write(frame).expect("written");
+    }
+    writer.finish().expect("written");
+    let told = judge(&path).expect_code(3).json().remove(0);
+    assert_eq!(told["findings"][0]["finding"], "no-rtp", "{told}");
+    let words = bench.run(&["interfaces", "--read", path.to_str().expect("a plain path")]).stdout();
+    assert!(words.contains("direct media"), "{words}");
+    bench.run(&["interfaces", "--watch", "0"]).expect_code(2);
+    bench.run(&["interfaces", "-i", "eth1"]).expect_code(2);
+}

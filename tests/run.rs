@@ -325,3 +325,60 @@ fn only_threads_that_capture_may_open_adapters() {
     assert!(all.len() > 6 && all.iter().any(|(name, _)| name == "capture lo"), "{all:?}");
     running.stop();
 }
+
+#[test]
+fn an_alarm_reaches_syslog_and_a_web_hook() {
+    let bench = Bench::new();
+    let hook = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let log = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    log.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let secret = bench.path("hook.secret");
+    std::fs::write(&secret, "whsec_c2VjcmV0\n").expect("writes");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("ours");
+    let (hook_at, log_at) = (hook.local_addr().expect("bound"), log.local_addr().expect("bound"));
+    let running = Appliance::start(
+        &bench,
+        &format!(
+            "[record]\nchannels = 1\n[alarms]\nsyslog = \"{log_at}\"\nwebhook = \"http://{hook_at}/earwitness\"\n\
+             webhook_secret_file = {secret:?}\n"
+        ),
+    );
+    let traffic =
+        Scenario { calls: 2, talk_ms: 1_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
+    let mut agent = TcpStream::connect(running.hep).expect("it listens");
+    pace(&traffic, |packet| agent.write_all(packet).expect("sent"));
+
+    let mut message = [0; 2_048];
+    let length = log.recv(&mut message).expect("a message");
+    let message = std::str::from_utf8(&message[..length]).expect("text");
+    assert!(message.starts_with("<28>1 ") && message.contains(" earwitness "), "{message}");
+    assert!(message.contains(" no-channel - raised: 1 calls found no channel free"), "{message}");
+
+    let (mut stream, _) = hook.accept().expect("a request");
+    let mut request = BufReader::new(stream.try_clone().expect("a socket"));
+    let mut head = Vec::new();
+    while head.last().is_none_or(|line: &String| !line.trim().is_empty()) {
+        let mut line = String::new();
+        request.read_line(&mut line).expect("a line");
+        head.push(line.to_ascii_lowercase());
+    }
+    let field =
+        |name: &str| head.iter().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
+    let mut body = vec![0; field("content-length: ").parse().expect("a length")];
+    request.read_exact(&mut body).expect("a body");
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").expect("it listens");
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(
+        (&body["type"], &body["data"]["turn"]),
+        (&"alarm.no-channel".into(), &"raised".into()),
+        "{body}"
+    );
+    assert!(
+        field("webhook-id: ").starts_with("msg_") && field("webhook-signature: ").starts_with("v1,"),
+        "{head:?}"
+    );
+    let (_, text) = running.get(running.metrics, "/metrics");
+    assert!(text.contains("earwitness_alarm{name=\"no-channel\"} 1"), "{text}");
+    running.stop();
+    assert!(bench.run(&["calls", "--summary"]).expect_code(0).stdout().contains("no channel"));
+}

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod dissect;
 mod exported;
 mod fragments;
+pub mod health;
 pub mod hep;
 mod ip;
 mod link;

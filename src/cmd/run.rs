@@ -2,8 +2,8 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use capture::{HepListener, MirrorPort, PortOptions, Ring};
 use store::locations::Duty;
@@ -15,6 +15,8 @@ use super::record::{listeners, tell_of_keys};
 use super::serve::close;
 use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, print_line, progress, settle_recovery, warn};
+use crate::alarms::Watch;
+use crate::alarms::sinks::{Alarms, Shown};
 use crate::appliance::{Appliance, Keeper, tell_supervisor};
 use crate::beside::Door;
 use crate::cli;
@@ -38,7 +40,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         ));
     }
     let mut keys = KeyLogs::open(&args.tls.key_logs)?;
-    let tokens = settings.api.tokens()?;
+    let (tokens, sinks) = (settings.api.tokens()?, settings.alarms.sinks()?);
     let stop = stop_flag()?;
     let mut ring = open_ring(&settings)?;
     // The threads that capture run by now; all others are started from here on.
@@ -49,7 +51,13 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let (control, desk) = control();
     let beside = Beside { live: Some(Arc::new(control.clone())), tokens };
     let pages = Server::bind(Arc::clone(&archive), settings.web.listen, beside, announce)?.spawn()?;
-    let metrics = monitoring(&settings, &archive, control)?;
+    let alarms = Alarms::start(
+        Watch::new(settings.alarms.limits.clone()),
+        sinks,
+        control.clone(),
+        Arc::clone(&archive),
+    )?;
+    let metrics = monitoring(&settings, &archive, control, alarms.shown())?;
     let door = Door::open(&archive, args.dir.config.clone())?;
     let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone())?;
     let mut recorder =
@@ -66,6 +74,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     // Those who could still ask go first; the archive is closed when nobody has it any more.
     drop((appliance, ring, door));
     keeper.stop();
+    alarms.stop();
     for server in [Some(pages), metrics].into_iter().flatten() {
         server.stop()?;
     }
@@ -126,6 +135,7 @@ fn monitoring(
     settings: &Settings,
     archive: &Arc<Archive>,
     control: Control,
+    alarms: Shown,
 ) -> Result<Option<Running>, Failure> {
     let Some(listen) = settings.metrics.listen else { return Ok(None) };
     let archive = Arc::clone(archive);
@@ -134,7 +144,7 @@ fn monitoring(
         resident_bytes: machine::resident_bytes(),
         open_fds: machine::open_fds(),
         cpu_seconds: machine::cpu_seconds(),
-        ..Machine::default()
+        alarms: alarms.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|kind| kind.key()).collect(),
     };
     let monitoring = Monitoring { live: Arc::new(control), machine: Box::new(look), now: clock::now };
     Ok(Some(monitoring.spawn(listen)?))

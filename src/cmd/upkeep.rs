@@ -16,6 +16,7 @@ use crate::console::{self, Opened, who};
 use crate::failure::{Done, Failure};
 use crate::filters::time_option;
 use crate::tables::{cell, plain};
+use crate::timestamp;
 
 /// What to do to recordings.
 pub(crate) enum Change {
@@ -46,7 +47,7 @@ pub(crate) fn copy_checkpoints(archive: &Archive, settings: &Settings) -> Result
 /// From now on checkpoints are stamped by the authority that the configuration names.
 pub(crate) fn have_stamped(archive: &Archive, settings: &Settings) -> Result<(), Failure> {
     let Some(Stamping { authority, every }) = settings.stamping.clone() else { return Ok(()) };
-    Ok(archive.stamp_every(every, Box::new(authority.into_ask()))?)
+    Ok(archive.stamp_every(every, Box::new(timestamp::ask(authority)))?)
 }
 
 /// Does it to each recording; one that cannot be changed does not keep the others.
@@ -220,7 +221,7 @@ pub(crate) fn checkpoint(dir: &ArchiveDir, output: Option<&PathBuf>, stamp: bool
                 "--stamp: no authority is named; set `timestamp` in [evidence] of the configuration (-c)",
             )
         })?;
-        let stamp = archive.stamp(&mut stamping.authority.into_ask())?;
+        let stamp = archive.stamp(&mut timestamp::ask(stamping.authority))?;
         warn(&format!("stamped at {} by the authority's clock", stamp.at));
         (stamp.note, Some(stamp.reply))
     } else {

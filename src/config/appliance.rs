@@ -3,11 +3,20 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::tz::TimeZone;
 use policy::modes::Role;
+use policy::rules::Hours;
 use serde::{Deserialize, Serialize};
 use web::server::{Right, Token};
+use zeroize::Zeroizing;
 
 use super::Wrong;
+use crate::alarms::Limits;
+use crate::alarms::sinks::{Sinks, Webhook};
+use crate::failure::Failure;
+use crate::http::Address;
 use crate::secrets;
 
 /// Megabytes that a kernel buffer or the ring may have.
@@ -82,6 +91,104 @@ pub(crate) struct MetricsSection {
     pub(crate) listen: Option<SocketAddr>,
 }
 
+/// `[alarms]`: what somebody is told of, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AlarmSection {
+    /// Minutes without a frame after which a way in counts as silent; 0 for never. Default 10.
+    pub(crate) silent_min: u32,
+    /// Hours in which silence counts; always when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) office_hours: Option<String>,
+    /// Minutes after which a condition that lasts is told again. Default 60.
+    pub(crate) repeat_min: u32,
+    /// A syslog server (RFC 5424 over UDP), as `host:514`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) syslog: Option<String>,
+    /// Address that each notice is posted to, as Standard Webhooks has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) webhook: Option<String>,
+    /// File with the secret that notices are signed with (`whsec_` and base 64).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) webhook_secret_file: Option<PathBuf>,
+}
+
+impl Default for AlarmSection {
+    fn default() -> Self {
+        AlarmSection {
+            silent_min: 10,
+            office_hours: None,
+            repeat_min: 60,
+            syslog: None,
+            webhook: None,
+            webhook_secret_file: None,
+        }
+    }
+}
+
+/// What follows from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Alarms {
+    pub(crate) limits: Limits,
+    syslog: Option<String>,
+    webhook: Option<Address>,
+    secret_file: Option<PathBuf>,
+}
+
+impl AlarmSection {
+    pub(super) fn resolve(self, zone: TimeZone) -> Result<Alarms, Wrong> {
+        let wrong = |name: &str, why: String| Wrong(format!("alarms.{name}: {why}"));
+        if self.repeat_min == 0 {
+            return Err(wrong("repeat_min", "at least 1".into()));
+        }
+        if let Some(server) = &self.syslog
+            && !server
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        {
+            return Err(wrong("syslog", format!("{server:?} is no server as log.example.net:514")));
+        }
+        if self.webhook.is_none() && self.webhook_secret_file.is_some() {
+            return Err(wrong("webhook_secret_file", "there is no webhook".into()));
+        }
+        let hours = self.office_hours.as_deref().map(Hours::new).transpose();
+        let milliseconds = |minutes: u32| u64::from(minutes) * 60_000;
+        Ok(Alarms {
+            limits: Limits {
+                silent_ms: Some(self.silent_min).filter(|&min| min > 0).map(milliseconds),
+                office_hours: hours.map_err(|why| wrong("office_hours", why))?,
+                zone,
+                repeat_ms: milliseconds(self.repeat_min),
+            },
+            syslog: self.syslog,
+            webhook: self
+                .webhook
+                .map(|text| text.parse())
+                .transpose()
+                .map_err(|why| wrong("webhook", why))?,
+            secret_file: self.webhook_secret_file,
+        })
+    }
+}
+
+impl Alarms {
+    /// Where notices go; the secret is read from its file.
+    pub(crate) fn sinks(&self) -> Result<Sinks, Failure> {
+        let secret = |path: &PathBuf| {
+            let what = "alarms.webhook_secret_file";
+            let text = secrets::read(what, path)?;
+            let text = text.strip_prefix("whsec_").unwrap_or(&text);
+            let bytes = STANDARD.decode(text).map_err(|_| {
+                Failure::config(format!("{what}: {}: whsec_ and base 64 are expected", path.display()))
+            })?;
+            Ok::<_, Failure>(Zeroizing::new(bytes))
+        };
+        let secret = self.secret_file.as_ref().map(secret).transpose()?;
+        let webhook = self.webhook.clone().map(|address| Webhook { address, secret });
+        Ok(Sinks { syslog: self.syslog.clone(), webhook })
+    }
+}
+
 /// `[api]`: programs that use the API.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -112,12 +219,12 @@ fn agent() -> Role {
 
 impl ApiSection {
     /// The tokens, read from their files.
-    pub(crate) fn tokens(&self) -> Result<Vec<Token>, crate::failure::Failure> {
+    pub(crate) fn tokens(&self) -> Result<Vec<Token>, Failure> {
         let read = |entry: &TokenEntry| {
             let what = format!("api.token {:?}", entry.name);
             let secret = secrets::read(&what, &entry.file)?;
             Token::new(&entry.name, &secret, entry.role, entry.rights.iter().copied())
-                .map_err(|error| crate::failure::Failure::config(format!("{what}: {error}")))
+                .map_err(|error| Failure::config(format!("{what}: {error}")))
         };
         self.tokens.iter().map(read).collect()
     }

@@ -15,8 +15,6 @@ use crate::live::{Port, Status};
 pub struct Machine {
     /// Room on the archive's disk.
     pub space: Option<Space>,
-    /// The archive has failed and takes nothing more.
-    pub archive_failed: bool,
     /// Bytes of memory of this process.
     pub resident_bytes: Option<u64>,
     /// Open files of this process.
@@ -156,8 +154,8 @@ fn ports(text: &mut Text, ports: &[Port]) {
 }
 
 fn archive(text: &mut Text, status: &Status, machine: &Machine) {
-    let failed = machine.archive_failed || status.failure.is_some();
-    text.single("archive_failed", "gauge", "The archive does not take what is recorded.", u8::from(failed));
+    let failed = u8::from(status.failure.is_some());
+    text.single("archive_failed", "gauge", "The archive does not take what is recorded.", failed);
     if let Some(Space { free, total }) = machine.space {
         text.single("archive_free_bytes", "gauge", "Room on the archive's disk.", free);
         text.single("archive_size_bytes", "gauge", "Size of the archive's disk.", total);
@@ -204,8 +202,7 @@ mod tests {
             resident_bytes: Some(3),
             open_fds: Some(4),
             cpu_seconds: Some(0.5),
-            alarms: vec!["silent-port"],
-            archive_failed: false,
+            alarms: vec!["port-silent"],
         };
         let text = text(&status, &machine, at(12));
         let mut seen = std::collections::BTreeSet::new();
@@ -224,6 +221,6 @@ mod tests {
         assert!(text.contains("earwitness_port_up{port=\"eth\\\"1\\\\\"} 1\n"), "{text}");
         assert!(text.contains("earwitness_calls_total{outcome=\"recorded\"} 7\n"));
         assert!(text.contains("earwitness_recorder_status_age_seconds 2\n"));
-        assert!(text.contains("earwitness_alarm{name=\"silent-port\"} 1\n"));
+        assert!(text.contains("earwitness_alarm{name=\"port-silent\"} 1\n"));
     }
 }
