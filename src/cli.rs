@@ -1,5 +1,7 @@
 //! The command line: its words, its help, its examples.
 
+pub(crate) mod people;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -62,6 +64,10 @@ pub(crate) enum Command {
         Ctrl-C. While it runs, no other command can open the archive."
     )]
     Serve(Serve),
+    /// Users, and whose which extension and agent was when
+    User(people::User),
+    /// Business units
+    Unit(people::Unit),
     /// Check, show or write a configuration file
     Config(Config),
     /// Write manual pages and completions into a folder, for packages
@@ -697,6 +703,7 @@ impl Filters {
             &self.extension,
             &self.number,
             &self.user,
+            &self.unit,
             &self.direction,
             &self.state,
             &self.call,
@@ -721,9 +728,12 @@ pub(crate) struct Filters {
     /// Number of the other side, in the same grammar
     #[arg(long, value_name = "PATTERN")]
     pub(crate) number: Option<String>,
-    /// User
+    /// User, by id or name
     #[arg(long, value_name = "PATTERN")]
     pub(crate) user: Option<String>,
+    /// Business unit, or one above it
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) unit: Option<String>,
     /// inbound, outbound, internal or unknown (a call without signalling)
     #[arg(long)]
     pub(crate) direction: Option<String>,

@@ -4,6 +4,7 @@
 
 pub(crate) mod appliance;
 mod pause;
+mod people;
 mod record;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use decode::net::Mac;
 use decode::tracker::{Address, Device, Devices, Subnet};
 use jiff::tz::TimeZone;
+use policy::people::check_name;
 use policy::retention::{Grace, OFF_MAX_DEFAULT, Period, Rule, RuleSet};
 use policy::{Cold, Pattern, Rules, Site};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,7 @@ use crate::failure::Failure;
 use crate::http;
 use appliance::{AlarmSection, Alarms, ApiSection, CaptureSection, MetricsSection, WebSection};
 use pause::PauseSection;
+use people::{UnitEntry, UserEntry};
 use record::{DialPlanSection, RecordSection};
 
 /// A commented file with every setting at its default.
@@ -70,6 +73,12 @@ pub(crate) struct ConfigFile {
     /// Phones that no signalling names.
     #[serde(rename = "device", skip_serializing_if = "Vec::is_empty")]
     pub(crate) devices: Vec<DeviceEntry>,
+    /// Business units.
+    #[serde(rename = "unit", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) units: Vec<UnitEntry>,
+    /// Users, with their extensions and agents.
+    #[serde(rename = "user", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) users: Vec<UserEntry>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -231,6 +240,9 @@ impl From<Scrub> for String {
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SiteSection {
+    /// Its name, for its recordings; none when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
     /// Numbers of the site's extensions; told by evidence when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) extensions: Option<Pattern>,
@@ -253,6 +265,16 @@ pub(crate) struct SiteSection {
 }
 
 impl SiteSection {
+    /// As retention and filters can name it.
+    fn name(&self) -> Result<Option<String>, Wrong> {
+        match &self.name {
+            Some(name) if check_name("site", name).is_err() => {
+                Err(Wrong(format!("site.name: {name:?}: write 1 to 100 printable characters")))
+            }
+            name => Ok(name.clone()),
+        }
+    }
+
     fn zone(&self) -> Result<TimeZone, Wrong> {
         let Some(name) = &self.time_zone else { return Ok(TimeZone::UTC) };
         TimeZone::get(name).map_err(|error| {
@@ -372,13 +394,6 @@ pub(crate) struct Retention {
 
 impl RetentionSection {
     fn resolve(self) -> Result<Retention, Wrong> {
-        // Such a rule would be passed over, and a later one might delete what it was to keep.
-        if let Some(rule) =
-            self.rules.iter().find(|rule| !(rule.site.is_empty() && rule.business_unit.is_empty()))
-        {
-            let what = "no recording says its site or business unit yet; match by extension or tag";
-            return Err(Wrong(format!("retention.rule {:?}: {what}", rule.name)));
-        }
         let rules = RuleSet::new(self.rules).map_err(|error| Wrong(error.to_string()))?;
         Ok(Retention { rules, grace: self.grace, off_max: self.off_max })
     }
@@ -438,8 +453,11 @@ impl ConfigFile {
         let sip = self.record.sip;
         let alarms = self.alarms.resolve(self.site.zone()?)?;
         let (zone, dial_plan) = (self.site.zone()?, self.site.dial_plan.resolve()?);
+        let people = people::resolve(&self.units, &self.users, &zone)?;
+        let name = self.site.name()?;
         let (extensions, pbx, trunks) = (self.site.extensions, self.site.pbx, self.site.trunks);
-        let mut rules = self.record.resolve(Site { extensions, pbx, trunks, dial_plan }, zone)?;
+        let mut rules = self.record.resolve(Site { name, extensions, pbx, trunks, dial_plan }, zone)?;
+        rules.people = people;
         self.pause.resolve(&mut rules)?;
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
         let (call_headers, hep) = (self.site.call_headers, self.hep);
@@ -629,12 +647,9 @@ mod tests {
             panic!("two rules of one name are taken")
         };
         assert!(told.contains("\"cards\" has the name of another"), "{told}");
-        for matcher in ["site = [\"Leeds\"]", "business_unit = [\"Trading\"]"] {
-            let Err(Wrong(told)) = read(&cards.replace("tag = [\"card\"]", matcher)) else {
-                panic!("{matcher} can never match")
-            };
-            assert!(told.contains("\"cards\"") && told.contains("by extension or tag"), "{told}");
-        }
+        let placed = cards.replace("tag = ", "site = [\"Leeds\"]\nbusiness_unit = ");
+        let told = read(&placed).expect("right").to_string();
+        assert!(told.contains("of site Leeds and extension 1000-1999 and business unit card and"), "{told}");
         let Err(Wrong(told)) = read(&cards.replace("7y", "89d")) else { panic!("data end before the audio") };
         assert!(told.contains("raise data"), "{told}");
         for (text, at, why) in [

@@ -22,6 +22,7 @@ pub(crate) fn query(written: &cli::Filters, now: Timestamp) -> Result<Query, Fai
         ("extension", Field::Extension, &written.extension),
         ("number", Field::OtherParty, &written.number),
         ("user", Field::User, &written.user),
+        ("unit", Field::BusinessUnit, &written.unit),
         ("direction", Field::Direction, &written.direction),
         ("state", Field::State, &written.state),
     ];
@@ -77,6 +78,13 @@ fn read_time(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         };
         return from_zoned(&here.checked_sub(span).ok()?);
     }
+    read_moment(text, zone)
+}
+
+/// A moment that does not depend on today: RFC 3339, a date and time, or a date, which is its first moment.
+pub(crate) fn read_moment(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let from_zoned =
+        |zoned: &Zoned| i64::try_from(zoned.timestamp().as_nanosecond()).ok().map(Timestamp::from_nanos);
     if let Ok(moment) = text.parse::<jiff::Timestamp>() {
         return i64::try_from(moment.as_nanosecond()).ok().map(Timestamp::from_nanos);
     }

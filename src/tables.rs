@@ -19,6 +19,14 @@ fn table() -> Table {
     table
 }
 
+/// A table of texts below their heading.
+pub(crate) fn of<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = table();
+    table.set_header(heading);
+    table.add_rows(rows);
+    finish(&table)
+}
+
 /// Rows of recordings that are laid out together, and columns that can then be told.
 pub(crate) const ROWS_AT_ONCE: usize = 1000;
 

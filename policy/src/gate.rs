@@ -25,6 +25,7 @@ use crate::channels::Channels;
 use crate::modes::orders::Orders;
 use crate::outcome::{Direction, Outcome, Source};
 use crate::pause::{PauseLimits, PauseSource};
+use crate::people::Who;
 use crate::rules::{Fact, Rules, SegmentFacts, Step};
 use part::{Lane, Part};
 
@@ -119,6 +120,10 @@ pub struct RecordingPlan {
     pub started: Timestamp,
     /// The rule that keeps it.
     pub rule: String,
+    /// The site's name.
+    pub site: Option<String>,
+    /// Whom it counts for, as far as is known when it starts.
+    pub who: Who,
 }
 
 /// How a recording ended, as far as only the gate knows.
@@ -390,6 +395,7 @@ impl Gate {
                 // What it refuses was told when it came.
                 let _ = known.take(fact.clone());
             }
+            self.rules.people.tell(&mut known, at);
             let judgement = self.rules.judge(&known);
             let mut part = Part::new(plan, known, judgement, at);
             request::follow(&self.orders, &mut part, at);
@@ -495,6 +501,8 @@ impl Gate {
             sip_call_id: facts.sip_call_id.clone(),
             started: facts.first_audio.unwrap_or(facts.started),
             rule: String::new(),
+            site: site.name.clone(),
+            who: Who::default(),
         }
     }
 
@@ -571,7 +579,8 @@ fn segment_facts(plan: &RecordingPlan, source: Source) -> SegmentFacts {
         agent: None,
         hunt_group: None,
         trunk: None,
-        business_unit: None,
+        who: Who::default(),
+        named_unit: None,
         tags: Default::default(),
         source,
         started: plan.started,

@@ -20,6 +20,7 @@ use crate::outcome::Direction;
 use crate::pause::PauseLimits;
 use crate::pause::codes::Codes;
 use crate::pause::windows::WindowRule;
+use crate::people::People;
 use crate::site::{Roles, Site};
 
 pub use fact::{FACT_LEN_MAX, Fact, FactRefusal, SegmentFacts, TAGS_MAX};
@@ -52,6 +53,8 @@ pub struct Rules {
     pub codes: Codes,
     /// Windows that pause.
     pub windows: Vec<WindowRule>,
+    /// Whose the devices are.
+    pub people: People,
     /// The clock on the site's wall, for rules on time.
     pub zone: TimeZone,
 }
@@ -71,6 +74,7 @@ impl Default for Rules {
             pauses: PauseLimits::default(),
             codes: Codes::default(),
             windows: Vec::new(),
+            people: People::default(),
             zone: TimeZone::UTC,
         }
     }

@@ -19,6 +19,8 @@ const INTERNAL_DIGITS_MAX: usize = 6;
 /// What the administrator has said about the site.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Site {
+    /// Its name, which its recordings carry; none where there is but one site.
+    pub name: Option<String>,
     /// Numbers of its extensions; without it they are told by evidence.
     pub extensions: Option<Pattern>,
     /// Addresses of the PBX.

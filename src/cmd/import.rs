@@ -69,7 +69,8 @@ fn import_one(
     file: &Path,
 ) -> Result<web::import::Imported, Failure> {
     let now = clock::now();
-    let about = about(args, file, now)?;
+    let mut about = about(args, file, now)?;
+    about.count_for(&settings.rules.people);
     let gate = Gate::new(settings.rules.clone());
     let refused = |why: policy::ImportRefusal| Failure::new(format!("{}: {}", file.display(), why.words()));
     let pass = gate.handle_import(&who(), about.direction).map_err(refused)?;

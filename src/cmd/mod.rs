@@ -9,6 +9,7 @@ mod import;
 mod interfaces;
 mod key;
 mod manual;
+mod people;
 mod prune;
 mod recode;
 mod record;
@@ -39,6 +40,8 @@ pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Archive(args) => archive::run(args.command),
         Command::Calls(args) => calls::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::User(args) => people::user(&args.command),
+        Command::Unit(args) => people::unit(&args.command),
         Command::Config(args) => config::run(args.command),
         Command::Manual { folder } => manual::run(&folder),
     }

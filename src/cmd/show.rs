@@ -14,7 +14,7 @@ use store::{
     Verdict,
 };
 use web::Trace;
-use web::words::{length, named, party as name, secrecy, size, state};
+use web::words::{length, named, party as name, secrecy, size, state, units};
 
 use super::{copies, export, open_archive, print_json, print_line, warn};
 use crate::config::Settings;
@@ -128,6 +128,8 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         ("call", format!("{} segment {}", facts.call, facts.segment)),
         ("extension", cell(&named(&facts.extension, facts.extension_name.as_deref()))),
         ("other party", cell(&other)),
+        ("user", cell(&named(facts.user.as_deref().unwrap_or("-"), facts.user_name.as_deref()))),
+        ("unit", if facts.business_unit.is_some() { plain(&units(facts)) } else { "-".to_owned() }),
         ("direction", direction.as_str().unwrap_or_default().to_owned()),
         ("started", facts.started.to_string()),
         ("answered", answered),
@@ -189,8 +191,17 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
             note.at
         ))?;
     }
-    if let Some(ddi) = &facts.ddi {
-        print_line(&format!("{:<14} {}", "DDI", cell(ddi)))?;
+    for (name, value) in [
+        ("site", &facts.site),
+        ("DDI", &facts.ddi),
+        ("agent", &facts.agent),
+        ("account code", &facts.account_code),
+        ("hunt group", &facts.hunt_group),
+        ("trunk", &facts.trunk),
+    ] {
+        if let Some(value) = value {
+            print_line(&format!("{name:<14} {}", cell(value)))?;
+        }
     }
     for tie in &facts.ties {
         print_line(&format!("{:<14} {} as {}", "tied", tie.why, cell(&tie.sip_call_id)))?;

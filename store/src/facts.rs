@@ -193,8 +193,20 @@ pub struct RecordingFacts {
     pub one_way: Vec<Absence>,
     /// Keyed digits (not which).
     pub dtmf: Vec<DtmfFact>,
-    /// User of the extension, when known.
+    /// The id of the user whom it counts for, when known: the agent's, or else the extension's.
     pub user: Option<String>,
+    /// The user's name as it was then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    /// The business unit that it counts for, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub business_unit: Option<String>,
+    /// The units above that one as they were then, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units_above: Vec<String>,
+    /// The site that it was recorded at, where that has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Agent logged in at the extension, when known.
     pub agent: Option<String>,
     /// Account code entered on the call, when known.
@@ -238,6 +250,13 @@ pub struct RecordingFacts {
     /// Its audio was re-encoded; everything else here is of the audio as received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recoded: Option<Box<Recoded>>,
+}
+
+impl RecordingFacts {
+    /// The business unit and those above it, the nearest first.
+    pub fn units(&self) -> impl Iterator<Item = &str> + Clone {
+        self.business_unit.iter().chain(&self.units_above).map(String::as_str)
+    }
 }
 
 /// One line of the balance sheet: a call that was seen, and what became of it.

@@ -21,7 +21,7 @@ use crate::{Error, RecordingId, Row};
 /// Pages that sled keeps, in bytes as they stand on disk; in memory they take about three times as much.
 const CACHE_BYTES: u64 = 48 << 20;
 /// The format of rows and cursors; another one is built anew.
-const FORMAT: &[u8] = b"earwitness index 5";
+const FORMAT: &[u8] = b"earwitness index 6";
 /// The mark of [`Reach`].
 const REACH: &str = "reach";
 

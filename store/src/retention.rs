@@ -314,9 +314,9 @@ impl Archive {
 pub(crate) fn subject_of(row: &Row) -> Subject {
     let facts = &row.facts;
     Subject {
-        site: None,
+        site: facts.site.clone(),
         extension: Some(facts.extension.clone()),
-        business_units: Vec::new(),
+        business_units: facts.units().map(str::to_owned).collect(),
         direction: facts.direction,
         tags: facts.tags.clone(),
         outcome: Outcome::Recorded,

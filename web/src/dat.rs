@@ -65,7 +65,8 @@ fn fields(facts: &RecordingFacts, file: &str) -> [(&'static str, String); 30] {
         ("NetworkRecordingPath", nobody()),
         ("LocalRecordingPath", file.to_owned()),
         ("AgentId", known(&facts.agent)),
-        ("AgentName", nobody()),
+        // An agent who is a user's: otherwise the user is the extension's.
+        ("AgentName", if facts.agent.is_some() { known(&facts.user_name) } else { nobody() }),
         ("Trunk", known(&facts.trunk)),
         ("Serial", nobody()),
         ("StartTime", date_and_time(facts.started)),
@@ -116,6 +117,7 @@ mod tests {
             "[AnswerTime:01/01/2026 09:00:05]",
             "[EndEvent:CallCleared]",
             "[Segment:2]",
+            "[AgentName:Alice Bell]",
             "[CallerNumber:+441234567890]",
             "[CallerDeviceType:Trunk]",
             "[CallerDeviceNumber:97201]",

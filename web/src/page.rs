@@ -33,7 +33,7 @@ audio { height: 2rem; width: 18rem; display: block }
 <h1>Recordings</h1>
 <p>Times are UTC. Left is the recorded extension, right the other side. Check the files with SHA256SUMS.</p>
 <table>
-<thead><tr><th>Call started</th><th>Duration</th><th>Direction</th><th>Extension</th><th>Outside number or other side</th><th>User</th><th>Agent</th><th>Trunk</th><th>Hunt group</th><th>Account code</th><th>Listen</th></tr></thead>
+<thead><tr><th>Call started</th><th>Duration</th><th>Direction</th><th>Extension</th><th>Outside number or other side</th><th>User</th><th>Business unit</th><th>Agent</th><th>Trunk</th><th>Hunt group</th><th>Account code</th><th>Listen</th></tr></thead>
 <tbody>
 "#;
 
@@ -82,7 +82,8 @@ fn write_row(
     write!(html, "<td>{direction}</td>")?;
     write!(html, "<td>{}</td>", Named(Some(&facts.extension), facts.extension_name.as_deref()))?;
     write!(html, "<td>{}</td>", Named(other, facts.other_party_name.as_deref()))?;
-    for text in [&facts.user, &facts.agent, &facts.trunk, &facts.hunt_group, &facts.account_code] {
+    write!(html, "<td>{}</td>", Named(facts.user.as_deref(), facts.user_name.as_deref()))?;
+    for text in [&facts.business_unit, &facts.agent, &facts.trunk, &facts.hunt_group, &facts.account_code] {
         write!(html, "<td>{}</td>", Named(text.as_deref(), None))?;
     }
     html.push_str("<td>");
@@ -108,7 +109,7 @@ fn write_row(
 pub(crate) fn failed(out: &mut dyn Write, id: RecordingId, why: &str) -> io::Result<()> {
     writeln!(
         out,
-        "<tr><td class=\"n\">{}</td><td colspan=\"9\">{id}</td><td class=\"w\">not exported: {}</td></tr>",
+        "<tr><td class=\"n\">{}</td><td colspan=\"10\">{id}</td><td class=\"w\">not exported: {}</td></tr>",
         date_and_time(id.started()),
         Text(why)
     )
@@ -200,6 +201,10 @@ pub(crate) mod tests {
             one_way: Vec::new(),
             dtmf: Vec::new(),
             user: text("alice"),
+            user_name: text("Alice Bell"),
+            business_unit: text("Claims"),
+            units_above: vec!["Insurance".to_owned()],
+            site: text("Leeds"),
             agent: text("4711"),
             account_code: text("55"),
             hunt_group: text("Sales"),
@@ -231,9 +236,18 @@ pub(crate) mod tests {
     #[test]
     fn a_row_shows_who_and_when_and_how_long() {
         let page = page(&facts(), &Listen { link: "x.wav", sip: None, playable: true, warnings: &[] });
-        for text in
-            ["2026-01-01 09:00:00", "0:01:05", "1001", "Alice", "Bob", "4711", "97201", "Sales", "alice"]
-        {
+        for text in [
+            "2026-01-01 09:00:00",
+            "0:01:05",
+            "1001",
+            "Alice",
+            "Bob",
+            "4711",
+            "97201",
+            "Sales",
+            "alice",
+            "Claims",
+        ] {
             assert!(page.contains(text), "{text}");
         }
         assert!(page.contains(r#"<audio controls preload="none" src="x.wav">"#));
@@ -252,6 +266,8 @@ pub(crate) mod tests {
             &mut facts.other_party,
             &mut facts.other_party_name,
             &mut facts.user,
+            &mut facts.user_name,
+            &mut facts.business_unit,
             &mut facts.agent,
             &mut facts.account_code,
             &mut facts.hunt_group,
@@ -267,8 +283,8 @@ pub(crate) mod tests {
             assert!(!body.contains(part), "{part} in {body}");
         }
         assert!(!body.chars().any(|c| is_unprintable(c) && c != '\n'));
-        // Nine fields show it, and the warning.
-        assert_eq!(body.matches("&lt;script&gt;").count(), 10, "{body}");
+        // Eleven fields show it, and the warning.
+        assert_eq!(body.matches("&lt;script&gt;").count(), 12, "{body}");
         assert!(body.contains("&amp;lt;[U+202E][U+0000][U+001B]"));
     }
 

@@ -78,7 +78,7 @@ pub fn export<W: Write>(
         "uuid": uuid,
         "created_at": date(exporter.at),
         "parties": [
-            party(Some(&facts.extension), facts.extension_name.as_deref()),
+            party(Some(&facts.extension), facts.user_name.as_deref().or(facts.extension_name.as_deref())),
             party(other(facts), facts.other_party_name.as_deref()),
             { "name": format!("earwitness archive {}", archive.id()), "type": "bot" },
         ],

@@ -2,7 +2,7 @@
 
 use decode::playout::GapKind;
 use decode::{Party, Timestamp};
-use store::{Counters, Direction, Finding, Outcome, Recoded, State, Track, Verdict};
+use store::{Counters, Direction, Finding, Outcome, Recoded, RecordingFacts, State, Track, Verdict};
 
 /// Minutes and seconds, with tenths; hours when there are some.
 #[must_use]
@@ -47,6 +47,12 @@ pub fn named(number: &str, name: Option<&str>) -> String {
         Some(name) if !name.is_empty() && name != number => format!("{number} {name}"),
         _ => number.to_owned(),
     }
+}
+
+/// The business unit that a recording counts for, with those above it; empty when it is not known.
+#[must_use]
+pub fn units(facts: &RecordingFacts) -> String {
+    facts.units().collect::<Vec<_>>().join(", below ")
 }
 
 /// What is to be known of a track's encryption. One sentence each.

@@ -237,8 +237,13 @@ impl Gate {
 
     fn judge_again(&mut self, key: RecordingKey, fact: &Fact, at: Timestamp) {
         let Some(part) = self.part(key) else { return };
-        let judgement = self.rules.judge(&part.facts);
+        let mut facts = part.facts.clone();
+        if let Fact::Agent(_) | Fact::BusinessUnit(_) = fact {
+            self.rules.people.tell(&mut facts, at);
+        }
+        let judgement = self.rules.judge(&facts);
         let Some(part) = self.part_mut(key) else { return };
+        part.facts = facts;
         part.say(at, "fact", fact_words(fact), "judged again".into());
         part.rejudge(judgement, at);
         follow_in(self, key, at);

@@ -159,7 +159,8 @@ impl Gate {
             });
         }
         let started = if is_late { at } else { part.plan.started };
-        (segment, Box::new(RecordingPlan { segment, rule, started, ..(*part.plan).clone() }))
+        let who = part.facts.who.clone();
+        (segment, Box::new(RecordingPlan { segment, rule, started, who, ..(*part.plan).clone() }))
     }
 
     /// A fact that came late: what there is must not be kept.

@@ -2,6 +2,7 @@
 
 mod changes;
 mod model;
+mod people;
 mod triggers;
 
 use super::*;

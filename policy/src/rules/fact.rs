@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use decode::Timestamp;
 
 use crate::outcome::{Direction, Source};
+use crate::people::Who;
 
 /// The longest value of a fact, in bytes.
 pub const FACT_LEN_MAX: usize = 256;
@@ -37,8 +38,10 @@ pub struct SegmentFacts {
     pub hunt_group: Option<String>,
     /// The line to the public network.
     pub trunk: Option<String>,
-    /// The unit of the business that the segment counts for.
-    pub business_unit: Option<String>,
+    /// The user and the unit of the business that the segment counts for.
+    pub who: Who,
+    /// A unit that somebody outside has named: it goes before the user's.
+    pub named_unit: Option<String>,
     /// Tags, in order.
     pub tags: BTreeSet<String>,
     /// How the audio comes here.
@@ -62,7 +65,7 @@ pub enum Fact {
     HuntGroup(String),
     /// The line to the public network.
     Trunk(String),
-    /// The unit of the business.
+    /// The unit of the business; it goes before the user's own.
     BusinessUnit(String),
     /// Which way the call goes.
     Direction(Direction),
@@ -102,7 +105,7 @@ impl SegmentFacts {
             Fact::OutsideNumber(value) => (&mut self.outside_number, value),
             Fact::HuntGroup(value) => (&mut self.hunt_group, value),
             Fact::Trunk(value) => (&mut self.trunk, value),
-            Fact::BusinessUnit(value) => (&mut self.business_unit, value),
+            Fact::BusinessUnit(value) => (&mut self.named_unit, value),
             Fact::Direction(direction) => {
                 return Ok(std::mem::replace(&mut self.direction, direction) != direction);
             }

@@ -38,7 +38,7 @@ pub enum RuleType {
     Trunk,
     /// `inbound`, `outbound`, `internal`, `unknown`; several with commas.
     Direction,
-    /// The unit of the business. Text.
+    /// The unit of the business, or one above it. Text.
     BusinessUnit,
     /// Any tag. Text.
     Tag,
@@ -150,6 +150,10 @@ impl ListRule {
                 let mut known = forms.into_iter().flatten().map(String::as_str).peekable();
                 known.peek().is_some() && pattern.matches_any(known)
             }
+            // A unit includes those below it.
+            Value::Pattern(pattern) if self.kind == RuleType::BusinessUnit => {
+                facts.who.unit.is_some() && pattern.matches_any(facts.who.units())
+            }
             Value::Pattern(pattern) => known(self.kind, facts).is_some_and(|value| pattern.matches(value)),
         }
     }
@@ -172,7 +176,7 @@ fn known(kind: RuleType, facts: &SegmentFacts) -> Option<&str> {
         RuleType::OtherParty => Some(facts.other_party.as_str()),
         RuleType::HuntGroup => facts.hunt_group.as_deref(),
         RuleType::Trunk => facts.trunk.as_deref(),
-        RuleType::BusinessUnit => facts.business_unit.as_deref(),
+        RuleType::BusinessUnit => facts.who.unit.as_deref(),
         RuleType::Direction | RuleType::Tag | RuleType::Time => None,
     };
     value.filter(|value| !value.is_empty())
@@ -223,7 +227,8 @@ mod tests {
         facts.ddi = Some("01632960500".into());
         facts.hunt_group = Some("2500".into());
         facts.trunk = Some("97201".into());
-        facts.business_unit = Some("Sales".into());
+        facts.who.unit = Some("Sales".into());
+        facts.who.units_above = vec!["Trade".into()];
         facts.tags.insert("claim 7".into());
         facts.started = Timestamp::from_millis(1_704_067_200_000);
         for (kind, yes, no) in [
@@ -237,6 +242,7 @@ mod tests {
             (RuleType::Trunk, "97201", "97202"),
             (RuleType::Direction, "inbound, outbound", "inbound,internal,unknown"),
             (RuleType::BusinessUnit, "Sales", "sales"),
+            (RuleType::BusinessUnit, "Trade", "Sales,!Trade"),
             (RuleType::Tag, "claim%", "vip"),
             (RuleType::Time, "Mon 00:00-01:00", "Tue 00:00-01:00"),
         ] {

@@ -33,7 +33,7 @@ pub enum Field {
     OtherParty,
     /// The other side's name.
     OtherPartyName,
-    /// The user.
+    /// The user, by id or name: either may match.
     User,
     /// The agent; a field of numbers.
     Agent,
@@ -47,8 +47,14 @@ pub enum Field {
     Ddi,
     /// The logical call.
     Call,
+    /// The user's name alone.
+    UserName,
+    /// The site that it was recorded at.
+    Site,
     /// Any of its tags.
     Tag,
+    /// The business unit, or any above it.
+    BusinessUnit,
     /// `inbound`, `outbound`, `internal`, `unknown`.
     Direction,
     /// `recording`, `complete`, `interrupted`.
@@ -62,11 +68,11 @@ pub enum Field {
 }
 
 /// How many fields hold one text; they come first.
-pub(crate) const TEXTS: usize = 12;
+pub(crate) const TEXTS: usize = 14;
 
 impl Field {
     /// All of them.
-    pub const ALL: [Field; 18] = [
+    pub const ALL: [Field; 21] = [
         Field::Extension,
         Field::ExtensionName,
         Field::OutsideNumber,
@@ -79,7 +85,10 @@ impl Field {
         Field::Trunk,
         Field::Ddi,
         Field::Call,
+        Field::UserName,
+        Field::Site,
         Field::Tag,
+        Field::BusinessUnit,
         Field::Direction,
         Field::State,
         Field::Source,
@@ -103,7 +112,10 @@ impl Field {
             Field::Trunk => "trunk",
             Field::Ddi => "ddi",
             Field::Call => "call",
+            Field::UserName => "user_name",
+            Field::Site => "site",
             Field::Tag => "tag",
+            Field::BusinessUnit => "business_unit",
             Field::Direction => "direction",
             Field::State => "state",
             Field::Source => "source",
@@ -146,7 +158,9 @@ impl FromStr for Field {
     type Err = QueryError;
 
     fn from_str(name: &str) -> Result<Self, QueryError> {
-        let field = Field::ALL.into_iter().find(|field| field.name() == name);
+        // A unit is a unit in speech.
+        let full = if name == "unit" { Field::BusinessUnit.name() } else { name };
+        let field = Field::ALL.into_iter().find(|field| field.name() == full);
         field.ok_or_else(|| QueryError::NoField { name: name.to_owned() })
     }
 }
@@ -310,6 +324,11 @@ impl Query {
             })
             && self.texts.iter().all(|(field, pattern)| match field {
                 Field::Tag => pattern.matches_any(view.tags()),
+                Field::BusinessUnit => pattern.matches_any(view.units()),
+                Field::User => {
+                    let forms = [view.text(Field::User), view.text(Field::UserName)];
+                    pattern.matches_any(forms.into_iter().filter(|text| !text.is_empty()))
+                }
                 field => pattern.matches(view.text(*field)),
             })
     }

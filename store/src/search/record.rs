@@ -3,12 +3,13 @@
 //! | field | length | |
 //! |---|---|---|
 //! | flags | 2 | bit field, see the constants |
-//! | present | 2 | bit i: text i is not empty |
+//! | present | 4 | bit i: text i is not empty |
 //! | start | varint | start of the timeline less that of the name, in ms, zigzag |
 //! | duration | varint | ms |
 //! | file | varint | bytes |
 //! | SIP calls | varint, then 12 each | their number, then digests of the Call-IDs |
 //! | tags | varint, then varint, bytes each | their number, then each |
+//! | units | likewise | the business unit and those above it |
 //! | texts | varint, bytes each | each that is present, in the order of [`Field`] |
 //!
 //! What is looked for most stands first: passing over a text costs as much as comparing one.
@@ -64,13 +65,15 @@ pub(crate) fn encode_whole(row: &Row, out: &mut Vec<u8>) {
     let same = !texts[OUTSIDE].is_empty() && texts[OUTSIDE] == texts[OTHER];
     head(row, if same { SAME_PARTY } else { 0 }, out);
     let present_at = out.len();
-    out.extend([0; 2]);
+    out.extend([0; PRESENT_LEN]);
     measures(row, out);
     put_varint(facts.sip_call_ids.len() as u64, out);
     facts.sip_call_ids.iter().for_each(|id| out.extend(call_digest(id)));
     put_varint(facts.tags.len() as u64, out);
     facts.tags.iter().for_each(|tag| put_text(tag, out));
-    let mut present = 0_u16;
+    put_varint(facts.units().count() as u64, out);
+    facts.units().for_each(|unit| put_text(unit, out));
+    let mut present = 0_u32;
     for (i, text) in texts.into_iter().enumerate() {
         let stands_already = same && i == OTHER;
         if !text.is_empty() && !stands_already {
@@ -78,7 +81,7 @@ pub(crate) fn encode_whole(row: &Row, out: &mut Vec<u8>) {
             put_text(text, out);
         }
     }
-    out[present_at..present_at + 2].copy_from_slice(&present.to_le_bytes());
+    out[present_at..present_at + PRESENT_LEN].copy_from_slice(&present.to_le_bytes());
 }
 
 /// The record as the index keeps it.
@@ -88,12 +91,14 @@ pub(crate) fn encode(row: &Row) -> Vec<u8> {
     if record.len() > RECORD_MAX {
         record.clear();
         head(row, CUT, &mut record);
-        record.extend([0; 2]);
+        record.extend([0; PRESENT_LEN]);
         measures(row, &mut record);
     }
     record
 }
 
+/// Length of the bits that say which texts are there.
+const PRESENT_LEN: usize = size_of::<u32>();
 const OUTSIDE: usize = Field::OutsideNumber as usize;
 const OTHER: usize = Field::OtherParty as usize;
 
@@ -115,6 +120,8 @@ fn texts_of(facts: &RecordingFacts) -> [&str; TEXTS] {
         known(&facts.trunk),
         known(&facts.ddi),
         &facts.call,
+        known(&facts.user_name),
+        known(&facts.site),
     ]
 }
 
@@ -191,12 +198,24 @@ fn take_bytes<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
+/// Goes past a list of texts.
+fn pass_list(from: &mut &[u8]) -> Option<()> {
+    let count = take_varint(from)?;
+    (0..count).try_for_each(|_| take_bytes(from).map(drop))
+}
+
+/// The texts of a list.
+fn list<'a>(mut from: &'a [u8]) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+    let count = take_varint(&mut from).unwrap_or_default();
+    (0..count).map_while(move |_| std::str::from_utf8(take_bytes(&mut from)?).ok())
+}
+
 /// A search record, read in place. What is damaged behind the first fields reads as empty: the index is a cache, and its
 /// pages have checksums.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     flags: u16,
-    present: u16,
+    present: u32,
     started_ms: i64,
     /// Length of the audio.
     pub(crate) duration_ms: u64,
@@ -215,7 +234,7 @@ impl<'a> View<'a> {
         let delta = (delta >> 1) as i64 ^ -((delta & 1) as i64);
         Some(View {
             flags: u16::from_le_bytes(*flags),
-            present: u16::from_le_bytes(*present),
+            present: u32::from_le_bytes(*present),
             started_ms: id.started().as_millis().saturating_add(delta),
             duration_ms: take_varint(&mut rest)?,
             bytes: take_varint(&mut rest)?,
@@ -272,17 +291,25 @@ impl<'a> View<'a> {
     }
 
     fn texts(&self) -> Option<&'a [u8]> {
+        let mut rest = self.units_and_rest()?;
+        pass_list(&mut rest)?;
+        Some(rest)
+    }
+
+    fn units_and_rest(&self) -> Option<&'a [u8]> {
         let (_, mut rest) = self.sip_calls_and_rest()?;
-        let tags = take_varint(&mut rest)?;
-        (0..tags).try_for_each(|_| take_bytes(&mut rest).map(drop))?;
+        pass_list(&mut rest)?;
         Some(rest)
     }
 
     /// Its tags.
     pub(crate) fn tags(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        let mut rest = self.sip_calls_and_rest().map_or(&[][..], |(_, rest)| rest);
-        let count = take_varint(&mut rest).unwrap_or_default();
-        (0..count).map_while(move |_| std::str::from_utf8(take_bytes(&mut rest)?).ok())
+        list(self.sip_calls_and_rest().map_or(&[], |(_, rest)| rest))
+    }
+
+    /// The business unit and those above it.
+    pub(crate) fn units(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        list(self.units_and_rest().unwrap_or_default())
     }
 
     /// The digests of its SIP Call-IDs.

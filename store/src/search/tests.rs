@@ -60,6 +60,10 @@ fn row(n: u16, seed: u64, state: State) -> Row {
         one_way: vec![],
         dtmf: vec![],
         user: maybe(22, &["", "ann", "bob"]),
+        user_name: maybe(22, &["", "Ann Bell", "Bob"]),
+        business_unit: maybe(42, &["", "Claims", "Banking"]),
+        units_above: maybe(42, &["", "Insurance", ""]).into_iter().collect(),
+        site: maybe(45, &["", "Leeds"]),
         agent: maybe(24, &["", "7", "12"]),
         account_code: maybe(26, &["", "12-34", "30"]),
         hunt_group: maybe(28, &["", "500"]),
@@ -128,7 +132,13 @@ impl Asked {
                     Field::OutsideNumber => text(&facts.outside_number),
                     Field::OtherParty => text(&facts.other_party),
                     Field::OtherPartyName => text(&facts.other_party_name),
-                    Field::User => text(&facts.user),
+                    Field::User => {
+                        let forms = facts.user.iter().chain(&facts.user_name).map(String::as_str);
+                        pattern.matches_any(forms)
+                    }
+                    Field::UserName => text(&facts.user_name),
+                    Field::Site => text(&facts.site),
+                    Field::BusinessUnit => pattern.matches_any(facts.units()),
                     Field::Agent => text(&facts.agent),
                     Field::AccountCode => text(&facts.account_code),
                     Field::HuntGroup => text(&facts.hunt_group),
@@ -156,6 +166,11 @@ fn asked() -> impl Strategy<Value = Asked> {
         (Field::OtherParty, "+44%"),
         (Field::OtherPartyName, "Bob"),
         (Field::User, "!ann"),
+        (Field::User, "Bob,ann"),
+        (Field::UserName, "%ell"),
+        (Field::Site, "Leeds"),
+        (Field::BusinessUnit, "Insurance"),
+        (Field::BusinessUnit, "!Claims"),
         (Field::Agent, "10-"),
         (Field::AccountCode, "12-34"),
         (Field::HuntGroup, "5__"),

@@ -1,7 +1,7 @@
 //! What an imported file is about: JSON as `archive list --json` prints it, a DAT side-car, or no more than its name.
 
 use decode::Timestamp;
-use policy::Direction;
+use policy::{Direction, People};
 use serde::Deserialize;
 use store::RecordingId;
 
@@ -27,6 +27,10 @@ pub struct About {
     pub other_party: Option<String>,
     pub other_party_name: Option<String>,
     pub user: Option<String>,
+    pub user_name: Option<String>,
+    pub business_unit: Option<String>,
+    pub units_above: Vec<String>,
+    pub site: Option<String>,
     pub agent: Option<String>,
     pub account_code: Option<String>,
     pub hunt_group: Option<String>,
@@ -36,6 +40,19 @@ pub struct About {
     pub segment: Option<u32>,
     pub tags: Vec<String>,
     pub sip_call_ids: Vec<String>,
+}
+
+impl About {
+    /// Fills in whom the call counts for, where the metadata names neither user nor unit: whoever had the agent's id or the
+    /// extension when it began.
+    pub fn count_for(&mut self, people: &People) {
+        if self.user.is_some() || self.business_unit.is_some() {
+            return;
+        }
+        let who = people.who(&self.extension, self.agent.as_deref(), self.started);
+        (self.user, self.user_name) = who.user.map(|user| (user.id, user.name)).unzip();
+        (self.business_unit, self.units_above) = (who.unit, who.units_above);
+    }
 }
 
 /// Metadata that may lack anything.
@@ -51,6 +68,10 @@ pub struct Said {
     other_party: Option<String>,
     other_party_name: Option<String>,
     user: Option<String>,
+    user_name: Option<String>,
+    business_unit: Option<String>,
+    units_above: Vec<String>,
+    site: Option<String>,
     agent: Option<String>,
     account_code: Option<String>,
     hunt_group: Option<String>,
@@ -177,6 +198,10 @@ impl Said {
             other_party: short(self.other_party),
             other_party_name: short(self.other_party_name),
             user: short(self.user),
+            user_name: short(self.user_name),
+            business_unit: short(self.business_unit),
+            units_above: list(self.units_above),
+            site: short(self.site),
             agent: short(self.agent),
             account_code: short(self.account_code),
             hunt_group: short(self.hunt_group),

@@ -242,7 +242,7 @@ fn facts_list(html: &mut Html, shown: &Shown) {
         .fact("Kept because", &facts.rule);
     for (name, value) in [
         ("Dialled number", &facts.ddi),
-        ("User", &facts.user),
+        ("Site", &facts.site),
         ("Agent", &facts.agent),
         ("Account code", &facts.account_code),
         ("Hunt group", &facts.hunt_group),
@@ -251,6 +251,12 @@ fn facts_list(html: &mut Html, shown: &Shown) {
         if let Some(value) = value {
             html.fact(name, value);
         }
+    }
+    if let Some(user) = &facts.user {
+        html.fact("User", words::named(user, facts.user_name.as_deref()));
+    }
+    if facts.business_unit.is_some() {
+        html.fact("Business unit", words::units(facts));
     }
     if !facts.tags.is_empty() {
         html.fact("Tags", facts.tags.join(", "));

@@ -1,0 +1,118 @@
+//! Whom a segment counts for, and rules about it.
+
+use super::changes::{Call, at};
+use super::*;
+use crate::Whom;
+use crate::people::{Assignment, Device, DeviceKind, People, Tenure, UNASSIGNED, User};
+use crate::rules::{ListRule, RuleType};
+
+/// Ann of Claims, which is below Insurance, has extension 2000 until 5.000 s, Bob, of no unit, from then on and agent 77.
+fn people() -> People {
+    let mut people = People::default();
+    people.add_unit("Insurance", None).expect("new");
+    people.add_unit("Claims", Some("Insurance")).expect("new");
+    let ann = User { id: "ann".into(), unit: Some("Claims".into()), ..User::default() };
+    people.add_user(ann).expect("new");
+    people.add_user(User { id: "bob".into(), ..User::default() }).expect("new");
+    let mut give = |id: &str, kind, number: &str, from: Option<i64>, until: Option<i64>| {
+        let tenure = Tenure { from: from.map(at), until: until.map(at) };
+        let device = Device { kind, number: number.into() };
+        people.assign(id, Assignment { device, primary: false, tenure }).expect("free");
+    };
+    give("ann", DeviceKind::Extension, "2000", None, Some(5_000));
+    give("bob", DeviceKind::Extension, "2000", Some(5_000), None);
+    give("bob", DeviceKind::Agent, "77", None, None);
+    people
+}
+
+fn with_people(exclude: &[(RuleType, &str)]) -> Rules {
+    let rule = |&(kind, value): &(RuleType, &str)| ListRule::new(kind, value, "").expect("a rule");
+    Rules { people: people(), exclude: exclude.iter().map(rule).collect(), ..Rules::default() }
+}
+
+fn planned(call: &mut Call) -> Who {
+    match call.gate.poll_action() {
+        Some(Action::Start(plan)) => plan.who,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whom the recording counts for in the end: user and unit.
+fn closed(call: Call) -> (String, String) {
+    let (actions, ..) = call.end();
+    let who = actions.into_iter().find_map(|action| match action {
+        Action::Finish { closing, .. } => Some(closing.facts.who),
+        _ => None,
+    });
+    let who = who.expect("a recording");
+    let units = who.units().collect::<Vec<_>>().join("<");
+    (who.user.map(|user| user.id).unwrap_or_default(), units)
+}
+
+fn tell(call: &mut Call, fact: Fact, ms: i64) {
+    call.gate.handle_fact(&Whom::Leg(call.facts.leg), &fact, at(ms)).expect("taken");
+}
+
+#[test]
+fn a_segment_counts_for_who_has_the_extension_when_it_begins() {
+    let mut call = Call::new(with_people(&[]));
+    let who = planned(&mut call);
+    assert_eq!(who.user.as_ref().map(|user| user.id.as_str()), Some("ann"));
+    // Bob gets the extension while it runs: it stays Ann's.
+    tell(&mut call, Fact::AccountCode("1".into()), 6_000);
+    assert_eq!(closed(call), ("ann".into(), "Claims<Insurance".into()));
+}
+
+#[test]
+fn an_agent_who_logs_in_takes_the_segment_over_and_back() {
+    let mut call = Call::new(with_people(&[]));
+    planned(&mut call);
+    tell(&mut call, Fact::Agent("77".into()), 2_000);
+    assert_eq!(closed(call), ("bob".into(), UNASSIGNED.into()));
+    let mut call = Call::new(with_people(&[]));
+    tell(&mut call, Fact::Agent("77".into()), 2_000);
+    tell(&mut call, Fact::Agent(String::new()), 3_000);
+    assert_eq!(closed(call), ("ann".into(), "Claims<Insurance".into()));
+}
+
+#[test]
+fn a_rule_on_a_unit_takes_those_below_it_and_an_agent_may_bring_it_late() {
+    let (_, outcome, reason, _) = Call::new(with_people(&[(RuleType::BusinessUnit, "Insurance")])).end();
+    assert_eq!((outcome, reason.as_str()), (Outcome::Excluded, "exclusion 1: business unit Insurance"));
+    let mut call = Call::new(with_people(&[(RuleType::BusinessUnit, UNASSIGNED)]));
+    planned(&mut call);
+    tell(&mut call, Fact::Agent("77".into()), 2_000);
+    let discarded = std::iter::from_fn(|| call.gate.poll_action()).any(|a| matches!(a, Action::Discard(..)));
+    assert!(discarded);
+    assert_eq!(call.end().1, Outcome::Excluded);
+}
+
+#[test]
+fn a_unit_that_is_named_from_outside_goes_before_the_users_own() {
+    let mut call = Call::new(with_people(&[]));
+    tell(&mut call, Fact::BusinessUnit("Insurance".into()), 2_000);
+    tell(&mut call, Fact::Agent("77".into()), 2_500);
+    assert_eq!(closed(call), ("bob".into(), "Insurance".into()));
+    let mut call = Call::new(with_people(&[]));
+    tell(&mut call, Fact::BusinessUnit("Elsewhere".into()), 2_000);
+    tell(&mut call, Fact::BusinessUnit(String::new()), 2_500);
+    assert_eq!(closed(call), ("ann".into(), "Claims<Insurance".into()));
+}
+
+#[test]
+fn without_people_nobody_is_guessed() {
+    let mut call = Call::new(Rules::default());
+    assert_eq!(planned(&mut call), Who::default());
+    assert_eq!(closed(call), (String::new(), String::new()));
+}
+
+#[test]
+fn an_agent_who_is_known_before_the_first_audio_counts_from_the_beginning() {
+    let mut gate = Gate::new(with_people(&[]));
+    let facts = facts("2000", "01632960001");
+    gate.handle_event(&Event::LegStarted(&facts));
+    assert_eq!(gate.handle_fact(&Whom::Leg(facts.leg), &Fact::Agent("77".into()), at(900)), Ok(0));
+    gate.handle_event(&Event::AudioStarted(&facts));
+    let who = planned(&mut Call { gate, facts });
+    assert_eq!(who.user.map(|user| user.id).as_deref(), Some("bob"));
+}
