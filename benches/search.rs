@@ -251,6 +251,7 @@ fn row(n: u64, total: u64) -> Row {
             .filter(|(_, one_in)| rng.below(*one_in) == 0)
             .map(|(tag, _)| tag.to_owned())
             .collect(),
+        fields: Default::default(),
         held: rng.below(2_000) == 0,
         sip_call_ids: vec![format!("{:016x}{:08x}@192.0.2.10", rng.next(), rng.below(1 << 32))],
         ties: vec![],
@@ -270,6 +271,7 @@ fn row(n: u64, total: u64) -> Row {
         bytes,
         sha256,
         signature,
+        rating: None,
         notes: vec![],
         legal_holds: vec![],
         copies: vec![],

@@ -1,5 +1,6 @@
 //! The command line: its words, its help, its examples.
 
+pub(crate) mod marks;
 pub(crate) mod people;
 
 use std::net::{IpAddr, SocketAddr};
@@ -378,32 +379,20 @@ pub(crate) enum ArchiveCommand {
     /// Who did what to the archive and its recordings, oldest first
     #[command(after_help = "Example:\n  earwitness archive log --since -7d")]
     Log(Log),
-    /// Put a tag on recordings, or take it off
-    #[command(after_help = "Example:\n  earwitness archive tag 01KB2Y --tag complaint")]
-    Tag {
-        #[command(flatten)]
-        edit: Edit,
-        /// The tag
-        #[arg(long)]
-        tag: String,
-        /// Take it off
-        #[arg(long)]
-        remove: bool,
-    },
-    /// Add a note to recordings
+    /// Put a tag on recordings, or take it off; fill one of the five fields
+    #[command(after_help = "Examples:\n  earwitness archive tag 01KB2Y --tag complaint\n  \
+        earwitness archive tag 01KB2Y --field 2 AB-1271\n  \
+        earwitness archive tag 01KB2Y -c earwitness.toml --field Claim ''   (empties it; names stand in [tags])")]
+    Tag(marks::Tag),
+    /// Rate a recording with 1 to 5 stars
+    #[command(after_help = "Example:\n  earwitness archive rate 01KB2Y 4")]
+    Rate(marks::Rate),
+    /// Add a note to recordings, or list their notes
     #[command(
-        after_help = "Example:\n  earwitness archive note 01KB2Y --text 'asks for the contract' --at-ms 61500"
+        after_help = "Examples:\n  earwitness archive note 01KB2Y --text 'asks for the contract' --at 1:01.5\n  \
+        earwitness archive note 01KB2Y      lists its notes"
     )]
-    Note {
-        #[command(flatten)]
-        edit: Edit,
-        /// What it says
-        #[arg(long)]
-        text: String,
-        /// The place that it is about, in milliseconds from the start
-        #[arg(long, value_name = "MS")]
-        at_ms: Option<u64>,
-    },
+    Note(marks::Note),
     /// Put recordings under a legal hold: nothing deletes them until every hold is released
     #[command(
         after_help = "Example:\n  earwitness archive hold 01KB2Y --name 'case 26-114' --why 'letter of 3 March'"

@@ -16,7 +16,7 @@ use decode::tracker::{Address, Device, Devices, Subnet};
 use jiff::tz::TimeZone;
 use policy::people::check_name;
 use policy::retention::{Grace, OFF_MAX_DEFAULT, Period, Rule, RuleSet};
-use policy::{Cold, Pattern, Rules, Site};
+use policy::{Cold, CustomField, CustomNames, Pattern, Rules, Site};
 use serde::{Deserialize, Serialize};
 use web::ffmpeg::Choice;
 
@@ -76,6 +76,8 @@ pub(crate) struct ConfigFile {
     /// Business units.
     #[serde(rename = "unit", skip_serializing_if = "Vec::is_empty")]
     pub(crate) units: Vec<UnitEntry>,
+    /// The five fields of a recording that the site fills as it likes.
+    pub(crate) tags: TagsSection,
     /// Users, with their extensions and agents.
     #[serde(rename = "user", skip_serializing_if = "Vec::is_empty")]
     pub(crate) users: Vec<UserEntry>,
@@ -330,6 +332,22 @@ impl Default for RetentionSection {
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct TagsSection {
+    /// How people see the fields, at most five names; `tag1` to `tag5` when absent.
+    pub(crate) names: Vec<String>,
+}
+
+impl TagsSection {
+    fn resolve(&self) -> Result<CustomNames, Wrong> {
+        let fields = store::Field::ALL.map(store::Field::name);
+        let own = |field: &&str| !CustomField::ALL.iter().any(|custom| custom.key() == *field);
+        let taken: Vec<&str> = fields.into_iter().filter(own).chain(["unit"]).collect();
+        CustomNames::new(&self.names, &taken).map_err(|error| Wrong(format!("tags.names: {error}")))
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct HepSection {
     /// Addresses of agents, besides those of the command line.
     pub(crate) from: Vec<IpAddr>,
@@ -371,6 +389,8 @@ pub(crate) struct Settings {
     pub(crate) alarms: Alarms,
     pub(crate) devices: Devices,
     pub(crate) ffmpeg: Choice,
+    /// How people see the five fields.
+    pub(crate) field_names: CustomNames,
     pub(crate) retention: Retention,
     pub(crate) cold: Option<Cold>,
     pub(crate) copies: Copies,
@@ -453,6 +473,7 @@ impl ConfigFile {
         let sip = self.record.sip;
         let alarms = self.alarms.resolve(self.site.zone()?)?;
         let (zone, dial_plan) = (self.site.zone()?, self.site.dial_plan.resolve()?);
+        let field_names = self.tags.resolve()?;
         let people = people::resolve(&self.units, &self.users, &zone)?;
         let name = self.site.name()?;
         let (extensions, pbx, trunks) = (self.site.extensions, self.site.pbx, self.site.trunks);
@@ -484,6 +505,7 @@ impl ConfigFile {
             alarms,
             devices,
             ffmpeg,
+            field_names,
             retention,
             cold,
             copies,
@@ -554,13 +576,15 @@ pub(crate) fn settings_of(path: Option<&Path>, archive: Option<PathBuf>) -> Resu
     }
 }
 
-/// The settings of a command with `--archive` and `--config`. From here on, playback uses the `ffmpeg` that they name.
+/// The settings of a command with `--archive` and `--config`. From here on, playback uses the `ffmpeg` that they name, and fields have
+/// their names.
 pub(crate) fn resolve(dir: &crate::cli::ArchiveDir) -> Result<Settings, Failure> {
     let from_environment =
         || std::env::var_os("EARWITNESS_ARCHIVE").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let config = crate::console::appliances_config().unwrap_or_else(|| dir.config.clone());
     let settings = settings_of(config.as_deref(), dir.archive.clone().or_else(from_environment))?;
     web::ffmpeg::choose(settings.ffmpeg.clone());
+    web::words::name_fields(settings.field_names.clone());
     Ok(settings)
 }
 
@@ -608,6 +632,18 @@ mod tests {
         ] {
             let Err(Wrong(told)) = read(wrong) else { panic!("{wrong} is taken") };
             assert!(told.contains(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn fields_have_names_that_no_other_field_has() {
+        let names = |list: &str| {
+            let file = ConfigFile::parse(&format!("[tags]\nnames = {list}\n")).expect("TOML");
+            file.settings(None).map(|settings| settings.field_names).map_err(|Wrong(why)| why)
+        };
+        assert_eq!(names("[\"Claim\", \"tag2\"]").expect("right").of(CustomField::Tag1), "Claim");
+        for wrong in ["[\"Agent\"]", "[\"unit\"]", "[\"a\", \"A\"]", "[\"\", \"\", \"\", \"\", \"\", \"\"]"] {
+            assert!(names(wrong).expect_err(wrong).starts_with("tags.names: "), "{wrong}");
         }
     }
 

@@ -51,6 +51,7 @@ pub(crate) fn at_start(plan: &RecordingPlan) -> RecordingFacts {
         trunk: None,
         ddi: plan.ddi.clone(),
         tags: Vec::new(),
+        fields: Default::default(),
         held: false,
         sip_call_ids: some(sip_call_id).into_iter().collect(),
         ties: Vec::new(),
@@ -120,6 +121,7 @@ pub(crate) fn at_end(
         hunt_group: known.hunt_group.clone(),
         trunk: known.trunk.clone(),
         tags: known.tags.iter().cloned().collect(),
+        fields: known.fields.clone(),
         one_way: end
             .absences
             .iter()

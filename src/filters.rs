@@ -36,7 +36,9 @@ pub(crate) fn query(written: &cli::Filters, now: Timestamp) -> Result<Query, Fai
             Failure::usage(format!("--filter {term:?}: write FIELD=PATTERN, as extension=1000-1005"))
         })?;
         let usage = |error| Failure::usage(format!("--filter: {error}"));
-        query.filter(field.trim().parse().map_err(usage)?, value).map_err(usage)?;
+        let custom = web::words::field_named(field.trim()).map(Field::from);
+        let field = custom.map_or_else(|| field.trim().parse(), Ok).map_err(usage)?;
+        query.filter(field, value).map_err(usage)?;
     }
     Ok(query)
 }

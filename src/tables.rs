@@ -51,7 +51,7 @@ impl Recordings {
     pub(crate) fn rows(&mut self, rows: &[Row]) -> String {
         let mut table = table();
         if !self.is_begun() {
-            table.set_header([
+            let heading = [
                 "RECORDING",
                 "STARTED (UTC)",
                 "",
@@ -62,7 +62,9 @@ impl Recordings {
                 "LOST",
                 "STATE",
                 "SIGNED",
-            ]);
+            ];
+            let named = words::named_fields().map(|field| cell(words::field(field)));
+            table.set_header(heading.into_iter().map(str::to_owned).chain(named));
         }
         table.add_rows(rows.iter().map(recording_cells));
         for (column, &width) in table.column_iter_mut().zip(&self.widths) {
@@ -82,7 +84,8 @@ fn recording_cells(row: &Row) -> Vec<String> {
     let lost: u64 = facts.tracks.iter().map(|t| t.lost_network + t.lost_capture).sum();
     let mut codecs: Vec<&str> = facts.tracks.iter().map(|t| t.codec.name()).collect();
     codecs.dedup();
-    vec![
+    let named = words::named_fields().map(|field| cell(facts.fields.of(field).unwrap_or_default()));
+    let cells = [
         facts.id.to_string(),
         words::moment(facts.started),
         words::direction(facts.direction).0.to_owned(),
@@ -97,7 +100,8 @@ fn recording_cells(row: &Row) -> Vec<String> {
         if facts.tracks.is_empty() { "-".to_owned() } else { lost.to_string() },
         row.deleted.as_ref().map_or(words::state(facts.state), |_| "deleted").to_owned(),
         row.deleted.as_ref().map_or(signature(row.signature), |_| "-").to_owned(),
-    ]
+    ];
+    cells.into_iter().chain(named).collect()
 }
 
 /// A table of calls.

@@ -582,6 +582,7 @@ fn segment_facts(plan: &RecordingPlan, source: Source) -> SegmentFacts {
         who: Who::default(),
         named_unit: None,
         tags: Default::default(),
+        fields: Default::default(),
         source,
         started: plan.started,
     }

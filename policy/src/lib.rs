@@ -1,6 +1,7 @@
 //! What may be kept, and for how long: rules, verdicts, the gate that all audio passes, and retention. Pure: no clock, no I/O.
 
 pub mod channels;
+pub mod custom;
 pub mod devices;
 pub mod gate;
 pub mod modes;
@@ -17,6 +18,7 @@ pub mod site;
 mod testing;
 
 pub use channels::{Overload, Priority};
+pub use custom::{CustomField, CustomFields, CustomNames};
 pub use devices::{RecordedDevice, RecordedDevices};
 pub use gate::{
     Action, Cleared, ClearedSignal, Closing, Cold, ColdCodec, ColdVerdict, Gate, ImportPass, ImportRefusal,

@@ -24,6 +24,7 @@ pub(crate) fn segment(extension: &str, other: &str, direction: Direction) -> Seg
         who: Default::default(),
         named_unit: None,
         tags: BTreeSet::new(),
+        fields: Default::default(),
         source: Source::Mirror,
         started: Timestamp::from_millis(1_000),
     }

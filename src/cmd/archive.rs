@@ -9,7 +9,7 @@ use store::{Archive, Authorities, Cost, RecordingId, Trusted, Verdict};
 use web::words;
 
 use super::upkeep::{self, Change};
-use super::{copies, export, import, open_archive, print_json, print_line, progress, show, warn};
+use super::{copies, export, import, marks, open_archive, print_json, print_line, progress, show, warn};
 use super::{prune, recode, restore};
 use crate::cli::{ArchiveCommand, Filters as WrittenFilters};
 use crate::clock;
@@ -50,8 +50,9 @@ pub(crate) fn run(command: ArchiveCommand) -> Result<Done, Failure> {
         }
         ArchiveCommand::Locations { dir, json } => copies::locations(&dir, json.json),
         ArchiveCommand::Log(args) => upkeep::log(&args),
-        ArchiveCommand::Tag { edit, tag, remove } => upkeep::change(&edit, &Change::Tag { tag, remove }),
-        ArchiveCommand::Note { edit, text, at_ms } => upkeep::change(&edit, &Change::Note { text, at_ms }),
+        ArchiveCommand::Tag(args) => marks::tag(&args),
+        ArchiveCommand::Rate(args) => marks::rate(args),
+        ArchiveCommand::Note(args) => marks::note(&args),
         ArchiveCommand::Hold { edit, name, why } => upkeep::change(&edit, &Change::Hold { name, why }),
         ArchiveCommand::Release { edit, name, why } => upkeep::change(&edit, &Change::Release { name, why }),
         ArchiveCommand::Delete { edit, why, keep_facts, yes } => upkeep::delete(&edit, &why, keep_facts, yes),

@@ -9,6 +9,7 @@ mod import;
 mod interfaces;
 mod key;
 mod manual;
+mod marks;
 mod people;
 mod prune;
 mod recode;

@@ -14,7 +14,7 @@ use store::{
     Verdict,
 };
 use web::Trace;
-use web::words::{length, named, party as name, secrecy, size, state, units};
+use web::words::{self, length, named, party as name, secrecy, size, state, units};
 
 use super::{copies, export, open_archive, print_json, print_line, warn};
 use crate::config::Settings;
@@ -177,6 +177,12 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
             plain(why),
             cell(who)
         ))?;
+    }
+    for (field, value) in facts.fields.iter() {
+        print_line(&format!("{:<14} {}", words::field(field), plain(value)))?;
+    }
+    if let Some(stars) = row.rating {
+        print_line(&format!("{:<14} {}", "rating", words::stars(stars)))?;
     }
     if !facts.tags.is_empty() {
         print_line(&format!("{:<14} {}", "tags", cell(&facts.tags.join(", "))))?;

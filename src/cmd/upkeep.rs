@@ -1,8 +1,9 @@
-//! `archive tag, note, hold, release, delete, log, checkpoint`: what people do to recordings, and the record of it.
+//! `archive hold, release, delete, log, checkpoint`: what people do to recordings, and the record of it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use policy::CustomField;
 use serde_json::json;
 use store::locations::Duty;
 use store::{Archive, Deletion, Event, RecordingId, What};
@@ -21,6 +22,8 @@ use crate::timestamp;
 /// What to do to recordings.
 pub(crate) enum Change {
     Tag { tag: String, remove: bool },
+    Field { field: CustomField, value: String },
+    Rating { stars: u8 },
     Note { text: String, at_ms: Option<u64> },
     Hold { name: String, why: String },
     Release { name: String, why: String },
@@ -75,6 +78,11 @@ impl Change {
         match self {
             Change::Tag { tag, remove: false } => What::Tagged { id, tag: tag.clone() },
             Change::Tag { tag, remove: true } => What::Untagged { id, tag: tag.clone() },
+            Change::Field { field, value } => {
+                let (field, value, before) = (*field, value.clone(), String::new());
+                What::FieldSet { id, field, value, before }
+            }
+            Change::Rating { stars } => What::Rated { id, stars: *stars, before: 0 },
             Change::Note { text, at_ms } => What::Noted { id, text: text.clone(), at_ms: *at_ms },
             Change::Hold { name, why } => What::Held { id, hold: name.clone(), why: why.clone() },
             Change::Release { name, why } => What::Released { id, hold: name.clone(), why: why.clone() },
@@ -85,6 +93,12 @@ impl Change {
         match self {
             Change::Tag { tag, remove: false } => format!("tagged {tag}"),
             Change::Tag { tag, remove: true } => format!("without the tag {tag}"),
+            Change::Field { field, value } if value.is_empty() => {
+                format!("with nothing in {}", words::field(*field))
+            }
+            Change::Field { field, value } => format!("with {value} in {}", words::field(*field)),
+            Change::Rating { stars: 0 } => "without a rating".into(),
+            Change::Rating { stars } => format!("rated {}", words::stars(*stars)),
             Change::Note { .. } => "noted".into(),
             Change::Hold { name, .. } => format!("under the hold {name}: nothing deletes what is held"),
             Change::Release { name, .. } => format!("released from the hold {name}"),
@@ -179,6 +193,12 @@ fn describe(what: &What) -> String {
         What::Tagged { id, tag } => format!("tagged {id}: {tag}"),
         What::Untagged { id, tag } => format!("took a tag off {id}: {tag}"),
         What::Noted { id, text, at_ms } => format!("noted on {id}{}: {text}", at(at_ms)),
+        What::FieldSet { id, field, value, before } => {
+            format!("put {value:?} into {} of {id}, before {before:?}", words::field(*field))
+        }
+        What::Rated { id, stars, before } => {
+            format!("rated {id}: {}, before {}", words::stars(*stars), words::stars(*before))
+        }
         What::Held { id, hold, why } => format!("put {id} under the hold {hold}: {why}"),
         What::Released { id, hold, why } => format!("released {id} from the hold {hold}: {why}"),
         What::RetentionSet { rules } => format!("put {} rules of retention in force", rules.rules().len()),

@@ -133,6 +133,7 @@ fn facts(call: u64) -> RecordingFacts {
         trunk: None,
         ddi: None,
         tags: vec![],
+        fields: Default::default(),
         held: false,
         sip_call_ids: vec![],
         ties: Vec::new(),

@@ -8,7 +8,11 @@ use crate::ledger::{self, DeletionLine, Fate, RecordingLine};
 use crate::log::CHECKPOINT;
 use crate::log::checkpoint::{NOTE_MAX, Note};
 use crate::scribe::Command;
-use crate::{Archive, Deletion, Error, Event, Finding, RecordingFacts, RecordingId, Row, State, Trusted};
+use crate::{
+    Archive, Deletion, Error, Event, Finding, NOTE_TEXT_MAX, RecordingFacts, RecordingId, Row, STARS_MAX,
+    State, Trusted, What,
+};
+use policy::custom::VALUE_MAX;
 
 impl Archive {
     /// Verifies all recordings, or these: hashes, signature and structure, with public keys alone; opens every chunk too
@@ -82,16 +86,45 @@ impl Archive {
         }))
     }
 
-    /// Does something to a recording and keeps for ever who did it: tags, notes, holds. On disk when this returns; a hold
-    /// counts from then on.
+    /// Does something to a recording and keeps for ever who did it: tags, fields, ratings, notes, holds. On disk when this
+    /// returns; a hold counts from then on. What stood in a field, and the stars before, are filled in here.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Refused`] for what is no such event; [`Error::Io`].
-    pub fn edit(&self, event: Event) -> Result<(), Error> {
+    /// [`Error::NotFound`]; [`Error::Refused`] for what is no such event, a value or a text that is too long, more than five
+    /// stars, and a note behind the end of its recording; [`Error::Io`].
+    pub fn edit(&self, mut event: Event) -> Result<(), Error> {
         let id =
             event.recording().ok_or_else(|| Error::Refused { what: "an event about no recording".into() })?;
         let _one_at_a_time = locked(&self.shared.decisions);
-        self.row(id)?;
+        let row = self.row(id)?;
+        let refused = |what: String| Err(Error::Refused { what });
+        match &mut event.what {
+            What::FieldSet { value, .. } if value.len() > VALUE_MAX => {
+                return refused(format!("a field holds {VALUE_MAX} bytes at most"));
+            }
+            What::FieldSet { field, before, .. } => {
+                *before = row.facts.fields.of(*field).unwrap_or_default().to_owned();
+            }
+            What::Rated { stars, .. } if *stars > STARS_MAX => {
+                return refused(format!("a rating has 1 to {STARS_MAX} stars, or 0 for none"));
+            }
+            What::Rated { before, .. } => *before = row.rating.unwrap_or_default(),
+            What::Noted { text, .. } if text.trim().is_empty() => {
+                return refused("the note says nothing".into());
+            }
+            What::Noted { text, .. } if text.len() > NOTE_TEXT_MAX => {
+                return refused(format!("a note holds {NOTE_TEXT_MAX} bytes at most"));
+            }
+            What::Noted { at_ms: Some(at_ms), .. }
+                if row.facts.state != State::Recording && *at_ms > row.facts.duration_ms =>
+            {
+                let length = row.facts.duration_ms;
+                return refused(format!(
+                    "the recording is {length} ms long: there is no place at {at_ms} ms"
+                ));
+            }
+            _ => {}
+        }
         self.ask(|answer| Command::Event { event: Box::new(event), answer })
     }
 

@@ -1,6 +1,6 @@
 //! What people and the archive itself did: lines of `ledger/events-YYYY-MM.jsonl`, and what they make of a recording.
 //!
-//! Tags, notes and holds are no part of a recording's file, which never changes; they are events about it. The last one
+//! Tags, fields, ratings, notes and holds are no part of a recording's file, which never changes; they are events about it. The last one
 //! counts. An index that is lost is built anew from files and events.
 
 use std::collections::BTreeMap;
@@ -11,8 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::locations::copies::{CopyLine, MovedLine};
 use crate::log::begin::Adopted;
-use crate::{Error, RecordingId, Row};
+use crate::{CustomField, Error, RecordingId, Row};
 
+/// The longest text of a note, in bytes.
+pub const NOTE_TEXT_MAX: usize = 4096;
+/// The most stars.
+pub const STARS_MAX: u8 = 5;
 /// Who did what the archive does by itself.
 pub(crate) const BY_ITSELF: &str = "earwitness";
 
@@ -63,6 +67,28 @@ pub enum What {
         /// The place in the recording that it is about, in milliseconds from its start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at_ms: Option<u64>,
+    },
+    /// One of the five fields of a recording was filled or emptied.
+    FieldSet {
+        /// The recording.
+        id: RecordingId,
+        /// Which field.
+        field: CustomField,
+        /// What stands in it now; nothing when empty.
+        value: String,
+        /// What stood in it before; [`Archive::edit`](crate::Archive::edit) fills it in.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        before: String,
+    },
+    /// A recording was rated.
+    Rated {
+        /// The recording.
+        id: RecordingId,
+        /// Stars, 1 to 5; 0 takes the rating back.
+        stars: u8,
+        /// The stars before; [`Archive::edit`](crate::Archive::edit) fills them in.
+        #[serde(default, skip_serializing_if = "is_none")]
+        before: u8,
     },
     /// A legal hold was put on a recording.
     Held {
@@ -195,6 +221,8 @@ impl Event {
             What::Tagged { id, .. }
             | What::Untagged { id, .. }
             | What::Noted { id, .. }
+            | What::FieldSet { id, .. }
+            | What::Rated { id, .. }
             | What::Held { id, .. }
             | What::Released { id, .. }
             | What::Imported { id, .. } => Some(*id),
@@ -213,6 +241,11 @@ impl Event {
             | What::Unknown => None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it would write")]
+fn is_none(stars: &u8) -> bool {
+    *stars == 0
 }
 
 /// What the receipt of an erasure signs.
@@ -255,7 +288,7 @@ pub struct Hold {
 }
 
 /// Keeps what was done last.
-fn newest<T>(all: &mut BTreeMap<String, (u64, T)>, name: String, leaf: u64, what: T) {
+fn newest<N: Ord, T>(all: &mut BTreeMap<N, (u64, T)>, name: N, leaf: u64, what: T) {
     if all.get(&name).is_none_or(|(last, _)| *last <= leaf) {
         all.insert(name, (leaf, what));
     }
@@ -271,6 +304,12 @@ pub(crate) struct Edits {
     notes: BTreeMap<u64, Note>,
     /// Holds by name, likewise; none where one was lifted.
     holds: BTreeMap<String, (u64, Option<Hold>)>,
+    /// Values of the five fields, likewise; an empty one where a field was emptied.
+    #[serde(default)]
+    fields: BTreeMap<CustomField, (u64, String)>,
+    /// Stars, likewise; 0 where the rating was taken back.
+    #[serde(default)]
+    rating: Option<(u64, u8)>,
 }
 
 impl Edits {
@@ -285,6 +324,10 @@ impl Edits {
                 newest(&mut self.holds, hold.clone(), leaf, Some(Hold { hold, why, at, who }));
             }
             What::Released { hold, .. } => newest(&mut self.holds, hold, leaf, None),
+            What::FieldSet { field, value, .. } => newest(&mut self.fields, field, leaf, value),
+            What::Rated { stars, .. } if self.rating.is_none_or(|(last, _)| last <= leaf) => {
+                self.rating = Some((leaf, stars));
+            }
             // These are about no recording, or change nothing of it.
             _ => {}
         }
@@ -298,6 +341,10 @@ impl Edits {
                 row.facts.tags.push(tag.clone());
             }
         }
+        for (field, (_, value)) in &self.fields {
+            row.facts.fields.set(*field, value);
+        }
+        row.rating = self.rating.map(|(_, stars)| stars).filter(|stars| (1..=STARS_MAX).contains(stars));
         row.notes = self.notes.values().cloned().collect();
         row.legal_holds = self.holds.values().filter_map(|(_, hold)| hold.clone()).collect();
         row.facts.held = !row.legal_holds.is_empty();
@@ -307,6 +354,24 @@ impl Edits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_word_on_a_field_and_on_the_stars_counts() {
+        let (id, field) = (RecordingId::from_bytes([1; 16]), CustomField::Tag3);
+        let event = |what| Event { at: Timestamp::from_millis(0), who: "eve".into(), what };
+        let set =
+            |value: &str| event(What::FieldSet { id, field, value: value.into(), before: String::new() });
+        let rated = |stars| event(What::Rated { id, stars, before: 0 });
+        let mut edits = Edits::default();
+        for (leaf, event) in [(3, set("C-1")), (2, set("")), (5, rated(4)), (4, rated(2)), (1, set("A"))] {
+            edits.take(leaf, &event);
+        }
+        assert_eq!((edits.fields.get(&field), edits.rating), (Some(&(3, "C-1".into())), Some((5, 4))));
+        edits.take(6, &rated(0));
+        assert_eq!(edits.rating, Some((6, 0)));
+        let written = serde_json::to_string(&set("C-1").what).expect("JSON");
+        assert_eq!(written, format!(r#"{{"event":"field-set","id":"{id}","field":"tag3","value":"C-1"}}"#));
+    }
 
     #[test]
     fn what_was_done_last_counts_in_whatever_order_it_is_read() {

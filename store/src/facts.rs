@@ -7,7 +7,7 @@
 pub use decode::tracker::NoKey;
 use decode::{Codec, Party, Timestamp};
 pub use policy::outcome::{Source, State};
-pub use policy::{Direction, Outcome, Step};
+pub use policy::{CustomField, CustomFields, Direction, Outcome, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::id::RecordingId;
@@ -219,6 +219,9 @@ pub struct RecordingFacts {
     pub ddi: Option<String>,
     /// Tags.
     pub tags: Vec<String>,
+    /// The five fields that the site fills as it likes, where something stands in them.
+    #[serde(default, skip_serializing_if = "CustomFields::is_empty")]
+    pub fields: CustomFields,
     /// Under a legal hold.
     pub held: bool,
     /// SIP Call-IDs of the legs in it.

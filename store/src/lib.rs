@@ -63,11 +63,11 @@ pub use archive::Archive;
 pub use audit::Trusted;
 pub use certificate::Jws;
 pub use error::Error;
-pub use event::{Event, Hold, Note, What};
+pub use event::{Event, Hold, NOTE_TEXT_MAX, Note, STARS_MAX, What};
 pub use evidence::{InLedger, Sealed, verify_sealed};
 pub use facts::{
-    Absence, CallRow, Counters, Direction, DtmfFact, NoKey, Outcome, Recoded, RecordingFacts, Signalling,
-    Source, Span, State, Step, Tied, Track,
+    Absence, CallRow, Counters, CustomField, CustomFields, Direction, DtmfFact, NoKey, Outcome, Recoded,
+    RecordingFacts, Signalling, Source, Span, State, Step, Tied, Track,
 };
 pub use id::{IdError, RecordingId};
 pub use keys::manage::{KeyFileStatus, KeyStatus, Protection, new_key_pair};

@@ -21,6 +21,9 @@ pub struct Row {
     pub sha256: String,
     /// What its signature was worth when it was written or indexed; verification looks again.
     pub signature: SignatureState,
+    /// Stars that somebody gave it, 1 to 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating: Option<u8>,
     /// Notes, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
@@ -59,6 +62,7 @@ impl Row {
             bytes,
             sha256: String::new(),
             signature,
+            rating: None,
             notes: vec![],
             legal_holds: vec![],
             copies: vec![],

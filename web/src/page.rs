@@ -11,6 +11,7 @@ use store::{Direction, RecordingFacts, RecordingId, State};
 
 use crate::dat::is_unprintable;
 use crate::entries::time_of_day;
+use crate::words;
 
 /// Everything up to the first row.
 const HEAD: &str = r#"<!DOCTYPE html>
@@ -33,7 +34,7 @@ audio { height: 2rem; width: 18rem; display: block }
 <h1>Recordings</h1>
 <p>Times are UTC. Left is the recorded extension, right the other side. Check the files with SHA256SUMS.</p>
 <table>
-<thead><tr><th>Call started</th><th>Duration</th><th>Direction</th><th>Extension</th><th>Outside number or other side</th><th>User</th><th>Business unit</th><th>Agent</th><th>Trunk</th><th>Hunt group</th><th>Account code</th><th>Listen</th></tr></thead>
+<thead><tr><th>Call started</th><th>Duration</th><th>Direction</th><th>Extension</th><th>Outside number or other side</th><th>User</th><th>Business unit</th><th>Agent</th><th>Trunk</th><th>Hunt group</th><th>Account code</th><th>Tags</th><th>Listen</th></tr></thead>
 <tbody>
 "#;
 
@@ -87,6 +88,13 @@ fn write_row(
         write!(html, "<td>{}</td>", Named(text.as_deref(), None))?;
     }
     html.push_str("<td>");
+    for (field, value) in facts.fields.iter() {
+        write!(html, "{}: <bdi>{}</bdi><br>", Text(words::field(field)), Text(value))?;
+    }
+    for tag in &facts.tags {
+        write!(html, "<bdi>{}</bdi><br>", Text(tag))?;
+    }
+    html.push_str("</td><td>");
     let link = listen.link;
     if listen.playable {
         write!(html, "<audio controls preload=\"none\" src=\"{link}\"></audio>")?;
@@ -109,7 +117,7 @@ fn write_row(
 pub(crate) fn failed(out: &mut dyn Write, id: RecordingId, why: &str) -> io::Result<()> {
     writeln!(
         out,
-        "<tr><td class=\"n\">{}</td><td colspan=\"10\">{id}</td><td class=\"w\">not exported: {}</td></tr>",
+        "<tr><td class=\"n\">{}</td><td colspan=\"11\">{id}</td><td class=\"w\">not exported: {}</td></tr>",
         date_and_time(id.started()),
         Text(why)
     )
@@ -211,6 +219,7 @@ pub(crate) mod tests {
             trunk: text("97201"),
             ddi: text("5550100"),
             tags: Vec::new(),
+            fields: Default::default(),
             held: false,
             sip_call_ids: vec!["a84b4c76e66710@example.com".to_owned()],
             ties: Vec::new(),
@@ -260,6 +269,8 @@ pub(crate) mod tests {
         let mut facts = facts();
         facts.extension = attack.to_owned();
         facts.call = attack.to_owned();
+        facts.tags = vec![attack.to_owned()];
+        facts.fields.set(store::CustomField::Tag2, attack);
         for field in [
             &mut facts.extension_name,
             &mut facts.outside_number,
@@ -283,8 +294,8 @@ pub(crate) mod tests {
             assert!(!body.contains(part), "{part} in {body}");
         }
         assert!(!body.chars().any(|c| is_unprintable(c) && c != '\n'));
-        // Eleven fields show it, and the warning.
-        assert_eq!(body.matches("&lt;script&gt;").count(), 12, "{body}");
+        // Thirteen fields show it, and the warning.
+        assert_eq!(body.matches("&lt;script&gt;").count(), 14, "{body}");
         assert!(body.contains("&amp;lt;[U+202E][U+0000][U+001B]"));
     }
 

@@ -4,6 +4,7 @@
 //! not in it. Signed as a JWS in the general JSON serialization with the archive's key. No analysis; the call's SIP is
 //! not attached: the draft has no place for it. The whole file is in memory while it is made, some four times its audio.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use base64::Engine;
@@ -18,6 +19,7 @@ use crate::bundle::Selection;
 use crate::error::Error;
 use crate::export::{Counted, Export, Exported, FileFormat, Shape};
 use crate::manifest::{self, Exporter, Item};
+use crate::words;
 
 /// Longest audio that is put inline, in bytes: 35 min of two channels as WAV at 8 kHz, two hours as Opus.
 pub const AUDIO_MAX: usize = 64 << 20;
@@ -161,6 +163,7 @@ fn provenance(
         "caller_known": !matches!(facts.direction, Direction::Internal | Direction::Unknown),
         "recording": item,
         "facts": facts,
+        "field_names": facts.fields.iter().map(|(field, _)| (field.key(), words::field(field))).collect::<BTreeMap<_, _>>(),
     });
     Ok(json!({
         "purpose": "provenance: the recording, the proof that the archive's ledger names it, and what is not in the audio",

@@ -1,8 +1,13 @@
 //! Lengths, sizes and states in the words that people read, the same on the pages and in the command line's tables.
 
+use std::sync::OnceLock;
+
 use decode::playout::GapKind;
 use decode::{Party, Timestamp};
-use store::{Counters, Direction, Finding, Outcome, Recoded, RecordingFacts, State, Track, Verdict};
+use policy::{CustomField, CustomNames};
+use store::{
+    Counters, Direction, Finding, Outcome, Recoded, RecordingFacts, STARS_MAX, State, Track, Verdict,
+};
 
 /// Minutes and seconds, with tenths; hours when there are some.
 #[must_use]
@@ -47,6 +52,42 @@ pub fn named(number: &str, name: Option<&str>) -> String {
         Some(name) if !name.is_empty() && name != number => format!("{number} {name}"),
         _ => number.to_owned(),
     }
+}
+
+static FIELD_NAMES: OnceLock<CustomNames> = OnceLock::new();
+
+/// Says how people see the five fields, before the first is shown; later, nothing changes any more. Without it they are
+/// `tag1` to `tag5`.
+pub fn name_fields(names: CustomNames) {
+    let _ = FIELD_NAMES.set(names);
+}
+
+fn field_names() -> &'static CustomNames {
+    static NONE: CustomNames = CustomNames::NONE;
+    FIELD_NAMES.get().unwrap_or(&NONE)
+}
+
+/// A field as people see it.
+#[must_use]
+pub fn field(field: CustomField) -> &'static str {
+    field_names().of(field)
+}
+
+/// Fields that have a name of their own: lists have a column for each.
+pub fn named_fields() -> impl Iterator<Item = CustomField> {
+    CustomField::ALL.into_iter().filter(|&field| field_names().has(field))
+}
+
+/// The field of this name, capitals or not.
+#[must_use]
+pub fn field_named(name: &str) -> Option<CustomField> {
+    field_names().field(name)
+}
+
+/// A rating.
+#[must_use]
+pub fn stars(stars: u8) -> String {
+    if stars == 0 { "none".to_owned() } else { format!("{stars} of {STARS_MAX}") }
 }
 
 /// The business unit that a recording counts for, with those above it; empty when it is not known.

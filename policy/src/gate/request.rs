@@ -332,6 +332,7 @@ fn fact_words(fact: &Fact) -> String {
         Fact::Direction(direction) => format!("direction {}", direction.key()),
         Fact::Tag(value) => format!("tag {value}"),
         Fact::Untag(value) => format!("no tag {value}"),
+        Fact::Field(field, value) => format!("{} {value}", field.key()),
     }
 }
 

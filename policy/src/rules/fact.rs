@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use decode::Timestamp;
 
+use crate::custom::{CustomField, CustomFields};
 use crate::outcome::{Direction, Source};
 use crate::people::Who;
 
@@ -44,6 +45,8 @@ pub struct SegmentFacts {
     pub named_unit: Option<String>,
     /// Tags, in order.
     pub tags: BTreeSet<String>,
+    /// The five fields that the site fills as it likes.
+    pub fields: CustomFields,
     /// How the audio comes here.
     pub source: Source,
     /// When the segment began.
@@ -73,6 +76,8 @@ pub enum Fact {
     Tag(String),
     /// A tag was taken off.
     Untag(String),
+    /// One of the five fields was filled.
+    Field(CustomField, String),
 }
 
 /// The fact was not taken.
@@ -115,6 +120,8 @@ impl SegmentFacts {
             }
             Fact::Tag(tag) => return Ok(!tag.is_empty() && self.tags.insert(tag)),
             Fact::Untag(tag) => return Ok(self.tags.remove(&tag)),
+            Fact::Field(_, value) if value.len() > FACT_LEN_MAX => return Err(FactRefusal::TooLong),
+            Fact::Field(field, value) => return Ok(self.fields.set(field, &value)),
         };
         if value.len() > FACT_LEN_MAX {
             return Err(FactRefusal::TooLong);
@@ -141,6 +148,10 @@ mod tests {
         assert_eq!(facts.take(Fact::AccountCode(String::new())), Ok(true));
         assert_eq!(facts.account_code, None);
         assert_eq!(facts.take(Fact::Direction(Direction::Outbound)), Ok(false));
+        let field = |value: &str| Fact::Field(CustomField::Tag2, value.into());
+        assert_eq!([facts.take(field("AB")), facts.take(field("AB"))], [Ok(true), Ok(false)]);
+        assert_eq!(facts.fields.of(CustomField::Tag2), Some("AB"));
+        assert_eq!((facts.take(field("")), facts.fields.is_empty()), (Ok(true), true));
     }
 
     #[test]
@@ -148,6 +159,8 @@ mod tests {
         let mut facts = segment("2000", "01632960001", Direction::Outbound);
         let before = facts.clone();
         assert_eq!(facts.take(Fact::Agent("9".repeat(FACT_LEN_MAX + 1))), Err(FactRefusal::TooLong));
+        let long = Fact::Field(CustomField::Tag1, "9".repeat(FACT_LEN_MAX + 1));
+        assert_eq!(facts.take(long), Err(FactRefusal::TooLong));
         assert_eq!(facts, before);
         for n in 0..TAGS_MAX {
             assert_eq!(facts.take(Fact::Tag(format!("tag {n}"))), Ok(true));

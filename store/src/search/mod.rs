@@ -14,7 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use decode::Timestamp;
-use policy::{Pattern, PatternError};
+use policy::{CustomField, Pattern, PatternError};
 
 use crate::{RecordingFacts, RecordingId};
 use record::{CALL_START_DIGITS, CallDigest, View, call_started_ms};
@@ -51,10 +51,22 @@ pub enum Field {
     UserName,
     /// The site that it was recorded at.
     Site,
+    /// The first of the five fields that the site fills as it likes.
+    Tag1,
+    /// The second.
+    Tag2,
+    /// The third.
+    Tag3,
+    /// The fourth.
+    Tag4,
+    /// The fifth.
+    Tag5,
     /// Any of its tags.
     Tag,
     /// The business unit, or any above it.
     BusinessUnit,
+    /// Stars; a field of numbers.
+    Rating,
     /// `inbound`, `outbound`, `internal`, `unknown`.
     Direction,
     /// `recording`, `complete`, `interrupted`.
@@ -68,11 +80,11 @@ pub enum Field {
 }
 
 /// How many fields hold one text; they come first.
-pub(crate) const TEXTS: usize = 14;
+pub(crate) const TEXTS: usize = 19;
 
 impl Field {
     /// All of them.
-    pub const ALL: [Field; 21] = [
+    pub const ALL: [Field; 27] = [
         Field::Extension,
         Field::ExtensionName,
         Field::OutsideNumber,
@@ -87,8 +99,14 @@ impl Field {
         Field::Call,
         Field::UserName,
         Field::Site,
+        Field::Tag1,
+        Field::Tag2,
+        Field::Tag3,
+        Field::Tag4,
+        Field::Tag5,
         Field::Tag,
         Field::BusinessUnit,
+        Field::Rating,
         Field::Direction,
         Field::State,
         Field::Source,
@@ -114,8 +132,14 @@ impl Field {
             Field::Call => "call",
             Field::UserName => "user_name",
             Field::Site => "site",
+            Field::Tag1 => CustomField::Tag1.key(),
+            Field::Tag2 => CustomField::Tag2.key(),
+            Field::Tag3 => CustomField::Tag3.key(),
+            Field::Tag4 => CustomField::Tag4.key(),
+            Field::Tag5 => CustomField::Tag5.key(),
             Field::Tag => "tag",
             Field::BusinessUnit => "business_unit",
+            Field::Rating => "rating",
             Field::Direction => "direction",
             Field::State => "state",
             Field::Source => "source",
@@ -139,12 +163,25 @@ impl Field {
     /// Does it hold numbers, in which ranges can be meant?
     #[must_use]
     pub const fn is_number(self) -> bool {
-        matches!(self, Field::Extension | Field::OtherParty | Field::Agent | Field::HuntGroup | Field::Trunk)
+        use Field::{Agent, Extension, HuntGroup, OtherParty, Rating, Trunk};
+        matches!(self, Extension | OtherParty | Agent | HuntGroup | Trunk | Rating)
     }
 
     /// Which of the fields with few words.
     fn word_place(self) -> Option<usize> {
         (self as usize).checked_sub(Field::Direction as usize)
+    }
+}
+
+impl From<CustomField> for Field {
+    fn from(field: CustomField) -> Self {
+        match field {
+            CustomField::Tag1 => Field::Tag1,
+            CustomField::Tag2 => Field::Tag2,
+            CustomField::Tag3 => Field::Tag3,
+            CustomField::Tag4 => Field::Tag4,
+            CustomField::Tag5 => Field::Tag5,
+        }
     }
 }
 
@@ -324,6 +361,7 @@ impl Query {
             })
             && self.texts.iter().all(|(field, pattern)| match field {
                 Field::Tag => pattern.matches_any(view.tags()),
+                Field::Rating => pattern.matches(view.rating()),
                 Field::BusinessUnit => pattern.matches_any(view.units()),
                 Field::User => {
                     let forms = [view.text(Field::User), view.text(Field::UserName)];

@@ -22,7 +22,8 @@ use decode::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{Field, TEXTS};
-use crate::{Direction, RecordingFacts, RecordingId, Row, Source, State};
+use crate::event::STARS_MAX;
+use crate::{CustomField, Direction, RecordingFacts, RecordingId, Row, Source, State};
 
 /// The longest record that the index keeps, in bytes.
 pub(crate) const RECORD_MAX: usize = 1024;
@@ -40,6 +41,9 @@ const DELETED_AT: u16 = 7;
 const CUT: u16 = 1 << 8;
 /// The other party is the outside number, which stands there once.
 const SAME_PARTY: u16 = 1 << 9;
+
+/// Stars, 0 for none.
+const RATING_AT: u16 = 10;
 
 /// First bytes of the SHA-256 of a SIP Call-ID: nobody can make another Call-ID that has the same.
 pub(crate) type CallDigest = [u8; 12];
@@ -107,6 +111,7 @@ fn texts_of(facts: &RecordingFacts) -> [&str; TEXTS] {
     fn known(text: &Option<String>) -> &str {
         text.as_deref().unwrap_or_default()
     }
+    let custom = |field| facts.fields.of(field).unwrap_or_default();
     [
         &facts.extension,
         known(&facts.extension_name),
@@ -122,6 +127,11 @@ fn texts_of(facts: &RecordingFacts) -> [&str; TEXTS] {
         &facts.call,
         known(&facts.user_name),
         known(&facts.site),
+        custom(CustomField::Tag1),
+        custom(CustomField::Tag2),
+        custom(CustomField::Tag3),
+        custom(CustomField::Tag4),
+        custom(CustomField::Tag5),
     ]
 }
 
@@ -148,6 +158,7 @@ fn head(row: &Row, bits: u16, out: &mut Vec<u8>) {
         | source << SOURCE_AT
         | u16::from(facts.held) << HELD_AT
         | u16::from(row.deleted.is_some()) << DELETED_AT
+        | u16::from(row.rating.unwrap_or_default().min(STARS_MAX)) << RATING_AT
         | bits;
     out.extend(flags.to_le_bytes());
 }
@@ -266,6 +277,14 @@ impl<'a> View<'a> {
             self.flags >> HELD_AT & 1,
             self.flags >> DELETED_AT & 1,
         ]
+    }
+
+    /// The number of its stars; empty without a rating.
+    pub(crate) fn rating(&self) -> &'static str {
+        ["", "1", "2", "3", "4", "5"]
+            .get(usize::from(self.flags >> RATING_AT & 7))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The text of a field that holds one; empty when the fact is not known.

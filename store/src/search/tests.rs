@@ -10,8 +10,8 @@ use proptest::sample::select;
 use super::{Field, Query, blocks, record};
 use crate::disk::locked;
 use crate::{
-    Archive, Deletion, Direction, Event, RecordingFacts, RecordingId, Row, SignatureState, Source, State,
-    What,
+    Archive, CustomField, CustomFields, Deletion, Direction, Event, RecordingFacts, RecordingId, Row,
+    SignatureState, Source, State, What,
 };
 
 const START_MS: i64 = 1_795_000_000_000;
@@ -73,6 +73,7 @@ fn row(n: u16, seed: u64, state: State) -> Row {
             .iter()
             .map(|tag| (*tag).to_owned())
             .collect(),
+        fields: fields(maybe(47, &["", "AB-12", "CD"])),
         held: false,
         sip_call_ids: (0..(seed >> 36) % 3).map(|i| format!("{}@pbx{i}", seed % 5)).collect(),
         ties: vec![],
@@ -86,6 +87,13 @@ fn row(n: u16, seed: u64, state: State) -> Row {
         shares_media: false,
     };
     Row::of(facts, seed & 0xfff, SignatureState::Valid)
+}
+
+/// The second of the five fields.
+fn fields(value: Option<String>) -> CustomFields {
+    let mut fields = CustomFields::default();
+    fields.set(CustomField::Tag2, &value.unwrap_or_default());
+    fields
 }
 
 /// What a query is made of, kept so that it can be judged without it.
@@ -138,6 +146,12 @@ impl Asked {
                     }
                     Field::UserName => text(&facts.user_name),
                     Field::Site => text(&facts.site),
+                    Field::Tag1 => pattern.matches(facts.fields.of(CustomField::Tag1).unwrap_or_default()),
+                    Field::Tag2 => pattern.matches(facts.fields.of(CustomField::Tag2).unwrap_or_default()),
+                    Field::Tag3 | Field::Tag4 | Field::Tag5 => pattern.matches(""),
+                    Field::Rating => {
+                        pattern.matches(&row.rating.map(|stars| stars.to_string()).unwrap_or_default())
+                    }
                     Field::BusinessUnit => pattern.matches_any(facts.units()),
                     Field::Agent => text(&facts.agent),
                     Field::AccountCode => text(&facts.account_code),
@@ -169,6 +183,11 @@ fn asked() -> impl Strategy<Value = Asked> {
         (Field::User, "Bob,ann"),
         (Field::UserName, "%ell"),
         (Field::Site, "Leeds"),
+        (Field::Tag2, "AB-1_"),
+        (Field::Tag2, "!_%"),
+        (Field::Tag5, "_%"),
+        (Field::Rating, "3+"),
+        (Field::Rating, "!_%"),
         (Field::BusinessUnit, "Insurance"),
         (Field::BusinessUnit, "!Claims"),
         (Field::Agent, "10-"),
@@ -212,6 +231,8 @@ enum Step {
     Put(u16, u16, u64),
     Tag(u16, &'static str, bool),
     Hold(u16, bool),
+    /// Stars, and what is put into the second field.
+    Mark(u16, u8, &'static str),
     Delete(u16, bool),
     Ask(Asked, usize),
 }
@@ -225,6 +246,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (id(), 1..120_u16, any::<u64>()).prop_map(|(n, count, seed)| Step::Put(n, count, seed)),
         3 => (id(), select(vec!["vip", "claim 7", "other"]), any::<bool>()).prop_map(|(n, tag, on)| Step::Tag(n, tag, on)),
         2 => (id(), any::<bool>()).prop_map(|(n, on)| Step::Hold(n, on)),
+        2 => (id(), 0..6_u8, select(vec!["", "AB-13", "EF"])).prop_map(|(n, stars, value)| Step::Mark(n, stars, value)),
         2 => (id(), any::<bool>()).prop_map(|(n, keep)| Step::Delete(n, keep)),
         8 => (asked(), 1..40_usize).prop_map(|(asked, page)| Step::Ask(asked, page)),
     ];
@@ -241,6 +263,7 @@ struct Both {
     /// Of every recording that there can be: people's tags in order, and whether there is a hold.
     tags: BTreeMap<u16, BTreeMap<&'static str, bool>>,
     held: BTreeSet<u16>,
+    marks: BTreeMap<u16, (u8, &'static str)>,
     leaf: u64,
 }
 
@@ -248,8 +271,8 @@ impl Both {
     fn new() -> Both {
         let dir = tempfile::tempdir().expect("a folder");
         let (archive, _) = Archive::open_or_create(&dir.path().join("archive")).expect("made");
-        let (rows, live, tags, held) = Default::default();
-        Both { archive, _dir: dir, rows, live, tags, held, leaf: 0 }
+        let (rows, live, tags, held, marks) = Default::default();
+        Both { archive, _dir: dir, rows, live, tags, held, marks, leaf: 0 }
     }
 
     fn event(&mut self, what: What) {
@@ -300,6 +323,12 @@ impl Both {
                     self.held.remove(&n)
                 };
             }
+            Step::Mark(n, stars, value) => {
+                let (id, field, before) = (id(n), CustomField::Tag2, String::new());
+                self.event(What::Rated { id, stars, before: 0 });
+                self.event(What::FieldSet { id, field, value: value.to_owned(), before });
+                self.marks.insert(n, (stars, value));
+            }
             Step::Delete(n, keep_facts) if self.rows.contains_key(&n) && !self.live.contains(&n) => {
                 if keep_facts {
                     let row = self.rows.get_mut(&n).expect("there");
@@ -311,6 +340,7 @@ impl Both {
                     self.rows.remove(&n);
                     self.tags.remove(&n);
                     self.held.remove(&n);
+                    self.marks.remove(&n);
                     self.archive.shared().index.remove(id(n)).expect("removed");
                 }
             }
@@ -335,6 +365,10 @@ impl Both {
             }
         }
         row.facts.held = self.held.contains(&n);
+        if let Some((stars, value)) = self.marks.get(&n) {
+            row.rating = Some(*stars).filter(|stars| *stars > 0);
+            row.facts.fields.set(CustomField::Tag2, value);
+        }
         row
     }
 

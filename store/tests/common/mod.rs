@@ -54,6 +54,7 @@ pub(crate) fn facts(n: u8) -> RecordingFacts {
         trunk: None,
         ddi: None,
         tags: vec![],
+        fields: Default::default(),
         held: false,
         sip_call_ids: vec![format!("{n}@pbx")],
         ties: Vec::new(),

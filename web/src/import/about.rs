@@ -1,7 +1,7 @@
 //! What an imported file is about: JSON as `archive list --json` prints it, a DAT side-car, or no more than its name.
 
 use decode::Timestamp;
-use policy::{Direction, People};
+use policy::{CustomFields, Direction, People};
 use serde::Deserialize;
 use store::RecordingId;
 
@@ -39,6 +39,7 @@ pub struct About {
     pub call: Option<String>,
     pub segment: Option<u32>,
     pub tags: Vec<String>,
+    pub fields: CustomFields,
     pub sip_call_ids: Vec<String>,
 }
 
@@ -80,6 +81,7 @@ pub struct Said {
     call: Option<String>,
     segment: Option<u32>,
     tags: Vec<String>,
+    fields: CustomFields,
     sip_call_ids: Vec<String>,
 }
 
@@ -186,6 +188,10 @@ impl Said {
         if started > now.plus_millis(FUTURE_MAX_MS) {
             return Err("it would have begun in the future".into());
         }
+        let mut fields = CustomFields::default();
+        for (field, value) in self.fields.iter() {
+            fields.set(field, &cut(value.to_owned()));
+        }
         let extension = short(self.extension).or_else(|| extension.map(str::to_owned));
         Ok(About {
             started,
@@ -210,6 +216,7 @@ impl Said {
             call: short(self.call),
             segment: self.segment,
             tags: list(self.tags),
+            fields,
             sip_call_ids: list(self.sip_call_ids),
         })
     }

@@ -416,6 +416,7 @@ fn facts(id: RecordingId, about: &About, pass: &ImportPass, coding: &Coding) -> 
         trunk: about.trunk.clone(),
         ddi: about.ddi.clone(),
         tags: about.tags.clone(),
+        fields: about.fields.clone(),
         held: false,
         sip_call_ids: about.sip_call_ids.clone(),
         ties: Vec::new(),

@@ -83,9 +83,13 @@ fn recordings_table(html: &mut Html, rows: &[Row]) {
     for name in ["Recording", "Started", "", "Extension", "Other party"] {
         html.raw("<th scope=\"col\">").raw(name).raw("</th>");
     }
-    html.raw("<th scope=\"col\" class=\"n\">Length</th><th scope=\"col\">Codec</th>")
-        .raw("<th scope=\"col\" class=\"n\">Lost</th><th scope=\"col\">State</th><th scope=\"col\">Signed</th>")
-        .raw("</tr></thead>\n<tbody>\n");
+    html.raw("<th scope=\"col\" class=\"n\">Length</th><th scope=\"col\">Codec</th>").raw(
+        "<th scope=\"col\" class=\"n\">Lost</th><th scope=\"col\">State</th><th scope=\"col\">Signed</th>",
+    );
+    for field in words::named_fields() {
+        html.raw("<th scope=\"col\">").text(words::field(field)).raw("</th>");
+    }
+    html.raw("</tr></thead>\n<tbody>\n");
     for row in rows {
         recordings_row(html, row);
     }
@@ -108,7 +112,8 @@ fn recordings_row(html: &mut Html, row: &Row) {
     html.cell("Codec", codecs.join("/"));
     html.raw("<td class=\"n\" data-label=\"Lost\">").text(lost).raw("</td><td data-label=\"State\">");
     if row.deleted.is_some() {
-        html.raw("deleted</td><td data-label=\"Signed\">–</td></tr>\n");
+        html.raw("deleted</td><td data-label=\"Signed\">–</td>");
+        fields_cells(html, facts);
         return;
     }
     mark(html, words::state(facts.state), facts.state == Progress::Interrupted);
@@ -118,7 +123,16 @@ fn recordings_row(html: &mut Html, row: &Row) {
         SignatureState::Invalid => html.raw("<strong class=\"bad\">INVALID</strong>"),
         SignatureState::Missing => html.raw("<span class=\"warn\">missing</span>"),
     };
-    html.raw("</td></tr>\n");
+    html.raw("</td>");
+    fields_cells(html, facts);
+}
+
+/// The end of a row: what stands in the fields that have a name.
+fn fields_cells(html: &mut Html, facts: &RecordingFacts) {
+    for field in words::named_fields() {
+        html.raw("<td>").isolated(facts.fields.of(field).unwrap_or_default()).raw("</td>");
+    }
+    html.raw("</tr>\n");
 }
 
 /// What the page of one recording shows.
@@ -257,6 +271,12 @@ fn facts_list(html: &mut Html, shown: &Shown) {
     }
     if facts.business_unit.is_some() {
         html.fact("Business unit", words::units(facts));
+    }
+    for (field, value) in facts.fields.iter() {
+        html.raw("<dt>").text(words::field(field)).raw("</dt><dd>").isolated(value).raw("</dd>");
+    }
+    if let Some(stars) = row.rating {
+        html.fact("Rating", words::stars(stars));
     }
     if !facts.tags.is_empty() {
         html.fact("Tags", facts.tags.join(", "));

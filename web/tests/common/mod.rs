@@ -64,6 +64,7 @@ pub fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         trunk: some(),
         ddi: some(),
         tags: vec![text.to_owned()],
+        fields: Default::default(),
         held: false,
         sip_call_ids: vec![text.to_owned()],
         ties: Vec::new(),
