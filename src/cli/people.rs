@@ -15,7 +15,7 @@ pub(crate) struct User {
 /// Where people are listed.
 #[derive(Debug, Args)]
 pub(crate) struct PeopleFile {
-    /// Configuration file with [[user]] and [[unit]]
+    /// Configuration file, which lists users and units
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) config: PathBuf,
     #[command(flatten)]
