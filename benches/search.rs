@@ -246,6 +246,9 @@ fn row(n: u64, total: u64) -> Row {
         hunt_group: some(rng.below(3) == 0, (500 + rng.below(12)).to_string()),
         trunk: some(!internal, (1 + rng.below(8)).to_string()),
         ddi: some(direction == Direction::Inbound, format!("0163296{:04}", rng.below(200))),
+        ddi_name: None,
+        contact: None,
+        transferred_from: None,
         tags: [("claim", 40), ("complaint", 200), ("training", 900)]
             .into_iter()
             .filter(|(_, one_in)| rng.below(*one_in) == 0)

@@ -21,7 +21,7 @@ use web::ffmpeg::Choice;
 
 use crate::failure::Failure;
 use crate::http;
-use appliance::{AlarmSection, Alarms, ApiSection, CaptureSection, MetricsSection, WebSection};
+use appliance::{AlarmSection, Alarms, ApiSection, CaptureSection, FeedSection, MetricsSection, WebSection};
 use pause::PauseSection;
 use people::{UnitEntry, UserEntry};
 use record::RecordSection;
@@ -50,6 +50,8 @@ pub(crate) struct ConfigFile {
     pub(crate) capture: CaptureSection,
     /// Who may send HEP.
     pub(crate) hep: HepSection,
+    /// Who may report facts of calls.
+    pub(crate) feed: FeedSection,
     /// Pages and API.
     pub(crate) web: WebSection,
     /// Programs that use the API.
@@ -319,6 +321,7 @@ pub(crate) struct Settings {
     pub(crate) scrub: Option<Rate>,
     pub(crate) hep: HepSection,
     pub(crate) capture: CaptureSection,
+    pub(crate) feed: FeedSection,
     pub(crate) web: WebSection,
     pub(crate) api: ApiSection,
     pub(crate) metrics: MetricsSection,
@@ -435,6 +438,7 @@ impl ConfigFile {
             scrub,
             hep,
             capture: self.capture,
+            feed: self.feed,
             web: self.web,
             api: self.api,
             metrics: self.metrics,

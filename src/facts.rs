@@ -2,7 +2,8 @@
 
 use decode::tracker::{Absence, Ending, LegEnd, LegFacts, Tie, TrackReport, UnannouncedRtp};
 use decode::{Codec, Party, Side, Timestamp};
-use policy::{Closing, Outcome, RecordingPlan};
+use policy::people::{Person, Who};
+use policy::{Closing, Outcome, RecordingPlan, SegmentFacts, Site};
 use store::{
     CallRow, DtmfFact, RecordingFacts, RecordingId, Signalling, Source, Span, State, Step, Tied, Track,
 };
@@ -15,19 +16,19 @@ const EDGE_MS: i64 = 200;
 
 /// The facts of a recording at its start.
 pub(crate) fn at_start(plan: &RecordingPlan) -> RecordingFacts {
-    let sip_call_id = &plan.sip_call_id;
-    RecordingFacts {
+    let (sip_call_id, known) = (&plan.sip_call_id, &plan.facts);
+    let facts = RecordingFacts {
         id: RecordingId::new(plan.started),
         call: plan.call.to_string(),
         segment: plan.segment,
         state: State::Recording,
         source: Source::Mirror,
-        extension: plan.extension.clone(),
+        extension: known.extension.clone(),
         extension_name: some(&plan.extension_name),
-        outside_number: plan.outside_e164.clone().or_else(|| plan.outside_number.clone()),
-        other_party: some(&plan.other_party),
+        outside_number: None,
+        other_party: some(&known.other_party),
         other_party_name: some(&plan.other_party_name),
-        direction: plan.direction,
+        direction: known.direction,
         started: plan.started,
         answered: None,
         ended: None,
@@ -40,16 +41,19 @@ pub(crate) fn at_start(plan: &RecordingPlan) -> RecordingFacts {
         holds: Vec::new(),
         one_way: Vec::new(),
         dtmf: Vec::new(),
-        user: plan.who.user.as_ref().map(|user| user.id.clone()),
-        user_name: plan.who.user.as_ref().map(|user| user.name.clone()),
-        business_unit: plan.who.unit.clone(),
-        units_above: plan.who.units_above.clone(),
+        user: None,
+        user_name: None,
+        business_unit: None,
+        units_above: Vec::new(),
         site: plan.site.clone(),
         agent: None,
         account_code: None,
         hunt_group: None,
         trunk: None,
-        ddi: plan.ddi.clone(),
+        ddi: None,
+        ddi_name: None,
+        contact: None,
+        transferred_from: None,
         tags: Vec::new(),
         fields: Default::default(),
         held: false,
@@ -63,6 +67,72 @@ pub(crate) fn at_start(plan: &RecordingPlan) -> RecordingFacts {
         known_by_end: false,
         not_held_packets: 0,
         recoded: None,
+    };
+    with_known(facts, known)
+}
+
+/// The facts of a recording with what is known of its segment by now.
+pub(crate) fn with_known(facts: RecordingFacts, known: &SegmentFacts) -> RecordingFacts {
+    RecordingFacts {
+        outside_number: known.outside_e164.clone().or_else(|| known.outside_number.clone()),
+        direction: known.direction,
+        ddi: known.ddi.clone(),
+        ddi_name: known.ddi_name.clone(),
+        contact: known.contact.clone(),
+        transferred_from: known.transferred_from.clone(),
+        user: known.who.user.as_ref().map(|user| user.id.clone()),
+        user_name: known.who.user.as_ref().map(|user| user.name.clone()),
+        business_unit: known.who.unit.clone(),
+        units_above: known.who.units_above.clone(),
+        agent: known.agent.clone(),
+        account_code: known.account_code.clone(),
+        hunt_group: known.hunt_group.clone(),
+        trunk: known.trunk.clone(),
+        tags: known.tags.iter().cloned().collect(),
+        fields: known.fields.clone(),
+        ..facts
+    }
+}
+
+/// What rules can ask of a recording that is finished. Of its outside number the archive keeps one form; the other follows from what
+/// was signalled, where that is the same number.
+pub(crate) fn known_of(facts: &RecordingFacts, site: &Site) -> SegmentFacts {
+    let other_party = facts.other_party.clone().unwrap_or_default();
+    let signalled = site.clean_outside(&other_party, facts.direction);
+    let outside_number = facts.outside_number.clone().map(|stored| match site.e164(&signalled) {
+        Some(e164) if e164 == stored => signalled,
+        _ => stored,
+    });
+    SegmentFacts {
+        extension: facts.extension.clone(),
+        other_party,
+        outside_e164: outside_number.as_deref().and_then(|number| site.e164(number)),
+        outside_number,
+        direction: facts.direction,
+        ddi: facts.ddi.clone(),
+        account_code: facts.account_code.clone(),
+        agent: facts.agent.clone(),
+        hunt_group: facts.hunt_group.clone(),
+        trunk: facts.trunk.clone(),
+        who: who_of(facts),
+        named_unit: None,
+        ddi_name: facts.ddi_name.clone(),
+        contact: facts.contact.clone(),
+        transferred_from: facts.transferred_from.clone(),
+        tags: facts.tags.iter().cloned().collect(),
+        fields: facts.fields.clone(),
+        source: facts.source,
+        started: facts.started,
+    }
+}
+
+/// Whom a recording counts for, as it was made with.
+fn who_of(facts: &RecordingFacts) -> Who {
+    let name = facts.user_name.clone().unwrap_or_default();
+    Who {
+        user: facts.user.clone().map(|id| Person { id, name }),
+        unit: facts.business_unit.clone(),
+        units_above: facts.units_above.clone(),
     }
 }
 
@@ -82,14 +152,13 @@ pub(crate) fn at_end(
     let offset_ms = |at: Timestamp| at.millis_since(started).min(ended.millis_since(started));
     let span =
         |&(from, to): &(Timestamp, Timestamp)| Span { start_ms: offset_ms(from), end_ms: offset_ms(to) };
-    let known = &closing.facts;
     let holds: Vec<Span> = end.holds.iter().map(span).collect();
     let hold_ms = holds.iter().map(|span| span.end_ms - span.start_ms).sum();
     let answered_ms = facts.answered.map_or(0, |answered| ended.millis_since(answered.max(started)));
     let rang_until = facts.answered.or(facts.ended).unwrap_or(ended);
     let track = |side: Side| end.tracks.iter().find(|track| track.side == side);
     let party = |side: Side| if side == near { Party::Near } else { Party::Far };
-    RecordingFacts {
+    let at_end = RecordingFacts {
         call: facts.call.to_string(),
         ties: ties(facts),
         state: State::Complete,
@@ -109,19 +178,6 @@ pub(crate) fn at_end(
             .collect(),
         holds,
         pauses: closing.pauses.iter().map(span).collect(),
-        outside_number: known.outside_e164.clone().or_else(|| known.outside_number.clone()),
-        direction: known.direction,
-        ddi: known.ddi.clone(),
-        user: known.who.user.as_ref().map(|user| user.id.clone()),
-        user_name: known.who.user.as_ref().map(|user| user.name.clone()),
-        business_unit: known.who.unit.clone(),
-        units_above: known.who.units_above.clone(),
-        agent: known.agent.clone(),
-        account_code: known.account_code.clone(),
-        hunt_group: known.hunt_group.clone(),
-        trunk: known.trunk.clone(),
-        tags: known.tags.iter().cloned().collect(),
-        fields: known.fields.clone(),
         one_way: end
             .absences
             .iter()
@@ -141,7 +197,8 @@ pub(crate) fn at_end(
             .map(|&(at, party, duration_ms)| DtmfFact { at_ms: offset_ms(at), party, duration_ms })
             .collect(),
         ..start
-    }
+    };
+    with_known(at_end, &closing.facts)
 }
 
 /// Where the recording's timeline begins and ends: from the answer, or the first audio when that came before it, to the

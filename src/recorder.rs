@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use decode::rtp::dtmf::Digit;
 use decode::tracker::{Devices, Event, LegEnd, LegFacts, LegId, Tracker};
 use decode::{Frame, Party, Side, Timestamp};
-use policy::gate::{Reply, Request};
+use policy::gate::{Reply, Request, Told};
 use policy::modes::orders::{Order, Whose};
-use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules};
+use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules, SegmentFacts};
 use store::{Archive, CallRow, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
 use web::live::{LiveCall, Status};
 
 use crate::facts::{self, Keyed};
+use crate::late::LateReports;
 
 /// How often chunks of silent calls are looked for, in capture time: with the span of a chunk less than a fifth of a second.
 const STALE_CHECK_MS: i64 = 50;
@@ -139,6 +140,8 @@ pub(crate) struct Recorder<'a> {
     next_count: Timestamp,
     /// What the capture has counted, as last told.
     capture: capture::Counters,
+    /// Who sees to reports about calls that are over.
+    late: Option<LateReports>,
 }
 
 impl<'a> Recorder<'a> {
@@ -168,7 +171,14 @@ impl<'a> Recorder<'a> {
             stale_check_ms: STALE_CHECK_MS,
             next_count: Timestamp::MIN,
             capture: capture::Counters::default(),
+            late: None,
         }
+    }
+
+    /// Reports about calls that are over go this way.
+    pub(crate) fn with_late_reports(mut self, late: LateReports) -> Self {
+        self.late = Some(late);
+        self
     }
 
     /// The SIP messages of recorded calls are kept with them, or not.
@@ -213,6 +223,13 @@ impl<'a> Recorder<'a> {
         let reply = self.gate.handle_request(request, at);
         self.perform();
         reply
+    }
+
+    /// Another system says something of a call, or of who sits where. `at` is when that came.
+    pub(crate) fn handle_report(&mut self, report: policy::feed::Report, at: Timestamp) -> Told {
+        let told = self.gate.handle_report(report, at);
+        self.perform();
+        told
     }
 
     /// The standing orders in force.
@@ -301,6 +318,7 @@ impl<'a> Recorder<'a> {
                 open: &mut self.open,
                 expected: &mut self.expected,
                 report: &mut self.report,
+                late: self.late.as_ref(),
             };
             walk.handle(event);
         }
@@ -320,6 +338,7 @@ impl<'a> Recorder<'a> {
             open: &mut self.open,
             expected: &mut self.expected,
             report: &mut self.report,
+            late: self.late.as_ref(),
         };
         walk.perform_all();
     }
@@ -369,6 +388,7 @@ struct Walk<'w> {
     open: &'w mut OpenRecordings,
     expected: &'w mut Expected,
     report: &'w mut Report,
+    late: Option<&'w LateReports>,
 }
 
 /// What the journal has of the legs that run, by their serial numbers: a recording that is destroyed before its leg ends must
@@ -440,6 +460,12 @@ impl Walk<'_> {
             }
             Action::Resume { recording, at, source } => self.mark(recording, at, &Mark::PauseEnd { source }),
             Action::Keyed { recording, party, digit } => self.keyed(recording, party, digit),
+            Action::Known { recording, facts } => self.know(recording, &facts),
+            Action::Late(late) => {
+                if let Some(reports) = self.late {
+                    reports.send(*late);
+                }
+            }
             Action::PauseForgotten { recording, .. } => {
                 if let Some(open) = self.open.get_mut(recording) {
                     tracing::warn!(recording = %open.facts.id, "a pause may have been forgotten");
@@ -467,6 +493,12 @@ impl Walk<'_> {
         if let Some(open) = self.open.get_mut(recording) {
             open.write(&mut self.report.failure, |writer| writer.mark(at, mark));
         }
+    }
+
+    fn know(&mut self, recording: RecordingKey, known: &SegmentFacts) {
+        let Some(open) = self.open.get_mut(recording) else { return };
+        open.facts = facts::with_known(open.facts.clone(), known);
+        open.writer.know(&open.facts);
     }
 
     fn keyed(&mut self, recording: RecordingKey, party: Party, digit: Digit) {

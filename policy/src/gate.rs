@@ -8,6 +8,7 @@ mod cold;
 mod import;
 mod outcome;
 mod part;
+mod report;
 mod request;
 mod settle;
 mod signal;
@@ -22,15 +23,17 @@ use decode::tracker::{CallId, Event, LegEnd, LegFacts, LegId};
 use decode::{AudioFrame, Codec, Party, Side, Timestamp};
 
 use crate::channels::Channels;
+use crate::feed::Report;
+use crate::feed::matcher::Matcher;
 use crate::modes::orders::Orders;
 use crate::outcome::{Direction, Outcome, Source};
 use crate::pause::{PauseLimits, PauseSource};
-use crate::people::Who;
-use crate::rules::{Fact, Rules, SegmentFacts, Step};
+use crate::rules::{Rules, SegmentFacts, Step};
 use part::{Lane, Part};
 
 pub use cold::{Cold, ColdCodec, ColdVerdict, RecodePass, Stays};
 pub use import::{ImportPass, ImportRefusal};
+pub use report::{Refused, Told};
 pub use request::{Reply, Request, Whom};
 pub use signal::ClearedSignal;
 pub use triggers::DesksFull;
@@ -98,22 +101,12 @@ pub struct RecordingPlan {
     pub segment: u32,
     /// The side of the recorded extension.
     pub near: Side,
-    /// The recorded extension.
-    pub extension: String,
-    /// Its display name; empty when it has none.
+    /// The extension's display name; empty when it has none.
     pub extension_name: String,
-    /// The other side's number, or its host when it has none.
-    pub other_party: String,
     /// The other side's display name; empty when it has none.
     pub other_party_name: String,
-    /// Which way the call goes.
-    pub direction: Direction,
-    /// The number that was dialled from outside, when it differs from the extension.
-    pub ddi: Option<String>,
-    /// The number outside, cleaned by the dial plan; none of an internal call.
-    pub outside_number: Option<String>,
-    /// The same in E.164, where a country's rules make one of it.
-    pub outside_e164: Option<String>,
+    /// What is known of the segment: by the signalling, and by what was said before it began.
+    pub facts: SegmentFacts,
     /// The leg's Call-ID as text; empty without signalling.
     pub sip_call_id: String,
     /// From when on it is kept: the first packet's capture time, or when a late fact or a person said so.
@@ -122,8 +115,6 @@ pub struct RecordingPlan {
     pub rule: String,
     /// The site's name.
     pub site: Option<String>,
-    /// Whom it counts for, as far as is known when it starts.
-    pub who: Who,
 }
 
 /// How a recording ended, as far as only the gate knows.
@@ -137,6 +128,15 @@ pub struct Closing {
     pub pauses: Vec<(Timestamp, Timestamp)>,
     /// What is known of it in the end.
     pub facts: SegmentFacts,
+}
+
+/// A report that no running call is meant by: it is about finished recordings, if about anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// What was said.
+    pub report: Report,
+    /// The calls that are meant, each with the extension if only its part is; empty where the gate knows of no such call.
+    pub calls: Vec<(CallId, Option<String>)>,
 }
 
 /// What the recorder is to do.
@@ -162,6 +162,15 @@ pub enum Action {
         /// Who or what asked for it.
         source: String,
     },
+    /// More is known of a recording that runs.
+    Known {
+        /// The recording.
+        recording: RecordingKey,
+        /// All that is known of it.
+        facts: Box<SegmentFacts>,
+    },
+    /// A report is about a call that is over, or that was never seen here.
+    Late(Box<Late>),
     /// A digit was keyed, and is to be kept.
     Keyed {
         /// The recording.
@@ -220,6 +229,8 @@ struct Judged {
 struct Segments {
     given: u32,
     legs: u32,
+    /// What was said of the call as a whole, for its legs that are judged later.
+    said: request::Said,
 }
 
 impl Segments {
@@ -229,9 +240,6 @@ impl Segments {
         self.given
     }
 }
-
-/// Facts that may come for a leg before its first audio.
-const EARLY_FACTS_MAX: usize = 64;
 
 /// The gate. See the module's text.
 pub struct Gate {
@@ -244,7 +252,13 @@ pub struct Gate {
     /// The call that each leg, by its slot, is counted in.
     counted: Vec<Option<(LegId, CallId)>>,
     /// What became known of legs that are not judged yet.
-    early: BTreeMap<LegId, Vec<Fact>>,
+    early: BTreeMap<LegId, request::Said>,
+    /// Whom reports are about.
+    feed: Matcher,
+    /// The latest time that was told.
+    now: Timestamp,
+    /// Facts that were said so far.
+    sayings: u64,
     channels: Channels<RecordingKey>,
     /// Recordings whose channel was taken away, and why; dealt with before anything else happens.
     victims: Vec<(RecordingKey, String)>,
@@ -267,6 +281,9 @@ impl Gate {
             segments: BTreeMap::new(),
             counted: Vec::new(),
             early: BTreeMap::new(),
+            feed: Matcher::default(),
+            now: Timestamp::MIN,
+            sayings: 0,
             victims: Vec::new(),
             orders: Orders::default(),
             desks: triggers::Desks::default(),
@@ -284,8 +301,14 @@ impl Gate {
     /// Takes an event; then [`poll_action`](Self::poll_action) until it gives `None`.
     pub fn handle_event(&mut self, event: &Event<'_>) {
         match event {
-            Event::LegStarted(facts) => self.count(facts),
-            Event::Tied(facts) => self.recount(facts),
+            Event::LegStarted(facts) => {
+                self.count(facts);
+                self.meet(facts);
+            }
+            Event::Tied(facts) => {
+                self.recount(facts);
+                self.meet(facts);
+            }
             Event::AudioStarted(facts) => self.start(facts),
             Event::Digit { leg, side, digit } => self.handle_digit(*leg, *side, *digit),
             Event::LegEnded(end) => self.end(end),
@@ -351,6 +374,12 @@ impl Gate {
         lanes.into_iter().flatten().map(|lane| (lane.recording, lane.near))
     }
 
+    /// The rules that it judges by.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// Channels in use.
     #[must_use]
     pub fn channels_in_use(&self) -> usize {
@@ -375,7 +404,7 @@ impl Gate {
     /// What is known of the segment of a running recording.
     #[must_use]
     pub fn facts_of(&self, recording: RecordingKey) -> Option<&SegmentFacts> {
-        Some(&self.judged(recording.leg)?.parts.get(usize::from(recording.nth))?.facts)
+        Some(&self.judged(recording.leg)?.parts.get(usize::from(recording.nth))?.plan.facts)
     }
 
     #[inline]
@@ -387,23 +416,28 @@ impl Gate {
         let roles = self.rules.roles(facts);
         let at = facts.first_audio.unwrap_or(facts.started);
         let early = self.early.remove(&facts.leg).unwrap_or_default();
+        let of_call = self.segments.get(&facts.call).map(|call| call.said.clone()).unwrap_or_default();
         let mut parts = Vec::new();
         for (&near, nth) in roles.extensions.iter().zip(0..RECORDINGS_MAX as u8) {
-            let plan = self.plan(RecordingKey { leg: facts.leg, nth }, near, roles.direction, facts);
-            let mut known = segment_facts(&plan, self.source);
-            for fact in &early {
+            let mut plan = self.plan(RecordingKey { leg: facts.leg, nth }, near, roles.direction, facts);
+            let known = &mut plan.facts;
+            known.agent = self.feed.agent_at(&known.extension).map(str::to_owned);
+            let said = early.clone().of(of_call.clone(), &known.extension);
+            for said in &said {
                 // What it refuses was told when it came.
-                let _ = known.take(fact.clone());
+                let _ = known.take(said.fact.clone(), &self.rules.site);
             }
-            self.rules.people.tell(&mut known, at);
-            let judgement = self.rules.judge(&known);
-            let mut part = Part::new(plan, known, judgement, at);
+            self.rules.people.tell(known, at);
+            let judgement = self.rules.judge(known);
+            let mut part = Part::new(plan, judgement, at);
+            said.iter()
+                .for_each(|said| part.say(at, "fact", said.fact.to_string(), said.told("known before")));
             request::follow(&self.orders, &mut part, at);
             parts.push(part);
         }
         let recorded = parts.iter().filter(|part| part.is_of_recorded_device());
         let holding: Vec<PauseSource> =
-            recorded.flat_map(|part| self.desks.holding(&part.facts.extension)).collect();
+            recorded.flat_map(|part| self.desks.holding(&part.plan.facts.extension)).collect();
         for part in &mut parts {
             for source in &holding {
                 part.say(at, "window", source.to_string(), "paused from the beginning".into());
@@ -426,6 +460,9 @@ impl Gate {
             }));
         }
         (0..count).for_each(|nth| self.settle(facts.leg, nth, at, "the call's beginning"));
+        let extensions = self.extensions_of(facts.leg);
+        self.feed.name(facts.leg, facts.call, extensions);
+        self.claim(facts.leg, at);
     }
 
     /// A leg begins: its call has one more.
@@ -438,23 +475,37 @@ impl Gate {
             *place = Some((facts.leg, facts.call));
             self.segments.entry(facts.call).or_default().legs += 1;
         }
+        self.now = self.now.max(facts.started);
     }
 
-    /// A leg is over: when it was the last one of its call, nothing of that is kept.
-    fn discount(&mut self, leg: LegId) {
-        let Some((_, call)) = self.counted.get_mut(leg.slot()).and_then(Option::take) else { return };
-        if let Some(segments) = self.segments.get_mut(&call) {
-            segments.legs = segments.legs.saturating_sub(1);
-            if segments.legs == 0 {
-                self.segments.remove(&call);
-            }
+    /// A leg is over: when it was the last one of its call, nothing of that is kept. Gives what was said of the call then.
+    fn discount(&mut self, leg: LegId) -> Option<request::Said> {
+        let (_, call) = self.counted.get_mut(leg.slot()).and_then(Option::take)?;
+        let segments = self.segments.get_mut(&call)?;
+        segments.legs = segments.legs.saturating_sub(1);
+        if segments.legs > 0 {
+            return None;
         }
+        self.segments.remove(&call).map(|segments| segments.said)
     }
 
     /// The leg turned out to be part of an older call: its recordings are segments of that.
     fn recount(&mut self, facts: &LegFacts) {
-        self.discount(facts.leg);
+        let moved = self.discount(facts.leg).unwrap_or_default();
         self.count(facts);
+        let segments = self.segments.entry(facts.call).or_default();
+        let of_call = segments.said.clone();
+        segments.said.merge(moved);
+        self.renumber(facts);
+        // What was said of the older call holds for this leg, too; one that is not judged yet takes it then.
+        let now = self.now;
+        for said in of_call.iter().filter(|_| self.judged(facts.leg).is_some()).cloned().collect::<Vec<_>>() {
+            let _ = self.learn(&Whom::Leg(facts.leg), &said.fact, &said.who, now);
+        }
+    }
+
+    /// The recordings of a leg take numbers of its new call.
+    fn renumber(&mut self, facts: &LegFacts) {
         let judged = self.legs.get_mut(facts.leg.slot()).and_then(Option::as_deref_mut);
         let Some(judged) = judged.filter(|judged| judged.leg == facts.leg) else { return };
         (judged.call, judged.nth_leg) = (facts.call, facts.segment);
@@ -474,40 +525,26 @@ impl Gate {
         direction: Direction,
         facts: &LegFacts,
     ) -> RecordingPlan {
-        let site = &self.rules.site;
-        let extension = site.number(facts, near);
-        let (own, other) = (facts.party(near), facts.party(near.other()));
-        let dialled = &facts.party(Side::Callee).number;
-        let ddi = (direction == Direction::Inbound && *dialled != extension && !dialled.is_empty())
-            .then(|| site.clean_ddi(dialled));
-        let other_party = site.number(facts, near.other());
-        // Of a stream without signalling the other party is an address.
-        let outside_number = (direction != Direction::Internal && !facts.is_stream_only())
-            .then(|| site.clean_outside(&other_party, direction));
-        let outside_e164 = outside_number.as_deref().and_then(|number| site.e164(number));
+        let started = facts.first_audio.unwrap_or(facts.started);
         RecordingPlan {
             recording,
             call: facts.call,
             segment: facts.segment,
             near,
-            extension,
-            extension_name: own.name.clone(),
-            other_party,
-            other_party_name: other.name.clone(),
-            direction,
-            ddi,
-            outside_number,
-            outside_e164,
+            extension_name: facts.party(near).name.clone(),
+            other_party_name: facts.party(near.other()).name.clone(),
             sip_call_id: facts.sip_call_id.clone(),
-            started: facts.first_audio.unwrap_or(facts.started),
+            started,
             rule: String::new(),
-            site: site.name.clone(),
-            who: Who::default(),
+            site: self.rules.site.name.clone(),
+            facts: self.rules.site.segment(facts, near, direction, self.source),
         }
     }
 
     fn end(&mut self, end: &LegEnd) {
         let leg = end.facts.leg;
+        let ended = end.facts.ended.unwrap_or(end.facts.started);
+        self.feed.end(leg, ended);
         self.discount(leg);
         self.early.remove(&leg);
         let place = self.legs.get_mut(leg.slot());
@@ -518,7 +555,6 @@ impl Gate {
             return;
         };
         (0..judged.parts.len()).for_each(|nth| triggers::release(&mut judged, nth, &mut self.actions));
-        let ended = end.facts.ended.unwrap_or(end.facts.started);
         let mut why = Vec::new();
         let mut speaks: Option<outcome::Fate> = None;
         for (nth, mut part) in judged.parts.drain(..).enumerate() {
@@ -564,28 +600,6 @@ fn takes(lane: &Lane, parts: &[Part], at: Timestamp) -> bool {
         return false;
     }
     at >= lane.from || parts.get(usize::from(lane.recording.nth)).is_some_and(|part| !part.is_left_out(at))
-}
-
-/// What the signalling says of a segment.
-fn segment_facts(plan: &RecordingPlan, source: Source) -> SegmentFacts {
-    SegmentFacts {
-        extension: plan.extension.clone(),
-        other_party: plan.other_party.clone(),
-        outside_number: plan.outside_number.clone(),
-        outside_e164: plan.outside_e164.clone(),
-        direction: plan.direction,
-        ddi: plan.ddi.clone(),
-        account_code: None,
-        agent: None,
-        hunt_group: None,
-        trunk: None,
-        who: Who::default(),
-        named_unit: None,
-        tags: Default::default(),
-        fields: Default::default(),
-        source,
-        started: plan.started,
-    }
 }
 
 fn party(speaker: Side, near: Side) -> Party {

@@ -3,6 +3,7 @@
 pub mod channels;
 pub mod custom;
 pub mod devices;
+pub mod feed;
 pub mod gate;
 pub mod modes;
 pub mod numbers;
@@ -22,7 +23,7 @@ pub use custom::{CustomField, CustomFields, CustomNames};
 pub use devices::{RecordedDevice, RecordedDevices};
 pub use gate::{
     Action, Cleared, ClearedSignal, Closing, Cold, ColdCodec, ColdVerdict, Gate, ImportPass, ImportRefusal,
-    RecodePass, RecordingKey, RecordingPlan, Reply, Request, Stays, Whom,
+    Late, RecodePass, RecordingKey, RecordingPlan, Reply, Request, Stays, Told, Whom,
 };
 pub use modes::Mode;
 pub use numbers::DialPlan;

@@ -125,6 +125,15 @@ pub struct Judgement {
     pub(crate) asked: Vec<Asked>,
 }
 
+impl Judgement {
+    /// What decided, as a step of the judgement at this time.
+    #[must_use]
+    pub fn last_step(&self, extension: &str, at_ms: u64) -> Option<Step> {
+        let (rule, fact, verdict) = self.asked.last()?.clone();
+        Some(Step { at_ms, extension: extension.to_owned(), rule, fact, verdict })
+    }
+}
+
 impl Rules {
     /// Who is who on a leg. A side that the list of recorded devices names is an extension even where the evidence speaks for
     /// the other one.

@@ -4,14 +4,18 @@
 //! user who was seen to register is a device of the site; an address where devices register is the PBX, so the other end is
 //! the device; a short number is internal and a long one is not.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use decode::Side;
 use decode::tracker::{Identity, LegFacts};
 
+use crate::custom::CustomFields;
 use crate::numbers::DialPlan;
-use crate::outcome::Direction;
+use crate::outcome::{Direction, Source};
 use crate::pattern::Pattern;
+use crate::people::Who;
+use crate::rules::SegmentFacts;
 
 /// Numbers of up to so many digits look internal.
 const INTERNAL_DIGITS_MAX: usize = 6;
@@ -101,6 +105,44 @@ impl Site {
             },
         };
         if number.is_empty() { party.host.clone() } else { number.clone() }
+    }
+
+    /// What the signalling says of one extension's part in a call.
+    #[must_use]
+    pub fn segment(
+        &self,
+        facts: &LegFacts,
+        near: Side,
+        direction: Direction,
+        source: Source,
+    ) -> SegmentFacts {
+        let (extension, other_party) = (self.number(facts, near), self.number(facts, near.other()));
+        let dialled = &facts.party(Side::Callee).number;
+        let has_ddi = direction == Direction::Inbound && *dialled != extension && !dialled.is_empty();
+        // Of a stream without signalling the other party is an address.
+        let is_outside = direction != Direction::Internal && !facts.is_stream_only();
+        let outside_number = is_outside.then(|| self.clean_outside(&other_party, direction));
+        SegmentFacts {
+            outside_e164: outside_number.as_deref().and_then(|number| self.e164(number)),
+            outside_number,
+            direction,
+            ddi: has_ddi.then(|| self.clean_ddi(dialled)),
+            account_code: None,
+            agent: None,
+            hunt_group: None,
+            trunk: None,
+            who: Who::default(),
+            named_unit: None,
+            ddi_name: None,
+            contact: None,
+            transferred_from: None,
+            tags: BTreeSet::new(),
+            fields: CustomFields::default(),
+            source,
+            started: facts.first_audio.unwrap_or(facts.started),
+            extension,
+            other_party,
+        }
     }
 
     fn is_listed(&self, facts: &LegFacts, side: Side) -> bool {

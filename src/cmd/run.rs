@@ -25,8 +25,10 @@ use crate::config::{self, Settings};
 use crate::console;
 use crate::control::{Control, control};
 use crate::failure::{Done, Failure};
+use crate::feed::{Admission, Feed};
 use crate::harden;
 use crate::keylog::KeyLogs;
+use crate::late;
 use crate::live::{stop_flag, walk};
 use crate::machine;
 use crate::passphrase;
@@ -42,6 +44,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let mut keys = KeyLogs::open(&args.tls.key_logs)?;
     let (tokens, sinks) = (settings.api.tokens()?, settings.alarms.sinks()?);
     let stop = stop_flag()?;
+    let admission = settings.feed.admission()?;
     let mut ring = open_ring(&settings)?;
     // The threads that capture run by now; all others are started from here on.
     if let Err(error) = harden::give_up_privileges() {
@@ -51,6 +54,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let (control, desk) = control();
     let beside = Beside { live: Some(Arc::new(control.clone())), tokens };
     let pages = Server::bind(Arc::clone(&archive), settings.web.listen, beside, announce)?.spawn()?;
+    let feed = admission.map(|admission| open_feed(admission, control.clone())).transpose()?;
     let alarms = Alarms::start(
         Watch::new(settings.alarms.limits.clone()),
         sinks,
@@ -59,10 +63,12 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     )?;
     let metrics = monitoring(&settings, &archive, control, alarms.shown())?;
     let door = Door::open(&archive, args.dir.config.clone())?;
+    let (late, amender) = late::start(Arc::clone(&archive), settings.rules.clone())?;
     let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone())?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
-            .keeping_sip(settings.sip);
+            .keeping_sip(settings.sip)
+            .with_late_reports(late);
     let mut appliance = Appliance::new(desk, ring.gauges());
     tell_supervisor(&[sd_notify::NotifyState::Ready]);
     tracing::info!(interfaces = ?settings.capture.interfaces, hep = ?settings.capture.hep, "recording");
@@ -71,8 +77,13 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     tell_supervisor(&[sd_notify::NotifyState::Stopping]);
     let counters = capture::FrameSource::counters(&ring);
     let report = recorder.finish(counters);
+    // The recorder's end of it is gone: what was handed over is carried out.
+    amender.stop();
     // Those who could still ask go first; the archive is closed when nobody has it any more.
     drop((appliance, ring, door));
+    if let Some(feed) = feed {
+        feed.stop();
+    }
     keeper.stop();
     alarms.stop();
     for server in [Some(pages), metrics].into_iter().flatten() {
@@ -104,6 +115,15 @@ fn open_ring(settings: &Settings) -> Result<Ring, Failure> {
     let ports: Vec<MirrorPort> = capture.interfaces.iter().map(open).collect::<Result<_, _>>()?;
     let listeners: Vec<HepListener> = listeners(&capture.hep, &[], &settings.hep)?;
     Ring::start_with(ports, listeners, megabytes(capture.ring_mb)).map_err(Failure::new)
+}
+
+fn open_feed(admission: Admission, control: Control) -> Result<Feed, Failure> {
+    if admission.from.is_empty() && !admission.listen.ip().to_canonical().is_loopback() {
+        warn("nobody is named who may report (feed.from): reports are taken from this machine alone");
+    }
+    let feed = Feed::start(admission, control)?;
+    tracing::info!(address = %feed.address(), "taking reports");
+    Ok(feed)
 }
 
 fn megabytes(mb: u32) -> usize {

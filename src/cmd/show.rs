@@ -197,13 +197,16 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
             note.at
         ))?;
     }
+    let ddi = facts.ddi.as_ref().map(|ddi| named(ddi, facts.ddi_name.as_deref()));
     for (name, value) in [
         ("site", &facts.site),
-        ("DDI", &facts.ddi),
+        ("DDI", &ddi),
+        ("contact", &facts.contact),
         ("agent", &facts.agent),
         ("account code", &facts.account_code),
         ("hunt group", &facts.hunt_group),
         ("trunk", &facts.trunk),
+        ("passed on by", &facts.transferred_from),
     ] {
         if let Some(value) = value {
             print_line(&format!("{name:<14} {}", cell(value)))?;

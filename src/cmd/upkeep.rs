@@ -192,6 +192,10 @@ fn describe(what: &What) -> String {
         }
         What::Tagged { id, tag } => format!("tagged {id}: {tag}"),
         What::Untagged { id, tag } => format!("took a tag off {id}: {tag}"),
+        What::Learned { id, facts } => {
+            let facts: Vec<String> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            format!("said of {id}: {}", facts.join(", "))
+        }
         What::Noted { id, text, at_ms } => format!("noted on {id}{}: {text}", at(at_ms)),
         What::FieldSet { id, field, value, before } => {
             format!("put {value:?} into {} of {id}, before {before:?}", words::field(*field))

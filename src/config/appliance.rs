@@ -1,6 +1,6 @@
 //! What `earwitness run` needs beside rules and archive: ways in, pages, metrics, programs that use the API.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use base64::Engine;
@@ -16,6 +16,7 @@ use super::Wrong;
 use crate::alarms::Limits;
 use crate::alarms::sinks::{Sinks, Webhook};
 use crate::failure::Failure;
+use crate::feed::Admission;
 use crate::http::Address;
 use crate::secrets;
 
@@ -186,6 +187,29 @@ impl Alarms {
         let secret = self.secret_file.as_ref().map(secret).transpose()?;
         let webhook = self.webhook.clone().map(|address| Webhook { address, secret });
         Ok(Sinks { syslog: self.syslog.clone(), webhook })
+    }
+}
+
+/// `[feed]`: what other systems report of calls.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FeedSection {
+    /// Where lines are taken; nowhere when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Who may connect; this machine alone when empty.
+    pub(crate) from: Vec<IpAddr>,
+    /// File with the key that a connection must begin with, for its owner alone; none is asked for when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+impl FeedSection {
+    /// Who may report; nobody when it listens nowhere.
+    pub(crate) fn admission(&self) -> Result<Option<Admission>, Failure> {
+        let Some(listen) = self.listen else { return Ok(None) };
+        let key = self.key_file.as_deref().map(|path| secrets::read("feed.key_file", path)).transpose()?;
+        Ok(Some(Admission { listen, from: self.from.clone(), key }))
     }
 }
 

@@ -332,16 +332,19 @@ impl Archive {
         self.send(Command::Line { ledger, line, settles })
     }
 
-    /// The balance sheet: oldest month first, in a month as written. A line that cannot be read is an error among the
+    /// The balance sheet: oldest month first, in a month as written. A call whose recordings were all excluded after its end
+    /// ([`Archive::exclude`]) has that outcome. A line that cannot be read is an error among the
     /// items; the ones after it still come.
     ///
     /// # Errors
     /// [`Error::Io`] when the folder cannot be read.
     pub fn calls(&self) -> Result<impl Iterator<Item = Result<CallRow, Error>> + '_, Error> {
         self.ask(Command::Flush)?;
-        let months =
-            ledger::months(&*self.shared.disk, ledger::CALLS).map_err(|e| e.under(&self.shared.root))?;
-        Ok(months.into_iter().flat_map(|path| self.lines(path)))
+        let disk = &self.shared.disk;
+        let months = ledger::months(&**disk, ledger::CALLS).map_err(|e| e.under(&self.shared.root))?;
+        let excluded = ledger::late_exclusions(disk).map_err(|e| e.under(&self.shared.root))?;
+        let lines = months.into_iter().flat_map(|path| self.lines::<CallRow>(path));
+        Ok(lines.map(move |row| row.map(|row| ledger::with_exclusions(row, &excluded))))
     }
 
     /// The runs, in the order written.

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::disk::{locked, read_whole};
-use crate::ledger::{self, DeletionLine, Fate, RecordingLine};
+use crate::ledger::{self, DeletionLine, Fate, LateExclusion, RecordingLine};
 use crate::log::CHECKPOINT;
 use crate::log::checkpoint::{NOTE_MAX, Note};
 use crate::scribe::Command;
 use crate::{
-    Archive, Deletion, Error, Event, Finding, NOTE_TEXT_MAX, RecordingFacts, RecordingId, Row, STARS_MAX,
-    State, Trusted, What,
+    Archive, Deletion, Error, Event, Finding, NOTE_TEXT_MAX, Outcome, RecordingFacts, RecordingId, Row,
+    STARS_MAX, State, Step, Trusted, What,
 };
 use policy::custom::VALUE_MAX;
 
@@ -135,6 +135,31 @@ impl Archive {
     /// [`Error::NotFound`]; [`Error::Guarded`] for a recording that is under a hold, still running or deleted already;
     /// [`Error::Io`].
     pub fn delete(&self, id: RecordingId, deletion: Deletion, keep_facts: bool) -> Result<(), Error> {
+        self.delete_with(id, deletion, keep_facts, None)
+    }
+
+    /// Destroys a recording that the rules exclude by what became known after its call: key, then file, with a signed receipt that names
+    /// the rule. The facts stay, and from then on the call has this outcome in the balance sheet, with these steps.
+    ///
+    /// # Errors
+    /// As [`Archive::delete`].
+    pub fn exclude(
+        &self,
+        id: RecordingId,
+        deletion: Deletion,
+        outcome: Outcome,
+        why: Vec<Step>,
+    ) -> Result<(), Error> {
+        self.delete_with(id, deletion, true, Some(LateExclusion { outcome, why }))
+    }
+
+    fn delete_with(
+        &self,
+        id: RecordingId,
+        deletion: Deletion,
+        keep_facts: bool,
+        excluded: Option<LateExclusion>,
+    ) -> Result<(), Error> {
         {
             let _one_at_a_time = locked(&self.shared.decisions);
             // Holds that were put before this are in the index then.
@@ -149,7 +174,11 @@ impl Archive {
                 let signed = crate::verify::signed_lines(&self.shared, &BTreeSet::from([id]));
                 let signed = signed.map_err(|e| e.under(self.dir()))?;
                 let line = self.deletion_line(row.facts, deletion.clone(), keep_facts, &signed);
-                let lines = vec![line.map_err(|e| e.under(self.dir()))?];
+                let mut line = line.map_err(|e| e.under(self.dir()))?;
+                if let Some(entry) = &mut line.deletion {
+                    entry.excluded = excluded;
+                }
+                let lines = vec![line];
                 self.ask(|answer| Command::Delete { lines, answer })?;
             }
             self.ask(Command::Sync)?;
@@ -189,8 +218,13 @@ impl Archive {
         let id = facts.id;
         let (signed, bytes) = signed.get(&id).cloned().unwrap_or_default();
         let Deletion { at, who, rule, why } = deletion;
-        let mut entry =
-            DeletionLine { rule, who, receipt: String::new(), facts: keep_facts.then_some(facts) };
+        let mut entry = DeletionLine {
+            rule,
+            who,
+            receipt: String::new(),
+            facts: keep_facts.then_some(facts),
+            excluded: None,
+        };
         let (deletion, recoded) = (None, None);
         let mut line = RecordingLine { id, fate: Fate::Deleted, at, bytes, signed, why, deletion, recoded };
         entry.receipt = shared.keys.sign_receipt(&line.receipt_text(&entry)?)?;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::locations::copies::{CopyLine, MovedLine};
 use crate::log::begin::Adopted;
-use crate::{CustomField, Error, RecordingId, Row};
+use crate::{CustomField, Direction, Error, RecordingFacts, RecordingId, Row};
 
 /// The longest text of a note, in bytes.
 pub const NOTE_TEXT_MAX: usize = 4096;
@@ -57,6 +57,13 @@ pub enum What {
         id: RecordingId,
         /// The tag.
         tag: String,
+    },
+    /// Facts of a recording became known after it was finished, or turned out to be others.
+    Learned {
+        /// The recording.
+        id: RecordingId,
+        /// What each fact is now, by its name in the facts of a recording; empty when it is not known any more.
+        facts: BTreeMap<String, String>,
     },
     /// A note was added.
     Noted {
@@ -220,6 +227,7 @@ impl Event {
         match &self.what {
             What::Tagged { id, .. }
             | What::Untagged { id, .. }
+            | What::Learned { id, .. }
             | What::Noted { id, .. }
             | What::FieldSet { id, .. }
             | What::Rated { id, .. }
@@ -294,12 +302,87 @@ fn newest<N: Ord, T>(all: &mut BTreeMap<N, (u64, T)>, name: N, leaf: u64, what: 
     }
 }
 
+/// The names of facts that may become known late, each with its place; the direction is no text.
+fn late_text<'a>(facts: &'a mut RecordingFacts, name: &str) -> Option<&'a mut Option<String>> {
+    Some(match name {
+        "account_code" => &mut facts.account_code,
+        "agent" => &mut facts.agent,
+        "business_unit" => &mut facts.business_unit,
+        "contact" => &mut facts.contact,
+        "ddi" => &mut facts.ddi,
+        "ddi_name" => &mut facts.ddi_name,
+        "hunt_group" => &mut facts.hunt_group,
+        "outside_number" => &mut facts.outside_number,
+        "transferred_from" => &mut facts.transferred_from,
+        "trunk" => &mut facts.trunk,
+        "user" => &mut facts.user,
+        "user_name" => &mut facts.user_name,
+        _ => return None,
+    })
+}
+
+/// Changes one fact. A name of a later version changes nothing.
+fn learn(facts: &mut RecordingFacts, name: &str, value: &str) {
+    if name == DIRECTION {
+        let known = Direction::ALL.into_iter().find(|direction| direction.key() == value);
+        facts.direction = known.unwrap_or(facts.direction);
+    } else if name == UNITS_ABOVE {
+        facts.units_above = value.lines().map(str::to_owned).collect();
+    } else if let Some(place) = late_text(facts, name) {
+        *place = Some(value.to_owned()).filter(|value| !value.is_empty());
+    }
+}
+
+const DIRECTION: &str = "direction";
+/// A line for each unit.
+const UNITS_ABOVE: &str = "units_above";
+/// The other facts that may become known late.
+const LATE_TEXTS: [&str; 12] = [
+    "account_code",
+    "agent",
+    "business_unit",
+    "contact",
+    "ddi",
+    "ddi_name",
+    "hunt_group",
+    "outside_number",
+    "transferred_from",
+    "trunk",
+    "user",
+    "user_name",
+];
+
+impl What {
+    /// What has become known of a recording: everything in which `now` differs from `before`, tags left out. None when nothing does.
+    #[must_use]
+    pub fn learned(before: &RecordingFacts, now: &RecordingFacts) -> Option<What> {
+        let (mut before, mut now) = (before.clone(), now.clone());
+        let mut facts = BTreeMap::new();
+        for name in LATE_TEXTS {
+            let (was, is) = (late_text(&mut before, name).cloned(), late_text(&mut now, name).cloned());
+            if was != is {
+                facts.insert(name.to_owned(), is.flatten().unwrap_or_default());
+            }
+        }
+        if before.direction != now.direction {
+            facts.insert(DIRECTION.to_owned(), now.direction.key().to_owned());
+        }
+        if before.units_above != now.units_above {
+            facts.insert(UNITS_ABOVE.to_owned(), now.units_above.join("\n"));
+        }
+        (!facts.is_empty()).then_some(What::Learned { id: now.id, facts })
+    }
+}
+
 /// What all events about one recording come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Edits {
     /// Tags put on (true) and taken off (false), with the number of the line that says so: files of the ledger are by the
     /// clock, numbers by the order in which it was done.
     tags: BTreeMap<String, (u64, bool)>,
+    /// What facts are since, by name, likewise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    facts: BTreeMap<String, (u64, String)>,
     /// Notes by the number of their line, so that none is taken in twice.
     notes: BTreeMap<u64, Note>,
     /// Holds by name, likewise; none where one was lifted.
@@ -319,6 +402,11 @@ impl Edits {
         match event.what.clone() {
             What::Tagged { tag, .. } => newest(&mut self.tags, tag, leaf, true),
             What::Untagged { tag, .. } => newest(&mut self.tags, tag, leaf, false),
+            What::Learned { facts, .. } => {
+                for (name, value) in facts {
+                    newest(&mut self.facts, name, leaf, value);
+                }
+            }
             What::Noted { text, at_ms, .. } => drop(self.notes.insert(leaf, Note { at, who, at_ms, text })),
             What::Held { hold, why, .. } => {
                 newest(&mut self.holds, hold.clone(), leaf, Some(Hold { hold, why, at, who }));
@@ -335,6 +423,9 @@ impl Edits {
 
     /// Shows them on the recording's row.
     pub(crate) fn apply(&self, row: &mut Row) {
+        for (name, (_, value)) in &self.facts {
+            learn(&mut row.facts, name, value);
+        }
         for (tag, (_, on)) in &self.tags {
             row.facts.tags.retain(|other| other != tag);
             if *on {
@@ -371,6 +462,33 @@ mod tests {
         assert_eq!(edits.rating, Some((6, 0)));
         let written = serde_json::to_string(&set("C-1").what).expect("JSON");
         assert_eq!(written, format!(r#"{{"event":"field-set","id":"{id}","field":"tag3","value":"C-1"}}"#));
+    }
+
+    #[test]
+    fn facts_that_come_late_are_shown_and_the_last_word_counts() {
+        let before = crate::crash::facts(1);
+        let mut now = crate::RecordingFacts { account_code: Some("77".into()), ..before.clone() };
+        (now.direction, now.outside_number) = (Direction::Internal, None);
+        let event = |what| Event { at: Timestamp::from_millis(0), who: "pbx".into(), what };
+        let first = event(What::learned(&before, &now).expect("something"));
+        let json = serde_json::to_string(&first).expect("JSON");
+        assert!(json.contains(r#""event":"learned""#) && json.contains(r#""account_code":"77""#), "{json}");
+        assert_eq!(serde_json::from_str::<Event>(&json).expect("an event"), first);
+        let second = event(What::learned(&now, &before).expect("something"));
+        assert_eq!(What::learned(&now, &now), None);
+        for order in [[(1, &first), (2, &second)], [(2, &second), (1, &first)]] {
+            let mut edits = Edits::default();
+            let mut row = Row::of(before.clone(), 0, crate::SignatureState::Valid);
+            edits.take(order[0].0, order[0].1);
+            edits.take(order[1].0, order[1].1);
+            edits.apply(&mut row);
+            assert_eq!(row.facts, before, "the first was taken back");
+        }
+        let mut edits = Edits::default();
+        edits.take(1, &first);
+        let mut row = Row::of(before, 0, crate::SignatureState::Valid);
+        edits.apply(&mut row);
+        assert_eq!(row.facts, now);
     }
 
     #[test]

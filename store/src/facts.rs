@@ -217,6 +217,15 @@ pub struct RecordingFacts {
     pub trunk: Option<String>,
     /// The number that the outside party dialled, when it differs from the extension.
     pub ddi: Option<String>,
+    /// What the telephone system calls that number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ddi_name: Option<String>,
+    /// Who the outside number belongs to, by somebody's list of contacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// The extension that passed the call on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transferred_from: Option<String>,
     /// Tags.
     pub tags: Vec<String>,
     /// The five fields that the site fills as it likes, where something stands in them.

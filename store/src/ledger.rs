@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
 use crate::wave::digest_text;
-use crate::{Deletion, Error, Recoded, RecordingFacts, RecordingId, Row, SignatureState, State};
+use crate::{
+    CallRow, Deletion, Error, Outcome, Recoded, RecordingFacts, RecordingId, Row, SignatureState, State, Step,
+};
 
 /// The folder of the ledger.
 pub(crate) const LEDGER_DIR: &str = "ledger";
@@ -110,6 +112,65 @@ pub(crate) struct DeletionLine {
     /// The facts, where they are to be kept for longer than the audio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) facts: Option<RecordingFacts>,
+    /// The rules excluded it by what became known after its call: what becomes of the call's line in the balance sheet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) excluded: Option<LateExclusion>,
+}
+
+/// What rules say of a call after its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LateExclusion {
+    /// The call's outcome now.
+    pub(crate) outcome: Outcome,
+    /// How it was judged.
+    pub(crate) why: Vec<Step>,
+}
+
+/// Recordings that were excluded after their calls, each with the rule.
+pub(crate) type LateExclusions = std::collections::BTreeMap<RecordingId, (String, LateExclusion)>;
+
+/// Such a line begins its exclusion so; all others need not be read.
+const EXCLUDED: &str = "\"excluded\":{";
+
+/// Reads which recordings were excluded after their calls.
+pub(crate) fn late_exclusions(disk: &Arc<dyn Disk>) -> Result<LateExclusions, Error> {
+    #[derive(Deserialize)]
+    struct Line {
+        id: RecordingId,
+        deletion: Option<DeletionLine>,
+    }
+    let mut all = LateExclusions::new();
+    for path in months(&**disk, RECORDINGS)? {
+        let mut lines = Lines::<Line>::new(Arc::clone(disk), path, 0);
+        while let Some((_, bytes)) = lines.next_raw()? {
+            let Ok(text) = std::str::from_utf8(bytes) else { continue };
+            if !text.contains(EXCLUDED) {
+                continue;
+            }
+            // One that cannot be read is told when the recordings are verified.
+            let Ok(Line { id, deletion: Some(deletion) }) = serde_json::from_str(text) else { continue };
+            if let Some(excluded) = deletion.excluded {
+                all.insert(id, (deletion.rule, excluded));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Puts a late exclusion into a call's line: it is the call's outcome when no other recording of it is left.
+pub(crate) fn with_exclusions(mut row: CallRow, all: &LateExclusions) -> CallRow {
+    let of_row: Vec<_> = row.recordings.iter().filter_map(|id| all.get(id).map(|late| (id, late))).collect();
+    let is_all = of_row.len() == row.recordings.len();
+    for (id, (rule, excluded)) in of_row {
+        row.why.extend(excluded.why.iter().cloned());
+        if is_all {
+            row.outcome = excluded.outcome;
+            row.reason = format!("{rule}; known after the call, what had been recorded was destroyed");
+        } else {
+            row.reason += &format!("; {id} was destroyed after the call: {rule}");
+        }
+    }
+    row
 }
 
 impl RecordingLine {

@@ -301,7 +301,7 @@ impl Archive {
     ) -> Result<RecordingLine, Error> {
         let Deletion { at, who, rule, why } = deletion;
         let (bytes, signed) = (0, String::new());
-        let mut entry = DeletionLine { rule, who, receipt: String::new(), facts: None };
+        let mut entry = DeletionLine { rule, who, receipt: String::new(), facts: None, excluded: None };
         let (deletion, recoded) = (None, None);
         let mut line = RecordingLine { id, fate: Fate::Deleted, at, bytes, signed, why, deletion, recoded };
         entry.receipt = self.shared.keys.sign_receipt(&line.receipt_text(&entry)?)?;

@@ -175,6 +175,15 @@ impl Writer {
         Ok(())
     }
 
+    /// More is known of the recording while it runs: lists and searches show it at once. What is signed at the end is what
+    /// [`Writer::finish`] is given; a recording that is cut off has the facts of its start.
+    pub fn know(&self, facts: &RecordingFacts) {
+        let mut live = crate::disk::locked(&self.shared.live);
+        if let Some(row) = live.get_mut(&self.open.id).filter(|row| row.facts.state == State::Recording) {
+            row.facts = RecordingFacts { state: State::Recording, ..facts.clone() };
+        }
+    }
+
     /// Seals the open chunk when it is older than a chunk may be: a call that falls silent must not keep its last
     /// words in memory. To be called now and then with the capture time.
     ///

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs each fuzz target for FUZZ_SECONDS, seeded with the captures of pcaps/ where a target reads captures.
+# Runs each fuzz target for FUZZ_SECONDS, seeded with the captures of pcaps/ where a target reads captures, and with what the documentation shows.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${FUZZ_SECONDS:-60}
@@ -21,6 +21,9 @@ for target in $(cargo +nightly fuzz list); do
         frame | hep)
             # Calls through every encapsulation.
             cargo xtask fuzz-seeds "$target" "$corpus"
+            ;;
+        feed)
+            cp docs/feed.md "$corpus/seed"
             ;;
         stream)
             cp decode/src/stream/tls/vectors/*.txt "$corpus"

@@ -9,7 +9,7 @@ use crate::modes::orders::Whose;
 use crate::modes::{Answer, Ask, Machine, Role};
 use crate::pause::Pauses;
 use crate::pause::codes::Listener;
-use crate::rules::{Asked, Judgement, SegmentFacts, Step, Trace, Verdict};
+use crate::rules::{Asked, Judgement, Step, Trace, Verdict};
 
 /// Stretches that are left out of one recording; the last one then goes on to its end.
 pub(super) const GAPS_MAX: usize = 1_000;
@@ -65,9 +65,8 @@ impl Lane {
 
 /// See the module's text.
 pub(super) struct Part {
-    /// What is told when it starts; `started` and `segment` are set then.
+    /// What is told when it starts; `started` and `segment` are set then. Its facts are kept up to date.
     pub(super) plan: Box<RecordingPlan>,
-    pub(super) facts: SegmentFacts,
     pub(super) verdict: Verdict,
     pub(super) machine: Machine,
     pub(super) pauses: Pauses,
@@ -94,21 +93,28 @@ pub(super) struct Part {
     pub(super) gap: Option<Timestamp>,
     /// When it was stopped, by people or for want of a channel.
     pub(super) stopped: Option<Timestamp>,
-    /// The standing order that it follows, and whether that has changed anything.
-    pub(super) order: Option<(Whose, bool)>,
+    /// The standing order that it follows.
+    pub(super) order: Option<Followed>,
     /// What the balance sheet says beside the rule.
     pub(super) notes: String,
     /// Who asked for it to be destroyed at its end; nobody, where that is its mode's own way.
     pub(super) asked_by: String,
 }
 
+/// A standing order that a part follows, and what would be without it: that comes back when the order ends.
+pub(super) struct Followed {
+    pub(super) whose: Whose,
+    /// Takes what people ask meanwhile, as the part's own does.
+    pub(super) machine: Machine,
+    pub(super) asked_by: String,
+}
+
 impl Part {
-    pub(super) fn new(plan: RecordingPlan, facts: SegmentFacts, judgement: Judgement, at: Timestamp) -> Part {
+    pub(super) fn new(plan: RecordingPlan, judgement: Judgement, at: Timestamp) -> Part {
         let mut part = Part {
             machine: machine(&judgement.verdict),
             verdict: judgement.verdict,
             plan: Box::new(plan),
-            facts,
             pauses: Pauses::default(),
             listener: Listener::default(),
             held: Vec::new(),
@@ -154,20 +160,16 @@ impl Part {
 
     /// Somebody asks the mode; notes who it was when its end becomes that it is destroyed.
     pub(super) fn handle(&mut self, ask: Ask, role: Role, cause: &str) -> Answer {
-        let was_kept = self.machine.is_kept();
-        let answer = self.machine.handle(ask, role);
-        match (was_kept, self.machine.is_kept()) {
-            (true, false) => self.asked_by = cause.to_owned(),
-            (false, true) => self.asked_by.clear(),
-            _ => {}
+        if let Some(Followed { machine, asked_by, .. }) = &mut self.order {
+            handle(machine, asked_by, ask, role, cause);
         }
-        answer
+        handle(&mut self.machine, &mut self.asked_by, ask, role, cause)
     }
 
     /// Notes a step with the time since the first judgement.
     pub(super) fn say(&mut self, at: Timestamp, rule: &str, fact: String, verdict: String) {
         let at_ms = at.millis_since(self.judged);
-        let (extension, rule) = (self.facts.extension.clone(), rule.to_owned());
+        let (extension, rule) = (self.plan.facts.extension.clone(), rule.to_owned());
         self.trace.push(Step { at_ms, extension, rule, fact, verdict });
     }
 
@@ -203,6 +205,17 @@ impl Part {
             || self.gap.is_some_and(|from| at >= from)
             || self.gaps.iter().any(|&(from, to)| (from..to).contains(&at))
     }
+}
+
+fn handle(machine: &mut Machine, asked_by: &mut String, ask: Ask, role: Role, cause: &str) -> Answer {
+    let was_kept = machine.is_kept();
+    let answer = machine.handle(ask, role);
+    match (was_kept, machine.is_kept()) {
+        (true, false) => *asked_by = cause.to_owned(),
+        (false, true) => asked_by.clear(),
+        _ => {}
+    }
+    answer
 }
 
 fn machine(verdict: &Verdict) -> Machine {

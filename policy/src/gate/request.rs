@@ -7,11 +7,10 @@ use std::collections::BTreeSet;
 use decode::Timestamp;
 use decode::tracker::{CallId, LegId};
 
-use super::part::Part;
-use super::{Action, EARLY_FACTS_MAX, Gate, RecordingKey};
+use super::part::{Followed, Part};
+use super::{Action, Gate, Judged, RecordingKey};
 use crate::modes::orders::{Lasting, Order, Orders, OrdersFull, Whose};
 use crate::modes::{Answer, Ask, Role};
-use crate::outcome::Direction;
 use crate::pause::{Overdue, PauseLimits, PauseSource};
 use crate::rules::{Fact, FactRefusal};
 
@@ -20,6 +19,13 @@ use crate::rules::{Fact, FactRefusal};
 pub enum Whom {
     /// Those of this leg.
     Leg(LegId),
+    /// Those of this extension on this leg.
+    Part {
+        /// The leg.
+        leg: LegId,
+        /// The extension.
+        extension: String,
+    },
     /// Those of this logical call.
     Call(CallId),
     /// Those of this extension.
@@ -101,14 +107,27 @@ impl Gate {
     /// # Errors
     /// [`FactRefusal`]; nothing has changed then for the segments that refused it.
     pub fn handle_fact(&mut self, whom: &Whom, fact: &Fact, at: Timestamp) -> Result<u32, FactRefusal> {
+        self.learn(whom, fact, "", at)
+    }
+
+    /// The same, with who says so.
+    pub(super) fn learn(
+        &mut self,
+        whom: &Whom,
+        fact: &Fact,
+        who: &str,
+        at: Timestamp,
+    ) -> Result<u32, FactRefusal> {
+        let kept = self.keep_for_later(whom, fact, who);
         let keys = self.segments_of(whom);
         if keys.is_empty() {
-            return self.keep_for_later(whom, fact);
+            return kept.map(|()| 0);
         }
         let (mut changed, mut refused) = (0, None);
         for key in keys {
-            let Some(part) = self.part_mut(key) else { continue };
-            match part.facts.take(fact.clone()) {
+            let site = &self.rules.site;
+            let Some(part) = part_in(&mut self.legs, key) else { continue };
+            match part.plan.facts.take(fact.clone(), site) {
                 Ok(true) => changed += 1,
                 Ok(false) => continue,
                 Err(refusal) => {
@@ -116,18 +135,12 @@ impl Gate {
                     continue;
                 }
             }
-            // An internal call has no number outside, and a call that turns out to be none of these gets its own back.
-            if let Fact::OutsideNumber(_) = fact {
-                // Its dial plan is whoever's who says it.
-                part.facts.outside_e164 = None;
+            let was_running = part.begun;
+            self.judge_again(key, fact, who, at);
+            if let Some(part) = self.part(key).filter(|part| was_running && part.begun) {
+                let facts = Box::new(part.plan.facts.clone());
+                self.actions.push_back(Action::Known { recording: key, facts });
             }
-            if let Fact::Direction(direction) = fact {
-                part.facts.outside_number = match direction {
-                    Direction::Internal => None,
-                    _ => part.facts.outside_number.take().or_else(|| Some(part.facts.other_party.clone())),
-                };
-            }
-            self.judge_again(key, fact, at);
         }
         refused.map_or(Ok(changed), Err)
     }
@@ -171,7 +184,9 @@ impl Gate {
 
     /// Time has passed: pauses that last too long are told or ended.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
         self.release_digits(now);
+        self.release_reports(now);
         let limits = self.pauses;
         let mut overdue = Vec::new();
         for judged in self.legs.iter_mut().flatten() {
@@ -235,41 +250,40 @@ impl Gate {
         answer
     }
 
-    fn judge_again(&mut self, key: RecordingKey, fact: &Fact, at: Timestamp) {
+    fn judge_again(&mut self, key: RecordingKey, fact: &Fact, who: &str, at: Timestamp) {
         let Some(part) = self.part(key) else { return };
-        let mut facts = part.facts.clone();
+        let mut facts = part.plan.facts.clone();
         if let Fact::Agent(_) | Fact::BusinessUnit(_) = fact {
             self.rules.people.tell(&mut facts, at);
         }
         let judgement = self.rules.judge(&facts);
         let Some(part) = self.part_mut(key) else { return };
-        part.facts = facts;
-        part.say(at, "fact", fact_words(fact), "judged again".into());
+        part.plan.facts = facts;
+        part.say(at, "fact", fact.to_string(), told(who, "judged again"));
         part.rejudge(judgement, at);
         follow_in(self, key, at);
         self.settle(key.leg, usize::from(key.nth), at, "a late fact");
     }
 
-    /// For a leg or call that runs and is not judged yet.
-    fn keep_for_later(&mut self, whom: &Whom, fact: &Fact) -> Result<u32, FactRefusal> {
-        let is_meant = |leg: LegId, call: CallId| match whom {
-            Whom::Leg(wanted) => leg == *wanted,
-            Whom::Call(wanted) => call == *wanted,
-            Whom::Extension(_) | Whom::Agent(_) => false,
+    /// For legs that run and are not judged yet.
+    fn keep_for_later(&mut self, whom: &Whom, fact: &Fact, who: &str) -> Result<(), FactRefusal> {
+        let (fact, who) = (fact.clone(), who.to_owned());
+        self.sayings += 1;
+        let nth = self.sayings;
+        let (leg, extension) = match whom {
+            Whom::Call(call) => {
+                let call = self.segments.get_mut(call).ok_or(FactRefusal::NoSuchCall)?;
+                return call.said.note(Saying { nth, extension: None, fact, who });
+            }
+            Whom::Leg(leg) => (*leg, None),
+            Whom::Part { leg, extension } => (*leg, Some(extension.clone())),
+            Whom::Extension(_) | Whom::Agent(_) => return Err(FactRefusal::NoSuchCall),
         };
-        let legs: Vec<LegId> =
-            self.counted.iter().flatten().filter(|(leg, call)| is_meant(*leg, *call)).map(|c| c.0).collect();
-        if legs.is_empty() {
+        let runs = self.counted.get(leg.slot()).is_some_and(|c| c.is_some_and(|(running, _)| running == leg));
+        if !runs || self.judged(leg).is_some() {
             return Err(FactRefusal::NoSuchCall);
         }
-        for leg in legs {
-            let early = self.early.entry(leg).or_default();
-            if early.len() >= EARLY_FACTS_MAX {
-                return Err(FactRefusal::TooEarly);
-            }
-            early.push(fact.clone());
-        }
-        Ok(0)
+        self.early.entry(leg).or_default().note(Saying { nth, extension, fact, who })
     }
 
     /// The parts that are meant, in the order of their slots.
@@ -282,9 +296,12 @@ impl Gate {
                 .zip(0..)
                 .filter(move |(part, _)| match whom {
                     Whom::Leg(leg) => judged.leg == *leg,
+                    Whom::Part { leg, extension } => {
+                        judged.leg == *leg && part.plan.facts.extension == *extension
+                    }
                     Whom::Call(call) => judged.call == *call,
-                    Whom::Extension(number) => part.facts.extension == *number,
-                    Whom::Agent(agent) => part.facts.agent.as_ref() == Some(agent),
+                    Whom::Extension(number) => part.plan.facts.extension == *number,
+                    Whom::Agent(agent) => part.plan.facts.agent.as_ref() == Some(agent),
                 })
                 .map(|(_, nth)| RecordingKey { leg: judged.leg, nth })
         });
@@ -299,14 +316,18 @@ impl Gate {
         keys.into_iter().chain(siblings).collect()
     }
 
-    fn part(&self, key: RecordingKey) -> Option<&Part> {
+    pub(super) fn part(&self, key: RecordingKey) -> Option<&Part> {
         self.judged(key.leg)?.parts.get(usize::from(key.nth))
     }
 
     fn part_mut(&mut self, key: RecordingKey) -> Option<&mut Part> {
-        let judged = self.legs.get_mut(key.leg.slot())?.as_deref_mut()?;
-        if judged.leg == key.leg { judged.parts.get_mut(usize::from(key.nth)) } else { None }
+        part_in(&mut self.legs, key)
     }
+}
+
+fn part_in(legs: &mut [Option<Box<Judged>>], key: RecordingKey) -> Option<&mut Part> {
+    let judged = legs.get_mut(key.leg.slot())?.as_deref_mut()?;
+    if judged.leg == key.leg { judged.parts.get_mut(usize::from(key.nth)) } else { None }
 }
 
 fn done(is_new: bool) -> Answer {
@@ -320,28 +341,79 @@ fn whom_of(whose: &Whose) -> Whom {
     }
 }
 
-fn fact_words(fact: &Fact) -> String {
-    match fact {
-        Fact::AccountCode(value) => format!("account code {value}"),
-        Fact::Agent(value) => format!("agent {value}"),
-        Fact::Ddi(value) => format!("DDI {value}"),
-        Fact::OutsideNumber(value) => format!("outside number {value}"),
-        Fact::HuntGroup(value) => format!("hunt group {value}"),
-        Fact::Trunk(value) => format!("trunk {value}"),
-        Fact::BusinessUnit(value) => format!("business unit {value}"),
-        Fact::Direction(direction) => format!("direction {}", direction.key()),
-        Fact::Tag(value) => format!("tag {value}"),
-        Fact::Untag(value) => format!("no tag {value}"),
-        Fact::Field(field, value) => format!("{} {value}", field.key()),
+/// With who says so, where that is known.
+fn told(who: &str, what: &str) -> String {
+    if who.is_empty() { what.to_owned() } else { format!("{who} says so: {what}") }
+}
+
+/// Something said of a leg or call that is not judged yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Saying {
+    /// Its place among all that was said: a leg's own and its call's are taken in this order.
+    nth: u64,
+    /// Of this extension alone.
+    extension: Option<String>,
+    pub(super) fact: Fact,
+    /// By whom; empty when nobody is named.
+    pub(super) who: String,
+}
+
+impl Saying {
+    pub(super) fn told(&self, what: &str) -> String {
+        told(&self.who, what)
+    }
+}
+
+/// What may be said of a leg or call before it is judged, in facts. What comes beyond that is refused.
+const SAYINGS_MAX: usize = 64;
+
+/// What was said of a leg or call, in order; of each fact the last, where what it was before leaves nothing behind.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said(Vec<Saying>);
+
+impl Said {
+    fn note(&mut self, saying: Saying) -> Result<(), FactRefusal> {
+        let is_older =
+            |old: &Saying| old.extension == saying.extension && old.fact.key() == saying.fact.key();
+        match &saying.fact {
+            // A direction and a number outside change each other: of these every turn counts, as with tags.
+            Fact::Tag(_) | Fact::Untag(_) | Fact::Direction(_) | Fact::OutsideNumber(_) => {}
+            _ => self.0.retain(|old| !is_older(old)),
+        }
+        if self.0.len() >= SAYINGS_MAX {
+            return Err(FactRefusal::TooEarly);
+        }
+        self.0.push(saying);
+        Ok(())
+    }
+
+    /// Takes in another one's; what there is no room for is left out.
+    pub(super) fn merge(&mut self, other: Said) {
+        for saying in other.0 {
+            let _ = self.note(saying);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Saying> {
+        self.0.iter()
+    }
+
+    /// What was said of one extension, of the leg and of its call, in the order in which it was said.
+    pub(super) fn of(self, call: Said, extension: &str) -> Vec<Saying> {
+        let is_about = |said: &Saying| said.extension.as_ref().is_none_or(|own| own == extension);
+        let mut all: Vec<Saying> = self.0.into_iter().chain(call.0).filter(is_about).collect();
+        all.sort_by_key(|said| said.nth);
+        all
     }
 }
 
 /// Lets a part follow the order that is in force for it.
 pub(super) fn follow(orders: &Orders, part: &mut Part, at: Timestamp) {
-    let found = orders.of(&part.facts.extension, part.facts.agent.as_deref());
+    let found = orders.of(&part.plan.facts.extension, part.plan.facts.agent.as_deref());
     let Some((whose, order)) = found else { return };
     let cause = format!("{} {}", order.role.key(), order.name);
     let ask = order.what.ask();
+    let (machine, asked_by) = (part.machine, part.asked_by.clone());
     let answer = part.handle(ask, order.role, &cause);
     if order.what == Lasting::Pause {
         // It holds what may be started later, too.
@@ -351,18 +423,17 @@ pub(super) fn follow(orders: &Orders, part: &mut Part, at: Timestamp) {
         Answer::Refused(why) => why,
         _ => "followed",
     };
-    part.order = Some((whose, answer == Answer::Done));
+    part.order = Some(Followed { whose, machine, asked_by });
     part.say(at, "standing order", cause, format!("{}: {told}", ask.key()));
 }
 
-/// Undoes what an order did, if the part follows it; says whether it does.
+/// Undoes what an order did, if the part follows it; says whether it does. What people asked for since stays asked for.
 fn unfollow(part: &mut Part, whose: &Whose, order: &Order, at: Timestamp) -> bool {
-    let Some((_, has_changed)) = part.order.take_if(|(followed, _)| followed == whose) else { return false };
+    let Some(followed) = part.order.take_if(|followed| followed.whose == *whose) else { return false };
     if order.what == Lasting::Pause {
         part.pauses.end(&PauseSource::Order(order.name.clone()));
-    } else if has_changed {
-        part.handle(order.what.reverse(), order.role, &order.name);
     }
+    (part.machine, part.asked_by) = (followed.machine, followed.asked_by);
     part.say(at, "standing order", order.name.clone(), "ended".into());
     true
 }
@@ -371,8 +442,9 @@ fn unfollow(part: &mut Part, whose: &Whose, order: &Order, at: Timestamp) -> boo
 fn follow_in(gate: &mut Gate, key: RecordingKey, at: Timestamp) {
     let Some(judged) = gate.legs.get_mut(key.leg.slot()).and_then(Option::as_deref_mut) else { return };
     let Some(part) = judged.parts.get_mut(usize::from(key.nth)) else { return };
-    let now = gate.orders.of(&part.facts.extension, part.facts.agent.as_deref()).map(|(whose, _)| whose);
-    let before = part.order.as_ref().map(|(whose, _)| whose.clone());
+    let now =
+        gate.orders.of(&part.plan.facts.extension, part.plan.facts.agent.as_deref()).map(|(whose, _)| whose);
+    let before = part.order.as_ref().map(|followed| followed.whose.clone());
     if now == before {
         return;
     }

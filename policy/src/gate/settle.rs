@@ -159,8 +159,7 @@ impl Gate {
             });
         }
         let started = if is_late { at } else { part.plan.started };
-        let who = part.facts.who.clone();
-        (segment, Box::new(RecordingPlan { segment, rule, started, who, ..(*part.plan).clone() }))
+        (segment, Box::new(RecordingPlan { segment, rule, started, ..(*part.plan).clone() }))
     }
 
     /// A fact that came late: what there is must not be kept.
@@ -202,5 +201,5 @@ pub(super) fn closing(part: Part) -> Closing {
     if let Some(from) = part.gap.filter(|&from| until.is_none_or(|until| from < until)) {
         pauses.push((from, until.unwrap_or(FOREVER)));
     }
-    Closing { from: part.began_late, until, pauses, facts: part.facts }
+    Closing { from: part.began_late, until, pauses, facts: part.plan.facts }
 }

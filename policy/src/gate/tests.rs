@@ -3,6 +3,7 @@
 mod changes;
 mod model;
 mod people;
+mod reports;
 mod triggers;
 
 use super::*;
@@ -58,7 +59,7 @@ fn the_extension_is_near_and_the_other_side_far() {
     let (mut gate, facts, actions) = started(Rules::default(), "01632960001", "2000");
     let [Action::Start(plan)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(
-        (plan.extension.as_str(), plan.near, plan.direction),
+        (plan.facts.extension.as_str(), plan.near, plan.facts.direction),
         ("2000", Side::Callee, Direction::Inbound)
     );
     let format = format();
@@ -109,7 +110,7 @@ fn a_recorded_device_is_recorded_on_whichever_side_it_stands() {
     let rules = Rules { devices: listed("2001"), ..Rules::default() };
     let (_, _, actions) = started(rules, "2000", "2001");
     let [Action::Start(plan)] = &actions[..] else { panic!("{actions:?}") };
-    assert_eq!((plan.extension.as_str(), plan.near), ("2001", Side::Callee));
+    assert_eq!((plan.facts.extension.as_str(), plan.near), ("2001", Side::Callee));
 }
 
 #[test]

@@ -40,16 +40,6 @@ impl Lasting {
             Lasting::Pause => Ask::Pause,
         }
     }
-
-    /// What takes it back in a running call.
-    #[must_use]
-    pub const fn reverse(self) -> Ask {
-        match self {
-            Lasting::Start => Ask::Stop,
-            Lasting::Stop => Ask::Start,
-            Lasting::Pause => Ask::Resume,
-        }
-    }
 }
 
 /// An order in force.

@@ -133,7 +133,7 @@ impl People {
     }
 
     /// Tells a segment whom it counts for, as of this moment. A unit that somebody outside has named stays.
-    pub(crate) fn tell(&self, facts: &mut SegmentFacts, at: Timestamp) {
+    pub fn tell(&self, facts: &mut SegmentFacts, at: Timestamp) {
         let who = self.who(&facts.extension, facts.agent.as_deref(), at);
         match &facts.named_unit {
             None => facts.who = who,

@@ -4,12 +4,14 @@
 //! known is not guessed: a rule about it does not match.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use decode::Timestamp;
 
 use crate::custom::{CustomField, CustomFields};
 use crate::outcome::{Direction, Source};
 use crate::people::Who;
+use crate::site::Site;
 
 /// The longest value of a fact, in bytes.
 pub const FACT_LEN_MAX: usize = 256;
@@ -43,6 +45,12 @@ pub struct SegmentFacts {
     pub who: Who,
     /// A unit that somebody outside has named: it goes before the user's.
     pub named_unit: Option<String>,
+    /// What the telephone system calls the number that was dialled from outside.
+    pub ddi_name: Option<String>,
+    /// Who the outside number belongs to, by the telephone system's or somebody's list of contacts.
+    pub contact: Option<String>,
+    /// The extension that passed the call on to this one.
+    pub transferred_from: Option<String>,
     /// Tags, in order.
     pub tags: BTreeSet<String>,
     /// The five fields that the site fills as it likes.
@@ -70,6 +78,12 @@ pub enum Fact {
     Trunk(String),
     /// The unit of the business; it goes before the user's own.
     BusinessUnit(String),
+    /// What the number that was dialled from outside is called.
+    DdiName(String),
+    /// Who the outside number belongs to.
+    Contact(String),
+    /// The extension that passed the call on.
+    TransferredFrom(String),
     /// Which way the call goes.
     Direction(Direction),
     /// A tag was put on.
@@ -97,39 +111,119 @@ pub enum FactRefusal {
     TooEarly,
 }
 
+impl Fact {
+    /// Its name, as reports and the ledger write it.
+    #[must_use]
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Fact::AccountCode(_) => "account_code",
+            Fact::Agent(_) => "agent",
+            Fact::Ddi(_) => "ddi",
+            Fact::OutsideNumber(_) => "outside_number",
+            Fact::HuntGroup(_) => "hunt_group",
+            Fact::Trunk(_) => "trunk",
+            Fact::BusinessUnit(_) => "business_unit",
+            Fact::DdiName(_) => "ddi_name",
+            Fact::Contact(_) => "contact",
+            Fact::TransferredFrom(_) => "transferred_from",
+            Fact::Direction(_) => "direction",
+            Fact::Tag(_) => "tag",
+            Fact::Untag(_) => "untag",
+            Fact::Field(field, _) => field.key(),
+        }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        match self {
+            Fact::AccountCode(value)
+            | Fact::Agent(value)
+            | Fact::Ddi(value)
+            | Fact::OutsideNumber(value)
+            | Fact::HuntGroup(value)
+            | Fact::Trunk(value)
+            | Fact::BusinessUnit(value)
+            | Fact::DdiName(value)
+            | Fact::Contact(value)
+            | Fact::TransferredFrom(value)
+            | Fact::Tag(value)
+            | Fact::Untag(value)
+            | Fact::Field(_, value) => value,
+            Fact::Direction(direction) => direction.key(),
+        }
+    }
+}
+
+/// In words, as a judgement's steps have it.
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self {
+            Fact::Ddi(_) => "DDI",
+            Fact::DdiName(_) => "DDI name",
+            Fact::Untag(_) => "no tag",
+            fact => return write!(f, "{} {}", fact.key().replace('_', " "), fact.value()),
+        };
+        write!(f, "{words} {}", self.value())
+    }
+}
+
 impl SegmentFacts {
-    /// Takes a fact; says whether anything is different now.
+    /// Takes a fact; says whether anything is different now. What follows from it is changed too: the outside number's E.164 form by
+    /// the site's dial plan, and whether there is a number outside at all.
     ///
     /// # Errors
     /// [`FactRefusal::TooLong`], [`FactRefusal::TooManyTags`]: nothing has changed.
-    pub fn take(&mut self, fact: Fact) -> Result<bool, FactRefusal> {
+    pub fn take(&mut self, fact: Fact, site: &Site) -> Result<bool, FactRefusal> {
+        if fact.value().len() > FACT_LEN_MAX {
+            return Err(FactRefusal::TooLong);
+        }
         let (place, value) = match fact {
             Fact::AccountCode(value) => (&mut self.account_code, value),
             Fact::Agent(value) => (&mut self.agent, value),
             Fact::Ddi(value) => (&mut self.ddi, value),
-            Fact::OutsideNumber(value) => (&mut self.outside_number, value),
             Fact::HuntGroup(value) => (&mut self.hunt_group, value),
             Fact::Trunk(value) => (&mut self.trunk, value),
             Fact::BusinessUnit(value) => (&mut self.named_unit, value),
-            Fact::Direction(direction) => {
-                return Ok(std::mem::replace(&mut self.direction, direction) != direction);
+            Fact::DdiName(value) => (&mut self.ddi_name, value),
+            Fact::Contact(value) => (&mut self.contact, value),
+            Fact::TransferredFrom(value) => (&mut self.transferred_from, value),
+            Fact::OutsideNumber(value) => {
+                let number = Some(value).filter(|value| !value.is_empty());
+                return Ok(self.set_outside(number, site));
             }
-            Fact::Tag(tag) if tag.len() > FACT_LEN_MAX => return Err(FactRefusal::TooLong),
+            Fact::Direction(direction) => return Ok(self.set_direction(direction, site)),
             Fact::Tag(tag) if self.tags.len() >= TAGS_MAX && !self.tags.contains(&tag) => {
                 return Err(FactRefusal::TooManyTags);
             }
             Fact::Tag(tag) => return Ok(!tag.is_empty() && self.tags.insert(tag)),
             Fact::Untag(tag) => return Ok(self.tags.remove(&tag)),
-            Fact::Field(_, value) if value.len() > FACT_LEN_MAX => return Err(FactRefusal::TooLong),
             Fact::Field(field, value) => return Ok(self.fields.set(field, &value)),
         };
-        if value.len() > FACT_LEN_MAX {
-            return Err(FactRefusal::TooLong);
-        }
         let value = Some(value).filter(|value| !value.is_empty());
         let is_new = *place != value;
         *place = value;
         Ok(is_new)
+    }
+
+    /// An internal call has no number outside, and a call that turns out to be none gets its own back.
+    fn set_direction(&mut self, direction: Direction, site: &Site) -> bool {
+        let is_new = std::mem::replace(&mut self.direction, direction) != direction;
+        match direction {
+            Direction::Internal => self.set_outside(None, site),
+            _ if self.outside_number.is_none() => {
+                self.set_outside(Some(site.clean_outside(&self.other_party, direction)), site)
+            }
+            _ => false,
+        };
+        is_new
+    }
+
+    fn set_outside(&mut self, number: Option<String>, site: &Site) -> bool {
+        let is_new = self.outside_number != number;
+        self.outside_e164 = number.as_deref().and_then(|number| site.e164(number));
+        self.outside_number = number;
+        is_new
     }
 }
 
@@ -140,32 +234,48 @@ mod tests {
 
     #[test]
     fn the_last_value_counts_and_an_empty_one_takes_it_back() {
+        let site = Site::default();
         let mut facts = segment("2000", "01632960001", Direction::Outbound);
-        assert_eq!(facts.take(Fact::AccountCode("77".into())), Ok(true));
-        assert_eq!(facts.take(Fact::AccountCode("77".into())), Ok(false));
-        assert_eq!(facts.take(Fact::AccountCode("78".into())), Ok(true));
+        assert_eq!(facts.take(Fact::AccountCode("77".into()), &site), Ok(true));
+        assert_eq!(facts.take(Fact::AccountCode("77".into()), &site), Ok(false));
+        assert_eq!(facts.take(Fact::AccountCode("78".into()), &site), Ok(true));
         assert_eq!(facts.account_code.as_deref(), Some("78"));
-        assert_eq!(facts.take(Fact::AccountCode(String::new())), Ok(true));
+        assert_eq!(facts.take(Fact::AccountCode(String::new()), &site), Ok(true));
         assert_eq!(facts.account_code, None);
-        assert_eq!(facts.take(Fact::Direction(Direction::Outbound)), Ok(false));
+        assert_eq!(facts.take(Fact::Direction(Direction::Outbound), &site), Ok(false));
         let field = |value: &str| Fact::Field(CustomField::Tag2, value.into());
-        assert_eq!([facts.take(field("AB")), facts.take(field("AB"))], [Ok(true), Ok(false)]);
+        assert_eq!([facts.take(field("AB"), &site), facts.take(field("AB"), &site)], [Ok(true), Ok(false)]);
         assert_eq!(facts.fields.of(CustomField::Tag2), Some("AB"));
-        assert_eq!((facts.take(field("")), facts.fields.is_empty()), (Ok(true), true));
+        assert_eq!((facts.take(field(""), &site), facts.fields.is_empty()), (Ok(true), true));
     }
 
     #[test]
     fn what_is_too_long_or_too_many_changes_nothing() {
+        let site = Site::default();
         let mut facts = segment("2000", "01632960001", Direction::Outbound);
         let before = facts.clone();
-        assert_eq!(facts.take(Fact::Agent("9".repeat(FACT_LEN_MAX + 1))), Err(FactRefusal::TooLong));
+        assert_eq!(facts.take(Fact::Agent("9".repeat(FACT_LEN_MAX + 1)), &site), Err(FactRefusal::TooLong));
         let long = Fact::Field(CustomField::Tag1, "9".repeat(FACT_LEN_MAX + 1));
-        assert_eq!(facts.take(long), Err(FactRefusal::TooLong));
+        assert_eq!(facts.take(long, &site), Err(FactRefusal::TooLong));
         assert_eq!(facts, before);
         for n in 0..TAGS_MAX {
-            assert_eq!(facts.take(Fact::Tag(format!("tag {n}"))), Ok(true));
+            assert_eq!(facts.take(Fact::Tag(format!("tag {n}")), &site), Ok(true));
         }
-        assert_eq!(facts.take(Fact::Tag("one more".into())), Err(FactRefusal::TooManyTags));
-        assert_eq!(facts.take(Fact::Tag("tag 0".into())), Ok(false));
+        assert_eq!(facts.take(Fact::Tag("one more".into()), &site), Err(FactRefusal::TooManyTags));
+        assert_eq!(facts.take(Fact::Tag("tag 0".into()), &site), Ok(false));
+    }
+
+    #[test]
+    fn an_internal_call_has_no_outside_number_and_gets_its_own_back_in_both_forms() {
+        let plan = crate::DialPlan::default().in_country("GB", "01632").expect("a country");
+        let site = Site { dial_plan: Some(plan), ..Site::default() };
+        let mut facts = segment("2000", "02079460018", Direction::Outbound);
+        assert_eq!(facts.take(Fact::Direction(Direction::Internal), &site), Ok(true));
+        assert_eq!((facts.outside_number.as_deref(), facts.outside_e164.as_deref()), (None, None));
+        assert_eq!(facts.take(Fact::Direction(Direction::Outbound), &site), Ok(true));
+        let (number, e164) = (Some("02079460018"), Some("+442079460018"));
+        assert_eq!((facts.outside_number.as_deref(), facts.outside_e164.as_deref()), (number, e164));
+        assert_eq!(facts.take(Fact::OutsideNumber("02079460019".into()), &site), Ok(true));
+        assert_eq!(facts.outside_e164.as_deref(), Some("+442079460019"));
     }
 }

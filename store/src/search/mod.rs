@@ -61,6 +61,12 @@ pub enum Field {
     Tag4,
     /// The fifth.
     Tag5,
+    /// What the number that was dialled from outside is called.
+    DdiName,
+    /// Who the outside number belongs to.
+    Contact,
+    /// The extension that passed the call on; a field of numbers.
+    TransferredFrom,
     /// Any of its tags.
     Tag,
     /// The business unit, or any above it.
@@ -80,11 +86,11 @@ pub enum Field {
 }
 
 /// How many fields hold one text; they come first.
-pub(crate) const TEXTS: usize = 19;
+pub(crate) const TEXTS: usize = 22;
 
 impl Field {
     /// All of them.
-    pub const ALL: [Field; 27] = [
+    pub const ALL: [Field; 30] = [
         Field::Extension,
         Field::ExtensionName,
         Field::OutsideNumber,
@@ -104,6 +110,9 @@ impl Field {
         Field::Tag3,
         Field::Tag4,
         Field::Tag5,
+        Field::DdiName,
+        Field::Contact,
+        Field::TransferredFrom,
         Field::Tag,
         Field::BusinessUnit,
         Field::Rating,
@@ -137,6 +146,9 @@ impl Field {
             Field::Tag3 => CustomField::Tag3.key(),
             Field::Tag4 => CustomField::Tag4.key(),
             Field::Tag5 => CustomField::Tag5.key(),
+            Field::DdiName => "ddi_name",
+            Field::Contact => "contact",
+            Field::TransferredFrom => "transferred_from",
             Field::Tag => "tag",
             Field::BusinessUnit => "business_unit",
             Field::Rating => "rating",
@@ -163,8 +175,8 @@ impl Field {
     /// Does it hold numbers, in which ranges can be meant?
     #[must_use]
     pub const fn is_number(self) -> bool {
-        use Field::{Agent, Extension, HuntGroup, OtherParty, Rating, Trunk};
-        matches!(self, Extension | OtherParty | Agent | HuntGroup | Trunk | Rating)
+        use Field::{Agent, Extension, HuntGroup, OtherParty, Rating, TransferredFrom, Trunk};
+        matches!(self, Extension | OtherParty | Agent | HuntGroup | Trunk | Rating | TransferredFrom)
     }
 
     /// Which of the fields with few words.

@@ -132,6 +132,9 @@ fn texts_of(facts: &RecordingFacts) -> [&str; TEXTS] {
         custom(CustomField::Tag3),
         custom(CustomField::Tag4),
         custom(CustomField::Tag5),
+        known(&facts.ddi_name),
+        known(&facts.contact),
+        known(&facts.transferred_from),
     ]
 }
 

@@ -69,6 +69,9 @@ fn row(n: u16, seed: u64, state: State) -> Row {
         hunt_group: maybe(28, &["", "500"]),
         trunk: maybe(30, &["", "1", "2"]),
         ddi: maybe(32, &["", "441632"]),
+        ddi_name: maybe(36, &["", "Sales"]),
+        contact: maybe(38, &["", "Zoë", "Bob"]),
+        transferred_from: maybe(41, &["", "1003"]),
         tags: [&[][..], &["vip"], &["vip", "claim 7"]][(seed >> 34) as usize % 3]
             .iter()
             .map(|tag| (*tag).to_owned())
@@ -159,6 +162,9 @@ impl Asked {
                     Field::Trunk => text(&facts.trunk),
                     Field::Ddi => text(&facts.ddi),
                     Field::Call => pattern.matches(&facts.call),
+                    Field::DdiName => text(&facts.ddi_name),
+                    Field::Contact => text(&facts.contact),
+                    Field::TransferredFrom => text(&facts.transferred_from),
                     Field::Tag => pattern.matches_any(facts.tags.iter().map(String::as_str)),
                     Field::Direction => word(serde_json::to_value(facts.direction).expect("json")),
                     Field::State => word(serde_json::to_value(facts.state).expect("json")),
@@ -174,6 +180,9 @@ fn asked() -> impl Strategy<Value = Asked> {
     let field = select(vec![
         (Field::Extension, "1000-1005,!1003,1040,18%5,2000+"),
         (Field::Extension, "!_%"),
+        (Field::Contact, "Zo_,Bo%"),
+        (Field::TransferredFrom, "1000+"),
+        (Field::BusinessUnit, "Trad%"),
         (Field::ExtensionName, "Zo_%,An%"),
         (Field::OutsideNumber, "%632%"),
         (Field::OtherParty, "1000-2000"),

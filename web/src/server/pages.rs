@@ -256,11 +256,15 @@ fn facts_list(html: &mut Html, shown: &Shown) {
         .fact("Kept because", &facts.rule);
     for (name, value) in [
         ("Dialled number", &facts.ddi),
+        ("Name of that", &facts.ddi_name),
+        ("Contact", &facts.contact),
         ("Site", &facts.site),
         ("Agent", &facts.agent),
         ("Account code", &facts.account_code),
         ("Hunt group", &facts.hunt_group),
         ("Trunk", &facts.trunk),
+        ("Passed on by", &facts.transferred_from),
+        ("Business unit", &facts.business_unit),
     ] {
         if let Some(value) = value {
             html.fact(name, value);

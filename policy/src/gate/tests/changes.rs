@@ -6,7 +6,7 @@ use crate::devices::RecordedDevice;
 use crate::modes::orders::{Lasting, Order, Whose};
 use crate::modes::{Ask, Mode, Role};
 use crate::pause::PauseSource;
-use crate::rules::{FactRefusal, ListRule, RuleType};
+use crate::rules::{Fact, FactRefusal, ListRule, RuleType};
 use crate::{Priority, Request, Whom};
 
 /// A gate with a call that began at 1.000 s.
@@ -169,7 +169,7 @@ fn a_more_important_call_takes_a_channel_and_the_other_recording_ends_in_order()
     let [Action::Start(_), Action::Start(important), Action::Pause { at: cut, .. }] = &actions[..] else {
         panic!("{actions:?}")
     };
-    assert_eq!((important.extension.as_str(), *cut), ("2001", at(9_000)));
+    assert_eq!((important.facts.extension.as_str(), *cut), ("2001", at(9_000)));
     let format = format();
     let late = AudioFrame { at: at(9_000), ..frame(&format) };
     let early = AudioFrame { at: at(8_999), ..frame(&format) };

@@ -11,7 +11,7 @@ use super::changes::{Call, at};
 use super::*;
 use crate::devices::RecordedDevice;
 use crate::modes::{Ask, Mode, Role};
-use crate::rules::{ListRule, RuleType};
+use crate::rules::{Fact, ListRule, RuleType};
 use crate::{Request, Whom};
 
 /// Histories in one run of this test; `EARWITNESS_HISTORIES` says another number.

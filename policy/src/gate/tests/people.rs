@@ -2,7 +2,9 @@
 
 use super::changes::{Call, at};
 use super::*;
+use crate::Fact;
 use crate::Whom;
+use crate::people::Who;
 use crate::people::{Assignment, Device, DeviceKind, People, Tenure, UNASSIGNED, User};
 use crate::rules::{ListRule, RuleType};
 
@@ -32,7 +34,7 @@ fn with_people(exclude: &[(RuleType, &str)]) -> Rules {
 
 fn planned(call: &mut Call) -> Who {
     match call.gate.poll_action() {
-        Some(Action::Start(plan)) => plan.who,
+        Some(Action::Start(plan)) => plan.facts.who,
         other => panic!("{other:?}"),
     }
 }

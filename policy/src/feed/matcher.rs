@@ -1,0 +1,415 @@
+//! Which call a report is about: by Call-ID, else by extension (or the extension of an agent) and time.
+//!
+//! Told of every leg, it knows those that run and the last of those that are over. A report is about the call that its extension had
+//! at its time; of several (one held, one asked back) the one begun last. Without one it is about the next call that begins
+//! within [`EARLY_MS`], and waits for that. Two clocks may differ by [`SLACK_MS`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use decode::Timestamp;
+use decode::tracker::{CallId, LegId};
+
+use super::{Report, Whose, Word};
+
+/// How long a report waits for its call to begin, in milliseconds from its time.
+pub(crate) const EARLY_MS: i64 = 30_000;
+/// Reports that wait at one time; a further one is refused.
+pub(crate) const WAITING_MAX: usize = 10_000;
+/// How far the sender's clock may be from the capture's, in milliseconds.
+pub(crate) const SLACK_MS: i64 = 2_000;
+/// Legs that are over and still known; of more, those that ended first are forgotten, and looked for in the archive.
+pub(crate) const ENDED_MAX: usize = 10_000;
+/// Agents that are logged on; a further one is refused.
+pub(crate) const AGENTS_MAX: usize = 10_000;
+
+/// A leg that was told of.
+#[derive(Clone, Debug)]
+struct Known {
+    call: CallId,
+    call_id: String,
+    /// The extensions on it.
+    extensions: Vec<String>,
+    started: Timestamp,
+    ended: Option<Timestamp>,
+}
+
+impl Known {
+    fn has(&self, extension: &str) -> bool {
+        self.extensions.iter().any(|own| own == extension)
+    }
+
+    fn is_at(&self, at: Timestamp) -> bool {
+        let ended = self.ended.map_or(Timestamp::from_nanos(i64::MAX), |ended| ended.plus_millis(SLACK_MS));
+        at >= self.started.plus_millis(-SLACK_MS) && at <= ended
+    }
+}
+
+/// A leg that a report is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) leg: LegId,
+    pub(crate) call: CallId,
+    /// Only this extension's part in it.
+    pub(crate) extension: Option<String>,
+    /// When it was over; none while it runs.
+    pub(crate) ended: Option<Timestamp>,
+    /// The report names this leg, and not only its call.
+    pub(crate) is_named: bool,
+}
+
+/// The legs that are known, and by what names: a report is matched by look-ups alone, however many there are.
+#[derive(Debug, Default)]
+struct Legs {
+    known: BTreeMap<LegId, Known>,
+    by_call_id: Names<String>,
+    by_call: Names<CallId>,
+    by_extension: Names<String>,
+}
+
+/// Legs by something that several may have.
+#[derive(Debug)]
+struct Names<K>(BTreeMap<K, BTreeSet<LegId>>);
+
+impl<K> Default for Names<K> {
+    fn default() -> Self {
+        Names(BTreeMap::new())
+    }
+}
+
+impl<K: Ord> Names<K> {
+    fn add(&mut self, name: K, leg: LegId) {
+        self.0.entry(name).or_default().insert(leg);
+    }
+
+    fn remove(&mut self, name: &K, leg: LegId) {
+        if let Some(legs) = self.0.get_mut(name) {
+            legs.remove(&leg);
+            if legs.is_empty() {
+                self.0.remove(name);
+            }
+        }
+    }
+
+    fn get<Q: Ord + ?Sized>(&self, name: &Q) -> impl Iterator<Item = LegId> + Clone
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.0.get(name).into_iter().flatten().copied()
+    }
+}
+
+impl Legs {
+    fn insert(&mut self, leg: LegId, known: Known) {
+        self.remove(leg);
+        self.by_call_id.add(known.call_id.clone(), leg);
+        self.by_call.add(known.call, leg);
+        known.extensions.iter().for_each(|extension| self.by_extension.add(extension.clone(), leg));
+        self.known.insert(leg, known);
+    }
+
+    fn remove(&mut self, leg: LegId) -> Option<Known> {
+        let known = self.known.remove(&leg)?;
+        self.by_call_id.remove(&known.call_id, leg);
+        self.by_call.remove(&known.call, leg);
+        known.extensions.iter().for_each(|extension| self.by_extension.remove(extension, leg));
+        Some(known)
+    }
+
+    /// Those of an extension, in the order in which they were seen.
+    fn of_extension(&self, extension: &str) -> impl Iterator<Item = (LegId, &Known)> + Clone {
+        self.by_extension.get(extension).filter_map(|leg| Some((leg, self.known.get(&leg)?)))
+    }
+}
+
+/// Who is logged on where, which calls there are, and what waits. See the module's text.
+#[derive(Debug, Default)]
+pub(crate) struct Matcher {
+    legs: Legs,
+    /// Those that are over, in the order in which they ended.
+    ended: VecDeque<LegId>,
+    /// The agent at each extension. An agent is at one extension.
+    agents: BTreeMap<String, String>,
+    waiting: VecDeque<Report>,
+}
+
+impl Matcher {
+    /// A leg has begun, or more is known of it.
+    pub(crate) fn meet(
+        &mut self,
+        leg: LegId,
+        call: CallId,
+        call_id: &str,
+        extensions: Vec<String>,
+        started: Timestamp,
+    ) {
+        let call_id = call_id.to_owned();
+        self.legs.insert(leg, Known { call, call_id, extensions, started, ended: None });
+    }
+
+    /// Its parts were judged: these are its extensions.
+    pub(crate) fn name(&mut self, leg: LegId, call: CallId, extensions: Vec<String>) {
+        if let Some(known) = self.legs.remove(leg) {
+            self.legs.insert(leg, Known { call, extensions, ..known });
+        }
+    }
+
+    /// It is over.
+    pub(crate) fn end(&mut self, leg: LegId, at: Timestamp) {
+        let Some(known) = self.legs.known.get_mut(&leg) else { return };
+        known.ended = Some(at.max(known.started));
+        self.ended.push_back(leg);
+        if self.ended.len() > ENDED_MAX
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.legs.remove(oldest);
+        }
+    }
+
+    /// The agent at an extension.
+    pub(crate) fn agent_at(&self, extension: &str) -> Option<&str> {
+        self.agents.get(extension).map(String::as_str)
+    }
+
+    /// The extension of an agent.
+    pub(crate) fn extension_of(&self, agent: &str) -> Option<&str> {
+        self.agents.iter().find(|(_, own)| *own == agent).map(|(extension, _)| extension.as_str())
+    }
+
+    /// An agent logs on; gives who was there before. False when there are too many.
+    pub(crate) fn log_on(&mut self, agent: &str, extension: &str) -> Result<Option<String>, AgentsFull> {
+        if self.agents.len() >= AGENTS_MAX && !self.agents.contains_key(extension) {
+            return Err(AgentsFull);
+        }
+        self.agents.retain(|own, there| there != agent || own == extension);
+        let before = self.agents.insert(extension.to_owned(), agent.to_owned());
+        Ok(before.filter(|before| before != agent))
+    }
+
+    /// An agent logs off, or whoever is at an extension; gives who that was.
+    pub(crate) fn log_off(&mut self, agent: Option<&str>, extension: Option<&str>) -> Option<String> {
+        let extension = match (extension, agent) {
+            // Both are named: it was no other's.
+            (Some(extension), Some(agent)) => {
+                Some(extension).filter(|extension| self.agent_at(extension) == Some(agent))?.to_owned()
+            }
+            (Some(extension), None) => extension.to_owned(),
+            (None, Some(agent)) => self.extension_of(agent)?.to_owned(),
+            (None, None) => return None,
+        };
+        self.agents.remove(&extension)
+    }
+
+    /// Keeps a report for a call that is yet to begin. False when too many wait, or when it is too old for one.
+    pub(crate) fn wait(&mut self, report: Report, now: Timestamp) -> Result<(), Report> {
+        if self.waiting.len() >= WAITING_MAX || report.at.plus_millis(EARLY_MS) < now {
+            return Err(report);
+        }
+        self.waiting.push_back(report);
+        Ok(())
+    }
+
+    /// Has no more room for reports that wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX
+    }
+
+    /// Reports that have waited too long.
+    pub(crate) fn overdue(&mut self, now: Timestamp) -> Vec<Report> {
+        let due = self.waiting.iter().map(|report| report.at.plus_millis(EARLY_MS) < now).collect();
+        self.take_waiting(due)
+    }
+
+    /// Reports that have waited for this leg, in the order in which they came.
+    pub(crate) fn claim(&mut self, leg: LegId) -> Vec<Report> {
+        let Some(known) = self.legs.known.get(&leg).filter(|_| !self.waiting.is_empty()) else {
+            return Vec::new();
+        };
+        let is_named = |report: &Report| match &report.word {
+            Word::Facts(Whose::CallId { .. }, _) => true,
+            Word::Facts(Whose::Extension(extension), _) => known.has(extension),
+            Word::Facts(Whose::Agent(agent), _) => {
+                known.extensions.iter().any(|extension| self.agent_at(extension) == Some(agent.as_str()))
+            }
+            Word::LogOn { .. } | Word::LogOff { .. } => false,
+        };
+        let is_meant =
+            |report: &Report| is_named(report) && self.find(report).iter().any(|found| found.leg == leg);
+        let due: Vec<bool> = self.waiting.iter().map(is_meant).collect();
+        self.take_waiting(due)
+    }
+
+    /// Takes out those that are due; the others stay in their order.
+    fn take_waiting(&mut self, due: Vec<bool>) -> Vec<Report> {
+        if !due.contains(&true) {
+            return Vec::new();
+        }
+        let (mut taken, mut others) = (Vec::new(), VecDeque::new());
+        for (report, is_due) in std::mem::take(&mut self.waiting).into_iter().zip(due) {
+            if is_due { taken.push(report) } else { others.push_back(report) }
+        }
+        self.waiting = others;
+        taken
+    }
+
+    /// The legs that a report is about; none where no such call is known.
+    pub(crate) fn find(&self, report: &Report) -> Vec<Found> {
+        let (legs, at) = (&self.legs, report.at);
+        match &report.word {
+            Word::Facts(Whose::CallId { call_id, extension }, _) => {
+                by_call_id(legs, call_id, extension.as_deref())
+            }
+            Word::Facts(Whose::Extension(extension), _) => by_extension(legs, extension, at),
+            Word::Facts(Whose::Agent(agent), _) => {
+                let extension = self.extension_of(agent);
+                extension.map_or_else(Vec::new, |extension| by_extension(legs, extension, at))
+            }
+            // Whatever the extension has had since then.
+            Word::LogOn { extension, .. } => {
+                let since = legs.of_extension(extension).filter(|(_, k)| k.is_at(at) || k.started >= at);
+                since.map(|(leg, known)| found(leg, known, Some(extension), true)).collect()
+            }
+            Word::LogOff { .. } => Vec::new(),
+        }
+    }
+}
+
+/// There are too many agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AgentsFull;
+
+fn found(leg: LegId, known: &Known, extension: Option<&str>, is_named: bool) -> Found {
+    let extension = extension.map(str::to_owned);
+    Found { leg, call: known.call, extension, ended: known.ended, is_named }
+}
+
+/// All legs of the calls that a leg of this Call-ID is part of; with an extension those that it takes part in.
+fn by_call_id(legs: &Legs, call_id: &str, extension: Option<&str>) -> Vec<Found> {
+    // A leg without signalling has no Call-ID.
+    let named = legs.by_call_id.get(call_id).filter(|_| !call_id.is_empty());
+    let calls: BTreeSet<CallId> =
+        named.clone().filter_map(|leg| legs.known.get(&leg)).map(|known| known.call).collect();
+    let named: BTreeSet<LegId> = named.collect();
+    let all = calls.iter().flat_map(|call| legs.by_call.get(call));
+    let known = all.filter_map(|leg| Some((leg, legs.known.get(&leg)?)));
+    known
+        .filter(|(_, known)| extension.is_none_or(|extension| known.has(extension)))
+        .map(|(leg, known)| found(leg, known, extension, named.contains(&leg)))
+        .collect()
+}
+
+/// The leg that the extension had at that time, the one begun last; else the first that begins soon after.
+fn by_extension(legs: &Legs, extension: &str, at: Timestamp) -> Vec<Found> {
+    let own = legs.of_extension(extension);
+    let had = own.clone().filter(|(_, known)| known.is_at(at)).max_by_key(|(_, known)| known.started);
+    let soon = at..=at.plus_millis(EARLY_MS);
+    let next = || own.filter(|(_, k)| soon.contains(&k.started)).min_by_key(|(_, known)| known.started);
+    let meant = had.or_else(next);
+    meant.map(|(leg, known)| found(leg, known, Some(extension), true)).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Fact;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_millis(1_000 * s)
+    }
+
+    fn tagged(whose: Whose, s: i64) -> Report {
+        Report { at: at(s), who: "pbx".into(), word: Word::Facts(whose, vec![Fact::Tag("x".into())]) }
+    }
+
+    fn of(extension: &str, s: i64) -> Report {
+        tagged(Whose::Extension(extension.into()), s)
+    }
+
+    /// Three legs of 2000: from 100 s to 200 s, from 150 s on, and from 300 s on; each a call of its own.
+    fn matcher() -> (Matcher, Vec<LegId>) {
+        let numbers = [("2000", "01632960001"); 3];
+        let mut matcher = Matcher::default();
+        let legs = crate::testing::legs(&numbers);
+        for (leg, started) in legs.iter().zip([100, 150, 300]) {
+            matcher.meet(leg.leg, leg.call, &leg.sip_call_id, vec!["2000".into()], at(started));
+        }
+        let ids: Vec<LegId> = legs.iter().map(|facts| facts.leg).collect();
+        matcher.end(ids[0], at(200));
+        (matcher, ids)
+    }
+
+    #[test]
+    fn an_extension_means_the_call_it_had_then_and_of_two_the_one_begun_last() {
+        let (matcher, ids) = matcher();
+        let meant = |s| matcher.find(&of("2000", s)).first().map(|found| found.leg);
+        for (s, leg) in [(99, 0), (148, 1), (147, 0), (160, 1), (299, 2), (400, 2), (69, 9), (70, 0), (97, 0)]
+        {
+            assert_eq!(meant(s), ids.get(leg).copied(), "{s}");
+        }
+        assert_eq!(matcher.find(&of("2001", 120)), []);
+    }
+
+    #[test]
+    fn a_call_id_means_every_leg_of_its_call() {
+        let (mut matcher, ids) = matcher();
+        let call = matcher.legs.known[&ids[0]].call;
+        matcher.name(ids[2], call, vec!["2001".into()]);
+        let by = |extension: Option<&str>| {
+            let (call_id, extension) = ("1".to_owned(), extension.map(str::to_owned));
+            matcher.find(&tagged(Whose::CallId { call_id, extension }, 0))
+        };
+        let legs = |found: Vec<Found>| found.iter().map(|f| (f.leg, f.is_named)).collect::<Vec<_>>();
+        assert_eq!(legs(by(None)), [(ids[0], true), (ids[2], false)]);
+        assert_eq!(legs(by(Some("2001"))), [(ids[2], false)]);
+        assert_eq!(by(None)[0].ended, Some(at(200)));
+    }
+
+    #[test]
+    fn a_report_waits_for_its_call_and_no_longer_than_it_may() {
+        let (mut matcher, ids) = matcher();
+        let early = of("2001", 500);
+        assert_eq!(matcher.wait(early.clone(), at(505)), Ok(()));
+        assert_eq!(matcher.wait(of("2001", 400), at(505)), Err(of("2001", 400)));
+        assert_eq!((matcher.overdue(at(530)), matcher.claim(ids[1])), (vec![], vec![]));
+        let call = matcher.legs.known[&ids[1]].call;
+        matcher.meet(ids[1], call, "2", vec!["2001".into()], at(520));
+        assert_eq!(matcher.claim(ids[1]), [early]);
+        assert_eq!(matcher.wait(of("2002", 500), at(505)), Ok(()));
+        assert_eq!(matcher.overdue(at(531)), [of("2002", 500)]);
+    }
+
+    #[test]
+    fn an_agent_is_at_one_extension_and_an_extension_has_one_agent() {
+        let mut matcher = Matcher::default();
+        assert_eq!(matcher.log_on("1021", "2000"), Ok(None));
+        assert_eq!(matcher.log_on("1021", "2001"), Ok(None));
+        assert_eq!((matcher.agent_at("2000"), matcher.agent_at("2001")), (None, Some("1021")));
+        assert_eq!(matcher.log_on("1022", "2001"), Ok(Some("1021".into())));
+        assert_eq!(matcher.log_off(Some("1021"), Some("2001")), None, "another one's");
+        assert_eq!(matcher.log_off(Some("1022"), None), Some("1022".into()));
+        assert_eq!(matcher.agent_at("2001"), None);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (mut matcher, ids) = matcher();
+        let known = matcher.legs.known[&ids[0]].clone();
+        for n in 0..WAITING_MAX {
+            assert!(matcher.wait(of("2001", 500), at(500)).is_ok(), "{n}");
+        }
+        assert!(matcher.is_full() && matcher.wait(of("2001", 500), at(500)).is_err());
+        for n in 0..AGENTS_MAX {
+            assert!(matcher.log_on(&n.to_string(), &n.to_string()).is_ok());
+        }
+        assert_eq!(matcher.log_on("x", "x"), Err(AgentsFull));
+        for _ in 0..ENDED_MAX {
+            matcher.legs.insert(ids[0], known.clone());
+            matcher.end(ids[0], at(200));
+        }
+        assert_eq!(matcher.ended.len(), ENDED_MAX);
+        ids.iter().for_each(|leg| drop(matcher.legs.remove(*leg)));
+        let Legs { known, by_call_id, by_call, by_extension } = &matcher.legs;
+        assert!(
+            known.is_empty() && by_call_id.0.is_empty() && by_call.0.is_empty() && by_extension.0.is_empty()
+        );
+    }
+}

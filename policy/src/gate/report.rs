@@ -1,0 +1,165 @@
+//! Reports of other systems (`feed`) on their way to the segments that they are about.
+//!
+//! A report for a running call becomes facts of its segments, and these are judged anew. One for a call that is yet to begin waits;
+//! one for a call that is over is handed on: finished recordings are the archive's.
+
+use decode::Timestamp;
+use decode::tracker::{LegFacts, LegId};
+
+use super::{Action, Gate, Late};
+use crate::feed::matcher::Found;
+use crate::feed::{Report, Whose, Word};
+use crate::gate::Whom;
+use crate::modes::orders;
+use crate::rules::{Fact, FactRefusal};
+
+/// What came of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Running legs that it is about.
+    pub running: u32,
+    /// Legs that are over, and whose recordings it is about.
+    pub over: u32,
+    /// It waits for a call to begin, or is about one from before that the archive may have.
+    pub waits: bool,
+    /// There was no room for it, or a fact of it was refused.
+    pub refused: Option<Refused>,
+}
+
+/// Why a report was not taken, or not as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// One of its facts.
+    #[error(transparent)]
+    Fact(#[from] FactRefusal),
+    /// Too many reports wait for calls.
+    #[error("{} reports wait for calls to begin, the most there may be", crate::feed::matcher::WAITING_MAX)]
+    TooManyWait,
+    /// Too many agents are logged on.
+    #[error("{} agents are logged on, the most there may be", crate::feed::matcher::AGENTS_MAX)]
+    TooManyAgents,
+}
+
+impl Gate {
+    /// Another system says something, now.
+    pub fn handle_report(&mut self, report: Report, now: Timestamp) -> Told {
+        self.now = self.now.max(now);
+        match &report.word {
+            Word::Facts(..) => {
+                let found = self.feed.find(&report);
+                if !found.is_empty() {
+                    return self.tell(&report, &found, now);
+                }
+                self.keep_report(report, now)
+            }
+            Word::LogOn { agent, extension } => match self.feed.log_on(agent, extension) {
+                Err(_) => Told { refused: Some(Refused::TooManyAgents), ..Told::default() },
+                Ok(before) => {
+                    if let Some(before) = before {
+                        self.handle_withdrawal(&orders::Whose::Agent(before), now);
+                    }
+                    let found = self.feed.find(&report);
+                    self.tell(&report, &found, now)
+                }
+            },
+            Word::LogOff { agent, extension } => {
+                let gone = self.feed.log_off(agent.as_deref(), extension.as_deref());
+                // One who is not known to be anywhere is gone, too; one who is elsewhere stays there.
+                let unknown = agent.clone().filter(|agent| self.feed.extension_of(agent).is_none());
+                if let Some(agent) = gone.or(unknown) {
+                    self.handle_withdrawal(&orders::Whose::Agent(agent), now);
+                }
+                Told::default()
+            }
+        }
+    }
+
+    /// A leg has begun, or more is known of it: reports may have waited for it.
+    pub(super) fn meet(&mut self, facts: &LegFacts) {
+        let mut extensions = self.extensions_of(facts.leg);
+        if extensions.is_empty() {
+            let roles = self.rules.roles(facts);
+            let number = |&side: &decode::Side| self.rules.site.number(facts, side);
+            extensions = roles.extensions.iter().map(number).collect();
+        }
+        self.feed.meet(facts.leg, facts.call, &facts.sip_call_id, extensions, facts.started);
+        self.claim(facts.leg, self.now);
+    }
+
+    /// Gives a leg what has waited for it.
+    pub(super) fn claim(&mut self, leg: LegId, at: Timestamp) {
+        for report in self.feed.claim(leg) {
+            let found = self.feed.find(&report);
+            self.tell(&report, &found, at);
+        }
+    }
+
+    /// Reports that have waited for too long are handed on.
+    pub(super) fn release_reports(&mut self, now: Timestamp) {
+        for report in self.feed.overdue(now) {
+            self.actions.push_back(Action::Late(Box::new(Late { report, calls: Vec::new() })));
+        }
+    }
+
+    /// The extensions of a leg that is judged.
+    pub(super) fn extensions_of(&self, leg: LegId) -> Vec<String> {
+        let parts = self.judged(leg).map_or(&[][..], |judged| &judged.parts);
+        parts.iter().map(|part| part.plan.facts.extension.clone()).collect()
+    }
+
+    fn keep_report(&mut self, report: Report, now: Timestamp) -> Told {
+        if self.feed.is_full() {
+            return Told { refused: Some(Refused::TooManyWait), ..Told::default() };
+        }
+        if let Err(report) = self.feed.wait(report, now) {
+            // Its call is over, or was never seen: the archive is asked.
+            self.actions.push_back(Action::Late(Box::new(Late { report, calls: Vec::new() })));
+        }
+        Told { waits: true, ..Told::default() }
+    }
+
+    /// Gives the facts of a report to the legs that it is about.
+    fn tell(&mut self, report: &Report, found: &[Found], now: Timestamp) -> Told {
+        let mut told = Told::default();
+        let facts = match &report.word {
+            Word::Facts(_, facts) => facts.clone(),
+            Word::LogOn { agent, .. } => vec![Fact::Agent(agent.clone())],
+            Word::LogOff { .. } => return told,
+        };
+        let running: Vec<&Found> = found.iter().filter(|found| found.ended.is_none()).collect();
+        for fact in &facts {
+            for whom in whoms(report, fact, &running) {
+                match self.learn(&whom, fact, &report.who, now) {
+                    Ok(_) | Err(FactRefusal::NoSuchCall) => {}
+                    Err(refusal) => told.refused = Some(Refused::Fact(refusal)),
+                }
+            }
+        }
+        told.running = u32::try_from(running.len()).unwrap_or(u32::MAX);
+        let over = found.iter().filter(|found| found.ended.is_some());
+        let calls: Vec<_> = over.map(|found| (found.call, found.extension.clone())).collect();
+        told.over = u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        if !calls.is_empty() {
+            self.actions.push_back(Action::Late(Box::new(Late { report: report.clone(), calls })));
+        }
+        told
+    }
+}
+
+/// Whom a fact is told of: the whole call by its Call-ID, and its legs that come later; but who sat at a phone is said of that leg.
+fn whoms(report: &Report, fact: &Fact, running: &[&Found]) -> Vec<Whom> {
+    let by_call = matches!(report.word, Word::Facts(Whose::CallId { extension: None, .. }, _));
+    if by_call && !matches!(fact, Fact::Agent(_)) {
+        let mut calls: Vec<_> = running.iter().map(|found| found.call).collect();
+        calls.sort_unstable();
+        calls.dedup();
+        return calls.into_iter().map(Whom::Call).collect();
+    }
+    let meant = running.iter().filter(|found| !by_call || found.is_named);
+    meant
+        .map(|found| match &found.extension {
+            Some(extension) => Whom::Part { leg: found.leg, extension: extension.clone() },
+            None => Whom::Leg(found.leg),
+        })
+        .collect()
+}

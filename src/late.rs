@@ -1,0 +1,275 @@
+//! Reports that come after their calls: finished recordings learn what was said of them, and are judged again.
+//!
+//! A thread of its own: the ledger is written and synced for each, which must not keep frames waiting. What is learned is an event of
+//! the ledger, with who said it; a recording's file never changes. A recording that the rules exclude by it is destroyed, key
+//! first, and the call's line in the balance sheet says so.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use decode::Timestamp;
+use policy::feed::{Whose, Word};
+use policy::gate::Late;
+use policy::{Fact, Outcome, Rules, Step, Verdict};
+use store::{Archive, Deletion, Event, Field, Query, RecordingFacts, RecordingId, Row, State, What};
+
+use crate::clock;
+use crate::facts::{known_of, with_known};
+use crate::failure::Failure;
+
+/// Late reports that may wait for the disk. One more is dropped, counted and logged.
+const WAITING_MAX: usize = 1_000;
+/// The longest call that a report by extension or agent is looked for in, in milliseconds.
+const CALL_MS_MAX: i64 = 86_400_000;
+/// How far the sender's clock may be from the capture's, in milliseconds.
+const SLACK_MS: i64 = 2_000;
+
+/// The recorder's end.
+#[derive(Clone)]
+pub(crate) struct LateReports(Sender<Late>);
+
+/// The thread, until it has worked off what was handed to it.
+pub(crate) struct Amender {
+    thread: JoinHandle<Amended>,
+}
+
+/// What the thread did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amended {
+    /// Recordings of which more is known.
+    pub(crate) learned: u64,
+    /// Recordings that were destroyed by it.
+    pub(crate) excluded: u64,
+    /// Recordings that ought to have been destroyed and are under a hold.
+    pub(crate) held: u64,
+    /// Reports that were about no recording.
+    pub(crate) unclaimed: u64,
+    /// Reports that could not be carried out.
+    pub(crate) failed: u64,
+}
+
+/// Starts the thread. It ends when the last [`LateReports`] is gone.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub(crate) fn start(archive: Arc<Archive>, rules: Rules) -> Result<(LateReports, Amender), Failure> {
+    let (sender, receiver) = bounded(WAITING_MAX);
+    let run = move || run(&archive, &rules, &receiver);
+    let thread = std::thread::Builder::new().name("late-reports".into()).spawn(run)?;
+    Ok((LateReports(sender), Amender { thread }))
+}
+
+impl LateReports {
+    /// Hands a report on.
+    pub(crate) fn send(&self, late: Late) {
+        if let Err(TrySendError::Full(late)) = self.0.try_send(late) {
+            let who = late.report.who;
+            tracing::error!(source = who, waiting = WAITING_MAX, "a report about a finished call is dropped");
+        }
+    }
+}
+
+impl Amender {
+    /// Waits until everything is done.
+    pub(crate) fn stop(self) -> Amended {
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn run(archive: &Archive, rules: &Rules, reports: &Receiver<Late>) -> Amended {
+    let mut done = Amended::default();
+    for late in reports {
+        if let Err(error) = amend(archive, rules, &late, &mut done) {
+            done.failed += 1;
+            tracing::error!(source = late.report.who, %error, "a report about a finished call is not kept");
+        }
+    }
+    if done != Amended::default() {
+        let Amended { learned, excluded, held, unclaimed, failed } = done;
+        tracing::info!(learned, excluded, held, unclaimed, failed, "reports about finished calls");
+    }
+    done
+}
+
+/// Carries one report out.
+pub(crate) fn amend(
+    archive: &Archive,
+    rules: &Rules,
+    late: &Late,
+    done: &mut Amended,
+) -> Result<(), store::Error> {
+    let said = match &late.report.word {
+        Word::Facts(_, facts) => facts.clone(),
+        Word::LogOn { agent, .. } => vec![Fact::Agent(agent.clone())],
+        Word::LogOff { .. } => return Ok(()),
+    };
+    let ids = find(archive, late)?;
+    if ids.is_empty() {
+        done.unclaimed += 1;
+        tracing::info!(source = late.report.who, "a report is about no call that is known");
+    }
+    for id in ids {
+        learn(archive, rules, id, &said, &late.report.who, done)?;
+    }
+    Ok(())
+}
+
+/// The finished recordings that a report is about.
+fn find(archive: &Archive, late: &Late) -> Result<BTreeSet<RecordingId>, store::Error> {
+    let mut ids = BTreeSet::new();
+    let mut of_call = |call: &str, extension: Option<&str>| {
+        let mut query = Query::default();
+        let Ok(()) = query.call(call) else { return Ok(()) };
+        for row in archive.search(&query) {
+            let row = row?;
+            let is_meant = extension.is_none_or(|extension| row.facts.extension == extension);
+            if row.facts.call == call && is_meant && is_finished(&row) {
+                ids.insert(row.facts.id);
+            }
+        }
+        Ok::<_, store::Error>(())
+    };
+    for (call, extension) in &late.calls {
+        of_call(&call.to_string(), extension.as_deref())?;
+    }
+    if !late.calls.is_empty() {
+        return Ok(ids);
+    }
+    // The gate knows of no such call: an earlier run may have recorded it.
+    let at = late.report.at;
+    match &late.report.word {
+        Word::Facts(Whose::CallId { call_id, extension }, _) => {
+            let mut query = window(at);
+            if query.call(call_id).is_ok() {
+                let rows = archive.search(&query).collect::<Result<Vec<Row>, _>>()?;
+                let calls: BTreeSet<&str> = rows.iter().map(|row| row.facts.call.as_str()).collect();
+                calls.into_iter().try_for_each(|call| of_call(call, extension.as_deref()))?;
+            }
+        }
+        Word::Facts(Whose::Extension(extension), _) => {
+            ids.extend(had(archive, Field::Extension, extension, at)?);
+        }
+        Word::Facts(Whose::Agent(agent), _) => ids.extend(had(archive, Field::Agent, agent, at)?),
+        Word::LogOn { .. } | Word::LogOff { .. } => {}
+    }
+    Ok(ids)
+}
+
+/// Recordings that began at most a day before that time.
+fn window(at: Timestamp) -> Query {
+    let mut query = Query::default();
+    query.since = Some(at.plus_millis(-CALL_MS_MAX));
+    query.until = Some(at.plus_millis(SLACK_MS + 1));
+    query
+}
+
+fn is_finished(row: &Row) -> bool {
+    row.facts.state != State::Recording && row.deleted.is_none()
+}
+
+/// The recording that an extension or agent had at that time; of several the one begun last.
+fn had(
+    archive: &Archive,
+    field: Field,
+    name: &str,
+    at: Timestamp,
+) -> Result<Option<RecordingId>, store::Error> {
+    let mut query = window(at);
+    // What is no plain number could be read as a pattern; then each is looked at.
+    if name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        let _ = query.filter(field, name);
+    }
+    let mut last: Option<RecordingFacts> = None;
+    for row in archive.search(&query) {
+        let row = row?;
+        let facts = &row.facts;
+        let is_own = match field {
+            Field::Agent => facts.agent.as_deref() == Some(name),
+            _ => facts.extension == name,
+        };
+        let rang = i64::try_from(facts.ring_ms).unwrap_or(i64::MAX);
+        let from = facts.started.plus_millis(rang.saturating_neg()).plus_millis(-SLACK_MS);
+        let was_there = facts.ended.is_some_and(|ended| (from..=ended.plus_millis(SLACK_MS)).contains(&at));
+        if is_own && was_there && is_finished(&row) && last.as_ref().is_none_or(|l| l.started < facts.started)
+        {
+            last = Some(row.facts);
+        }
+    }
+    Ok(last.map(|facts| facts.id))
+}
+
+/// Keeps what was said of one recording, and judges it again.
+fn learn(
+    archive: &Archive,
+    rules: &Rules,
+    id: RecordingId,
+    said: &[Fact],
+    who: &str,
+    done: &mut Amended,
+) -> Result<(), store::Error> {
+    let row = archive.row(id)?;
+    let before = known_of(&row.facts, &rules.site);
+    let mut now = before.clone();
+    for fact in said {
+        if let Err(refusal) = now.take(fact.clone(), &rules.site) {
+            tracing::warn!(recording = %id, source = who, %refusal, "a late fact is not taken");
+        }
+    }
+    if said.iter().any(|fact| matches!(fact, Fact::Agent(_) | Fact::BusinessUnit(_))) {
+        let began = now.started;
+        rules.people.tell(&mut now, began);
+    }
+    if now == before {
+        return Ok(());
+    }
+    let facts = with_known(row.facts.clone(), &now);
+    let tag = |tag: &String| What::Tagged { id, tag: tag.clone() };
+    let untag = |tag: &String| What::Untagged { id, tag: tag.clone() };
+    let on = now.tags.difference(&before.tags).map(tag);
+    let off = before.tags.difference(&now.tags).map(untag);
+    for what in What::learned(&row.facts, &facts).into_iter().chain(on).chain(off) {
+        archive.edit(Event { at: clock::now(), who: source(who), what })?;
+    }
+    done.learned += 1;
+    // What was recorded against today's rules before is not this fact's doing.
+    if !rules.judge(&before).verdict.is_record() {
+        return Ok(());
+    }
+    let judgement = rules.judge(&now);
+    let (rule, outcome) = match &judgement.verdict {
+        Verdict::Record { .. } => return Ok(()),
+        Verdict::Excluded { rule } => (rule.clone(), Outcome::Excluded),
+        Verdict::InternalExcluded => ("internal calls are excluded".to_owned(), Outcome::InternalExcluded),
+        Verdict::DeviceNotRecorded { why } => (why.clone(), Outcome::DeviceNotRecorded),
+    };
+    let names: Vec<&str> = said.iter().map(Fact::key).collect();
+    let why = format!("{} became known after the call, by {}", names.join(", "), source(who));
+    let deletion = Deletion { at: clock::now(), who: source(who), rule, why };
+    let at_ms = clock::now().millis_since(facts.started);
+    let step = |rule: &str, fact: String, verdict: &str| Step {
+        at_ms,
+        extension: facts.extension.clone(),
+        rule: rule.into(),
+        fact,
+        verdict: verdict.into(),
+    };
+    let told = format!("{} says so after the call: judged again", source(who));
+    let mut steps: Vec<Step> = said.iter().map(|fact| step("fact", fact.to_string(), &told)).collect();
+    steps.extend(judgement.last_step(&facts.extension, at_ms));
+    steps.push(step("late fact", String::new(), "what had been recorded is destroyed"));
+    match archive.exclude(id, deletion, outcome, steps) {
+        Err(error @ store::Error::Guarded { .. }) => {
+            done.held += 1;
+            tracing::warn!(recording = %id, %error, "a recording that is excluded now is kept");
+            Ok(())
+        }
+        result => result.map(|()| done.excluded += 1),
+    }
+}
+
+/// Who says it, for the ledger.
+fn source(who: &str) -> String {
+    if who.is_empty() { "feed".to_owned() } else { who.to_owned() }
+}

@@ -1,0 +1,294 @@
+//! The feed, from a line over TCP to the archive: before, during and after the calls that it is about.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use common::Bench;
+use common::agent::{free_port, pace};
+use serde_json::Value;
+use xtask::load::{Direction, Scenario, Traffic};
+
+/// How long something that should happen at once may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+const EXCLUDE: &str =
+    "[[record.exclude]]\ntype = \"account_code\"\nvalue = \"77%\"\ndescription = \"legal advice\"\n";
+/// Where the wrapped key stands in a recording's file, behind the id of the key that wraps it (`docs/format.md`).
+const WRAP: std::ops::Range<usize> = 140..220;
+
+/// An appliance that takes HEP and reports.
+struct Appliance {
+    child: Child,
+    hep: SocketAddr,
+    feed: SocketAddr,
+}
+
+/// A PBX that reports.
+struct Pbx {
+    stream: TcpStream,
+    answers: BufReader<TcpStream>,
+}
+
+impl Appliance {
+    fn start(bench: &Bench, more: &str) -> Appliance {
+        let (hep, feed, web) = (free_port(), free_port(), free_port());
+        let config = format!(
+            "[capture]\nhep = [\"{hep}\"]\n[web]\nlisten = \"{web}\"\n[feed]\nlisten = \"{feed}\"\n{more}"
+        );
+        fs::write(bench.path("earwitness.toml"), config).expect("writes");
+        let mut child = common::earwitness()
+            .args(["run", "-c"])
+            .arg(bench.path("earwitness.toml"))
+            .arg("-a")
+            .arg(bench.archive())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let begun = Instant::now();
+        while TcpStream::connect(feed).is_err() {
+            let has_ended = child.try_wait().expect("it can be asked").is_some();
+            assert!(!has_ended && begun.elapsed() < PATIENCE, "it does not run");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Appliance { child, hep, feed }
+    }
+
+    /// Sends this traffic as it happens, from a thread.
+    fn play(&self, traffic: Traffic) -> std::thread::JoinHandle<()> {
+        let hep = self.hep;
+        std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(hep).expect("it listens");
+            pace(&traffic, |packet| stream.write_all(packet).expect("sent"));
+        })
+    }
+
+    /// Ends it as a service is ended.
+    fn stop(mut self) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success());
+        let mut err = String::new();
+        self.child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("text");
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(0), "{err}");
+    }
+}
+
+impl Pbx {
+    fn connect(appliance: &Appliance) -> Pbx {
+        let stream = TcpStream::connect(appliance.feed).expect("it listens");
+        let mut pbx = Pbx { answers: BufReader::new(stream.try_clone().expect("a socket")), stream };
+        assert_eq!(pbx.answer(), "earwitness-feed 1");
+        assert_eq!(pbx.say("hello version=1 source=pbx1"), "ok version 1");
+        pbx
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("an answer");
+        line.trim_end().to_owned()
+    }
+
+    fn say(&mut self, line: &str) -> String {
+        writeln!(self.stream, "{line}").expect("sent");
+        self.answer()
+    }
+
+    /// Says it until the answer is this one.
+    fn say_until(&mut self, line: &str, wanted: &str) {
+        let begun = Instant::now();
+        loop {
+            let answer = self.say(line);
+            if answer == wanted {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{line}: {answer}");
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Calls of 2000 and up that begin now.
+fn calls(count: u32, talk_ms: u32) -> Scenario {
+    let direction = Direction::Outbound;
+    Scenario { calls: count, talk_ms, ramp_ms: 0, ring_ms: 200, direction, ..Scenario::default() }
+}
+
+fn rows(bench: &Bench, words: &[&str]) -> Vec<Value> {
+    bench.run(&[words, &["--json"]].concat()).expect_code(0).json()
+}
+
+/// All files below a folder that hold these bytes.
+fn holding(folder: &Path, bytes: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in common::files_in(folder) {
+        if path.is_dir() {
+            found.extend(holding(&path, bytes));
+        } else if fs::read(&path).expect("reads").windows(bytes.len()).any(|window| window == bytes) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+/// Recordings in the archive's folder.
+fn recordings(bench: &Bench) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![bench.archive().join("recordings")];
+    while let Some(folder) = folders.pop() {
+        for path in common::files_in(&folder) {
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}
+
+fn summary(bench: &Bench) -> [u64; 3] {
+    let sums = rows(bench, &["calls", "--summary"]).remove(0);
+    ["seen", "recorded", "excluded"].map(|key| sums[key].as_u64().expect("a number"))
+}
+
+#[test]
+fn a_late_exclusion_by_account_code_in_the_call_leaves_neither_key_nor_file_and_the_sheet_adds_up() {
+    let bench = Bench::new();
+    let running = Appliance::start(&bench, EXCLUDE);
+    let mut pbx = Pbx::connect(&running);
+    let traffic = calls(2, 3_000).traffic();
+    let other =
+        traffic.truth.iter().find(|truth| truth.extension.number == "2001").expect("a call").call_id.clone();
+    let agent = running.play(traffic);
+    pbx.say_until("extension=2000 contact=\"Ann Bee\"", "ok 1");
+    let begun = Instant::now();
+    let wrap = loop {
+        let wraps = recordings(&bench).into_iter().filter_map(|path| {
+            let bytes = fs::read(path).ok()?;
+            let is_own = bytes.windows(18).any(|window| window == b"\"extension\":\"2000\"");
+            bytes.get(WRAP).filter(|_| is_own).map(<[u8]>::to_vec)
+        });
+        if let Some(wrap) = wraps.into_iter().next() {
+            break wrap;
+        }
+        assert!(begun.elapsed() < PATIENCE, "no recording begins");
+        std::thread::park_timeout(Duration::from_millis(50));
+    };
+    assert_eq!(pbx.say("extension=2000 account_code=7701"), "ok 1");
+    agent.join().expect("sent");
+    pbx.say_until(&format!("call_id={other} tag=over"), "ok 1 over 1");
+    running.stop();
+    assert_eq!(holding(&bench.archive(), &wrap), [] as [String; 0], "its key");
+    assert_eq!(recordings(&bench).len(), 1);
+    let list = rows(&bench, &["archive", "list"]);
+    assert_eq!(list.iter().map(|row| &row["extension"]).collect::<Vec<_>>(), ["2001"]);
+    assert_eq!(summary(&bench), [2, 1, 1]);
+    let calls = rows(&bench, &["calls", "--outcome", "excluded"]);
+    let reason = calls[0]["reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("exclusion 1: account code 77% (legal advice); known "), "{reason}");
+    let why =
+        bench.run(&["calls", "--why", calls[0]["call"].as_str().expect("a call")]).expect_code(0).stdout();
+    assert!(why.contains("fact [account code 7701]: feed pbx1 says so: judged again"), "{why}");
+    bench.run(&["archive", "verify"]).expect_code(0);
+}
+
+#[test]
+fn a_late_exclusion_by_account_code_after_the_call_has_a_receipt_and_the_sheet_adds_up() {
+    let bench = Bench::new();
+    let running = Appliance::start(&bench, EXCLUDE);
+    let mut pbx = Pbx::connect(&running);
+    // Before there is any call.
+    assert_eq!(pbx.say("extension=2001 contact=\"Ann Bee\""), "ok 0 waits");
+    let traffic = calls(2, 1_500).traffic();
+    let of = |number: &str| {
+        let truth = traffic.truth.iter().find(|truth| truth.extension.number == number).expect("a call");
+        truth.call_id.clone()
+    };
+    let (excluded, kept) = (of("2000"), of("2001"));
+    let agent = running.play(traffic);
+    pbx.say_until(&format!("call_id={kept} ddi_name=Sales"), "ok 1");
+    agent.join().expect("sent");
+    for call in [&excluded, &kept] {
+        pbx.say_until(&format!("call_id={call} tag=over"), "ok 1 over 1");
+    }
+    let wrap = |path: &Path| fs::read(path).expect("reads")[WRAP].to_vec();
+    let wraps: Vec<Vec<u8>> = recordings(&bench).iter().map(|path| wrap(path)).collect();
+    assert_eq!(wraps.len(), 2);
+    assert_eq!(pbx.say(&format!("call_id={excluded} account_code=7702 agent=1021")), "ok 1 over 1");
+    assert_eq!(pbx.say(&format!("call_id={kept} account_code=42 business_unit=Trading")), "ok 1 over 1");
+    running.stop();
+
+    let [left] = &recordings(&bench)[..] else { panic!("one file is left") };
+    let left = wrap(left);
+    for wrap in wraps {
+        assert_eq!(holding(&bench.archive(), &wrap).len(), usize::from(wrap == left), "its key");
+    }
+    assert_eq!(summary(&bench), [2, 1, 1]);
+    let list = rows(&bench, &["archive", "list", "--filter", "deleted=yes"]);
+    let [gone] = &list[..] else { panic!("{list:?}") };
+    assert_eq!((&gone["account_code"], &gone["agent"]), (&"7702".into(), &"1021".into()));
+    assert_eq!(gone["deleted"]["rule"], "exclusion 1: account code 77% (legal advice)");
+    assert_eq!(gone["deleted"]["who"], "feed pbx1");
+    let calls = rows(&bench, &["calls", "--outcome", "excluded"]);
+    let reason = calls[0]["reason"].as_str().expect("a reason");
+    assert_eq!(
+        reason,
+        "exclusion 1: account code 77% (legal advice); known after the call, what had been recorded was destroyed"
+    );
+    let why =
+        bench.run(&["calls", "--why", calls[0]["call"].as_str().expect("a call")]).expect_code(0).stdout();
+    for step in [
+        "fact [account code 7702]: feed pbx1 says so after the call: judged again",
+        "exclusion 1 [account code 7702]: excluded: account code 77% (legal advice)",
+        "late fact: what had been recorded is destroyed",
+    ] {
+        assert!(why.contains(step), "{step:?} is missing in:\n{why}");
+    }
+    // What came before, during and after is shown and found alike.
+    for filter in ["contact=Ann%", "ddi_name=Sales", "business_unit=Trading", "account_code=42", "tag=over"] {
+        let found = rows(&bench, &["archive", "list", "--filter", filter, "--filter", "deleted=no"]);
+        assert_eq!(found.iter().map(|row| &row["extension"]).collect::<Vec<_>>(), ["2001"], "{filter}");
+    }
+    let id = rows(&bench, &["archive", "list", "--filter", "deleted=no"])[0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let shown = bench.run(&["archive", "show", &id]).expect_code(0).stdout();
+    assert!(shown.contains("contact        Ann Bee") && shown.contains("business unit  Trading"), "{shown}");
+    let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
+    assert!(log.contains("account_code 42") && log.contains("pbx1"), "{log}");
+    bench.run(&["archive", "verify"]).expect_code(0);
+    // The index is only a cache: built anew it says the same.
+    bench.run(&["archive", "rebuild"]).expect_code(0);
+    assert_eq!(summary(&bench), [2, 1, 1]);
+    assert_eq!(rows(&bench, &["archive", "list", "--filter", "business_unit=Trading"]).len(), 1);
+}
+
+#[test]
+fn a_recording_of_an_earlier_run_is_found_by_call_id_and_by_extension_and_time() {
+    let bench = Bench::new();
+    let hour_ago =
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock") - Duration::from_secs(3_600);
+    let epoch_ns = i64::try_from(hour_ago.as_nanos()).expect("this century");
+    let (capture, truth) = bench.capture("calls.pcap", &Scenario { epoch_ns, ..calls(2, 3_000) });
+    bench.record(&capture);
+    let at: decode::Timestamp = decode::Timestamp::from_nanos(epoch_ns).plus_millis(2_000);
+    let later = at.plus_millis(600_000);
+    let call_id = &truth.iter().find(|truth| truth.extension.number == "2000").expect("a call").call_id;
+    let running = Appliance::start(&bench, EXCLUDE);
+    let mut pbx = Pbx::connect(&running);
+    for line in [
+        format!("call_id={call_id} at={at} account_code=77"),
+        format!("extension=2001 at={at} account_code=42"),
+        format!("extension=2001 at={later} account_code=43"),
+        format!("call_id=nonesuch at={at} account_code=44"),
+    ] {
+        assert_eq!(pbx.say(&line), "ok 0 waits", "{line}");
+    }
+    running.stop();
+    let list = rows(&bench, &["archive", "list", "--filter", "deleted=no"]);
+    assert_eq!(list.iter().map(|row| &row["account_code"]).collect::<Vec<_>>(), ["42"]);
+    assert_eq!(summary(&bench), [2, 1, 1]);
+    bench.run(&["archive", "verify"]).expect_code(0);
+}
