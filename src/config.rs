@@ -21,7 +21,10 @@ use web::ffmpeg::Choice;
 
 use crate::failure::Failure;
 use crate::http;
-use appliance::{AlarmSection, Alarms, ApiSection, CaptureSection, FeedSection, MetricsSection, WebSection};
+use crate::smdr::Ways;
+use appliance::{
+    AlarmSection, Alarms, ApiSection, CaptureSection, FeedSection, MetricsSection, SmdrSection, WebSection,
+};
 use pause::PauseSection;
 use people::{UnitEntry, UserEntry};
 use record::RecordSection;
@@ -52,6 +55,8 @@ pub(crate) struct ConfigFile {
     pub(crate) hep: HepSection,
     /// Who may report facts of calls.
     pub(crate) feed: FeedSection,
+    /// Call records, in and out.
+    pub(crate) smdr: SmdrSection,
     /// Pages and API.
     pub(crate) web: WebSection,
     /// Programs that use the API.
@@ -322,6 +327,7 @@ pub(crate) struct Settings {
     pub(crate) hep: HepSection,
     pub(crate) capture: CaptureSection,
     pub(crate) feed: FeedSection,
+    pub(crate) smdr: Ways,
     pub(crate) web: WebSection,
     pub(crate) api: ApiSection,
     pub(crate) metrics: MetricsSection,
@@ -419,6 +425,7 @@ impl ConfigFile {
         let mut rules = self.record.resolve(Site { name, extensions, pbx, trunks, dial_plan }, zone)?;
         rules.people = people;
         self.pause.resolve(&mut rules)?;
+        let smdr = self.smdr.resolve(&rules.zone)?;
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
         let (call_headers, hep) = (self.site.call_headers, self.hep);
         let stamping = self.evidence.authority()?;
@@ -439,6 +446,7 @@ impl ConfigFile {
             hep,
             capture: self.capture,
             feed: self.feed,
+            smdr,
             web: self.web,
             api: self.api,
             metrics: self.metrics,

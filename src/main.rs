@@ -23,6 +23,7 @@ mod passphrase;
 mod quality;
 mod recorder;
 mod secrets;
+mod smdr;
 mod tables;
 mod timestamp;
 

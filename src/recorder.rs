@@ -16,6 +16,7 @@ use web::live::{LiveCall, Status};
 
 use crate::facts::{self, Keyed};
 use crate::late::LateReports;
+use crate::smdr::Logger;
 
 /// How often chunks of silent calls are looked for, in capture time: with the span of a chunk less than a fifth of a second.
 const STALE_CHECK_MS: i64 = 50;
@@ -142,6 +143,8 @@ pub(crate) struct Recorder<'a> {
     capture: capture::Counters,
     /// Who sees to reports about calls that are over.
     late: Option<LateReports>,
+    /// Who tells call loggers of it.
+    logger: Option<Logger>,
 }
 
 impl<'a> Recorder<'a> {
@@ -172,7 +175,14 @@ impl<'a> Recorder<'a> {
             next_count: Timestamp::MIN,
             capture: capture::Counters::default(),
             late: None,
+            logger: None,
         }
+    }
+
+    /// Call loggers are told of trunk calls, recorded or not.
+    pub(crate) fn with_logger(mut self, logger: Logger) -> Self {
+        self.logger = Some(logger);
+        self
     }
 
     /// Reports about calls that are over go this way.
@@ -312,6 +322,9 @@ impl<'a> Recorder<'a> {
                 continue;
             }
             self.gate.handle_event(&event);
+            if let Some(logger) = &mut self.logger {
+                logger.handle_event(&event, self.gate.rules());
+            }
             let walk = Walk {
                 archive: self.archive,
                 gate: &mut self.gate,
@@ -319,6 +332,8 @@ impl<'a> Recorder<'a> {
                 expected: &mut self.expected,
                 report: &mut self.report,
                 late: self.late.as_ref(),
+                logger: self.logger.as_mut(),
+                now: self.now,
             };
             walk.handle(event);
         }
@@ -339,6 +354,8 @@ impl<'a> Recorder<'a> {
             expected: &mut self.expected,
             report: &mut self.report,
             late: self.late.as_ref(),
+            logger: self.logger.as_mut(),
+            now: self.now,
         };
         walk.perform_all();
     }
@@ -389,6 +406,8 @@ struct Walk<'w> {
     expected: &'w mut Expected,
     report: &'w mut Report,
     late: Option<&'w LateReports>,
+    logger: Option<&'w mut Logger>,
+    now: Timestamp,
 }
 
 /// What the journal has of the legs that run, by their serial numbers: a recording that is destroyed before its leg ends must
@@ -496,6 +515,9 @@ impl Walk<'_> {
     }
 
     fn know(&mut self, recording: RecordingKey, known: &SegmentFacts) {
+        if let Some(logger) = &mut self.logger {
+            logger.handle_known(recording.leg(), known, self.now);
+        }
         let Some(open) = self.open.get_mut(recording) else { return };
         open.facts = facts::with_known(open.facts.clone(), known);
         open.writer.know(&open.facts);
@@ -511,6 +533,9 @@ impl Walk<'_> {
     }
 
     fn start(&mut self, plan: &RecordingPlan) {
+        if let Some(logger) = &mut self.logger {
+            logger.handle_known(plan.recording.leg(), &plan.facts, self.now);
+        }
         let facts = facts::at_start(plan);
         let writer = match self.archive.create(facts.clone()) {
             Ok(writer) => writer,

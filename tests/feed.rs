@@ -9,8 +9,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use capture::{Advance, FrameSource, MergedFiles};
 use common::Bench;
 use common::agent::{free_port, pace};
+use decode::tracker::Tracker;
+use policy::smdr::teller::Teller;
+use policy::smdr::{PADDING, Record, SmdrEvent};
+use policy::{Rules, Site};
 use serde_json::Value;
 use xtask::load::{Direction, Scenario, Traffic};
 
@@ -290,5 +295,96 @@ fn a_recording_of_an_earlier_run_is_found_by_call_id_and_by_extension_and_time()
     let list = rows(&bench, &["archive", "list", "--filter", "deleted=no"]);
     assert_eq!(list.iter().map(|row| &row["account_code"]).collect::<Vec<_>>(), ["42"]);
     assert_eq!(summary(&bench), [2, 1, 1]);
+    bench.run(&["archive", "verify"]).expect_code(0);
+}
+
+/// The records that a capture's calls give, where 2002 and up are extensions and 2001 is outside: event, endpoint, source.
+fn records(capture: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps").join(capture).join("capture.pcap");
+    let mut source = MergedFiles::open(&[path]).expect("opens");
+    let (mut tracker, mut teller) = (Tracker::new(), Teller::new(jiff::tz::TimeZone::UTC));
+    let extensions = Some("2002-2099".parse().expect("a pattern"));
+    let rules = Rules { site: Site { extensions, ..Site::default() }, ..Rules::default() };
+    let mut told = Vec::new();
+    loop {
+        let advanced = source.advance_within(PATIENCE).expect("reads");
+        match source.frame() {
+            Some(frame) if advanced == Advance::Frame => tracker.handle_frame(&frame),
+            _ => tracker.finish(),
+        }
+        while let Some(event) = tracker.poll_event() {
+            teller.handle_event(&event, &rules);
+        }
+        let line = |record: Record| format!("{} {} {}", record.event.word(), record.endpoint, record.source);
+        told.extend(std::iter::from_fn(|| teller.poll_record()).map(line));
+        if advanced != Advance::Frame {
+            return told.iter().map(|line| line.trim_end().to_owned()).collect();
+        }
+    }
+}
+
+#[test]
+fn transfers_are_told_in_the_order_that_the_manuals_show() {
+    let transferred = ["TRANSFERRED 2003 2002", "RINGING 2003", "CONNECTED 2003", "DISCONNECTED 2003"];
+    for (capture, before) in [
+        ("pjsip-blind-transfer", &["RINGING 2002", "ANSWERED 2002"][..]),
+        ("rtpengine-transfer", &["RINGING 2002", "ANSWERED 2002"]),
+        ("b2bua-transfer", &["RINGING 2002", "ANSWERED 2002"]),
+        ("pjsip-attended-transfer", &["RINGING 2002", "ANSWERED 2002", "HOLD 2002"]),
+    ] {
+        assert_eq!(records(capture), [before, &transferred].concat(), "{capture}");
+    }
+}
+
+#[test]
+fn smdr_of_a_telephone_system_is_shown_with_the_recording_and_a_logger_gets_records_of_the_call() {
+    let bench = Bench::new();
+    let (take, listen) = (free_port(), free_port());
+    let running = Appliance::start(&bench, &format!("[smdr]\ntake = \"{take}\"\nlisten = \"{listen}\"\n"));
+    let mut logger = BufReader::new(TcpStream::connect(listen).expect("it listens"));
+    let mut next = || {
+        let mut line = Vec::new();
+        logger.read_until(b'\n', &mut line).expect("a record");
+        Record::parse(&line, PADDING).expect("a record")
+    };
+    let agent = running.play(calls(1, 3_000).traffic());
+    let ringing = next();
+    assert_eq!(
+        (ringing.event, ringing.endpoint.as_str(), ringing.is_inbound),
+        (SmdrEvent::Ringing, "2000", false)
+    );
+    assert_eq!(next().event, SmdrEvent::Answered);
+    let mut system = TcpStream::connect(take).expect("it listens");
+    let at = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).datetime();
+    let known = Record {
+        at,
+        contact: "Ann Bee".into(),
+        account_code: "42".into(),
+        trunk: "801".into(),
+        event: SmdrEvent::Modified,
+        caller: String::new(),
+        ..ringing.clone()
+    };
+    system.write_all(&known.write(PADDING)).expect("sent");
+    // A record for each fact, the code last.
+    let mut modified = next();
+    while modified.account_code.is_empty() {
+        assert_eq!(modified.event, SmdrEvent::Modified);
+        modified = next();
+    }
+    assert_eq!((modified.event, modified.account_code.as_str()), (SmdrEvent::Modified, "42"));
+    assert_eq!((modified.call, modified.caller), (ringing.call, ringing.caller), "the same call and number");
+    agent.join().expect("sent");
+    let mut last = next();
+    while last.event == SmdrEvent::Modified {
+        last = next();
+    }
+    assert_eq!(
+        (last.event, last.contact.as_str(), last.trunk.as_str()),
+        (SmdrEvent::Disconnected, "Ann Bee", "801")
+    );
+    running.stop();
+    let list = rows(&bench, &["archive", "list", "--filter", "account_code=42", "--filter", "contact=Ann%"]);
+    assert_eq!(list.iter().map(|row| &row["trunk"]).collect::<Vec<_>>(), ["801"]);
     bench.run(&["archive", "verify"]).expect_code(0);
 }

@@ -15,6 +15,7 @@ pub mod redact;
 pub mod retention;
 pub mod rules;
 pub mod site;
+pub mod smdr;
 #[cfg(test)]
 mod testing;
 

@@ -33,6 +33,7 @@ use crate::live::{stop_flag, walk};
 use crate::machine;
 use crate::passphrase;
 use crate::recorder::Recorder;
+use crate::smdr::{Logger, Outlets, Smdr, Ways};
 
 pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let settings = config::resolve(&args.dir)?;
@@ -55,6 +56,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let beside = Beside { live: Some(Arc::new(control.clone())), tokens };
     let pages = Server::bind(Arc::clone(&archive), settings.web.listen, beside, announce)?.spawn()?;
     let feed = admission.map(|admission| open_feed(admission, control.clone())).transpose()?;
+    let (smdr, outlets) = open_smdr(&settings.smdr, control.clone())?;
     let alarms = Alarms::start(
         Watch::new(settings.alarms.limits.clone()),
         sinks,
@@ -69,6 +71,9 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
             .keeping_sip(settings.sip)
             .with_late_reports(late);
+    if outlets.is_any() {
+        recorder = recorder.with_logger(Logger::new(settings.smdr.zone.clone(), outlets.clone()));
+    }
     let mut appliance = Appliance::new(desk, ring.gauges());
     tell_supervisor(&[sd_notify::NotifyState::Ready]);
     tracing::info!(interfaces = ?settings.capture.interfaces, hep = ?settings.capture.hep, "recording");
@@ -84,6 +89,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     if let Some(feed) = feed {
         feed.stop();
     }
+    smdr.stop(&outlets);
     keeper.stop();
     alarms.stop();
     for server in [Some(pages), metrics].into_iter().flatten() {
@@ -124,6 +130,20 @@ fn open_feed(admission: Admission, control: Control) -> Result<Feed, Failure> {
     let feed = Feed::start(admission, control)?;
     tracing::info!(address = %feed.address(), "taking reports");
     Ok(feed)
+}
+
+fn open_smdr(ways: &Ways, control: Control) -> Result<(Smdr, Outlets), Failure> {
+    let bound = [ways.take, ways.listen];
+    if ways.from.is_empty()
+        && bound.into_iter().flatten().any(|listen| !listen.ip().to_canonical().is_loopback())
+    {
+        warn("nobody is named who may connect for SMDR (smdr.from): only this machine may");
+    }
+    let (smdr, outlets, bound) = Smdr::start(ways, control)?;
+    if !bound.is_empty() {
+        tracing::info!(?bound, "SMDR");
+    }
+    Ok((smdr, outlets))
 }
 
 fn megabytes(mb: u32) -> usize {

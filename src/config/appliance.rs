@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
 use policy::modes::Role;
 use policy::rules::Hours;
+use policy::smdr::PADDING;
 use serde::{Deserialize, Serialize};
 use web::server::{Right, Token};
 use zeroize::Zeroizing;
@@ -19,6 +20,7 @@ use crate::failure::Failure;
 use crate::feed::Admission;
 use crate::http::Address;
 use crate::secrets;
+use crate::smdr::Ways;
 
 /// Megabytes that a kernel buffer or the ring may have.
 const BUFFER_MB: std::ops::RangeInclusive<u32> = 1..=2_000;
@@ -210,6 +212,51 @@ impl FeedSection {
         let Some(listen) = self.listen else { return Ok(None) };
         let key = self.key_file.as_deref().map(|path| secrets::read("feed.key_file", path)).transpose()?;
         Ok(Some(Admission { listen, from: self.from.clone(), key }))
+    }
+}
+
+/// `[smdr]`: call records of telephone systems, both ways.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SmdrSection {
+    /// Telephone systems whose records are read: we connect to them.
+    pub(crate) connect: Vec<SocketAddr>,
+    /// Where telephone systems connect to us; nowhere when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) take: Option<SocketAddr>,
+    /// Where call loggers connect to us; nowhere when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The call logger that we connect to; none when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) push: Option<SocketAddr>,
+    /// Who may connect; this machine alone when empty.
+    pub(crate) from: Vec<IpAddr>,
+    /// The character that fills blank fields. Default `0`.
+    pub(crate) padding: char,
+}
+
+impl Default for SmdrSection {
+    fn default() -> Self {
+        SmdrSection {
+            connect: Vec::new(),
+            take: None,
+            listen: None,
+            push: None,
+            from: Vec::new(),
+            padding: char::from(PADDING),
+        }
+    }
+}
+
+impl SmdrSection {
+    pub(super) fn resolve(self, zone: &TimeZone) -> Result<Ways, Wrong> {
+        let SmdrSection { connect, take, listen, push, from, padding } = self;
+        let is_plain = (padding.is_ascii_graphic() && padding != '|') || padding == ' ';
+        let padding = u8::try_from(padding).ok().filter(|_| is_plain);
+        let padding =
+            padding.ok_or_else(|| Wrong("smdr.padding: one character of ASCII, but no pipe".into()))?;
+        Ok(Ways { connect, take, listen, push, from, padding, zone: zone.clone() })
     }
 }
 

@@ -25,6 +25,9 @@ for target in $(cargo +nightly fuzz list); do
         feed)
             cp docs/feed.md "$corpus/seed"
             ;;
+        smdr)
+            printf '%s\r\n' '2026-11-20 09:30:00 |IN | 0000000000000000000042 0000801 0002001 0002000 000441632960001 |Ann Bee     | 000001632960500 |Sales       | 000000004711 |TRANSFERRED |' >"$corpus/seed"
+            ;;
         stream)
             cp decode/src/stream/tls/vectors/*.txt "$corpus"
             cargo xtask fuzz-seeds "$target" "$corpus"
