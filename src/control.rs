@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use decode::Timestamp;
-use policy::gate::{Reply, Request};
-use policy::modes::orders::{Order, Whose};
-use web::live::{Live, Status, Unavailable};
+use policy::feed::{Batch, Report};
+use policy::gate::{Reply, Request, Told};
+use policy::modes::Role;
+use policy::modes::orders::{Lasting, Order, Whose};
+use web::live::{Live, NotTaken, Status, Unavailable};
 
+use crate::clock;
 use crate::recorder::Recorder;
 
 /// Jobs that may wait for the recorder; one more is refused.
@@ -78,6 +81,34 @@ impl Live for Control {
 
     fn orders(&self) -> Result<Vec<(Whose, Order)>, Unavailable> {
         self.ask(|recorder, _| recorder.orders())
+    }
+
+    fn order(&self, whose: Whose, what: Lasting, role: Role, name: String) -> Result<(), NotTaken> {
+        let given = self.ask(move |recorder, at| recorder.order(whose, Order { what, role, name, at }))?;
+        given.map_err(|full| NotTaken::Full(full.to_string()))
+    }
+
+    fn withdraw(&self, whose: Whose) -> Result<bool, Unavailable> {
+        self.ask(move |recorder, at| recorder.withdraw(&whose, at))
+    }
+
+    fn report(&self, json: &[u8], source: &str) -> Result<Vec<Told>, NotTaken> {
+        let Batch(reports) =
+            Batch::from_json(json, clock::now()).map_err(|error| NotTaken::Wrong(error.to_string()))?;
+        let reports: Vec<Report> = reports.into_iter().map(|report| report.said_by(source)).collect();
+        let told = move |recorder: &mut Recorder<'_>, at| {
+            reports.into_iter().map(|report| recorder.handle_report(report, at)).collect()
+        };
+        Ok(self.ask(told)?)
+    }
+
+    fn windows(&self, client: String, extension: String, texts: Vec<String>) -> Result<(), NotTaken> {
+        let taken = self.ask(move |recorder, at| recorder.windows(&client, &extension, &texts, at))?;
+        taken.map_err(|full| NotTaken::Full(full.to_string()))
+    }
+
+    fn client_gone(&self, client: String) -> Result<(), Unavailable> {
+        self.ask(move |recorder, _| recorder.client_gone(&client))
     }
 }
 

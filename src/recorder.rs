@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use decode::rtp::dtmf::Digit;
 use decode::tracker::{Devices, Event, LegEnd, LegFacts, LegId, Tracker};
 use decode::{Frame, Party, Side, Timestamp};
-use policy::gate::{Reply, Request, Told};
-use policy::modes::orders::{Order, Whose};
+use policy::gate::{DesksFull, Reply, Request, Told};
+use policy::modes::orders::{Order, OrdersFull, Whose};
 use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules, SegmentFacts};
 use store::{Archive, CallRow, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
 use web::live::{LiveCall, Status};
@@ -240,6 +240,40 @@ impl<'a> Recorder<'a> {
         let told = self.gate.handle_report(report, at);
         self.perform();
         told
+    }
+
+    /// Puts an order in force.
+    pub(crate) fn order(&mut self, whose: Whose, order: Order) -> Result<(), OrdersFull> {
+        let at = order.at;
+        let given = self.gate.handle_order(whose, order, at);
+        self.perform();
+        given
+    }
+
+    /// Takes an order back; says whether there was one.
+    pub(crate) fn withdraw(&mut self, whose: &Whose, at: Timestamp) -> bool {
+        let was_there = self.gate.handle_withdrawal(whose, at);
+        self.perform();
+        was_there
+    }
+
+    /// A client says what is shown at an extension's desk now.
+    pub(crate) fn windows(
+        &mut self,
+        client: &str,
+        extension: &str,
+        texts: &[String],
+        at: Timestamp,
+    ) -> Result<(), DesksFull> {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let taken = self.gate.handle_windows(client, extension, &texts, at);
+        self.perform();
+        taken
+    }
+
+    /// A client is gone.
+    pub(crate) fn client_gone(&mut self, client: &str) {
+        self.gate.handle_client_gone(client);
     }
 
     /// The standing orders in force.

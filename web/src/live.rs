@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use decode::Timestamp;
-use policy::gate::{Reply, Request};
-use policy::modes::orders::{Order, Whose};
+use policy::gate::{Reply, Request, Told};
+use policy::modes::Role;
+use policy::modes::orders::{Lasting, Order, Whose};
 use serde::Serialize;
 use store::{Counters, Direction, RecordingId};
 
@@ -103,6 +104,20 @@ impl Status {
 #[error("the recorder does not answer now; try again")]
 pub struct Unavailable;
 
+/// Something was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// The recorder does not answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Its words are off: how.
+    #[error("{0}")]
+    Wrong(String),
+    /// There is no room for it: of what.
+    #[error("{0}")]
+    Full(String),
+}
+
 /// A recorder that runs beside, as the pages and the API reach it. Each of these may wait for a moment.
 pub trait Live: Send + Sync {
     /// What it was doing at its last look.
@@ -119,4 +134,34 @@ pub trait Live: Send + Sync {
     /// # Errors
     /// [`Unavailable`].
     fn orders(&self) -> Result<Vec<(Whose, Order)>, Unavailable>;
+
+    /// Puts an order in force, from now on; its time is the recorder's.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    fn order(&self, whose: Whose, what: Lasting, role: Role, name: String) -> Result<(), NotTaken>;
+
+    /// Takes an order back; says whether there was one.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn withdraw(&self, whose: Whose) -> Result<bool, Unavailable>;
+
+    /// Another system, of this name, says something of calls: one report or several, as JSON ([`policy::feed`]).
+    ///
+    /// # Errors
+    /// [`NotTaken`]: none of it was taken.
+    fn report(&self, json: &[u8], source: &str) -> Result<Vec<Told>, NotTaken>;
+
+    /// A client says what is shown at the desk of this extension now, in place of what it said before.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    fn windows(&self, client: String, extension: String, texts: Vec<String>) -> Result<(), NotTaken>;
+
+    /// A client is gone.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn client_gone(&self, client: String) -> Result<(), Unavailable>;
 }

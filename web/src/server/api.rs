@@ -9,20 +9,20 @@ use axum::extract::{DefaultBodyLimit, Path, Request as HttpRequest, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use policy::gate::{Reply, Request, Whom};
 use policy::modes::Ask;
-use policy::modes::orders::Whose;
+use policy::modes::orders::{Lasting, Whose};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::token::{Right, Token};
 use super::{App, NoRecorder};
-use crate::live::{LiveCall, Unavailable};
+use crate::live::{Live, LiveCall, NotTaken, Unavailable};
 
 /// Bytes of a request's body.
-const BODY_MAX: usize = 256 * 1024;
+const BODY_MAX: usize = 512 * 1024;
 /// Characters of a name that a request gives, of a person or a number.
 const NAME_MAX: usize = 128;
 
@@ -31,6 +31,10 @@ pub(super) fn router(_: &App) -> Router<App> {
         .route("/status", get(status))
         .route("/calls", get(calls))
         .route("/orders", get(orders))
+        .route("/orders/extensions/{number}", put(order_extension).delete(withdraw_extension))
+        .route("/orders/agents/{agent}", put(order_agent).delete(withdraw_agent))
+        .route("/events", post(events))
+        .route("/clients/{client}", put(windows).delete(client_gone))
         .route("/extensions/{number}", get(extension))
         .route("/extensions/{number}/{ask}", post(ask_extension))
         .route("/agents/{agent}/{ask}", post(ask_agent))
@@ -70,6 +74,8 @@ pub(super) enum Problem {
     NoSuchCall,
     /// What runs does not allow it: why.
     Refused(String),
+    /// There is no room for more: of what.
+    Full(String),
     /// Nothing records beside these pages.
     NoRecorder,
     /// It does not answer.
@@ -79,6 +85,16 @@ pub(super) enum Problem {
 impl From<NoRecorder> for Problem {
     fn from(_: NoRecorder) -> Self {
         Problem::NoRecorder
+    }
+}
+
+impl From<NotTaken> for Problem {
+    fn from(error: NotTaken) -> Self {
+        match error {
+            NotTaken::Unavailable(unavailable) => Problem::Unavailable(unavailable),
+            NotTaken::Wrong(what) => Problem::Wrong(what),
+            NotTaken::Full(what) => Problem::Full(what),
+        }
     }
 }
 
@@ -97,7 +113,9 @@ impl Problem {
             Problem::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Wrong(_) => StatusCode::BAD_REQUEST,
             Problem::Refused(_) => StatusCode::CONFLICT,
-            Problem::NoRecorder | Problem::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Problem::NoRecorder | Problem::Unavailable(_) | Problem::Full(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -111,6 +129,7 @@ impl Problem {
             Problem::Wrong(_) => "wrong-request",
             Problem::NoSuchCall => "no-such-call",
             Problem::Refused(_) => "refused",
+            Problem::Full(_) => "full",
             Problem::NoRecorder => "no-recorder",
             Problem::Unavailable(_) => "unavailable",
         }
@@ -127,7 +146,7 @@ impl fmt::Display for Problem {
             }
             Problem::NoSuchPlace => f.write_str("there is nothing at this address; docs/api.md has them all"),
             Problem::WrongMethod => f.write_str("this is not done with that method; docs/api.md tells which"),
-            Problem::Wrong(what) | Problem::Refused(what) => f.write_str(what),
+            Problem::Wrong(what) | Problem::Refused(what) | Problem::Full(what) => f.write_str(what),
             Problem::NoSuchCall => f.write_str("no such call is running"),
             Problem::NoRecorder => {
                 f.write_str("nothing records here: `earwitness run` serves this, not `serve`")
@@ -174,13 +193,13 @@ impl App {
     }
 
     /// Asks the recorder, on a thread that may wait.
-    async fn ask<T: Send + 'static>(
+    async fn ask<T: Send + 'static, E: Into<Problem> + Send + 'static>(
         &self,
-        ask: impl FnOnce(&dyn crate::live::Live) -> Result<T, Unavailable> + Send + 'static,
+        ask: impl FnOnce(&dyn Live) -> Result<T, E> + Send + 'static,
     ) -> Result<T, Problem> {
         let live = self.live()?.clone();
         let asked = tokio::task::spawn_blocking(move || ask(&*live)).await;
-        Ok(asked.map_err(|_| Problem::Unavailable(Unavailable))??)
+        asked.map_err(|_| Problem::Unavailable(Unavailable))?.map_err(Into::into)
     }
 }
 
@@ -234,6 +253,137 @@ async fn orders(State(app): State<App>, headers: HeaderMap) -> Result<Json<Value
     Ok(Json(json!({ "orders": orders.iter().map(order).collect::<Vec<_>>() })))
 }
 
+/// An order as a program gives it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    /// `start`, `stop` or `pause`.
+    order: Ask,
+    /// The person in whose name the program gives it.
+    by: Option<String>,
+}
+
+/// `PUT /orders/extensions/{number}`.
+async fn order_extension(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(number): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    order(&app, &headers, Whose::Extension(named("extension", number)?), &body).await
+}
+
+/// `PUT /orders/agents/{agent}`.
+async fn order_agent(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(agent): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    order(&app, &headers, Whose::Agent(named("agent", agent)?), &body).await
+}
+
+async fn order(app: &App, headers: &HeaderMap, whose: Whose, body: &[u8]) -> Result<Json<Value>, Problem> {
+    let token = app.token(headers, Right::Requests)?;
+    let Given { order, by } = read(body)?;
+    let lasting = [Lasting::Start, Lasting::Stop, Lasting::Pause].into_iter().find(|one| one.ask() == order);
+    let lasting = lasting.ok_or_else(|| Problem::Wrong("order: start, stop or pause".into()))?;
+    let (role, name) = (token.role(), in_whose_name(token, by)?);
+    app.ask(move |live| live.order(whose, lasting, role, name)).await?;
+    Ok(Json(json!({ "order": order })))
+}
+
+/// `DELETE /orders/extensions/{number}`.
+async fn withdraw_extension(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(number): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    withdraw(&app, &headers, Whose::Extension(named("extension", number)?)).await
+}
+
+/// `DELETE /orders/agents/{agent}`.
+async fn withdraw_agent(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(agent): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    withdraw(&app, &headers, Whose::Agent(named("agent", agent)?)).await
+}
+
+async fn withdraw(app: &App, headers: &HeaderMap, whose: Whose) -> Result<Json<Value>, Problem> {
+    app.token(headers, Right::Requests)?;
+    let withdrawn = app.ask(move |live| live.withdraw(whose)).await?;
+    Ok(Json(json!({ "withdrawn": withdrawn })))
+}
+
+/// `POST /events`: one report or several (`docs/feed.md`).
+async fn events(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Value>, Problem> {
+    let token = app.token(&headers, Right::Events)?;
+    let source = format!("api {}", token.name());
+    let told = app.ask(move |live| live.report(&body, &source)).await?;
+    let told: Vec<Value> = told
+        .iter()
+        .map(|told| {
+            json!({
+                "running": told.running, "over": told.over, "waits": told.waits,
+                "refused": told.refused.map(|refused| refused.to_string()),
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "reports": told })))
+}
+
+/// What a client at a desk shows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Desk {
+    /// Whose desk it is.
+    extension: String,
+    /// All headings, addresses and tab names.
+    windows: Vec<String>,
+}
+
+/// `PUT /clients/{client}`: what is shown at a desk now, for rules on windows (`docs/pause.md`).
+async fn windows(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(client): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let token = app.token(&headers, Right::Events)?;
+    let client = format!("{} of {}", named("client", client)?, token.name());
+    let Desk { extension, windows } = read(&body)?;
+    let extension = named("extension", extension)?;
+    app.ask(move |live| live.windows(client, extension, windows)).await?;
+    Ok(Json(json!({ "taken": true })))
+}
+
+/// `DELETE /clients/{client}`: it is gone.
+async fn client_gone(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(client): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let token = app.token(&headers, Right::Events)?;
+    let client = format!("{} of {}", named("client", client)?, token.name());
+    app.ask(move |live| live.client_gone(client)).await?;
+    Ok(Json(json!({ "taken": true })))
+}
+
+/// A body of JSON.
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::Wrong(format!("the body: {error}")))
+}
+
+/// Who asks: a person, by way of a program, or the program itself.
+fn in_whose_name(token: &Token, by: Option<String>) -> Result<String, Problem> {
+    Ok(match by {
+        Some(by) => format!("{} by {}", named("by", by)?, token.name()),
+        None => token.name().to_owned(),
+    })
+}
+
 /// What a request may say beside its address.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -271,15 +421,8 @@ async fn request(
 ) -> Result<Json<Value>, Problem> {
     let token = app.token(headers, Right::Requests)?;
     let ask = Ask::ALL.into_iter().find(|one| one.key() == ask).ok_or(Problem::NoSuchPlace)?;
-    let said: Said = if body.trim_ascii().is_empty() {
-        Said::default()
-    } else {
-        serde_json::from_slice(body).map_err(|error| Problem::Wrong(format!("the body: {error}")))?
-    };
-    let name = match said.by {
-        Some(by) => format!("{} by {}", named("by", by)?, token.name()),
-        None => token.name().to_owned(),
-    };
+    let said = if body.trim_ascii().is_empty() { Said::default() } else { read::<Said>(body)? };
+    let name = in_whose_name(token, said.by)?;
     let request = Request { whom, ask, role: token.role(), name };
     let reply = app.ask(move |live| live.request(request)).await?;
     match reply {
