@@ -3,7 +3,7 @@
 use decode::tracker::{Absence, Ending, LegEnd, LegFacts, Tie, TrackReport, UnannouncedRtp};
 use decode::{Codec, Party, Side, Timestamp};
 use policy::people::{Person, Who};
-use policy::{Closing, Outcome, RecordingPlan, SegmentFacts, Site};
+use policy::{Closing, Outcome, PastPart, RecordingPlan, SegmentFacts, Site};
 use store::{
     CallRow, DtmfFact, RecordingFacts, RecordingId, Signalling, Source, Span, State, Step, Tied, Track,
 };
@@ -268,6 +268,7 @@ pub(crate) fn call_row(
     reason: String,
     recordings: Vec<RecordingId>,
     why: Vec<Step>,
+    parts: Vec<PastPart>,
 ) -> CallRow {
     let shown = |side: Side| {
         let party = facts.party(side);
@@ -287,13 +288,14 @@ pub(crate) fn call_row(
         recordings,
         ties: ties(facts),
         why,
+        parts,
     }
 }
 
 /// The line of a leg that runs, to be written if nothing more is heard of it.
 pub(crate) fn running_row(facts: &LegFacts, recordings: Vec<RecordingId>) -> CallRow {
     let outcome = if recordings.is_empty() { Outcome::Running } else { Outcome::Recorded };
-    call_row(facts, outcome, INTERRUPTED.into(), recordings, Vec::new())
+    call_row(facts, outcome, INTERRUPTED.into(), recordings, Vec::new(), Vec::new())
 }
 
 /// Why the leg is part of its call, in words.
@@ -324,6 +326,7 @@ pub(crate) fn unannounced_row(rtp: &UnannouncedRtp, outcome: Outcome, reason: St
         recordings: Vec::new(),
         ties: Vec::new(),
         why: Vec::new(),
+        parts: Vec::new(),
     }
 }
 

@@ -620,14 +620,14 @@ impl Walk<'_> {
                     recordings.push(facts.id);
                     self.report.failure.check(open.writer.finish(facts).map(|_| ()));
                 }
-                Action::Account { outcome, reason, why } => {
+                Action::Account { outcome, reason, why, parts } => {
                     let (outcome, reason) = match outcome {
                         Outcome::Recorded | Outcome::Paused if recordings.is_empty() => {
                             (Outcome::NoChannel, "the archive could not take it".to_owned())
                         }
                         _ => (outcome, reason),
                     };
-                    let row = facts::call_row(&end.facts, outcome, reason, recordings.clone(), why);
+                    let row = facts::call_row(&end.facts, outcome, reason, recordings.clone(), why, parts);
                     let leg = end.facts.leg.serial();
                     self.report.failure.check(self.archive.settle_call(leg, &row));
                     *self.report.outcomes.entry(outcome).or_default() += 1;

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use policy::pause::codes::{CodeProfile, Codes, Listener};
 use policy::pause::windows::WindowRule;
 use policy::rules::Hours;
-use policy::{DialPlan, ListRule, RuleType};
+use policy::{DialPlan, ListRule, PastCall, PastPart, RuleType, Rules, WhatIf};
 
 fuzz_target!(|input: (&str, &str, u8, i64, Vec<(char, u16)>)| {
     let (written, value, kind, at, keyed) = input;
@@ -20,6 +20,11 @@ fuzz_target!(|input: (&str, &str, u8, i64, Vec<(char, u16)>)| {
     }
     let kind = RuleType::ALL[usize::from(kind) % RuleType::ALL.len()];
     let _ = ListRule::new(kind, written, "");
+    if let Ok(part) = serde_json::from_str::<PastPart>(value) {
+        let (started, outcome) = (part.facts.started, part.outcome);
+        let call = PastCall { ended: started, answered: true, outcome, parts: vec![part] };
+        assert!(WhatIf::new(Rules::default()).handle(&call).is_some());
+    }
     for rule in [WindowRule::prefix(written, true), WindowRule::regex(written, true)].into_iter().flatten() {
         let _ = rule.matches(value);
     }

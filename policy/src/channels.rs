@@ -74,6 +74,11 @@ impl<K: Copy> Channels<K> {
         Channels { limit, overload, used: BTreeMap::new(), next_turn: 0 }
     }
 
+    /// From now on there are so many. Those in use stay, also when they are more.
+    pub fn set_limit(&mut self, limit: Option<usize>, overload: Overload) {
+        (self.limit, self.overload) = (limit, overload);
+    }
+
     /// How many are in use.
     #[must_use]
     pub fn in_use(&self) -> usize {

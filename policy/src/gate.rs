@@ -8,6 +8,7 @@ mod cold;
 mod import;
 mod outcome;
 mod part;
+mod renew;
 mod report;
 mod request;
 mod settle;
@@ -29,6 +30,7 @@ use crate::modes::orders::Orders;
 use crate::outcome::{Direction, Outcome, Source};
 use crate::pause::{PauseLimits, PauseSource};
 use crate::rules::{Rules, SegmentFacts, Step};
+use crate::whatif::PastPart;
 use part::{Lane, Part};
 
 pub use cold::{Cold, ColdCodec, ColdVerdict, RecodePass, Stays};
@@ -208,6 +210,8 @@ pub enum Action {
         reason: String,
         /// How it was judged, step by step.
         why: Vec<Step>,
+        /// What it was judged by, so that other rules can be tried on it later.
+        parts: Vec<PastPart>,
     },
 }
 
@@ -222,6 +226,10 @@ struct Judged {
     /// Their segments, in the same order; 0 without one.
     segments: [u32; RECORDINGS_MAX],
     parts: Vec<Part>,
+    /// What the tracker told when its audio began, for rules that come later.
+    told: Box<LegFacts>,
+    /// When that was.
+    began: Timestamp,
 }
 
 /// The segments of one logical call: the highest number given, and the legs that are not over.
@@ -316,7 +324,12 @@ impl Gate {
                 let outcome =
                     if rtp.looks_encrypted { Outcome::Undecryptable } else { Outcome::DeviceNotRecorded };
                 let reason = outcome::unannounced(rtp);
-                self.actions.push_back(Action::Account { outcome, reason, why: Vec::new() });
+                self.actions.push_back(Action::Account {
+                    outcome,
+                    reason,
+                    why: Vec::new(),
+                    parts: Vec::new(),
+                });
             }
             _ => {}
         }
@@ -457,6 +470,8 @@ impl Gate {
                 lanes: [None; RECORDINGS_MAX],
                 segments: [0; RECORDINGS_MAX],
                 parts,
+                told: Box::new(facts.clone()),
+                began: at,
             }));
         }
         (0..count).for_each(|nth| self.settle(facts.leg, nth, at, "the call's beginning"));
@@ -551,11 +566,11 @@ impl Gate {
         let judged = place.and_then(|place| place.take_if(|judged| judged.leg == leg));
         let Some(mut judged) = judged else {
             let (outcome, reason) = outcome::silent(end);
-            self.actions.push_back(Action::Account { outcome, reason, why: Vec::new() });
+            self.actions.push_back(Action::Account { outcome, reason, why: Vec::new(), parts: Vec::new() });
             return;
         };
         (0..judged.parts.len()).for_each(|nth| triggers::release(&mut judged, nth, &mut self.actions));
-        let mut why = Vec::new();
+        let (mut why, mut parts) = (Vec::new(), Vec::new());
         let mut speaks: Option<outcome::Fate> = None;
         for (nth, mut part) in judged.parts.drain(..).enumerate() {
             let lane = judged.lanes.get(nth).copied().flatten();
@@ -564,6 +579,7 @@ impl Gate {
             if let Some(channel) = part.channel.take() {
                 self.channels.release(channel);
             }
+            parts.push(part.past(fate.outcome, &end.facts));
             if let Some(lane) = lane {
                 let segment = judged.segments.get(nth).copied().unwrap_or_default();
                 if let Some(discard) = &fate.discard {
@@ -581,7 +597,7 @@ impl Gate {
             } else {
                 why.extend(part.take_trace().into_steps());
             }
-            if speaks.as_ref().is_none_or(|other| fate.rank() < other.rank()) {
+            if speaks.as_ref().is_none_or(|other| fate.outcome.rank() < other.outcome.rank()) {
                 speaks = Some(fate);
             }
         }
@@ -589,7 +605,7 @@ impl Gate {
             Some(fate) => (fate.outcome, fate.reason),
             None => (Outcome::DeviceNotRecorded, outcome::NOBODY.to_owned()),
         };
-        self.actions.push_back(Action::Account { outcome, reason, why });
+        self.actions.push_back(Action::Account { outcome, reason, why, parts });
     }
 }
 

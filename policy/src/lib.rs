@@ -18,6 +18,7 @@ pub mod site;
 pub mod smdr;
 #[cfg(test)]
 mod testing;
+pub mod whatif;
 
 pub use channels::{Overload, Priority};
 pub use custom::{CustomField, CustomFields, CustomNames};
@@ -34,3 +35,4 @@ pub use people::{People, Person, Who};
 pub use redact::{Digits, Redacted};
 pub use rules::{Fact, FactRefusal, ListRule, RuleType, Rules, SegmentFacts, Step, Verdict};
 pub use site::{Roles, Site};
+pub use whatif::{PastCall, PastPart, WhatIf};

@@ -24,6 +24,16 @@ impl Direction {
     pub const ALL: [Direction; 4] =
         [Direction::Inbound, Direction::Outbound, Direction::Internal, Direction::Unknown];
 
+    /// The same call seen from its other side.
+    #[must_use]
+    pub const fn reversed(self) -> Direction {
+        match self {
+            Direction::Inbound => Direction::Outbound,
+            Direction::Outbound => Direction::Inbound,
+            Direction::Internal | Direction::Unknown => self,
+        }
+    }
+
     /// As facts and configuration write it.
     #[must_use]
     pub const fn key(self) -> &'static str {
@@ -95,6 +105,24 @@ impl Outcome {
             Outcome::Undecryptable => "undecryptable",
             Outcome::Malformed => "malformed",
             Outcome::Running => "running",
+        }
+    }
+}
+
+impl Outcome {
+    /// Which of two extensions' parts speaks for their leg, the lower one: a recording outweighs what was not recorded, and a
+    /// decision about this call one about its device.
+    #[must_use]
+    pub const fn rank(self) -> u8 {
+        match self {
+            Outcome::Recorded => 0,
+            Outcome::Undecryptable => 1,
+            Outcome::Paused => 2,
+            Outcome::NotAnswered => 3,
+            Outcome::NoChannel => 4,
+            Outcome::Excluded => 5,
+            Outcome::InternalExcluded => 6,
+            _ => 7,
         }
     }
 }

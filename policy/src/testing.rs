@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use decode::tracker::{CallId, Event, LegFacts, Tracker};
+use decode::tracker::{CallId, Event, LegEnd, LegFacts, Tracker};
 use decode::{Frame, Timestamp};
 
 use crate::outcome::{Direction, Source};
@@ -30,6 +30,19 @@ pub(crate) fn segment(extension: &str, other: &str, direction: Direction) -> Seg
         fields: Default::default(),
         source: Source::Mirror,
         started: Timestamp::from_millis(1_000),
+    }
+}
+
+/// The end of a leg of which nothing was counted.
+pub(crate) fn over(facts: LegFacts) -> LegEnd {
+    LegEnd {
+        facts,
+        tracks: Vec::new(),
+        holds: Vec::new(),
+        absences: Vec::new(),
+        foreign_packets: 0,
+        shares_media: false,
+        not_held_packets: 0,
     }
 }
 

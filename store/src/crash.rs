@@ -70,6 +70,7 @@ fn call_row(n: u8) -> CallRow {
         recordings: vec![facts(n).id],
         ties: vec![],
         why: Vec::new(),
+        parts: Vec::new(),
     }
 }
 

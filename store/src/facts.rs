@@ -7,7 +7,7 @@
 pub use decode::tracker::NoKey;
 use decode::{Codec, Party, Timestamp};
 pub use policy::outcome::{Source, State};
-pub use policy::{CustomField, CustomFields, Direction, Outcome, Step};
+pub use policy::{CustomField, CustomFields, Direction, Outcome, PastPart, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::id::RecordingId;
@@ -300,6 +300,9 @@ pub struct CallRow {
     /// How it was judged, step by step; empty where nothing was, and in lines of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<Step>,
+    /// What each extension's part was judged by, so that other rules can be tried on it; empty likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PastPart>,
 }
 
 impl CallRow {
@@ -326,6 +329,7 @@ impl CallRow {
             recordings: vec![facts.id],
             ties: facts.ties.clone(),
             why: Vec::new(),
+            parts: Vec::new(),
         }
     }
 }

@@ -66,8 +66,8 @@ pub use error::Error;
 pub use event::{Event, Hold, NOTE_TEXT_MAX, Note, STARS_MAX, What};
 pub use evidence::{InLedger, Sealed, verify_sealed};
 pub use facts::{
-    Absence, CallRow, Counters, CustomField, CustomFields, Direction, DtmfFact, NoKey, Outcome, Recoded,
-    RecordingFacts, Signalling, Source, Span, State, Step, Tied, Track,
+    Absence, CallRow, Counters, CustomField, CustomFields, Direction, DtmfFact, NoKey, Outcome, PastPart,
+    Recoded, RecordingFacts, Signalling, Source, Span, State, Step, Tied, Track,
 };
 pub use id::{IdError, RecordingId};
 pub use keys::manage::{KeyFileStatus, KeyStatus, Protection, new_key_pair};

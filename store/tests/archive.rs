@@ -384,6 +384,7 @@ fn calls_and_runs_come_back_as_written() {
         recordings: vec![],
         ties: Vec::new(),
         why: Vec::new(),
+        parts: Vec::new(),
     };
     let rows =
         [call(1, "2026-10-31T23:59:59Z"), call(2, "2026-11-01T00:00:00Z"), call(3, "2026-11-01T00:00:01Z")];

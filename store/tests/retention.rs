@@ -56,6 +56,7 @@ fn not_answered(n: u8) -> CallRow {
         recordings: vec![],
         ties: vec![],
         why: Vec::new(),
+        parts: Vec::new(),
     }
 }
 

@@ -298,6 +298,7 @@ async fn what_a_stranger_wrote_stays_text_on_every_page() {
         recordings: vec![id],
         ties: Vec::new(),
         why: Vec::new(),
+        parts: Vec::new(),
     };
     archive.append_call(&row).expect("room");
     let site = Site::new(archive);
@@ -514,6 +515,7 @@ async fn the_balance_sheet_adds_up_and_names_the_last_calls_with_their_reason() 
             recordings: Vec::new(),
             ties: Vec::new(),
             why: Vec::new(),
+            parts: Vec::new(),
         };
         archive.append_call(&row).expect("room");
     }

@@ -155,11 +155,17 @@ impl Tracker {
     /// Tell the SIP messages of legs that have audio ([`Event::Signal`]), or not: without this they are not.
     #[must_use]
     pub fn with_trace(mut self, wanted: bool) -> Self {
-        self.core.out.traces.wanted = wanted;
+        self.keep_trace(wanted);
         self
     }
 
-    /// Phones that no signalling names are told by these addresses: their media alone makes calls.
+    /// The same while it runs, for messages that come from now on.
+    pub fn keep_trace(&mut self, wanted: bool) {
+        self.core.out.traces.wanted = wanted;
+    }
+
+    /// Phones that no signalling names are told by these addresses: their media alone makes calls. In place of those that were told
+    /// before; calls that run stay what they are.
     pub fn know_devices(&mut self, devices: Devices) {
         self.core.media.know_devices(devices);
     }

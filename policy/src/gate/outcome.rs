@@ -35,21 +35,6 @@ impl Fate {
     fn discard(outcome: Outcome, reason: impl Into<String>, why: &str) -> Fate {
         Fate { discard: Some(why.to_owned()), ..Fate::new(outcome, reason) }
     }
-
-    /// Which of two parts speaks for the leg: a recording outweighs what was not recorded, and a decision about this call one
-    /// about its device.
-    pub(super) fn rank(&self) -> u8 {
-        match self.outcome {
-            Outcome::Recorded => 0,
-            Outcome::Undecryptable => 1,
-            Outcome::Paused => 2,
-            Outcome::NotAnswered => 3,
-            Outcome::NoChannel => 4,
-            Outcome::Excluded => 5,
-            Outcome::InternalExcluded => 6,
-            _ => 7,
-        }
-    }
 }
 
 /// What became of one extension's part; `any` says whether a packet of it was kept.
@@ -96,7 +81,7 @@ pub(super) fn fate(part: &Part, end: &LegEnd, keep_unanswered: bool, any: bool) 
 /// The reason of what is excluded, with what had been recorded until then.
 fn with_destroyed(reason: &str, part: &Part) -> String {
     match &part.destroyed {
-        Some(when) => format!("{reason}; known {when}, what had been recorded was destroyed"),
+        Some(when) => format!("{reason}; {when}, what had been recorded was destroyed"),
         None => reason.to_owned(),
     }
 }

@@ -1,15 +1,18 @@
 //! One extension's part in a leg between its judgement and its end: what is wanted, what runs, what was left out.
 
 use decode::rtp::dtmf::Digit;
+use decode::tracker::LegFacts;
 use decode::{AudioFrame, Side, Timestamp};
 
 use super::{RecordingKey, RecordingPlan};
 use crate::channels::Channel;
 use crate::modes::orders::Whose;
 use crate::modes::{Answer, Ask, Machine, Role};
+use crate::outcome::Outcome;
 use crate::pause::Pauses;
 use crate::pause::codes::Listener;
 use crate::rules::{Asked, Judgement, Step, Trace, Verdict};
+use crate::whatif::PastPart;
 
 /// Stretches that are left out of one recording; the last one then goes on to its end.
 pub(super) const GAPS_MAX: usize = 1_000;
@@ -86,7 +89,7 @@ pub(super) struct Part {
     pub(super) refused: Option<usize>,
     /// Its channel was taken away.
     pub(super) cut: bool,
-    /// Why what there was of it was destroyed.
+    /// Since when what destroyed it is known or in force.
     pub(super) destroyed: Option<String>,
     /// What was left out: over, and going on.
     pub(super) gaps: Vec<(Timestamp, Timestamp)>,
@@ -97,6 +100,8 @@ pub(super) struct Part {
     pub(super) order: Option<Followed>,
     /// What the balance sheet says beside the rule.
     pub(super) notes: String,
+    /// Somebody asked for something else than its mode does by itself, or an order did.
+    pub(super) by_people: bool,
     /// Who asked for it to be destroyed at its end; nobody, where that is its mode's own way.
     pub(super) asked_by: String,
 }
@@ -131,6 +136,7 @@ impl Part {
             stopped: None,
             order: None,
             notes: String::new(),
+            by_people: false,
             asked_by: String::new(),
         };
         part.say_all(at, judgement.asked);
@@ -163,7 +169,22 @@ impl Part {
         if let Some(Followed { machine, asked_by, .. }) = &mut self.order {
             handle(machine, asked_by, ask, role, cause);
         }
-        handle(&mut self.machine, &mut self.asked_by, ask, role, cause)
+        let answer = handle(&mut self.machine, &mut self.asked_by, ask, role, cause);
+        self.by_people |= answer == Answer::Done && !matches!(ask, Ask::Pause | Ask::Resume);
+        answer
+    }
+
+    /// What is kept of it at its end.
+    pub(super) fn past(&self, outcome: Outcome, leg: &LegFacts) -> PastPart {
+        let is_recorded = matches!(self.verdict, Verdict::Record { .. });
+        let phone = leg.party(self.plan.near).signalling.ip();
+        PastPart {
+            facts: self.plan.facts.clone(),
+            outcome,
+            mode: is_recorded.then(|| self.machine.mode()),
+            by_people: self.by_people,
+            phone: Some(phone).filter(|_| !leg.is_stream_only()),
+        }
     }
 
     /// Notes a step with the time since the first judgement.

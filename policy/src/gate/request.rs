@@ -8,6 +8,7 @@ use decode::Timestamp;
 use decode::tracker::{CallId, LegId};
 
 use super::part::{Followed, Part};
+use super::settle::LATE_FACT;
 use super::{Action, Gate, Judged, RecordingKey};
 use crate::modes::orders::{Lasting, Order, Orders, OrdersFull, Whose};
 use crate::modes::{Answer, Ask, Role};
@@ -262,7 +263,7 @@ impl Gate {
         part.say(at, "fact", fact.to_string(), told(who, "judged again"));
         part.rejudge(judgement, at);
         follow_in(self, key, at);
-        self.settle(key.leg, usize::from(key.nth), at, "a late fact");
+        self.settle(key.leg, usize::from(key.nth), at, LATE_FACT);
     }
 
     /// For legs that run and are not judged yet.
@@ -320,7 +321,7 @@ impl Gate {
         self.judged(key.leg)?.parts.get(usize::from(key.nth))
     }
 
-    fn part_mut(&mut self, key: RecordingKey) -> Option<&mut Part> {
+    pub(super) fn part_mut(&mut self, key: RecordingKey) -> Option<&mut Part> {
         part_in(&mut self.legs, key)
     }
 }
@@ -439,7 +440,7 @@ fn unfollow(part: &mut Part, whose: &Whose, order: &Order, at: Timestamp) -> boo
 }
 
 /// The same for a running part: another order may hold for it than before.
-fn follow_in(gate: &mut Gate, key: RecordingKey, at: Timestamp) {
+pub(super) fn follow_in(gate: &mut Gate, key: RecordingKey, at: Timestamp) {
     let Some(judged) = gate.legs.get_mut(key.leg.slot()).and_then(Option::as_deref_mut) else { return };
     let Some(part) = judged.parts.get_mut(usize::from(key.nth)) else { return };
     let now =

@@ -11,6 +11,11 @@ use super::{Action, Closing, Gate, Judged, RecordingKey, RecordingPlan};
 use crate::channels::Grant;
 use crate::rules::Verdict;
 
+/// Something became known of a call.
+pub(super) const LATE_FACT: &str = "a late fact";
+/// The rules are others.
+pub(super) const NEW_RULES: &str = "new rules";
+
 impl Gate {
     /// Settles one part of a leg at this time; `cause` is who or what stands behind it.
     pub(super) fn settle(&mut self, leg: LegId, nth: usize, at: Timestamp, cause: &str) {
@@ -33,7 +38,7 @@ impl Gate {
         let Verdict::Record { rule, .. } = &part.verdict else {
             if part.begun {
                 *lane = None;
-                self.destroy(part, recording, at);
+                self.destroy(part, recording, at, cause);
             }
             return;
         };
@@ -83,6 +88,15 @@ impl Gate {
         }
     }
 
+    /// Holds the lanes of a leg to the codes that there are now.
+    pub(super) fn hide_keys(&mut self, leg: LegId) {
+        let are_codes = self.rules.codes.is_any();
+        let judged = self.legs.get_mut(leg.slot()).and_then(Option::as_deref_mut);
+        let Some(judged) = judged.filter(|judged| judged.leg == leg) else { return };
+        let hidden = hidden_keys(judged, are_codes);
+        judged.lanes.iter_mut().flatten().for_each(|lane| lane.hides_keys = hidden);
+    }
+
     fn take_channel(&mut self, part: &mut Part, recording: RecordingKey, at: Timestamp) {
         let Verdict::Record { priority, .. } = part.verdict else { return };
         let (grant, channel) = self.channels.take(recording, priority);
@@ -130,12 +144,7 @@ impl Gate {
             0 => self.segments.entry(judged.call).or_default().next(judged.nth_leg),
             given => given,
         };
-        let mut hides_keys = [false; 2];
-        for part in
-            judged.parts.iter().filter(|part| self.rules.codes.is_any() && part.is_of_recorded_device())
-        {
-            hides_keys[part.plan.near.index()] = true;
-        }
+        let hides_keys = hidden_keys(judged, self.rules.codes.is_any());
         let part = &mut judged.parts[nth];
         part.begun = true;
         (part.gap, part.stopped, part.cut) = (None, None, false);
@@ -162,22 +171,23 @@ impl Gate {
         (segment, Box::new(RecordingPlan { segment, rule, started, ..(*part.plan).clone() }))
     }
 
-    /// A fact that came late: what there is must not be kept.
-    fn destroy(&mut self, part: &mut Part, recording: RecordingKey, at: Timestamp) {
+    /// A fact or rules that came late: what there is must not be kept.
+    fn destroy(&mut self, part: &mut Part, recording: RecordingKey, at: Timestamp, cause: &str) {
         let why = match &part.verdict {
             Verdict::Excluded { rule } => rule.clone(),
             Verdict::InternalExcluded => "internal calls are excluded".into(),
             Verdict::DeviceNotRecorded { why } => why.clone(),
             Verdict::Record { rule, .. } => rule.clone(),
         };
-        let when = part.how_far(at);
-        part.say(at, "late fact", String::new(), "what had been recorded is destroyed".into());
+        let (step, since) = if cause == NEW_RULES { (NEW_RULES, "in force") } else { ("late fact", "known") };
+        let when = format!("{since} {}", part.how_far(at));
+        part.say(at, step, String::new(), "what had been recorded is destroyed".into());
         if let Some(channel) = part.channel.take() {
             self.channels.release(channel);
         }
         (part.begun, part.refused, part.cut) = (false, None, false);
         part.notes.clear();
-        self.actions.push_back(Action::Discard(recording, format!("{why}; known {when}")));
+        self.actions.push_back(Action::Discard(recording, format!("{why}; {when}")));
         part.destroyed = Some(when);
     }
 
@@ -192,6 +202,15 @@ impl Gate {
         part.say(at, "channels", String::new(), format!("recording ends: {why}"));
         self.settle(recording.leg, usize::from(recording.nth), at, why);
     }
+}
+
+/// The sides whose telephone events may be a code.
+fn hidden_keys(judged: &Judged, are_codes: bool) -> [bool; 2] {
+    let mut hidden = [false; 2];
+    for part in judged.parts.iter().filter(|part| are_codes && part.is_of_recorded_device()) {
+        hidden[part.plan.near.index()] = true;
+    }
+    hidden
 }
 
 /// What only the gate knows of a recording that ends.

@@ -3,11 +3,12 @@
 mod changes;
 mod model;
 mod people;
+mod renew;
 mod reports;
 mod triggers;
 
 use super::*;
-use crate::testing::facts;
+use crate::testing::{facts, over};
 use crate::{Pattern, RecordedDevices};
 use decode::tracker::{Ending, NoKey, TrackReport};
 use decode::{Codec, Format};
@@ -25,15 +26,7 @@ fn started(rules: Rules, caller: &str, callee: &str) -> (Gate, LegFacts, Vec<Act
 }
 
 pub(super) fn end(gate: &mut Gate, facts: LegFacts) -> Vec<Action> {
-    let end = LegEnd {
-        facts,
-        tracks: Vec::new(),
-        holds: Vec::new(),
-        absences: Vec::new(),
-        foreign_packets: 0,
-        shares_media: false,
-        not_held_packets: 0,
-    };
+    let end = over(facts);
     gate.handle_event(&Event::LegEnded(Box::new(end)));
     std::iter::from_fn(|| gate.poll_action()).collect()
 }

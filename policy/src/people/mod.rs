@@ -13,6 +13,7 @@ pub mod units;
 use std::collections::BTreeMap;
 
 use decode::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::rules::SegmentFacts;
 use devices::Assignments;
@@ -58,7 +59,7 @@ impl User {
 }
 
 /// A user as a recording names one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The id.
     pub id: String,
@@ -67,17 +68,26 @@ pub struct Person {
 }
 
 /// Whom a segment counts for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// The user; none where the devices are nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Person>,
     /// The user's unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// The units above that one, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub units_above: Vec<String>,
 }
 
 impl Who {
+    /// Does it name nobody, and no unit?
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        *self == Who::default()
+    }
+
     /// The unit and those above it, the nearest first.
     pub fn units(&self) -> impl Iterator<Item = &str> + Clone {
         self.unit.iter().chain(&self.units_above).map(String::as_str)

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use decode::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::custom::{CustomField, CustomFields};
 use crate::outcome::{Direction, Source};
@@ -19,41 +20,55 @@ pub const FACT_LEN_MAX: usize = 256;
 pub const TAGS_MAX: usize = 32;
 
 /// What rules can ask of a segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentFacts {
     /// The recorded device's number.
     pub extension: String,
     /// The other side's number, also of an internal call; its host when it has none.
     pub other_party: String,
     /// The number outside, cleaned by the dial plan; none of an internal call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside_number: Option<String>,
     /// The same in E.164, where the dial plan names a country whose rules make one of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside_e164: Option<String>,
     /// Which way the call goes.
     pub direction: Direction,
     /// The number that was dialled from outside, cleaned by the dial plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ddi: Option<String>,
     /// The last account code entered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_code: Option<String>,
     /// Who is logged in at the extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// The group that the call came through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hunt_group: Option<String>,
     /// The line to the public network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trunk: Option<String>,
     /// The user and the unit of the business that the segment counts for.
+    #[serde(default, skip_serializing_if = "Who::is_nobody")]
     pub who: Who,
     /// A unit that somebody outside has named: it goes before the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named_unit: Option<String>,
     /// What the telephone system calls the number that was dialled from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ddi_name: Option<String>,
     /// Who the outside number belongs to, by the telephone system's or somebody's list of contacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
     /// The extension that passed the call on to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transferred_from: Option<String>,
     /// Tags, in order.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<String>,
     /// The five fields that the site fills as it likes.
+    #[serde(default, skip_serializing_if = "CustomFields::is_empty")]
     pub fields: CustomFields,
     /// How the audio comes here.
     pub source: Source,

@@ -63,6 +63,11 @@ pub(super) fn may_be_audio(payload_type: u8) -> bool {
 
 impl Media {
     pub(in crate::tracker) fn know_devices(&mut self, devices: Devices) {
+        // Who stood at the ends of running legs was said by their places in the list before: by their addresses, in this one.
+        for (end, found) in self.streams.by_hosts.values_mut().flatten().flat_map(|running| &mut running.ends)
+        {
+            *found = devices.find(end.ip(), None);
+        }
         self.streams.devices = Some(Box::new(devices));
     }
 

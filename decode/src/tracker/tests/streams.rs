@@ -119,6 +119,22 @@ fn without_a_device_at_either_end_nothing_changes() {
 }
 
 #[test]
+fn a_new_list_of_phones_counts_for_what_comes_and_running_calls_stay_one_each() {
+    let mut wire = wire(vec![by_ip("2001", PHONE)]);
+    wire.both_talk(P, X, [7, 8], 0..100);
+    // The other one takes the first place in the list.
+    let devices = vec![by_ip("2002", OTHER), by_ip("2001", PHONE)];
+    wire.tracker.know_devices(Devices::new(devices, vec![PBX.into()]).expect("a list"));
+    for sequence in 100..200 {
+        wire.both_talk(P, X, [7, 8], sequence..sequence + 1);
+        wire.both_talk((OTHER, 9000), Y, [17, 18], sequence..sequence + 1);
+    }
+    wire.finish();
+    let packets = [1, 2].map(|leg| wire.packets_of(leg, Side::Caller));
+    assert_eq!((wire.ends.len(), packets, wire.told("oddity")), (2, [200, 100], 0));
+}
+
+#[test]
 fn two_known_phones_peer_to_peer_are_one_leg() {
     let mut wire = wire(vec![by_ip("2001", PHONE), by_ip("2002", OTHER)]);
     wire.both_talk(P, (OTHER, 9000), [7, 8], 0..100);

@@ -64,7 +64,7 @@ impl Call {
     /// Ends it; gives how its recordings ended, its outcome and reason.
     pub(super) fn end(mut self) -> (Vec<Action>, Outcome, String, Vec<Step>) {
         let mut actions = end(&mut self.gate, self.facts);
-        let Some(Action::Account { outcome, reason, why }) = actions.pop() else { panic!("{actions:?}") };
+        let Some(Action::Account { outcome, reason, why, .. }) = actions.pop() else { panic!("{actions:?}") };
         assert_eq!(self.gate.channels_in_use(), 0);
         (actions, outcome, reason, why)
     }

@@ -46,15 +46,24 @@ enum Happens {
     /// A value becomes known, or stops being so when it is empty.
     Known(RuleType, &'static str),
     Asked(Ask, Role),
+    /// Other rules are in force from now on.
+    Ruled(Ruled),
+}
+
+/// What of the rules changes while a call runs.
+#[derive(Clone, Debug)]
+struct Ruled {
+    listed: bool,
+    exclude_internal: bool,
+    include: Vec<usize>,
+    exclude: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
 struct History {
-    listed: bool,
     mode: Mode,
-    exclude_internal: bool,
-    include: Vec<usize>,
-    exclude: Vec<usize>,
+    /// The rules at the beginning.
+    ruled: Ruled,
     /// One each second, from 2.000 s.
     events: Vec<Happens>,
 }
@@ -76,23 +85,21 @@ fn happens() -> impl Strategy<Value = Happens> {
         asked.clone(),
         asked.clone(),
         asked,
+        ruled().prop_map(Happens::Ruled),
     ]
 }
 
-fn history() -> impl Strategy<Value = History> {
+fn ruled() -> impl Strategy<Value = Ruled> {
     let list = || proptest::collection::vec(0..RULES.len(), 0..3);
+    (proptest::bool::weighted(0.9), any::<bool>(), list(), list()).prop_map(
+        |(listed, exclude_internal, include, exclude)| Ruled { listed, exclude_internal, include, exclude },
+    )
+}
+
+fn history() -> impl Strategy<Value = History> {
     let mode = proptest::sample::select(&Mode::ALL[..]);
     let events = proptest::collection::vec(happens(), 0..14);
-    (proptest::bool::weighted(0.9), mode, any::<bool>(), list(), list(), events).prop_map(
-        |(listed, mode, exclude_internal, include, exclude, events)| History {
-            listed,
-            mode,
-            exclude_internal,
-            include,
-            exclude,
-            events,
-        },
-    )
+    (mode, ruled(), events).prop_map(|(mode, ruled, events)| History { mode, ruled, events })
 }
 
 /// The model's four answers.
@@ -105,6 +112,15 @@ enum Said {
 }
 
 impl History {
+    /// The rules in force after the first `n` events.
+    fn ruled(&self, n: usize) -> &Ruled {
+        let newest = self.events.iter().take(n).rev().find_map(|event| match event {
+            Happens::Ruled(ruled) => Some(ruled),
+            _ => None,
+        });
+        newest.unwrap_or(&self.ruled)
+    }
+
     /// The value of a fact after the first `n` events.
     fn value(&self, kind: RuleType, n: usize) -> &str {
         let begin = match kind {
@@ -129,9 +145,10 @@ impl History {
 
     /// EXC-06 as a table: listed, internal and excluded as such, included, excluded.
     fn said(&self, n: usize) -> Said {
-        let listed = self.listed && self.mode != Mode::Never;
-        let internal = self.exclude_internal && self.value(RuleType::Direction, n) == "internal";
-        match (listed, internal, self.any(&self.include, n), self.any(&self.exclude, n)) {
+        let ruled = self.ruled(n);
+        let listed = ruled.listed && self.mode != Mode::Never;
+        let internal = ruled.exclude_internal && self.value(RuleType::Direction, n) == "internal";
+        match (listed, internal, self.any(&ruled.include, n), self.any(&ruled.exclude, n)) {
             (false, _, _, _) => Said::NotListed,
             (true, true, _, _) => Said::Internal,
             (true, false, true, _) | (true, false, false, false) => Said::Record,
@@ -145,7 +162,7 @@ impl History {
         let asked = self.events.iter().enumerate().take(n).skip(first);
         asked.filter_map(|(at, event)| match event {
             Happens::Asked(ask, role) => Some((at, *ask, *role)),
-            Happens::Known(..) => None,
+            Happens::Known(..) | Happens::Ruled(_) => None,
         })
     }
 
@@ -222,10 +239,9 @@ impl History {
     }
 }
 
-fn rules(history: &History) -> Rules {
-    let numbers = if history.listed { "2000" } else { "2999" };
-    let entry =
-        RecordedDevice { mode: history.mode, ..RecordedDevice::new(numbers.parse().expect("a pattern")) };
+fn rules(mode: Mode, ruled: &Ruled) -> Rules {
+    let numbers = if ruled.listed { "2000" } else { "2999" };
+    let entry = RecordedDevice { mode, ..RecordedDevice::new(numbers.parse().expect("a pattern")) };
     let list = |list: &[usize]| {
         let rule = |&n: &usize| ListRule::new(RULES[n].0, RULES[n].1, "").expect("a rule");
         list.iter().map(rule).collect()
@@ -234,9 +250,9 @@ fn rules(history: &History) -> Rules {
         devices: RecordedDevices::new(vec![entry]),
         // Who is an extension is said, so that an unlisted device is one all the same.
         site: crate::Site { extensions: Some("2000".parse().expect("a pattern")), ..Default::default() },
-        exclude_internal: history.exclude_internal,
-        include: list(&history.include),
-        exclude: list(&history.exclude),
+        exclude_internal: ruled.exclude_internal,
+        include: list(&ruled.include),
+        exclude: list(&ruled.exclude),
         ..Rules::default()
     }
 }
@@ -257,7 +273,7 @@ fn fact(kind: RuleType, value: &str) -> Fact {
 }
 
 fn check(history: &History) -> Result<(), TestCaseError> {
-    let mut call = Call::new(rules(history));
+    let mut call = Call::new(rules(history.mode, &history.ruled));
     // Half a second after each event; packets of before are asked about again at the end.
     let probe = |n: usize| 1_500 + 1_000 * n as i64;
     for n in 0..=history.events.len() {
@@ -272,6 +288,7 @@ fn check(history: &History) -> Result<(), TestCaseError> {
                     let request = Request { whom, ask: *ask, role: *role, name: "eve".into() };
                     call.gate.handle_request(&request, now);
                 }
+                Happens::Ruled(ruled) => call.gate.replace_rules(rules(history.mode, ruled), now),
             }
         }
         prop_assert_eq!(call.is_taken(probe(n)), history.is_taken(n), "after {} events", n);

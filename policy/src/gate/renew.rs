@@ -1,0 +1,118 @@
+//! New rules while calls run: every running segment is judged anew, as after a fact that came late.
+//!
+//! Who is an extension, and how its numbers read, was settled at the call's beginning and stays; a device that only the new rules
+//! name gets a part from now on. What runs keeps its channel. `docs/rules.md` says it to users.
+
+use decode::Timestamp;
+use decode::tracker::LegId;
+
+use super::part::Part;
+use super::settle::NEW_RULES;
+use super::{Gate, RECORDINGS_MAX, RecordingKey, request, triggers};
+use crate::rules::{Rules, Verdict};
+
+impl Gate {
+    /// These rules are in force from now on, for what runs and for what comes.
+    ///
+    /// A segment that they exclude is destroyed; one that they no longer exclude is recorded from now on. A limit of channels that
+    /// is lower than what runs cuts nothing; one that is higher gives nothing to a segment that was refused one. Codes, windows and
+    /// limits of pauses hold for what comes: what is paused stays so until its source resumes it, or the longest pause is over.
+    pub fn replace_rules(&mut self, rules: Rules, at: Timestamp) {
+        if rules == self.rules {
+            return;
+        }
+        if rules.codes != self.rules.codes {
+            // They were held back for codes that are no longer.
+            let Gate { legs, actions, .. } = self;
+            for judged in legs.iter_mut().flatten() {
+                (0..judged.parts.len()).for_each(|nth| triggers::release(judged, nth, actions));
+            }
+        }
+        self.pauses = rules.pauses;
+        self.channels.set_limit(rules.channels, rules.overload);
+        self.rules = rules;
+        let legs: Vec<LegId> = self.legs.iter().flatten().map(|judged| judged.leg).collect();
+        let mut changed = Vec::new();
+        for &leg in &legs {
+            let parts = self.judged(leg).map_or(0, |judged| judged.parts.len());
+            let keys = (0..parts as u8).map(|nth| RecordingKey { leg, nth });
+            changed.extend(keys.filter(|&key| self.judge_by_new_rules(key, at)));
+            changed.extend(self.add_parts(leg, at));
+            self.hold_for_windows(leg, at);
+            self.hide_keys(leg);
+        }
+        // What ends gives its channel to what begins.
+        let (begin, end): (Vec<_>, Vec<_>) = changed.into_iter().partition(|&key| self.is_wanted(key));
+        for key in end.into_iter().chain(begin) {
+            self.settle(key.leg, usize::from(key.nth), at, NEW_RULES);
+        }
+    }
+
+    /// Parts for extensions that the rules did not know when the leg's audio began.
+    fn add_parts(&mut self, leg: LegId, at: Timestamp) -> Vec<RecordingKey> {
+        let Some(judged) = self.judged(leg) else { return Vec::new() };
+        let roles = self.rules.roles(&judged.told);
+        let mut fresh = Vec::new();
+        for &near in &roles.extensions {
+            let nth = judged.parts.len() + fresh.len();
+            if nth >= RECORDINGS_MAX || judged.parts.iter().any(|part| part.plan.near == near) {
+                continue;
+            }
+            let recording = RecordingKey { leg, nth: nth as u8 };
+            let mut plan = self.plan(recording, near, roles.direction, &judged.told);
+            plan.call = judged.call;
+            let known = &mut plan.facts;
+            known.agent = self.feed.agent_at(&known.extension).map(str::to_owned);
+            let of_call = self.segments.get(&judged.call).map(|call| call.said.clone()).unwrap_or_default();
+            for said in request::Said::default().of(of_call, &known.extension) {
+                // What it refuses was told when it came.
+                let _ = known.take(said.fact, &self.rules.site);
+            }
+            self.rules.people.tell(known, judged.began);
+            let judgement = self.rules.judge(known);
+            let mut part = Part::new(plan, judgement, judged.began);
+            part.say(at, NEW_RULES, String::new(), "this extension is known from now on".into());
+            fresh.push(part);
+        }
+        let orders = &self.orders;
+        fresh.iter_mut().for_each(|part| request::follow(orders, part, at));
+        let keys: Vec<RecordingKey> = fresh.iter().map(|part| part.plan.recording).collect();
+        if let Some(judged) = self.legs.get_mut(leg.slot()).and_then(Option::as_deref_mut) {
+            judged.parts.append(&mut fresh);
+        }
+        keys
+    }
+
+    /// What is shown at the desk of a device that is recorded from now on holds its call, as at the beginning of one.
+    fn hold_for_windows(&mut self, leg: LegId, at: Timestamp) {
+        let Gate { legs, desks, .. } = self;
+        let Some(judged) = legs.get_mut(leg.slot()).and_then(Option::as_deref_mut) else { return };
+        let recorded = judged.parts.iter().filter(|part| part.is_of_recorded_device());
+        let holding: Vec<_> = recorded.flat_map(|part| desks.holding(&part.plan.facts.extension)).collect();
+        for part in &mut judged.parts {
+            for source in &holding {
+                if part.pauses.begin(source.clone(), at) {
+                    part.say(at, "window", source.to_string(), "paused".into());
+                }
+            }
+        }
+    }
+
+    /// Judges a part; says whether the verdict is another one.
+    fn judge_by_new_rules(&mut self, key: RecordingKey, at: Timestamp) -> bool {
+        let Some(part) = self.part(key) else { return false };
+        let judgement = self.rules.judge(&part.plan.facts);
+        let Some(part) = self.part_mut(key) else { return false };
+        if judgement.verdict == part.verdict {
+            return false;
+        }
+        part.say(at, NEW_RULES, String::new(), "judged again".into());
+        part.rejudge(judgement, at);
+        request::follow_in(self, key, at);
+        true
+    }
+
+    fn is_wanted(&self, key: RecordingKey) -> bool {
+        self.part(key).is_some_and(|part| matches!(part.verdict, Verdict::Record { .. }))
+    }
+}
