@@ -198,6 +198,7 @@ impl Archive {
                 live: Default::default(),
                 failed: Latch::default(),
                 full: AtomicBool::new(false),
+                book: Default::default(),
                 locations: Locations::default(),
                 witnesses: Default::default(),
                 journals_gone: AtomicU64::new(0),

@@ -120,6 +120,20 @@ pub enum What {
         /// The rules; without any nothing is ever due.
         rules: RuleSet,
     },
+    /// The rule book has a new version.
+    BookChanged {
+        /// Its number, from 1.
+        version: u64,
+        /// Why.
+        why: String,
+        /// The version whose text it brings back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restores: Option<u64>,
+        /// SHA-256 of the text, in hexadecimal.
+        sha256: String,
+        /// The whole text.
+        text: String,
+    },
     /// A person has confirmed the time after a jump of the clock: the grace of the rules runs anew from here.
     ClockConfirmed {
         /// What froze deletion until then.
@@ -236,6 +250,7 @@ impl Event {
             | What::Imported { id, .. } => Some(*id),
             What::LogBegun { .. }
             | What::RetentionSet { .. }
+            | What::BookChanged { .. }
             | What::ClockConfirmed { .. }
             | What::Erased { .. }
             | What::Copied { .. }

@@ -11,6 +11,7 @@
 mod archive;
 mod archive_copy;
 mod audit;
+mod book;
 mod bytes;
 mod certificate;
 mod check;
@@ -61,6 +62,7 @@ mod writer;
 
 pub use archive::Archive;
 pub use audit::Trusted;
+pub use book::{BOOK_LEN_MAX, BOOK_WHY_MAX, BookChange, BookVersion};
 pub use certificate::Jws;
 pub use error::Error;
 pub use event::{Event, Hold, NOTE_TEXT_MAX, Note, STARS_MAX, What};
@@ -87,7 +89,7 @@ pub use report::{
     Cost, Created, Deletion, Finding, Problem, Rebuilt, Recovery, Row, RunRow, SignatureState, Stats, Verdict,
 };
 pub use restore::restore;
-pub use retention::{Kept, Pruned, Retention, Take};
+pub use retention::{Differs, Kept, Pruned, Retention, Take};
 pub use scrub::{ScrubFinding, Scrubbed};
 pub use search::{Field, Query, QueryError};
 pub use space::{Space, SpaceAlert};

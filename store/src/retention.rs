@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use decode::Timestamp;
 use policy::retention::{
-    Approved, ClockWatch, Freeze, Grace, History, Item, Now, Period, Plan, Planner, Reading, RuleSet, Subject,
+    Approved, ClockWatch, Decision, Freeze, Grace, History, Item, Now, Period, Plan, Planner, Reading,
+    RuleSet, Subject,
 };
 use policy::{Direction, Outcome};
 
@@ -56,6 +57,28 @@ pub struct Pruned {
     pub failed: u64,
     /// What was due at the plan and no longer at its turn: a hold came, or it was gone already.
     pub spared: u64,
+}
+
+/// Something that other rules would treat in another way.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Differs {
+    /// What it is about.
+    pub what: Kept,
+    /// The recorded extension; none of a call without a recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extension: Option<String>,
+    /// When it began.
+    pub started: Timestamp,
+    /// What the rules in force have due now.
+    pub now: Decision,
+    /// The rule that says so; none where none matches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What the other rules would have due.
+    pub would: Decision,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_rule: Option<String>,
 }
 
 /// Rules in force, the watch over the clock, and the archive that they are about.
@@ -187,6 +210,47 @@ impl Retention<'_> {
             planner.add(Kept::Call(leaf), &subject_of_call(&row));
         }
         Ok(planner.finish())
+    }
+
+    /// What these rules would have due now that those in force have not, and the reverse: each set judged as if it had always been in
+    /// force, without grace. A clock in doubt or a hold keeps under both. Told one by one; what is shown is up to `tell`.
+    ///
+    /// # Errors
+    /// As [`Retention::plan`], and what `tell` says.
+    pub fn differences<E: From<Error>>(
+        &self,
+        rules: &RuleSet,
+        mut tell: impl FnMut(Differs) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let always = |rules: RuleSet| {
+            let mut history = History::new();
+            history.replace(rules, Timestamp::from_millis(0));
+            history
+        };
+        let (now, would) =
+            (always(self.history.current().cloned().unwrap_or_default()), always(rules.clone()));
+        let mut compare = |what, subject: &Subject| {
+            let judge = |history: &History| {
+                let judged = history.judge(subject, &self.now, Grace::Immediate);
+                (judged.decision, judged.rule.map(|rule| rule.name.clone()))
+            };
+            let ((now, rule), (would, would_rule)) = (judge(&now), judge(&would));
+            if now == would {
+                return Ok(());
+            }
+            let (extension, started) = (subject.extension.clone(), subject.started);
+            tell(Differs { what, extension, started, now, rule, would, would_rule })
+        };
+        self.archive.sync()?;
+        for row in self.archive.rows() {
+            let row = row?;
+            compare(Kept::Recording(row.facts.id), &subject_of(&row))?;
+        }
+        for call in self.archive.calls_without_recording()? {
+            let (leaf, row) = call?;
+            compare(Kept::Call(leaf), &subject_of_call(&row))?;
+        }
+        Ok(())
     }
 
     /// Deletes what an approved plan lists, each judged once more at its turn. `progress` is told how many of how many are

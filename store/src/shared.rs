@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use decode::Timestamp;
 
+use crate::book::Newest;
 use crate::disk::{Disk, Lock, locked};
 use crate::index::Index;
 use crate::keys::Keys;
@@ -105,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) journals_gone: AtomicU64,
     /// How long the chunks of recordings that begin now may span, in milliseconds of capture time.
     pub(crate) chunk_span_ms: AtomicI64,
+    /// The newest version of the rule book.
+    pub(crate) book: Newest,
     /// Where copies of recordings go.
     pub(crate) locations: Locations,
     /// Who keeps copies of checkpoints elsewhere.
