@@ -303,6 +303,7 @@ impl HepSection {
     /// The key, without the line end that editors leave.
     pub(crate) fn key(&self) -> Result<Option<Vec<u8>>, Failure> {
         let Some(path) = &self.key_file else { return Ok(None) };
+        let path = &crate::secrets::locate("[hep] key_file", path)?.path;
         let wrong = |why: String| Failure::config(format!("[hep] key_file {}: {why}", path.display()));
         let key = std::fs::read(path).map_err(|error| wrong(error.to_string()))?.trim_ascii_end().to_vec();
         if key.is_empty() { Err(wrong("it is empty".to_owned())) } else { Ok(Some(key)) }

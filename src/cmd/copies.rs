@@ -1,7 +1,5 @@
 //! `archive copy, locations`: copies in archive locations, and how these do.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,6 +13,7 @@ use crate::cli::ArchiveDir;
 use crate::config::{self, Copies, LocationEntry, Settings, WhenFull};
 use crate::console;
 use crate::failure::{Done, Failure};
+use crate::secrets;
 
 /// How long a deletion waits for its copies to go: what is not done then is done when copies are made.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(30);
@@ -83,7 +82,7 @@ fn key(entry: &LocationEntry) -> Result<(String, Zeroizing<String>), Failure> {
                 wrong("name a key_file, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into())
             });
     };
-    let text = read_private(path).map_err(|e| wrong(format!("key_file {}: {e}", path.display())))?;
+    let text = secrets::read(&format!("location {:?}: key_file", entry.name), path)?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     match (lines.next(), lines.next(), lines.next()) {
         (Some(id), Some(secret), None) => Ok((id.to_owned(), Zeroizing::new(secret.to_owned()))),
@@ -92,13 +91,6 @@ fn key(entry: &LocationEntry) -> Result<(String, Zeroizing<String>), Failure> {
             path.display()
         ))),
     }
-}
-
-fn read_private(path: &Path) -> std::io::Result<Zeroizing<String>> {
-    if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
-        return Err(std::io::Error::other("others can read it: chmod 600"));
-    }
-    std::fs::read_to_string(path).map(Zeroizing::new)
 }
 
 /// `archive locations`: how the locations do.
