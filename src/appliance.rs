@@ -13,7 +13,7 @@ use store::{Archive, Pruned, Take};
 use web::live::Port;
 
 use crate::clock;
-use crate::config::Retention;
+use crate::config::{Machine, Retention, Ruling};
 use crate::control::Desk;
 use crate::failure::Failure;
 use crate::live::Beside;
@@ -92,8 +92,13 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Takes the rules up and starts. From now on they are in force.
-    pub(crate) fn start(archive: Arc<Archive>, rules: Retention) -> Result<Keeper, Failure> {
+    /// Takes the rules up and starts. From now on they are in force, until the archive's rule book has others; `machine` is what
+    /// that is resolved with.
+    pub(crate) fn start(
+        archive: Arc<Archive>,
+        rules: Retention,
+        machine: Machine,
+    ) -> Result<Keeper, Failure> {
         let (awake, asleep) = bounded(0);
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
@@ -107,7 +112,7 @@ impl Keeper {
         )?;
         let thread = std::thread::Builder::new()
             .name("retention".into())
-            .spawn(move || keep(&archive, &rules, &asleep, &seen))?;
+            .spawn(move || keep(&archive, &rules, &machine, &asleep, &seen))?;
         Ok(Keeper { thread, awake, stop })
     }
 
@@ -121,10 +126,10 @@ impl Keeper {
     }
 }
 
-fn keep(archive: &Archive, rules: &Retention, asleep: &Receiver<()>, stop: &AtomicBool) {
+fn keep(archive: &Archive, rules: &Retention, machine: &Machine, asleep: &Receiver<()>, stop: &AtomicBool) {
     // Nobody sends: each wait ends by its time, or for good.
     while asleep.recv_timeout(RETENTION_EVERY).is_err() && !stop.load(Ordering::Relaxed) {
-        match pass(archive, rules) {
+        match pass(archive, rules, machine) {
             Ok(Pruned { audio: 0, data: 0, failed: 0, .. }) => {}
             Ok(pruned) => tracing::info!(?pruned, "retention"),
             Err(error) => tracing::error!(%error, "retention"),
@@ -134,8 +139,9 @@ fn keep(archive: &Archive, rules: &Retention, asleep: &Receiver<()>, stop: &Atom
 
 /// Looks at the clock, and deletes what is due. What a person must say first (that the clock is right, that more than half may
 /// go) is not done here: `archive prune` is where it is said.
-fn pass(archive: &Archive, rules: &Retention) -> Result<Pruned, Failure> {
-    let Retention { rules, grace, off_max } = rules.clone();
+fn pass(archive: &Archive, rules: &Retention, machine: &Machine) -> Result<Pruned, Failure> {
+    let of_book = Ruling::in_force(archive, machine)?.map(|ruling| ruling.retention);
+    let Retention { rules, grace, off_max } = of_book.unwrap_or_else(|| rules.clone());
     let retention = archive.retention(rules, grace, off_max, clock::reading()?, Take::InForce)?;
     let plan = retention.plan()?;
     if let Some(freeze) = plan.freeze {

@@ -8,6 +8,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod rule;
+
+pub(crate) use rule::{
+    Change, Device, DeviceCommand, DeviceSettings, ListCommand, Replacement, Rule, RuleCommand,
+};
+
 /// Records telephone calls from a mirror port or from capture files into an encrypted, signed archive.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
@@ -69,6 +75,10 @@ pub(crate) enum Command {
     User(people::User),
     /// Business units
     Unit(people::Unit),
+    /// The rule book: what is recorded and for how long, in versions; try a change on past calls
+    Rule(Rule),
+    /// The recorded devices, and the extensions that were seen
+    Device(Device),
     /// Check, show or write a configuration file
     Config(Config),
     /// Write manual pages and completions into a folder, for packages
@@ -443,7 +453,7 @@ pub(crate) enum ArchiveCommand {
     #[command(
         after_help = "Examples:\n  earwitness archive prune -c earwitness.toml          what would go, and why\n  \
         earwitness archive prune -c earwitness.toml --yes    it goes\n\n\
-        The rules stand in the configuration ([[retention.rule]], docs/retention.md). A tightened rule waits 24 hours. Exit code 13: \
+        The rules stand in the rule book, or in the configuration ([[retention.rule]], docs/retention.md). A tightened rule waits 24 hours. Exit code 13: \
         refused by the guard or because the clock is in doubt."
     )]
     Prune(Prune),

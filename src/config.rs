@@ -3,6 +3,7 @@
 //! [`ConfigFile`] is what TOML holds, unknown keys refused. [`Settings`] is resolved and cannot be wrong.
 
 pub(crate) mod appliance;
+mod book;
 mod pause;
 mod people;
 mod record;
@@ -13,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use decode::net::Mac;
-use decode::tracker::{Address, Device, Devices, Subnet};
+use decode::tracker::{Address, Device, Devices};
 use policy::retention::{Grace, OFF_MAX_DEFAULT, Period, Rule, RuleSet};
-use policy::{Cold, CustomNames, Rules, Site};
+use policy::{Cold, CustomNames, Rules};
 use serde::{Deserialize, Serialize};
 use web::ffmpeg::Choice;
 
@@ -29,6 +30,9 @@ use pause::PauseSection;
 use people::{UnitEntry, UserEntry};
 use record::RecordSection;
 use site::{SiteSection, TagsSection};
+
+pub(crate) use book::{Book, Machine, Ruling};
+pub(crate) use record::{RecordedEntry, RuleEntry};
 
 /// A commented file with every setting at its default.
 pub(crate) const COMMENTED: &str = include_str!("config.toml");
@@ -247,7 +251,7 @@ impl From<Scrub> for String {
 }
 
 /// A phone that is known by its address.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeviceEntry {
     /// Its extension's number.
@@ -271,7 +275,7 @@ pub(crate) struct PlaybackSection {
     pub(crate) ffmpeg: Option<PathBuf>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RetentionSection {
     /// How long tightened rules wait before they delete: `1h` to `30d`, or `immediate`. Default 24h.
@@ -340,6 +344,10 @@ pub(crate) struct Settings {
     pub(crate) retention: Retention,
     pub(crate) cold: Option<Cold>,
     pub(crate) copies: Copies,
+    /// The sections of the file that an archive's rule book takes the place of.
+    pub(crate) book: Book,
+    /// What the book is resolved with.
+    pub(crate) machine: Machine,
 }
 
 /// Archive locations, and what is done with them. Keys of buckets are read when they are needed.
@@ -403,35 +411,26 @@ impl ConfigFile {
 
     /// Reads TOML; an error comes with its line and column, from 1.
     fn parse(text: &str) -> Result<ConfigFile, (usize, usize, String)> {
-        toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start).min(text.len());
-            let before = text.get(..offset).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-            (line, column, error.message().replace('\n', " "))
-        })
+        read_toml(text)
     }
 
-    /// Resolves it; `archive` comes from the command line or the environment and goes first.
+    /// Resolves it; `archive` comes from the command line or the environment and goes first. Rules are the file's own: an
+    /// archive that has a book is ruled by that, see [`Settings::follow_book`].
     pub(crate) fn settings(self, archive: Option<PathBuf>) -> Result<Settings, Wrong> {
-        let devices = self.known_devices()?;
-        let archive = archive.or(self.archive.dir).unwrap_or_else(|| PathBuf::from("earwitness-archive"));
-        let sip = self.record.sip;
-        let alarms = self.alarms.resolve(self.site.zone()?)?;
-        let (zone, dial_plan) = (self.site.zone()?, self.site.dial_plan.resolve()?);
-        let field_names = self.tags.resolve()?;
+        let book = Book::of(&self);
+        let (zone, name) = (self.site.zone()?, self.site.name()?);
         let people = people::resolve(&self.units, &self.users, &zone)?;
-        let name = self.site.name()?;
-        let (extensions, pbx, trunks) = (self.site.extensions, self.site.pbx, self.site.trunks);
-        let mut rules = self.record.resolve(Site { name, extensions, pbx, trunks, dial_plan }, zone)?;
-        rules.people = people;
-        self.pause.resolve(&mut rules)?;
+        let machine = Machine { zone, name, lans: self.site.lans()?, people };
+        let Ruling { rules, sip, devices, retention } = book.clone().resolve(&machine)?;
+        let archive = archive.or(self.archive.dir).unwrap_or_else(|| PathBuf::from("earwitness-archive"));
+        let alarms = self.alarms.resolve(self.site.zone()?)?;
         let smdr = self.smdr.resolve(&rules.zone)?;
+        let field_names = self.tags.resolve()?;
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));
         let (call_headers, hep) = (self.site.call_headers, self.hep);
         let stamping = self.evidence.authority()?;
         let scrub = if let Scrub::At(rate) = self.scrub.rate { Some(rate) } else { None };
-        let (checkpoints, retention) = (self.evidence.checkpoints, self.retention.resolve()?);
+        let checkpoints = self.evidence.checkpoints;
         self.locations.iter().try_for_each(LocationEntry::check)?;
         let copies = Copies { rules: self.copies, locations: self.locations };
         self.capture.check()?;
@@ -458,30 +457,21 @@ impl ConfigFile {
             retention,
             cold,
             copies,
+            book,
+            machine,
         })
     }
+}
 
-    fn known_devices(&self) -> Result<Devices, Wrong> {
-        let lans: Vec<Subnet> = self
-            .site
-            .lan
-            .iter()
-            .map(|net| {
-                net.parse().map_err(|_| Wrong(format!("site.lan: {net:?} is no subnet as 192.0.2.0/24")))
-            })
-            .collect::<Result<_, _>>()?;
-        let mut list: Vec<Device> =
-            self.devices.iter().map(DeviceEntry::resolve).collect::<Result<_, _>>()?;
-        for entry in self.record.addressed() {
-            list.push(entry.resolve()?);
-        }
-        if !(1..=86_400).contains(&self.record.stream_idle_s) {
-            return Err(Wrong("record.stream_idle_s: 1 to 86400 seconds".into()));
-        }
-        let devices =
-            Devices::new(list, self.site.pbx.clone()).map_err(|error| Wrong(format!("device: {error}")))?;
-        Ok(devices.with_lans(lans).with_idle_ms(i64::from(self.record.stream_idle_s) * 1_000))
-    }
+/// Reads TOML; an error comes with its line and column, from 1.
+fn read_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, (usize, usize, String)> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start).min(text.len());
+        let before = text.get(..offset).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        (line, column, error.message().replace('\n', " "))
+    })
 }
 
 impl LocationEntry {

@@ -254,7 +254,7 @@ fn track_facts(report: &TrackReport, other: Option<&TrackReport>, party: Party, 
 }
 
 /// Why a line of the balance sheet is not the whole story.
-const INTERRUPTED: &str = "interrupted: the recorder was stopped during the call";
+pub(crate) const INTERRUPTED: &str = "interrupted: the recorder was stopped during the call";
 
 /// To two places: more would be noise.
 pub(crate) fn rounded(value: f64) -> f64 {

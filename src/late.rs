@@ -5,7 +5,7 @@
 //! first, and the call's line in the balance sheet says so.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -28,7 +28,10 @@ const SLACK_MS: i64 = 2_000;
 
 /// The recorder's end.
 #[derive(Clone)]
-pub(crate) struct LateReports(Sender<Late>);
+pub(crate) struct LateReports {
+    reports: Sender<Late>,
+    rules: Arc<Mutex<Arc<Rules>>>,
+}
 
 /// The thread, until it has worked off what was handed to it.
 pub(crate) struct Amender {
@@ -55,16 +58,23 @@ pub(crate) struct Amended {
 /// # Errors
 /// When there is no thread to be had.
 pub(crate) fn start(archive: Arc<Archive>, rules: Rules) -> Result<(LateReports, Amender), Failure> {
-    let (sender, receiver) = bounded(WAITING_MAX);
-    let run = move || run(&archive, &rules, &receiver);
+    let (reports, receiver) = bounded(WAITING_MAX);
+    let rules = Arc::new(Mutex::new(Arc::new(rules)));
+    let seen = Arc::clone(&rules);
+    let run = move || run(&archive, &seen, &receiver);
     let thread = std::thread::Builder::new().name("late-reports".into()).spawn(run)?;
-    Ok((LateReports(sender), Amender { thread }))
+    Ok((LateReports { reports, rules }, Amender { thread }))
 }
 
 impl LateReports {
+    /// These rules are in force from now on.
+    pub(crate) fn use_rules(&self, rules: Rules) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
     /// Hands a report on.
     pub(crate) fn send(&self, late: Late) {
-        if let Err(TrySendError::Full(late)) = self.0.try_send(late) {
+        if let Err(TrySendError::Full(late)) = self.reports.try_send(late) {
             let who = late.report.who;
             tracing::error!(source = who, waiting = WAITING_MAX, "a report about a finished call is dropped");
         }
@@ -78,9 +88,10 @@ impl Amender {
     }
 }
 
-fn run(archive: &Archive, rules: &Rules, reports: &Receiver<Late>) -> Amended {
+fn run(archive: &Archive, in_force: &Mutex<Arc<Rules>>, reports: &Receiver<Late>) -> Amended {
     let mut done = Amended::default();
     for late in reports {
+        let rules = &Arc::clone(&in_force.lock().unwrap_or_else(PoisonError::into_inner));
         if let Err(error) = amend(archive, rules, &late, &mut done) {
             done.failed += 1;
             tracing::error!(source = late.report.who, %error, "a report about a finished call is not kept");

@@ -14,6 +14,7 @@ use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, Rules, SegmentF
 use store::{Archive, CallRow, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
 use web::live::{LiveCall, Status};
 
+use crate::config::{Machine, Ruling};
 use crate::facts::{self, Keyed};
 use crate::late::LateReports;
 use crate::smdr::Logger;
@@ -145,6 +146,14 @@ pub(crate) struct Recorder<'a> {
     late: Option<LateReports>,
     /// Who tells call loggers of it.
     logger: Option<Logger>,
+    following: Option<Following>,
+}
+
+/// The rule book that is followed while it records.
+struct Following {
+    machine: Machine,
+    /// The version that is in force here, 0 before there is one.
+    version: u64,
 }
 
 impl<'a> Recorder<'a> {
@@ -176,6 +185,7 @@ impl<'a> Recorder<'a> {
             capture: capture::Counters::default(),
             late: None,
             logger: None,
+            following: None,
         }
     }
 
@@ -188,6 +198,12 @@ impl<'a> Recorder<'a> {
     /// Reports about calls that are over go this way.
     pub(crate) fn with_late_reports(mut self, late: LateReports) -> Self {
         self.late = Some(late);
+        self
+    }
+
+    /// A version of the archive's rule book that comes after this one is applied to what runs, within a look for stale chunks.
+    pub(crate) fn following_book(mut self, machine: Machine, version: u64) -> Self {
+        self.following = Some(Following { machine, version });
         self
     }
 
@@ -373,6 +389,34 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Applies the newest version of the rule book, when it is another one than before. One that cannot be read leaves the rules as
+    /// they are, and is said once.
+    fn follow_book(&mut self) {
+        let Some(Following { machine, version }) = &mut self.following else { return };
+        // Both are in memory since it began.
+        let newest = self.archive.book_version().unwrap_or(*version);
+        if newest == *version {
+            return;
+        }
+        *version = newest;
+        let ruling = Ruling::in_force(self.archive, machine);
+        let Ruling { rules, sip, devices, .. } = match ruling {
+            Ok(Some(ruling)) => ruling,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(version = newest, %error, "the new rules are not in force: the rule book cannot be read");
+                return;
+            }
+        };
+        self.tracker.know_devices(devices);
+        self.tracker.keep_trace(sip);
+        if let Some(late) = &self.late {
+            late.use_rules(rules.clone());
+        }
+        self.gate.replace_rules(rules, self.now);
+        tracing::info!(version = newest, "new rules are in force");
+    }
+
     /// Lets the gate look at its pauses.
     fn tell_time(&mut self) {
         self.gate.handle_timeout(self.now);
@@ -400,6 +444,7 @@ impl<'a> Recorder<'a> {
             return;
         }
         self.next_stale_check = self.now.plus_millis(self.stale_check_ms);
+        self.follow_book();
         self.tell_time();
         let now = self.now;
         for open in self.open.iter_mut() {
@@ -579,6 +624,13 @@ impl Walk<'_> {
             }
         };
         tracing::debug!(recording = %facts.id, call = %facts.call, "recording started");
+        let leg = plan.recording.leg().serial();
+        if let Some(row) = self.expected.get_mut(&leg) {
+            // One that begins late is in the line that a crash would leave, too.
+            row.recordings.push(facts.id);
+            (row.outcome, row.reason) = (Outcome::Recorded, facts::INTERRUPTED.to_owned());
+            self.report.failure.check(self.archive.expect_call(leg, row));
+        }
         self.open.insert(
             plan.recording,
             Open { writer, facts, key: plan.recording, near: plan.near, keyed: Vec::new(), has_ended: false },
@@ -638,3 +690,6 @@ impl Walk<'_> {
         self.report.recordings.append(&mut recordings);
     }
 }
+
+#[cfg(test)]
+mod tests;

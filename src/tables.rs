@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 use store::{CallRow, Counters, Row, SignatureState};
 use web::words;
 
+use crate::cmd::device::Seen;
+use crate::config::RecordedEntry;
+
 /// Widest text of a cell that comes from a wire.
 const CELL_MAX: usize = 32;
 
@@ -141,6 +144,48 @@ pub(crate) fn why(row: &CallRow) -> String {
     }
     let _ = write!(text, "  because: {}", plain(&row.reason));
     text
+}
+
+/// The list of recorded devices.
+pub(crate) fn devices(entries: &[&RecordedEntry]) -> String {
+    let mut table = table();
+    table.set_header(["NUMBER", "NAME", "MODE", "PRIORITY", "SOURCE", "ADDRESS"]);
+    for entry in entries {
+        let address = entry.ip.map(|ip| ip.to_string()).or_else(|| entry.mac.clone());
+        table.add_row(vec![
+            plain(&entry.number.to_string()),
+            cell(&entry.name),
+            entry.mode.key().to_owned(),
+            entry.priority.map_or("5".to_owned(), |priority| priority.to_string()),
+            entry.source.map_or("any", |source| source.key()).to_owned(),
+            cell(&address.unwrap_or_default()),
+        ]);
+    }
+    finish(&table)
+}
+
+/// Extensions that took part in calls.
+pub(crate) fn seen(all: &[Seen]) -> String {
+    let mut table = table();
+    table.set_header(["EXTENSION", "CALLS", "RECORDED", "LAST (UTC)", "ADDRESS", "LISTED"]);
+    for seen in all {
+        let addresses: Vec<String> = seen.ip.iter().map(ToString::to_string).collect();
+        let listed = match &seen.entry {
+            Some(entry) => plain(entry),
+            None if seen.listed => "every extension is".to_owned(),
+            None => "no".to_owned(),
+        };
+        table.add_row(vec![
+            cell(&seen.extension),
+            seen.calls.to_string(),
+            seen.recorded.to_string(),
+            seen.last.map(words::moment).unwrap_or_default(),
+            addresses.join(" "),
+            listed,
+        ]);
+    }
+    right_align(&mut table, &[1, 2]);
+    finish(&table)
 }
 
 /// The balance sheet: every outcome that occurred, their sum, and what was counted beside.

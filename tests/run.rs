@@ -382,3 +382,28 @@ fn an_alarm_reaches_syslog_and_a_web_hook() {
     running.stop();
     assert!(bench.run(&["calls", "--summary"]).expect_code(0).stdout().contains("no channel"));
 }
+
+#[test]
+fn a_rule_given_beside_it_acts_on_the_call_that_runs() {
+    let bench = Bench::new();
+    let running = Appliance::start(&bench, "");
+    let traffic = Scenario { talk_ms: 5_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
+    let hep = running.hep;
+    let agent = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(hep).expect("it listens");
+        pace(&traffic, |packet| stream.write_all(packet).expect("sent"));
+    });
+    running.wait_for("/extensions/2000", |value| value["state"] == "recording");
+    let exclude =
+        ["rule", "exclude", "add", "--type", "endpoint", "--value", "2000", "--why", "the works council"];
+    bench.run(&exclude).expect_code(0);
+    running.wait_for("/extensions/2000", |value| value["state"] != "recording");
+    agent.join().expect("the agent has sent all");
+    running.wait_for("/status", |value| value["outcomes"]["excluded"] == 1);
+    running.stop();
+    let call = bench.run(&["calls", "--json"]).expect_code(0).json().remove(0);
+    let reason = call["reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("exclusion 1: endpoint 2000; in force "), "{reason}");
+    assert_eq!(bench.run(&["archive", "list", "--json"]).expect_code(0).json().len(), 0);
+    bench.run(&["archive", "verify"]).expect_code(0);
+}

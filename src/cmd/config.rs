@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use super::print_line;
+use super::{print_line, warn};
 use crate::cli::ConfigCommand;
 use crate::config::{COMMENTED, ConfigFile};
 use crate::failure::{Done, Failure};
@@ -16,6 +16,13 @@ pub(crate) fn run(command: ConfigCommand) -> Result<Done, Failure> {
             let rules = settings.retention.to_string();
             if !rules.is_empty() {
                 print_line(&rules)?;
+            }
+            let sections = settings.book.sections().join(", ");
+            if !sections.is_empty() && store::Archive::has_book(&settings.archive)? {
+                warn(&format!(
+                    "{sections} are not used: the archive {} has a rule book, which decides (`earwitness rule show`). Take them out",
+                    settings.archive.display()
+                ));
             }
         }
         ConfigCommand::Show { file } => {

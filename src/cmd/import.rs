@@ -9,6 +9,7 @@ use decode::Timestamp;
 use policy::Gate;
 use web::import::about::{About, Said, TEXT_MAX};
 
+use super::rule::follow_book;
 use super::upkeep::copy_checkpoints;
 use super::{open_archive, print_json, print_line, warn};
 use crate::cli;
@@ -23,8 +24,9 @@ pub(crate) fn run(args: &cli::Import) -> Result<Done, Failure> {
             "--meta and --dat say what one file is about; for several, put a .dat file beside each",
         ));
     }
-    let settings = config::resolve(&args.dir)?;
+    let mut settings = config::resolve(&args.dir)?;
     let archive = open_archive(&settings.archive)?;
+    follow_book(&mut settings, &archive)?;
     copy_checkpoints(&archive, &settings)?;
     let mut failed = 0;
     for file in &args.files {

@@ -4,6 +4,7 @@ mod archive;
 mod calls;
 mod config;
 mod copies;
+pub(crate) mod device;
 mod export;
 mod import;
 mod interfaces;
@@ -16,10 +17,12 @@ mod recode;
 mod record;
 mod replay;
 mod restore;
+mod rule;
 mod run;
 mod serve;
 mod show;
 mod upkeep;
+mod whatif;
 
 use std::io::Write;
 use std::path::Path;
@@ -43,6 +46,8 @@ pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Serve(args) => serve::run(&args),
         Command::User(args) => people::user(&args.command),
         Command::Unit(args) => people::unit(&args.command),
+        Command::Rule(args) => rule::run(args.command),
+        Command::Device(args) => device::run(args.command),
         Command::Config(args) => config::run(args.command),
         Command::Manual { folder } => manual::run(&folder),
     }

@@ -7,6 +7,7 @@ use store::locations::Duty;
 use store::{Kept, Pruned, Take};
 use web::words::size;
 
+use super::rule::follow_book;
 use super::upkeep::open;
 use super::{copies, print_json, print_line};
 use crate::cli::Prune;
@@ -16,7 +17,8 @@ use crate::failure::{Done, Failure};
 use crate::tables::plain;
 
 pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
-    let (archive, settings) = open(&args.dir)?;
+    let (archive, mut settings) = open(&args.dir)?;
+    follow_book(&mut settings, &archive)?;
     if args.yes {
         copies::use_locations(&archive, &settings, Duty::Copy)?;
     }
@@ -66,7 +68,7 @@ pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
 fn show(plan: &Plan<Kept>) -> Result<(), Failure> {
     if plan.by_rule.is_empty() {
         return print_line(
-            "no rules of retention: nothing is ever deleted ([[retention.rule]] in the configuration)",
+            "no rules of retention: nothing is ever deleted ([[retention.rule]] in the rule book or the configuration)",
         );
     }
     for rule in &plan.by_rule {

@@ -11,6 +11,7 @@ use store::{Archive, ByWhom, ColdItem, ColdPlan, Error as E, RecordingId, Take};
 use web::cold::estimate;
 use web::words::size;
 
+use super::rule::follow_book;
 use super::upkeep::open;
 use super::{copies, print_json, print_line, warn};
 use crate::cli::Recode;
@@ -24,7 +25,8 @@ use crate::tables::plain;
 const SMALL: &str = "it would hardly become shorter";
 
 pub(crate) fn run(args: &Recode) -> Result<Done, Failure> {
-    let (archive, settings) = open(&args.dir)?;
+    let (archive, mut settings) = open(&args.dir)?;
+    follow_book(&mut settings, &archive)?;
     let Some(rule) = settings.cold.clone() else {
         if args.json.json {
             print_json(&json!({ "rule": null }))?;

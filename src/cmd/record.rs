@@ -13,6 +13,7 @@ use decode::Timestamp;
 use store::locations::Duty;
 use store::{Archive, Created, Retention, Take};
 
+use super::rule::follow_book;
 use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, print_json, print_line, progress, settle_recovery, warn};
 use crate::cli;
@@ -34,7 +35,7 @@ const TROUBLES_MAX: usize = 100;
 const LISTED_MAX: usize = 40;
 
 pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
-    let settings = config::resolve(&args.archive)?;
+    let mut settings = config::resolve(&args.archive)?;
     let mut source = open_source(args, &settings.hep)?;
     let mut keys = KeyLogs::open(&args.tls.key_logs)?;
     let stop = stop_flag()?;
@@ -43,6 +44,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         Created::New { keys_dir } => tell_of_keys(&settings.archive, &keys_dir),
         Created::Existing => settle_recovery(&archive)?,
     }
+    let version = follow_book(&mut settings, &archive)?;
     copy_checkpoints(&archive, &settings)?;
     copies::use_locations(&archive, &settings, Duty::Copy)?;
     have_stamped(&archive, &settings)?;
@@ -60,7 +62,8 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     )?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
-            .keeping_sip(settings.sip);
+            .keeping_sip(settings.sip)
+            .following_book(settings.machine, version);
     if !args.read.is_empty() && args.read.iter().all(|path| path.is_file()) {
         recorder = recorder.reading_files();
     }

@@ -12,6 +12,7 @@ use web::metrics::Machine;
 use web::server::{Beside, Monitoring, Running, Server};
 
 use super::record::{listeners, tell_of_keys};
+use super::rule::follow_book;
 use super::serve::close;
 use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, print_line, progress, settle_recovery, warn};
@@ -36,7 +37,7 @@ use crate::recorder::Recorder;
 use crate::smdr::{Logger, Outlets, Smdr, Ways};
 
 pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
-    let settings = config::resolve(&args.dir)?;
+    let mut settings = config::resolve(&args.dir)?;
     if settings.capture.interfaces.is_empty() && settings.capture.hep.is_empty() {
         return Err(Failure::config(
             "nothing to record from: name adapters in [capture] interfaces (`earwitness interfaces` lists them), or hep",
@@ -52,6 +53,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         warn(&format!("privileges cannot be given up: {error}"));
     }
     let archive = Arc::new(open_archive(&settings)?);
+    let version = follow_book(&mut settings, &archive)?;
     let (control, desk) = control();
     let beside = Beside { live: Some(Arc::new(control.clone())), tokens };
     let pages = Server::bind(Arc::clone(&archive), settings.web.listen, beside, announce)?.spawn()?;
@@ -66,11 +68,12 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let metrics = monitoring(&settings, &archive, control, alarms.shown())?;
     let door = Door::open(&archive, args.dir.config.clone())?;
     let (late, amender) = late::start(Arc::clone(&archive), settings.rules.clone())?;
-    let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone())?;
+    let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone(), settings.machine.clone())?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
             .keeping_sip(settings.sip)
-            .with_late_reports(late);
+            .with_late_reports(late)
+            .following_book(settings.machine, version);
     if outlets.is_any() {
         recorder = recorder.with_logger(Logger::new(settings.smdr.zone.clone(), outlets.clone()));
     }

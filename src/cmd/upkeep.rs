@@ -206,6 +206,10 @@ fn describe(what: &What) -> String {
         What::Held { id, hold, why } => format!("put {id} under the hold {hold}: {why}"),
         What::Released { id, hold, why } => format!("released {id} from the hold {hold}: {why}"),
         What::RetentionSet { rules } => format!("put {} rules of retention in force", rules.rules().len()),
+        What::BookChanged { version, why, restores, .. } => {
+            let old = restores.map(|old| format!(", which is version {old} again")).unwrap_or_default();
+            format!("put version {version} of the rule book in force{old}: {why}")
+        }
         What::ClockConfirmed { ended } => format!("confirmed the time; before: {ended}"),
         What::Erased { leaves, rule, why, .. } => {
             format!("blanked {} lines of the ledger, rule {rule}: {why}", leaves.len())

@@ -10,7 +10,7 @@ use super::Wrong;
 
 const MS_PER_MIN: i64 = 60_000;
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PauseSection {
     /// Minutes after which a pause is reported as perhaps forgotten; 0 for never. Default 10.
@@ -29,7 +29,7 @@ pub(crate) struct PauseSection {
 }
 
 /// A pair of codes.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CodeEntry {
     /// Stands in the pause's events.
@@ -41,7 +41,7 @@ pub(crate) struct CodeEntry {
 }
 
 /// A rule on headings, addresses and tab names.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WindowEntry {
     /// How the value is meant.

@@ -16,7 +16,7 @@ use store::Source;
 
 use super::{DeviceEntry, Wrong};
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RecordSection {
     /// Extensions that are recorded, always and with middle priority; every one when neither this nor an entry is there.
@@ -55,7 +55,7 @@ pub(crate) enum OverloadWord {
 }
 
 /// A recorded device, or several.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordedEntry {
     /// Their numbers: one, ranges, wildcards.
@@ -81,7 +81,7 @@ pub(crate) struct RecordedEntry {
 }
 
 /// A rule of inclusion or exclusion.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuleEntry {
     /// What it is about.
@@ -95,7 +95,7 @@ pub(crate) struct RuleEntry {
 }
 
 /// How numbers are dialled at the site; nothing is cleaned without any of it.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DialPlanSection {
     /// Two letters of the country whose rules apply to numbers.
@@ -174,6 +174,12 @@ impl RecordSection {
 }
 
 impl RecordedEntry {
+    /// Always recorded, of middle importance.
+    pub(crate) fn new(number: Pattern) -> RecordedEntry {
+        let (name, ip, mac, source, priority) = (String::new(), None, None, None, None);
+        RecordedEntry { number, name, ip, mac, source, mode: Mode::Always, priority }
+    }
+
     fn resolve(&self) -> Result<RecordedDevice, Wrong> {
         let number = self.number.to_string();
         let wrong = |what: String| Wrong(format!("record.device {number:?}: {what}"));

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use decode::tracker::Subnet;
 use jiff::tz::TimeZone;
 use policy::people::check_name;
 use policy::{CustomField, CustomNames, Pattern};
@@ -38,6 +39,11 @@ pub(crate) struct SiteSection {
 }
 
 impl SiteSection {
+    pub(super) fn lans(&self) -> Result<Vec<Subnet>, Wrong> {
+        let wrong = |net: &String| Wrong(format!("site.lan: {net:?} is no subnet as 192.0.2.0/24"));
+        self.lan.iter().map(|net| net.parse().map_err(|_| wrong(net))).collect()
+    }
+
     /// As retention and filters can name it.
     pub(super) fn name(&self) -> Result<Option<String>, Wrong> {
         match &self.name {

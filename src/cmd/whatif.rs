@@ -1,0 +1,264 @@
+//! `rule test`: what other rules would have made of past calls, and what retention would have due by them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use decode::Timestamp;
+use policy::{Mode, Outcome, PastCall, PastPart, Site, WhatIf};
+use serde::Serialize;
+use serde_json::json;
+use store::{Archive, CallRow, Differs, Kept, RecordingId, Source, Take};
+use web::words;
+
+use super::rule::{InForce, checked};
+use super::{print_json, print_line, warn};
+use crate::cli::ArchiveDir;
+use crate::clock;
+use crate::config::{Book, Retention};
+use crate::facts::known_of;
+use crate::failure::{Done, Failure};
+use crate::filters::time_option;
+use crate::tables::{cell, plain};
+
+/// Calls that are tried at once, in memory for their order: a day of the largest site, or years of a small one.
+const CALLS_MAX: usize = 1_000_000;
+
+/// A call of the balance sheet, and what is needed to tell of it.
+struct Lived {
+    call: String,
+    started: Timestamp,
+    from: String,
+    to: String,
+    reason: String,
+    recordings: Vec<RecordingId>,
+    past: PastCall,
+}
+
+/// A call whose outcome would be another one.
+#[derive(Serialize)]
+struct Difference<'a> {
+    call: &'a str,
+    started: Timestamp,
+    from: &'a str,
+    to: &'a str,
+    extension: &'a str,
+    outcome: Outcome,
+    reason: &'a str,
+    would: Outcome,
+    would_reason: &'a str,
+    /// The number of channels alone makes the difference, which is simulated.
+    by_channels: bool,
+    recordings: &'a [RecordingId],
+}
+
+/// What came of a test.
+#[derive(Default, Serialize)]
+struct Sums {
+    /// Calls in the range.
+    calls: u64,
+    /// Of these, calls that no rule was asked about: without audio, without an extension, imported, or of earlier versions.
+    not_judged: u64,
+    /// Calls with another outcome, by what it was and what it would be.
+    differences: BTreeMap<String, u64>,
+    /// What retention would have due that is kept now.
+    due_then: u64,
+    /// What is due now and would be kept.
+    kept_then: u64,
+    /// What is due under both, but differs in how much goes.
+    due_otherwise: u64,
+}
+
+pub(super) fn run(
+    dir: &ArchiveDir,
+    file: Option<&Path>,
+    version: Option<u64>,
+    (since, until): (&str, Option<&str>),
+    json: bool,
+) -> Result<Done, Failure> {
+    let read = file.map(Book::read).transpose()?;
+    let now = clock::now();
+    let (since, until) = (time_option(Some(since), now)?, time_option(until, now)?);
+    let mut in_force = InForce::open(dir)?;
+    in_force.settings.follow_book(&in_force.archive)?;
+    let candidate = match read {
+        Some(book) => book,
+        None => in_force.version(version)?,
+    };
+    let ruling = checked(candidate, &in_force.settings.machine)?;
+    let (mut lived, mut sums) = lived(&in_force.archive, &in_force.settings.rules.site, since, until)?;
+    // In the order in which they were judged: who comes first gets a channel.
+    lived.sort_by_key(|call| call.past.judged());
+    let mut whatif = WhatIf::new(ruling.rules);
+    for call in &lived {
+        let Some(would) = whatif.handle(&call.past) else { continue };
+        if would.outcome == call.past.outcome {
+            continue;
+        }
+        let turn = format!("{} -> {}", call.past.outcome.key(), would.outcome.key());
+        *sums.differences.entry(turn).or_default() += 1;
+        let difference = Difference {
+            call: &call.call,
+            started: call.started,
+            from: &call.from,
+            to: &call.to,
+            extension: &would.extension,
+            outcome: call.past.outcome,
+            reason: &call.reason,
+            would: would.outcome,
+            would_reason: &would.rule,
+            by_channels: would.by_channels,
+            recordings: &call.recordings,
+        };
+        difference.tell(json)?;
+    }
+    retention(&in_force, &ruling.retention, &mut sums, json)?;
+    sums.tell(json)?;
+    in_force.archive.close()?;
+    Ok(Done::All)
+}
+
+/// The calls of the range that rules were asked about.
+fn lived(
+    archive: &Archive,
+    site: &Site,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+) -> Result<(Vec<Lived>, Sums), Failure> {
+    let (mut lived, mut sums) = (Vec::new(), Sums::default());
+    for row in archive.calls()? {
+        let row: CallRow = row?;
+        if since.is_some_and(|since| row.started < since) || until.is_some_and(|until| row.started >= until) {
+            continue;
+        }
+        sums.calls += 1;
+        let parts = parts(archive, site, &row)?;
+        if parts.is_empty() {
+            sums.not_judged += 1;
+            continue;
+        }
+        if lived.len() >= CALLS_MAX {
+            return Err(Failure::usage(format!(
+                "more than {CALLS_MAX} calls: name a shorter time with --since and --until"
+            )));
+        }
+        let (answered, outcome) = (row.answered.is_some(), row.outcome);
+        let past = PastCall { ended: row.ended.unwrap_or(row.started), answered, outcome, parts };
+        let CallRow { call, started, from, to, reason, recordings, .. } = row;
+        lived.push(Lived { call, started, from, to, reason, recordings, past });
+    }
+    Ok((lived, sums))
+}
+
+/// What its extensions' parts were judged by. A line of an earlier version does not hold it: then its recordings do.
+fn parts(archive: &Archive, site: &Site, row: &CallRow) -> Result<Vec<PastPart>, Failure> {
+    if !row.parts.is_empty() || row.why.is_empty() {
+        return Ok(row.parts.clone());
+    }
+    let mut parts = Vec::new();
+    for &id in &row.recordings {
+        let facts = match archive.row(id) {
+            Ok(kept) => kept.facts,
+            Err(store::Error::NotFound { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if facts.source == Source::Import {
+            continue;
+        }
+        let steps = || row.why.iter().filter(|step| step.extension == facts.extension);
+        let mode = Mode::ALL.into_iter().find(|mode| {
+            let word = format!("mode {}", mode.key());
+            steps().any(|step| step.rule == "recorded devices" && step.verdict.ends_with(&word))
+        });
+        let by_people = steps().any(|step| step.rule == "request" || step.rule == "standing order");
+        let known = known_of(&facts, site);
+        parts.push(PastPart { facts: known, outcome: row.outcome, mode, by_people, phone: None });
+    }
+    Ok(parts)
+}
+
+/// What the candidate would have due now, and the reverse.
+fn retention(in_force: &InForce, candidate: &Retention, sums: &mut Sums, json: bool) -> Result<(), Failure> {
+    let current = in_force.settings.retention.clone();
+    let reading = clock::reading()?;
+    let retention =
+        in_force.archive.retention(current.rules, current.grace, current.off_max, reading, Take::Look)?;
+    if let Some(freeze) = retention.freeze() {
+        warn(&format!("{freeze}: nothing is due by any rules"));
+    }
+    retention.differences(&candidate.rules, |differs| {
+        match (
+            differs.now.takes_audio() || differs.now.takes_data(),
+            differs.would.takes_audio() || differs.would.takes_data(),
+        ) {
+            (false, true) => sums.due_then += 1,
+            (true, false) => sums.kept_then += 1,
+            _ => sums.due_otherwise += 1,
+        }
+        tell_due(&differs, json)
+    })
+}
+
+fn tell_due(differs: &Differs, json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(&json!({ "retention": differs }));
+    }
+    let what = match differs.what {
+        Kept::Recording(id) => format!("recording {id}"),
+        Kept::Call(leaf) => format!("call without recording, line {leaf} of the log"),
+    };
+    let by =
+        |rule: &Option<String>| rule.as_ref().map_or("no rule".to_owned(), |rule| format!("rule {rule:?}"));
+    print_line(&plain(&format!(
+        "retention: {what} of {}: now {} ({}), then {} ({})",
+        words::moment(differs.started),
+        differs.now,
+        by(&differs.rule),
+        differs.would,
+        by(&differs.would_rule)
+    )))
+}
+
+impl Difference<'_> {
+    fn tell(&self, json: bool) -> Result<(), Failure> {
+        if json {
+            return print_json(self);
+        }
+        let simulated = if self.by_channels { " (channels as simulated)" } else { "" };
+        print_line(&format!(
+            "{}  {}  {} to {}: {} -> {}{simulated}\n    was:   {}\n    would: {}",
+            self.call,
+            words::moment(self.started),
+            cell(self.from),
+            cell(self.to),
+            words::outcome(self.outcome),
+            words::outcome(self.would),
+            plain(self.reason),
+            plain(self.would_reason)
+        ))
+    }
+}
+
+impl Sums {
+    fn tell(&self, json: bool) -> Result<(), Failure> {
+        if json {
+            return print_json(&json!({ "sums": self }));
+        }
+        let changed: u64 = self.differences.values().sum();
+        print_line(&format!(
+            "{changed} of {} calls would have another outcome; {} were not judged by rules",
+            self.calls, self.not_judged
+        ))?;
+        for (turn, count) in &self.differences {
+            print_line(&format!("  {turn}: {count}"))?;
+        }
+        let Sums { due_then, kept_then, due_otherwise, .. } = self;
+        print_line(&format!(
+            "retention: {due_then} would be due that are kept now, {kept_then} kept that are due now, {due_otherwise} due in another \
+             extent; tightened rules wait out their grace first"
+        ))?;
+        print_line(
+            "not known: what people would have asked for in another mode, pauses, who would count as an extension by another [site], \
+             and how numbers would read by another dial plan; channels are simulated from beginnings and ends",
+        )
+    }
+}

@@ -1,0 +1,86 @@
+//! The recorder and the rule book of its archive.
+
+use capture::{FrameSource, MergedFiles};
+use decode::tracker::Devices;
+use jiff::tz::TimeZone;
+use store::{BookChange, CallRow};
+use xtask::load::{Direction, Scenario};
+use xtask::pcap::Container;
+
+use super::*;
+
+/// A new version of the book counts after so much capture time at the latest.
+const SOON_MS: i64 = 100;
+
+fn machine() -> Machine {
+    Machine { zone: TimeZone::UTC, name: None, lans: Vec::new(), people: Default::default() }
+}
+
+fn change(archive: &Archive, text: &str) {
+    let from = archive.book_version().expect("known");
+    let change = BookChange {
+        from,
+        at: Timestamp::from_millis(0),
+        who: "eve".into(),
+        why: "a test".into(),
+        restores: None,
+        text: text.into(),
+    };
+    archive.change_book(change).expect("taken");
+}
+
+/// Records a call of 4 s of extension 2000 while the book becomes `after` in the middle; gives when that was, the call's line, and
+/// when its recordings began.
+fn recorded(before: &str, after: &str) -> (Timestamp, CallRow, Vec<Timestamp>) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("call.pcap");
+    let scenario =
+        Scenario { calls: 1, talk_ms: 4_000, direction: Direction::Outbound, ..Scenario::default() };
+    scenario.write(std::fs::File::create(&file).expect("a file"), Container::Pcap).expect("a capture");
+    let archive = Archive::open_or_create(&dir.path().join("archive")).expect("made").0;
+    change(&archive, before);
+    let ruling = Ruling::in_force(&archive, &machine()).expect("read").expect("a book");
+    let mut recorder =
+        Recorder::new(&archive, ruling.rules, None, Devices::default()).following_book(machine(), 1);
+    let mut source = MergedFiles::open(&[file]).expect("opens");
+    let (mut began, mut changed) = (None, None);
+    while source.advance().expect("read") {
+        let frame = source.frame().expect("a frame");
+        recorder.handle_frame(&frame);
+        let began = *began.get_or_insert(frame.at);
+        if changed.is_none() && frame.at > began.plus_millis(2_500) {
+            change(&archive, after);
+            changed = Some(frame.at);
+        }
+    }
+    let report = recorder.finish(capture::Counters::default());
+    report.failure.into_result().expect("written");
+    let calls: Vec<CallRow> = archive.calls().expect("read").map(|row| row.expect("a row")).collect();
+    let [call] = <[CallRow; 1]>::try_from(calls).expect("one call");
+    let started = call.recordings.iter().map(|&id| archive.row(id).expect("listed").facts.started).collect();
+    assert!(archive.verify(None).all(|finding| !finding.is_problem()));
+    (changed.expect("in the middle"), call, started)
+}
+
+#[test]
+fn a_recorder_that_runs_takes_up_a_device_that_is_listed_now() {
+    let (changed, call, started) =
+        recorded("[record]\ndevices = \"3000\"\n", "[record]\ndevices = \"2000\"\n");
+    assert_eq!(call.outcome, Outcome::Recorded, "{}", call.reason);
+    let [started] = started[..] else { panic!("{started:?}") };
+    assert!((0..=SOON_MS).contains(&(started.nanos_since(changed) / 1_000_000)), "{changed} {started}");
+}
+
+#[test]
+fn a_recorder_that_runs_destroys_what_new_rules_exclude() {
+    let excluded = "[[record.exclude]]\ntype = \"endpoint\"\nvalue = \"2000\"\n";
+    let (_, call, started) = recorded("[record]\nsip = false\n", excluded);
+    assert_eq!((call.outcome, started.len()), (Outcome::Excluded, 0));
+    assert!(call.reason.contains("in force ") && call.reason.ends_with("was destroyed"), "{}", call.reason);
+}
+
+#[test]
+fn a_book_that_cannot_be_meant_leaves_the_rules_as_they_are() {
+    let (_, call, started) = recorded("[record]\nsip = false\n", "[record]\nfrom_a_later_version = 1\n");
+    assert_eq!((call.outcome, started.len()), (Outcome::Recorded, 1), "{}", call.reason);
+}
