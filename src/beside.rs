@@ -36,8 +36,12 @@ const SOCKET: &str = "appliance";
 const WORDS_MAX: usize = 64 * 1024;
 /// Commands at the same time; one more is told to come again.
 const GUESTS_MAX: usize = 8;
-/// Streams that come with a command: output, error, and the file of `-o`.
-const STREAMS_MAX: usize = 3;
+/// Files that a command's words may name.
+const FILES_MAX: usize = 12;
+/// What comes with a command: output, error, the file of `-o`, and what its words name.
+const STREAMS_MAX: usize = 3 + FILES_MAX;
+/// How long those who are in are waited for at the end; what they read on then ends with the process.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How often the thread that waits for guests looks whether it is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long one that was let in may take to say what it wants.
@@ -54,6 +58,10 @@ struct Words {
     folder: PathBuf,
     /// Who gave it, where that is root by way of sudo.
     who: Option<String>,
+    /// The file of `-o` comes with it.
+    has_output: bool,
+    /// Files that its words name, in the order in which they come with it.
+    files: Vec<PathBuf>,
 }
 
 /// What comes back.
@@ -127,32 +135,48 @@ impl Drop for Door {
     }
 }
 
-/// Takes guests in until `stop`, then waits for those who are in.
+/// A guest's place; given back however it ends.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(inside: &Arc<AtomicUsize>) -> Option<Place> {
+        let place = Place(Arc::clone(inside));
+        (inside.fetch_add(1, Ordering::Relaxed) < GUESTS_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes guests in until `stop`, then waits a moment for those who are in.
 fn take_in(socket: &OwnedFd, archive: &Arc<Archive>, config: Option<&Path>, stop: &AtomicBool) {
-    let inside = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        while !stop.load(Ordering::Relaxed) {
-            if !has_something(socket, LOOK_EVERY) {
-                continue;
-            }
-            let Ok(guest) = accept_with(socket, SocketFlags::CLOEXEC) else { continue };
-            if inside.fetch_add(1, Ordering::Relaxed) >= GUESTS_MAX {
-                inside.fetch_sub(1, Ordering::Relaxed);
-                continue;
-            }
-            let inside = &inside;
-            let serve = move || {
-                let served = serve(&guest, archive, config);
-                inside.fetch_sub(1, Ordering::Relaxed);
-                if let Err(error) = served {
-                    tracing::warn!(%error, "a command from outside was not done");
-                }
-            };
-            if std::thread::Builder::new().name("guest".into()).spawn_scoped(scope, serve).is_err() {
-                inside.fetch_sub(1, Ordering::Relaxed);
-            }
+    let inside = Arc::new(AtomicUsize::new(0));
+    while !stop.load(Ordering::Relaxed) {
+        if !has_something(socket, LOOK_EVERY) {
+            continue;
         }
-    });
+        let Ok(guest) = accept_with(socket, SocketFlags::CLOEXEC) else { continue };
+        // One more than there may be finds its connection closed, and says so.
+        let Some(place) = Place::take(&inside) else { continue };
+        let (archive, config) = (Arc::clone(archive), config.map(Path::to_owned));
+        let serve = move || {
+            let _place = place;
+            if let Err(error) = serve(&guest, &archive, config.as_deref()) {
+                tracing::warn!(%error, "a command from outside was not done");
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("guest".into()).spawn(serve) {
+            tracing::warn!(%error, "a command from outside was not done");
+        }
+    }
+    // A reader that holds its terminal must not hold up the end: the recordings are closed by then.
+    let until = std::time::Instant::now() + FAREWELL;
+    while inside.load(Ordering::Relaxed) > 0 && std::time::Instant::now() < until {
+        std::thread::sleep(LOOK_EVERY / 4);
+    }
 }
 
 fn has_something(socket: &OwnedFd, patience: Duration) -> bool {
@@ -197,7 +221,8 @@ fn serve(guest: &OwnedFd, archive: &Arc<Archive>, config: Option<&Path>) -> io::
             .unwrap_or_else(|| if peer.uid.is_root() { "root".into() } else { format!("user {}", peer.uid) }),
         out,
         err,
-        output: streams.next(),
+        output: if words.has_output { streams.next() } else { None },
+        files: words.files.iter().cloned().zip(streams).collect(),
     };
     tracing::info!(words = ?words.words.iter().take(2).collect::<Vec<_>>(), "a command from outside");
     let code = console::with_guest(guests, || {
@@ -236,21 +261,38 @@ pub(crate) fn hand_over(archive: &Path, output: Option<&File>) -> Option<Result<
     Some(speak(&socket, output))
 }
 
+/// The files that the command's words name and that this user can read, opened: `FILE`, or `--option=FILE`.
+fn named_files() -> Vec<(PathBuf, File)> {
+    let words = std::env::args_os().skip(1);
+    let paths = words.map(|word| match word.to_str().and_then(|text| text.split_once('=')) {
+        Some((option, path)) if option.starts_with("--") => PathBuf::from(path),
+        _ => PathBuf::from(word),
+    });
+    let open = |path: PathBuf| {
+        let file = path.is_file().then(|| File::open(&path).ok()).flatten()?;
+        Some((path, file))
+    };
+    paths.filter_map(open).take(FILES_MAX).collect()
+}
+
 fn speak(socket: &OwnedFd, output: Option<&File>) -> Result<u8, Failure> {
     let words: Result<Vec<String>, _> = std::env::args_os().skip(1).map(|word| word.into_string()).collect();
+    let (names, files): (Vec<PathBuf>, Vec<File>) = named_files().into_iter().unzip();
     let words = Words {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         words: words.map_err(|word| Failure::usage(format!("{}: no text in UTF-8", word.display())))?,
         folder: std::env::current_dir()?,
         who: std::env::var("SUDO_USER").ok().filter(|who| !who.is_empty()),
+        has_output: output.is_some(),
+        files: names,
     };
     let words = serde_json::to_vec(&words)?;
     if words.len() > WORDS_MAX {
         return Err(Failure::usage("the command line is too long to be handed to the running appliance"));
     }
     let (stdout, stderr) = (io::stdout(), io::stderr());
-    let streams: Vec<_> =
-        [stdout.as_fd(), stderr.as_fd()].into_iter().chain(output.map(|file| file.as_fd())).collect();
+    let files = output.into_iter().chain(&files).map(|file| file.as_fd());
+    let streams: Vec<_> = [stdout.as_fd(), stderr.as_fd()].into_iter().chain(files).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(STREAMS_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&streams));

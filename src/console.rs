@@ -30,6 +30,8 @@ pub(crate) struct Guest {
     pub(crate) err: File,
     /// What `-o` names, opened by the guest.
     pub(crate) output: Option<File>,
+    /// Files that its words name, opened by the guest: it may be somebody who can read more, or less, than the appliance.
+    pub(crate) files: Vec<(PathBuf, File)>,
 }
 
 thread_local! {
@@ -110,6 +112,34 @@ pub(crate) fn guests_output() -> Option<File> {
 /// A path as the command's giver means it.
 pub(crate) fn path(path: &Path) -> PathBuf {
     guest(|guest| guest.folder.join(path)).unwrap_or_else(|| path.to_owned())
+}
+
+/// Opens a file to read it: one that the command's words name is what its giver sees under that name.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let handed = |guest: &Guest| match guest.files.iter().find(|(name, _)| name == path) {
+        Some((_, file)) => file.try_clone(),
+        None => File::open(guest.folder.join(path)),
+    };
+    guest(handed).unwrap_or_else(|| File::open(path))
+}
+
+/// All of such a file's text.
+pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
+    io::read_to_string(open(path)?)
+}
+
+/// A file can be written here: the appliance would write it where nobody looks for it.
+///
+/// # Errors
+/// On a guest's thread.
+pub(crate) fn may_write(path: &Path) -> Result<(), Failure> {
+    if is_guest() {
+        return Err(Failure::locked(format!(
+            "{}: the running appliance writes no files for others; leave it out, or stop the appliance first",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 /// The configuration that decides, where a guest's command must not bring its own.

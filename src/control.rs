@@ -115,6 +115,8 @@ impl Live for Control {
 impl Desk {
     /// Does what was asked for, as of now.
     pub(crate) fn serve(&self, recorder: &mut Recorder<'_>, now: Timestamp) {
+        // Audio is judged by the tracker's time: a pause must be, too.
+        let now = recorder.on_its_clock(now);
         for job in self.jobs.try_iter().take(JOBS_AT_ONCE) {
             job(recorder, now);
         }

@@ -59,7 +59,9 @@ pub(crate) fn walk(
                 if frames.is_multiple_of(KEYS_CHECK_FRAMES) {
                     read_keys(keys, recorder, beside);
                 }
-                if at >= next_look || frames.is_multiple_of(LOOK_FRAMES) {
+                // A clock that was set back must not keep everybody waiting until it is there again.
+                let was_set_back = at < next_look.plus_millis(-2 * LOOK_MS);
+                if at >= next_look || was_set_back || frames.is_multiple_of(LOOK_FRAMES) {
                     next_look = at.plus_millis(LOOK_MS);
                     charge_drops(source, recorder, &mut drops);
                     beside.look(recorder, source, if is_live { clock::now() } else { at });

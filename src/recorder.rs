@@ -57,14 +57,26 @@ impl Open {
 
 /// The first thing that could not be written; the run goes on and says it at its end.
 #[derive(Debug, Default)]
-pub(crate) struct Failure(Option<store::Error>);
+pub(crate) struct Failure {
+    first: Option<store::Error>,
+    /// It fails now: what went wrong last, in words, until something could be written again.
+    now: Option<String>,
+}
 
 impl Failure {
     /// Logged once: what follows is mostly the same, for every call.
     fn note(&mut self, error: store::Error) {
-        if self.0.is_none() {
+        if self.now.is_none() {
             tracing::error!(%error, "the archive does not take what is recorded");
-            self.0 = Some(error);
+            self.now = Some(error.to_string());
+        }
+        self.first.get_or_insert(error);
+    }
+
+    /// Something could be begun or ended: it fails no more.
+    fn is_over(&mut self) {
+        if self.now.take().is_some() {
+            tracing::warn!("the archive takes what is recorded again");
         }
     }
 
@@ -76,7 +88,7 @@ impl Failure {
 
     /// What failed, if anything did.
     pub(crate) fn into_result(self) -> Result<(), store::Error> {
-        self.0.map_or(Ok(()), Err)
+        self.first.map_or(Ok(()), Err)
     }
 }
 
@@ -244,6 +256,11 @@ impl<'a> Recorder<'a> {
         self.drain();
     }
 
+    /// A time of the machine's clock, as the recorder counts it.
+    pub(crate) fn on_its_clock(&self, wall: Timestamp) -> Timestamp {
+        self.tracker.on_its_clock(wall)
+    }
+
     /// Somebody asks something about running calls, from `at` on.
     pub(crate) fn handle_request(&mut self, request: &Request, at: Timestamp) -> Reply {
         let reply = self.gate.handle_request(request, at);
@@ -252,7 +269,8 @@ impl<'a> Recorder<'a> {
     }
 
     /// Another system says something of a call, or of who sits where. `at` is when that came.
-    pub(crate) fn handle_report(&mut self, report: policy::feed::Report, at: Timestamp) -> Told {
+    pub(crate) fn handle_report(&mut self, mut report: policy::feed::Report, at: Timestamp) -> Told {
+        report.at = self.on_its_clock(report.at);
         let told = self.gate.handle_report(report, at);
         self.perform();
         told
@@ -311,7 +329,7 @@ impl<'a> Recorder<'a> {
             ports: Vec::new(),
             channels_in_use: self.gate.channels_in_use() as u64,
             channels: self.gate.channels().map(|channels| channels as u64),
-            failure: self.report.failure.0.as_ref().map(ToString::to_string),
+            failure: self.report.failure.now.clone(),
         }
     }
 
@@ -624,6 +642,7 @@ impl Walk<'_> {
             }
         };
         tracing::debug!(recording = %facts.id, call = %facts.call, "recording started");
+        self.report.failure.is_over();
         let leg = plan.recording.leg().serial();
         if let Some(row) = self.expected.get_mut(&leg) {
             // One that begins late is in the line that a crash would leave, too.

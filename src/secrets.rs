@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -58,15 +58,22 @@ pub(crate) fn read(what: &str, path: &Path) -> Result<Zeroizing<String>, Failure
     let SecretFile { path, is_credential } = &locate(what, path)?;
     let wrong = |why: &dyn std::fmt::Display| Failure::config(format!("{what}: {}: {why}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| wrong(&error))?;
-    let mode = file.metadata().map_err(|error| wrong(&error))?.permissions().mode();
-    if mode & 0o077 != 0 && !is_credential {
-        return Err(wrong(&"others can read it: chmod 600"));
+    let metadata = file.metadata().map_err(|error| wrong(&error))?;
+    if !is_credential && !is_private(&metadata) {
+        return Err(wrong(&"others can read it: chmod 600 (or, of root and with our own group, 640)"));
     }
     let mut text = Zeroizing::new(String::new());
     file.take(SECRET_MAX).read_to_string(&mut text).map_err(|error| wrong(&error))?;
     let length = text.trim_ascii_end().len();
     text.truncate(length);
     if text.is_empty() { Err(wrong(&"it is empty")) } else { Ok(text) }
+}
+
+/// Is it for its owner alone, or root's and for the group that we run as?
+fn is_private(metadata: &std::fs::Metadata) -> bool {
+    let mode = metadata.permissions().mode();
+    let is_ours = metadata.uid() == 0 && metadata.gid() == rustix::process::getegid().as_raw();
+    mode & 0o077 == 0 || (is_ours && mode & 0o037 == 0)
 }
 
 #[cfg(test)]
@@ -80,7 +87,7 @@ mod tests {
         let mode =
             |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("ours");
         std::fs::write(&path, "open sesame\r\n").expect("written");
-        mode(0o640);
+        mode(0o644);
         let told = read("api.token", &path).expect_err("others can read it").to_string();
         assert!(told.contains("chmod 600") && !told.contains("sesame"), "{told}");
         mode(0o600);

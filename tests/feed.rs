@@ -260,7 +260,7 @@ fn a_late_exclusion_by_account_code_after_the_call_has_a_receipt_and_the_sheet_a
         .expect("an id")
         .to_owned();
     let shown = bench.run(&["archive", "show", &id]).expect_code(0).stdout();
-    assert!(shown.contains("contact        Ann Bee") && shown.contains("business unit  Trading"), "{shown}");
+    assert!(shown.contains("contact        Ann Bee") && shown.contains("unit           Trading"), "{shown}");
     let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
     assert!(log.contains("account_code 42") && log.contains("pbx1"), "{log}");
     bench.run(&["archive", "verify"]).expect_code(0);

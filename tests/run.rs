@@ -3,122 +3,16 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::Bench;
-use common::agent::{free_port, pace};
+use common::agent::pace;
+use common::appliance::{Appliance, OTHER_TOKEN, PATIENCE, TOKEN, private};
 use serde_json::Value;
 use xtask::load::Scenario;
 use xtask::tones;
-
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-const OTHER_TOKEN: &str = "fedcba9876543210fedcba9876543210";
-/// How long something that should happen at once may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// An appliance that takes HEP.
-struct Appliance {
-    child: Child,
-    hep: SocketAddr,
-    web: SocketAddr,
-    metrics: SocketAddr,
-}
-
-impl Appliance {
-    fn start(bench: &Bench, more: &str) -> Appliance {
-        Appliance::start_on(bench, "", more)
-    }
-
-    /// The same with adapters, too.
-    fn start_on(bench: &Bench, interfaces: &str, more: &str) -> Appliance {
-        let (hep, web, metrics) = (free_port(), free_port(), free_port());
-        for (name, secret) in [("crm", TOKEN), ("board", OTHER_TOKEN)] {
-            let path = bench.path(name);
-            std::fs::write(&path, secret).expect("writes");
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("ours");
-        }
-        let token = |name: &str, rights: &str| {
-            format!("[[api.token]]\nname = {name:?}\nfile = {:?}\nrights = [{rights}]\n", bench.path(name))
-        };
-        let config = format!(
-            "[capture]\nhep = [\"{hep}\"]\ninterfaces = [{interfaces}]\n[web]\nlisten = \"{web}\"\n[metrics]\nlisten = \"{metrics}\"\n{}{}{more}",
-            token("crm", "\"status\", \"requests\""),
-            token("board", "\"status\"")
-        );
-        std::fs::write(bench.path("earwitness.toml"), config).expect("writes");
-        let child = common::earwitness()
-            .args(["run", "-c"])
-            .arg(bench.path("earwitness.toml"))
-            .arg("-a")
-            .arg(bench.archive())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        let mut running = Appliance { child, hep, web, metrics };
-        let begun = Instant::now();
-        while TcpStream::connect(hep).is_err() || running.get(metrics, "/healthz").0 != 200 {
-            if running.child.try_wait().expect("it can be asked").is_some() || begun.elapsed() > PATIENCE {
-                let mut err = String::new();
-                let _ = running.child.kill();
-                running.child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("text");
-                panic!("it does not run: {err}");
-            }
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-        running
-    }
-
-    fn ask(&self, at: SocketAddr, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
-        let Ok(mut stream) = TcpStream::connect(at) else { return (0, String::new()) };
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).expect("it listens");
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).expect("a reply");
-        let status = reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
-        (status, reply.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
-    }
-
-    fn get(&self, at: SocketAddr, path: &str) -> (u16, String) {
-        self.ask(at, "GET", path, "", "")
-    }
-
-    /// Asks the API, with the token that may ask for things.
-    fn api(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let (status, body) = self.ask(self.web, method, &format!("/api/v1{path}"), TOKEN, body);
-        (status, serde_json::from_str(&body).expect("JSON"))
-    }
-
-    /// Asks until the answer is as wanted.
-    fn wait_for(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
-            let (status, value) = self.api("GET", path, "");
-            if status == 200 && wanted(&value) {
-                return value;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{path}: {value}");
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-    }
-
-    /// Ends it as a service is ended; gives what it said.
-    fn stop(mut self) -> String {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(told.expect("kill runs").success());
-        let mut err = String::new();
-        self.child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("text");
-        assert_eq!(self.child.wait().expect("it ends").code(), Some(0), "{err}");
-        err
-    }
-}
 
 #[test]
 fn a_program_sees_a_call_and_pauses_it_and_nothing_of_the_pause_is_kept() {
@@ -126,11 +20,7 @@ fn a_program_sees_a_call_and_pauses_it_and_nothing_of_the_pause_is_kept() {
     let running = Appliance::start(&bench, "");
     let scenario = Scenario { talk_ms: 5_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() };
     let traffic = scenario.traffic();
-    let hep = running.hep;
-    let agent = std::thread::spawn(move || {
-        let mut stream = TcpStream::connect(hep).expect("it listens");
-        pace(&traffic, |packet| stream.write_all(packet).expect("sent"));
-    });
+    let agent = running.play(traffic);
     let path = "/extensions/2000";
     let seen = running.wait_for(path, |value| value["state"] == "recording");
     let call = &seen["calls"][0];
@@ -284,6 +174,16 @@ fn commands_work_while_the_appliance_has_the_archive() {
     bench.run(&["archive", "verify"]).expect_code(0);
     assert!(bench.run(&["calls", "--summary"]).expect_code(0).stdout().contains("recorded"));
     bench.run(&["archive", "list", "--frobnicate"]).expect_code(2);
+    // What the words name is opened by who gave them; what would be written where nobody looks is refused.
+    let rules = bench.path("rules.toml");
+    private(&rules, "[record]\nexclude_internal = true\n");
+    bench
+        .run(&["rule", "import", rules.to_str().expect("a plain path"), "--why", "new", "--yes"])
+        .expect_code(0);
+    assert!(bench.run(&["rule", "show"]).expect_code(0).stdout().contains("exclude_internal = true"));
+    let sheet = bench.path("sheet.txt").display().to_string();
+    bench.run(&["archive", "key", "recovery-sheet", "-o", &sheet]).expect_code(11);
+    bench.run(&["archive", "check"]).expect_code(0);
 
     let told = bench.run(&["record", "-r", capture.to_str().expect("a plain path")]).expect_code(11).stderr();
     assert!(told.contains("records into this archive already"), "{told}");
@@ -333,8 +233,7 @@ fn an_alarm_reaches_syslog_and_a_web_hook() {
     let log = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     log.set_read_timeout(Some(PATIENCE)).expect("a socket");
     let secret = bench.path("hook.secret");
-    std::fs::write(&secret, "whsec_c2VjcmV0\n").expect("writes");
-    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("ours");
+    private(&secret, "whsec_c2VjcmV0\n");
     let (hook_at, log_at) = (hook.local_addr().expect("bound"), log.local_addr().expect("bound"));
     let running = Appliance::start(
         &bench,
@@ -388,11 +287,7 @@ fn a_rule_given_beside_it_acts_on_the_call_that_runs() {
     let bench = Bench::new();
     let running = Appliance::start(&bench, "");
     let traffic = Scenario { talk_ms: 5_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
-    let hep = running.hep;
-    let agent = std::thread::spawn(move || {
-        let mut stream = TcpStream::connect(hep).expect("it listens");
-        pace(&traffic, |packet| stream.write_all(packet).expect("sent"));
-    });
+    let agent = running.play(traffic);
     running.wait_for("/extensions/2000", |value| value["state"] == "recording");
     let exclude =
         ["rule", "exclude", "add", "--type", "endpoint", "--value", "2000", "--why", "the works council"];
@@ -406,4 +301,53 @@ fn a_rule_given_beside_it_acts_on_the_call_that_runs() {
     assert!(reason.starts_with("exclusion 1: endpoint 2000; in force "), "{reason}");
     assert_eq!(bench.run(&["archive", "list", "--json"]).expect_code(0).json().len(), 0);
     bench.run(&["archive", "verify"]).expect_code(0);
+}
+
+#[test]
+fn what_programs_report_is_a_fact_and_windows_and_orders_hold_the_call() {
+    let bench = Bench::new();
+    let running = Appliance::start(&bench, "[[pause.window]]\ntype = \"prefix\"\nvalue = \"card payment\"\n");
+    let agent =
+        running.play(Scenario { talk_ms: 6_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic());
+    let path = "/extensions/2000";
+    let is = |state: &'static str| move |value: &Value| value["state"] == state;
+    running.wait_for(path, is("recording"));
+    let (status, told) = running.api(
+        "POST",
+        "/events",
+        r#"[{"extension": "2000", "account_code": "4711", "contact": "Ann Bee"}]"#,
+    );
+    assert_eq!((status, &told["reports"][0]["running"]), (200, &1.into()), "{told}");
+    let (status, told) = running.api("POST", "/events", r#"{"extension": "2000", "colour": "red"}"#);
+    assert_eq!(status, 400, "{told}");
+    assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("colour")), "{told}");
+
+    let shows = |windows: &str| {
+        let body = format!(r#"{{"extension": "2000", "windows": [{windows}]}}"#);
+        assert_eq!(running.api("PUT", "/clients/till-1", &body).0, 200);
+    };
+    shows(r#""Card payment - Till", "Mail""#);
+    let paused = running.wait_for(path, is("paused"));
+    assert_eq!(paused["calls"][0]["paused_by"][0], "window rule 1 at till-1 of crm", "{paused}");
+    shows(r#""Mail""#);
+    running.wait_for(path, is("recording"));
+    let order = "/orders/extensions/2000";
+    assert_eq!(running.api("PUT", order, r#"{"order": "keep"}"#).0, 400);
+    assert_eq!(running.api("PUT", order, r#"{"order": "pause", "by": "Eve"}"#).0, 200);
+    running.wait_for(path, is("paused"));
+    let orders = running.api("GET", "/orders", "").1;
+    assert_eq!(
+        (&orders["orders"][0]["order"], &orders["orders"][0]["by"]),
+        (&"pause".into(), &"Eve by crm".into())
+    );
+    assert_eq!(running.api("DELETE", order, "").1["withdrawn"], true);
+    assert_eq!(running.api("DELETE", order, "").1["withdrawn"], false);
+    running.wait_for(path, is("recording"));
+    assert_eq!(running.ask(running.web, "POST", "/api/v1/events", OTHER_TOKEN, "[]").0, 403);
+    agent.join().expect("the agent has sent all");
+    running.wait_for(path, is("idle"));
+    running.stop();
+    let row = bench.run(&["archive", "list", "--json"]).expect_code(0).json().remove(0);
+    assert_eq!((&row["account_code"], &row["contact"]), (&"4711".into(), &"Ann Bee".into()), "{row}");
+    assert_eq!(row["pauses"].as_array().map(Vec::len), Some(2), "{row}");
 }

@@ -534,7 +534,8 @@ impl Worker {
                 sink.push(newest, packet.header.len, packet.data);
             });
             self.sink.hand_over();
-            if newest.millis_since(asked) >= STATISTICS_EVERY_MS || result.is_err() {
+            // Or the clock was set back.
+            if newest.millis_since(asked) >= STATISTICS_EVERY_MS || newest < asked || result.is_err() {
                 asked = newest;
                 if let (Ok(seen), Some(port)) = (capture.stats(), self.sink.shared.ports.get(self.sink.port))
                 {

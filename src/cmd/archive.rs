@@ -107,7 +107,7 @@ fn trusted(archive: &Archive, settings: &Settings, elsewhere: &Elsewhere<'_>) ->
     let mut paths = elsewhere.checkpoints.to_vec();
     for folder in &settings.checkpoints {
         let ours = |name: &str| name.starts_with(archive.id()) && name.ends_with(".checkpoint");
-        match std::fs::read_dir(console::path(folder)) {
+        match std::fs::read_dir(folder) {
             Ok(entries) => paths.extend(
                 entries
                     .flatten()
@@ -119,8 +119,8 @@ fn trusted(archive: &Archive, settings: &Settings, elsewhere: &Elsewhere<'_>) ->
     }
     let authorities = elsewhere.tsa_ca.map(|path| {
         let wrong = |why: String| Failure::new(format!("{}: {why}", path.display()));
-        let pem = std::fs::read(console::path(path)).map_err(|e| wrong(e.to_string()))?;
-        Authorities::from_pem(&pem).map_err(wrong)
+        let pem = console::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        Authorities::from_pem(pem.as_bytes()).map_err(wrong)
     });
     Ok(Trusted { authorities: authorities.transpose()?, ..given(&paths, elsewhere.public_key)? })
 }
@@ -128,8 +128,7 @@ fn trusted(archive: &Archive, settings: &Settings, elsewhere: &Elsewhere<'_>) ->
 /// What the words name.
 pub(super) fn given(checkpoints: &[PathBuf], public_key: Option<&Path>) -> Result<Trusted, Failure> {
     let read = |path: &Path| {
-        std::fs::read_to_string(console::path(path))
-            .map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+        console::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
     };
     let notes = checkpoints.iter().map(|path| Ok((path.display().to_string(), read(path)?)));
     let checkpoints = notes.collect::<Result<Vec<_>, Failure>>()?;

@@ -104,11 +104,7 @@ fn about(args: &cli::Import, file: &Path, now: Timestamp) -> Result<About, Failu
 fn text(path: &Path) -> Result<String, Failure> {
     let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
     let mut bytes = Vec::new();
-    fs::File::open(console::path(path))
-        .map_err(failed)?
-        .take(TEXT_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    console::open(path).map_err(failed)?.take(TEXT_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > TEXT_MAX {
         return Err(Failure::new(format!("{}: it is longer than {TEXT_MAX} bytes", path.display())));
     }

@@ -1,6 +1,6 @@
 //! `archive key`: who can open the archive, and with which keys.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -120,12 +120,8 @@ fn remarks(file: &KeyFileStatus, status: &KeyStatus) -> String {
 fn create(path: &Path, private: bool, bytes: &[u8]) -> Result<(), Failure> {
     let mode = if private { 0o600 } else { 0o644 };
     let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(console::path(path))
-        .map_err(failed)?;
+    console::may_write(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
 }
 
@@ -153,11 +149,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
         }
         std::io::stdin().lock().take(FILE_MAX).read_to_end(&mut bytes).map_err(failed)?;
     } else {
-        File::open(console::path(path))
-            .map_err(failed)?
-            .take(FILE_MAX)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
+        console::open(path).map_err(failed)?.take(FILE_MAX).read_to_end(&mut bytes).map_err(failed)?;
     }
     Ok(bytes)
 }

@@ -49,9 +49,8 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let admission = settings.feed.admission()?;
     let mut ring = open_ring(&settings)?;
     // The threads that capture run by now; all others are started from here on.
-    if let Err(error) = harden::give_up_privileges() {
-        warn(&format!("privileges cannot be given up: {error}"));
-    }
+    harden::give_up_privileges()
+        .map_err(|error| Failure::new(format!("privileges cannot be given up (capset, prctl): {error}")))?;
     let archive = Arc::new(open_archive(&settings)?);
     let version = follow_book(&mut settings, &archive)?;
     let (control, desk) = control();
@@ -95,11 +94,11 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     smdr.stop(&outlets);
     keeper.stop();
     alarms.stop();
-    for server in [Some(pages), metrics].into_iter().flatten() {
-        server.stop()?;
-    }
-    report.failure.into_result()?;
+    let served: Vec<_> = [Some(pages), metrics].into_iter().flatten().map(Running::stop).collect();
+    // Whatever went wrong before, the archive is closed in order; then it is said.
     close(archive)?;
+    served.into_iter().collect::<Result<(), _>>()?;
+    report.failure.into_result()?;
     Ok(if stop.load(Ordering::Relaxed) { Done::Stopped } else { Done::All })
 }
 

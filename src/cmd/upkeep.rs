@@ -240,8 +240,8 @@ fn describe(what: &What) -> String {
 pub(crate) fn checkpoint(dir: &ArchiveDir, output: Option<&PathBuf>, stamp: bool) -> Result<Done, Failure> {
     let (archive, settings) = open(dir)?;
     let write = |path: &Path, bytes: &[u8]| {
-        std::fs::write(console::path(path), bytes)
-            .map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+        console::may_write(path)?;
+        std::fs::write(path, bytes).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
     };
     let (note, reply) = if stamp {
         let stamping = settings.stamping.ok_or_else(|| {

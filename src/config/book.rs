@@ -95,7 +95,7 @@ impl Book {
 
     /// Reads a file that holds a book and nothing else.
     pub(crate) fn read(path: &Path) -> Result<Book, Failure> {
-        let text = std::fs::read_to_string(crate::console::path(path))
+        let text = crate::console::read_to_string(path)
             .map_err(|error| Failure::config(format!("{}: {error}", path.display())))?;
         Book::parse(&text, &path.display().to_string())
     }

@@ -21,6 +21,9 @@ use crate::verify::named;
 use crate::wave::{RECORDINGS_DIR, path_of};
 use crate::{Cost, Error, Problem, Query, RecordingId, Row, Trusted, Verdict};
 
+/// How often the ledger is read again during one check, for recordings that ended meanwhile.
+const READINGS_MAX: u32 = 100;
+
 /// Appends a line to a ledger file, through the disk thread.
 type Append<'a> = &'a dyn Fn(String, Vec<u8>) -> Result<(), Error>;
 
@@ -167,6 +170,8 @@ impl Problems<'_> {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), Error> {
         let mut unseen = lines.clone();
+        // Of recordings that have ended since: the ledger is read again, a few times.
+        let (mut later, mut readings) = (BTreeMap::new(), 0);
         let files = files(self.disk())?;
         let total = files.len() as u64;
         for (done, path) in files.into_iter().enumerate() {
@@ -176,9 +181,14 @@ impl Problems<'_> {
                 continue;
             };
             unseen.remove(&id);
-            let line = lines.get(&id);
+            if self.shared.is_live(id) {
+                continue;
+            }
+            if !lines.contains_key(&id) && !later.contains_key(&id) && readings < READINGS_MAX {
+                (later, readings) = (self.ledger()?, readings + 1);
+            }
+            let line = lines.get(&id).or_else(|| later.get(&id));
             match self.cost {
-                _ if self.shared.is_running(id) => {}
                 Cost::Index => self.named(id, &path, line)?,
                 Cost::Headers | Cost::Bytes => self.recording(id, &path, line)?,
             }

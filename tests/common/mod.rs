@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test binary uses a part of it
 
 pub mod agent;
+pub mod appliance;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

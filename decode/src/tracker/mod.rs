@@ -225,6 +225,12 @@ impl Tracker {
         self.core.poll_event()
     }
 
+    /// A time of the machine's clock, on the tracker's own: that one goes on evenly when the other is set during a call.
+    #[must_use]
+    pub fn on_its_clock(&self, wall: Timestamp) -> Timestamp {
+        wall.plus_nanos(self.core.shift)
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -9,6 +9,7 @@ mod api;
 mod audio;
 mod guard;
 mod html;
+mod limited;
 mod monitoring;
 mod pages;
 mod range;
@@ -38,6 +39,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::guard::ENTRANCE;
+use self::limited::Limited;
 pub use self::monitoring::Monitoring;
 use self::refusal::Refusal;
 use self::session::Door;
@@ -374,7 +376,7 @@ async fn serve(
     router: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let listener = Limited::new(tokio::net::TcpListener::from_std(listener)?);
     let (stopping, stopped) = oneshot::channel();
     let stop = async move {
         stop.await;
