@@ -84,3 +84,68 @@ fn a_book_that_cannot_be_meant_leaves_the_rules_as_they_are() {
     let (_, call, started) = recorded("[record]\nsip = false\n", "[record]\nfrom_a_later_version = 1\n");
     assert_eq!((call.outcome, started.len()), (Outcome::Recorded, 1), "{}", call.reason);
 }
+
+/// Records a call of 6 s whose machine's clock is set by `step_ms` at 1 s, is paused by the wall clock at 3 s and resumed at 4.5 s;
+/// gives the pauses that its facts tell, and the packets that are in the recording within the first of them.
+fn paused_across_a_step(step_ms: i64) -> (Vec<store::Span>, usize) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let scenario = Scenario {
+        calls: 1,
+        talk_ms: 6_000,
+        ramp_ms: 0,
+        direction: Direction::Outbound,
+        ..Scenario::default()
+    };
+    let traffic = scenario.traffic();
+    let archive = Archive::open_or_create(&dir.path().join("archive")).expect("made").0;
+    let mut recorder = Recorder::new(&archive, Rules::default(), None, Devices::default()).keeping_sip(false);
+    let (control, desk) = crate::control::control();
+    let ask = |ask| {
+        let control = control.clone();
+        let whom = policy::gate::Whom::Extension("2000".into());
+        let request = Request { whom, ask, role: policy::modes::Role::Supervisor, name: "eve".into() };
+        std::thread::spawn(move || web::live::Live::request(&control, request).expect("it answers"))
+    };
+    let begun = traffic.frames[0].at_ns;
+    let mut asks =
+        [(3_000, policy::modes::Ask::Pause), (4_500, policy::modes::Ask::Resume)].into_iter().peekable();
+    for made in &traffic.frames {
+        let since_ms = (made.at_ns - begun) / 1_000_000;
+        let step = if since_ms >= 1_000 { step_ms } else { 0 };
+        let wall = Timestamp::from_nanos(made.at_ns).plus_millis(step);
+        if let Some((_, what)) = asks.next_if(|(due, _)| since_ms >= *due) {
+            let asked = ask(what);
+            while !asked.is_finished() {
+                desk.serve(&mut recorder, wall);
+            }
+            assert_eq!(asked.join().expect("no panic").done, 1, "{what:?}");
+        }
+        let (data, wire_len) = (&made.bytes[..], made.bytes.len() as u32);
+        recorder.handle_frame(&decode::Frame { at: wall, link: 1, source: 0, wire_len, data });
+    }
+    recorder.finish(capture::Counters::default()).failure.into_result().expect("written");
+    let row = archive.rows().next().expect("one recording").expect("a row");
+    let started = row.facts.started;
+    let mut reader = archive.read(row.facts.id).expect("its file");
+    let mut inside = 0;
+    while let Some(chunk) = reader.next_chunk().expect("whole") {
+        let is_inside = |at: Timestamp| {
+            let ms = at.millis_since(started);
+            row.facts.pauses.first().is_some_and(|pause| (pause.start_ms + 1..pause.end_ms).contains(&ms))
+        };
+        let is_kept = |record: &store::Record<'_>| matches!(record, store::Record::Audio { .. });
+        let records = chunk.records().map(|record| record.expect("readable"));
+        inside += records.filter(|record| is_kept(record) && is_inside(record.at())).count();
+    }
+    (row.facts.pauses, inside)
+}
+
+#[test]
+fn a_pause_takes_effect_whatever_the_machines_clock_was_set_to() {
+    for step_ms in [0, -100_000, 100_000] {
+        let (pauses, inside) = paused_across_a_step(step_ms);
+        let [pause] = &pauses[..] else { panic!("{step_ms}: {pauses:?}") };
+        assert!((1_400..=1_600).contains(&(pause.end_ms - pause.start_ms)), "{step_ms}: {pause:?}");
+        assert_eq!(inside, 0, "{step_ms}");
+    }
+}
