@@ -3,6 +3,8 @@
 //! One thread walks it: the tracker tells what happens, the gate says what is kept, writers seal it. Only here do the
 //! cores and the archive meet.
 
+mod failure;
+
 use std::collections::BTreeMap;
 
 use decode::rtp::dtmf::Digit;
@@ -18,6 +20,7 @@ use crate::config::{Machine, Ruling};
 use crate::facts::{self, Keyed};
 use crate::late::LateReports;
 use crate::smdr::Logger;
+use failure::Failure;
 
 /// How often chunks of silent calls are looked for, in capture time: with the span of a chunk less than a fifth of a second.
 const STALE_CHECK_MS: i64 = 50;
@@ -52,43 +55,6 @@ impl Open {
             tracing::debug!(recording = %self.facts.id, %error, "the recording ends before its call");
             failure.note(error);
         }
-    }
-}
-
-/// The first thing that could not be written; the run goes on and says it at its end.
-#[derive(Debug, Default)]
-pub(crate) struct Failure {
-    first: Option<store::Error>,
-    /// It fails now: what went wrong last, in words, until something could be written again.
-    now: Option<String>,
-}
-
-impl Failure {
-    /// Logged once: what follows is mostly the same, for every call.
-    fn note(&mut self, error: store::Error) {
-        if self.now.is_none() {
-            tracing::error!(%error, "the archive does not take what is recorded");
-            self.now = Some(error.to_string());
-        }
-        self.first.get_or_insert(error);
-    }
-
-    /// Something could be begun or ended: it fails no more.
-    fn is_over(&mut self) {
-        if self.now.take().is_some() {
-            tracing::warn!("the archive takes what is recorded again");
-        }
-    }
-
-    fn check(&mut self, result: Result<(), store::Error>) {
-        if let Err(error) = result {
-            self.note(error);
-        }
-    }
-
-    /// What failed, if anything did.
-    pub(crate) fn into_result(self) -> Result<(), store::Error> {
-        self.first.map_or(Ok(()), Err)
     }
 }
 
