@@ -3,7 +3,7 @@
 use decode::tracker::{Absence, Ending, LegEnd, LegFacts, Tie, TrackReport, UnannouncedRtp};
 use decode::{Codec, Party, Side, Timestamp};
 use policy::people::{Person, Who};
-use policy::{Closing, Outcome, PastPart, RecordingPlan, SegmentFacts, Site};
+use policy::{Closing, Outcome, PastPart, RecordingPlan, Rules, SegmentFacts};
 use store::{
     CallRow, DtmfFact, RecordingFacts, RecordingId, Signalling, Source, Span, State, Step, Tied, Track,
 };
@@ -95,8 +95,10 @@ pub(crate) fn with_known(facts: RecordingFacts, known: &SegmentFacts) -> Recordi
 }
 
 /// What rules can ask of a recording that is finished. Of its outside number the archive keeps one form; the other follows from what
-/// was signalled, where that is the same number.
-pub(crate) fn known_of(facts: &RecordingFacts, site: &Site) -> SegmentFacts {
+/// was signalled, where that is the same number. A unit that is not the one of the user then was named from outside.
+pub(crate) fn known_of(facts: &RecordingFacts, rules: &Rules) -> SegmentFacts {
+    let site = &rules.site;
+    let by_people = rules.people.who(&facts.extension, facts.agent.as_deref(), facts.started).unit;
     let other_party = facts.other_party.clone().unwrap_or_default();
     let signalled = site.clean_outside(&other_party, facts.direction);
     let outside_number = facts.outside_number.clone().map(|stored| match site.e164(&signalled) {
@@ -115,7 +117,7 @@ pub(crate) fn known_of(facts: &RecordingFacts, site: &Site) -> SegmentFacts {
         hunt_group: facts.hunt_group.clone(),
         trunk: facts.trunk.clone(),
         who: who_of(facts),
-        named_unit: None,
+        named_unit: facts.business_unit.clone().filter(|unit| by_people.as_ref() != Some(unit)),
         ddi_name: facts.ddi_name.clone(),
         contact: facts.contact.clone(),
         transferred_from: facts.transferred_from.clone(),

@@ -10,14 +10,17 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use decode::Timestamp;
-use policy::feed::{Whose, Word};
+use policy::feed::{Report, Whose, Word};
 use policy::gate::Late;
-use policy::{Fact, Outcome, Rules, Step, Verdict};
-use store::{Archive, Deletion, Event, Field, Query, RecordingFacts, RecordingId, Row, State, What};
+use policy::{Fact, FactRefusal, Outcome, Rules, SegmentFacts, Step, Verdict};
+use store::{Archive, Deletion, Event, Field, Query, RecordingFacts, RecordingId, Row, Source, State, What};
 
 use crate::clock;
 use crate::facts::{known_of, with_known};
 use crate::failure::Failure;
+
+#[cfg(test)]
+mod tests;
 
 /// Late reports that may wait for the disk. One more is dropped, counted and logged.
 const WAITING_MAX: usize = 1_000;
@@ -25,6 +28,9 @@ const WAITING_MAX: usize = 1_000;
 const CALL_MS_MAX: i64 = 86_400_000;
 /// How far the sender's clock may be from the capture's, in milliseconds.
 const SLACK_MS: i64 = 2_000;
+
+/// The step of a judgement that says that a recording was destroyed for what became known after its call.
+const LATE_FACT: &str = "late fact";
 
 /// The recorder's end.
 #[derive(Clone)]
@@ -122,7 +128,11 @@ pub(crate) fn amend(
         tracing::info!(source = late.report.who, "a report is about no call that is known");
     }
     for id in ids {
-        learn(archive, rules, id, &said, &late.report.who, done)?;
+        // What cannot be done for one recording is done for the others all the same.
+        if let Err(error) = learn(archive, rules, id, &said, &late.report, done) {
+            done.failed += 1;
+            tracing::error!(recording = %id, source = late.report.who, %error, "a late report is not carried out");
+        }
     }
     Ok(())
 }
@@ -136,7 +146,7 @@ fn find(archive: &Archive, late: &Late) -> Result<BTreeSet<RecordingId>, store::
         for row in archive.search(&query) {
             let row = row?;
             let is_meant = extension.is_none_or(|extension| row.facts.extension == extension);
-            if row.facts.call == call && is_meant && is_finished(&row) {
+            if row.facts.call == call && is_meant && may_learn(&row) {
                 ids.insert(row.facts.id);
             }
         }
@@ -155,7 +165,9 @@ fn find(archive: &Archive, late: &Late) -> Result<BTreeSet<RecordingId>, store::
             let mut query = window(at);
             if query.call(call_id).is_ok() {
                 let rows = archive.search(&query).collect::<Result<Vec<Row>, _>>()?;
-                let calls: BTreeSet<&str> = rows.iter().map(|row| row.facts.call.as_str()).collect();
+                // The query takes the beginning of a call's name here for a Call-ID, too.
+                let named = rows.iter().filter(|row| row.facts.sip_call_ids.contains(call_id));
+                let calls: BTreeSet<&str> = named.map(|row| row.facts.call.as_str()).collect();
                 calls.into_iter().try_for_each(|call| of_call(call, extension.as_deref()))?;
             }
         }
@@ -176,8 +188,9 @@ fn window(at: Timestamp) -> Query {
     query
 }
 
-fn is_finished(row: &Row) -> bool {
-    row.facts.state != State::Recording && row.deleted.is_none()
+/// It is finished, still there, and was a call here: reports are not about audio that somebody brought in.
+fn may_learn(row: &Row) -> bool {
+    row.facts.state != State::Recording && row.deleted.is_none() && row.facts.source != Source::Import
 }
 
 /// The recording that an extension or agent had at that time; of several the one begun last.
@@ -203,8 +216,7 @@ fn had(
         let rang = i64::try_from(facts.ring_ms).unwrap_or(i64::MAX);
         let from = facts.started.plus_millis(rang.saturating_neg()).plus_millis(-SLACK_MS);
         let was_there = facts.ended.is_some_and(|ended| (from..=ended.plus_millis(SLACK_MS)).contains(&at));
-        if is_own && was_there && is_finished(&row) && last.as_ref().is_none_or(|l| l.started < facts.started)
-        {
+        if is_own && was_there && may_learn(&row) && last.as_ref().is_none_or(|l| l.started < facts.started) {
             last = Some(row.facts);
         }
     }
@@ -217,36 +229,26 @@ fn learn(
     rules: &Rules,
     id: RecordingId,
     said: &[Fact],
-    who: &str,
+    report: &Report,
     done: &mut Amended,
 ) -> Result<(), store::Error> {
-    let row = archive.row(id)?;
-    let before = known_of(&row.facts, &rules.site);
-    let mut now = before.clone();
-    for fact in said {
-        if let Err(refusal) = now.take(fact.clone(), &rules.site) {
-            tracing::warn!(recording = %id, source = who, %refusal, "a late fact is not taken");
-        }
-    }
-    if said.iter().any(|fact| matches!(fact, Fact::Agent(_) | Fact::BusinessUnit(_))) {
-        let began = now.started;
-        rules.people.tell(&mut now, began);
-    }
-    if now == before {
-        return Ok(());
-    }
+    let (row, who) = (archive.row(id)?, &report.who);
+    let said: Vec<Fact> = said.iter().filter(|fact| is_about(report, fact, &row.facts)).cloned().collect();
+    let before = known_of(&row.facts, rules);
+    let now = with_said(rules, &before, &said, |refusal| {
+        tracing::warn!(recording = %id, source = who, %refusal, "a late fact is not taken");
+    });
     let facts = with_known(row.facts.clone(), &now);
     let tag = |tag: &String| What::Tagged { id, tag: tag.clone() };
     let untag = |tag: &String| What::Untagged { id, tag: tag.clone() };
     let on = now.tags.difference(&before.tags).map(tag);
     let off = before.tags.difference(&now.tags).map(untag);
-    for what in What::learned(&row.facts, &facts).into_iter().chain(on).chain(off) {
+    // Against what the same rules make of the row: how a number reads today is nothing that was said.
+    let learned = What::learned(&with_known(row.facts, &before), &facts);
+    let events: Vec<What> = learned.into_iter().chain(on).chain(off).collect();
+    done.learned += u64::from(!events.is_empty());
+    for what in events {
         archive.edit(Event { at: clock::now(), who: source(who), what })?;
-    }
-    done.learned += 1;
-    // What was recorded against today's rules before is not this fact's doing.
-    if !rules.judge(&before).verdict.is_record() {
-        return Ok(());
     }
     let judgement = rules.judge(&now);
     let (rule, outcome) = match &judgement.verdict {
@@ -255,6 +257,9 @@ fn learn(
         Verdict::InternalExcluded => ("internal calls are excluded".to_owned(), Outcome::InternalExcluded),
         Verdict::DeviceNotRecorded { why } => (why.clone(), Outcome::DeviceNotRecorded),
     };
+    if !is_its_doing(archive, rules, id, &before, &said) {
+        return Ok(());
+    }
     let names: Vec<&str> = said.iter().map(Fact::key).collect();
     let why = format!("{} became known after the call, by {}", names.join(", "), source(who));
     let deletion = Deletion { at: clock::now(), who: source(who), rule, why };
@@ -269,7 +274,7 @@ fn learn(
     let told = format!("{} says so after the call: judged again", source(who));
     let mut steps: Vec<Step> = said.iter().map(|fact| step("fact", fact.to_string(), &told)).collect();
     steps.extend(judgement.last_step(&facts.extension, at_ms));
-    steps.push(step("late fact", String::new(), "what had been recorded is destroyed"));
+    steps.push(step(LATE_FACT, String::new(), "what had been recorded is destroyed"));
     match archive.exclude(id, deletion, outcome, steps) {
         Err(error @ store::Error::Guarded { .. }) => {
             done.held += 1;
@@ -277,6 +282,69 @@ fn learn(
             Ok(())
         }
         result => result.map(|()| done.excluded += 1),
+    }
+}
+
+/// Who sat at a phone is said of the leg that a Call-ID names, everything else of the whole call, as while it runs.
+fn is_about(report: &Report, fact: &Fact, facts: &RecordingFacts) -> bool {
+    match (&report.word, fact) {
+        (Word::Facts(Whose::CallId { call_id, extension: None }, _), Fact::Agent(_)) => {
+            facts.sip_call_ids.contains(call_id)
+        }
+        _ => true,
+    }
+}
+
+/// What is known with what was said. The person is asked for anew when the agent is another one, the unit when it does not stay the
+/// one that was named.
+fn with_said(
+    rules: &Rules,
+    before: &SegmentFacts,
+    said: &[Fact],
+    mut refused: impl FnMut(FactRefusal),
+) -> SegmentFacts {
+    let mut now = before.clone();
+    for fact in said {
+        if let Err(refusal) = now.take(fact.clone(), &rules.site) {
+            refused(refusal);
+        }
+    }
+    let (is_other_agent, is_other_unit) = (now.agent != before.agent, now.named_unit != before.named_unit);
+    if is_other_agent || is_other_unit {
+        let began = now.started;
+        rules.people.tell(&mut now, began);
+        if !is_other_agent {
+            now.who.user.clone_from(&before.who.user);
+        }
+        if !is_other_unit && now.named_unit.is_some() {
+            now.who.units_above.clone_from(&before.who.units_above);
+        }
+    }
+    now
+}
+
+/// Is a recording against the rules because of what was said? What was recorded against today's rules before is not. A report whose
+/// facts are kept already, but which was not carried out, is looked at beside the facts that the recording was made with.
+fn is_its_doing(
+    archive: &Archive,
+    rules: &Rules,
+    id: RecordingId,
+    before: &SegmentFacts,
+    said: &[Fact],
+) -> bool {
+    let is_kept = |known: &SegmentFacts| rules.judge(known).verdict.is_record();
+    if is_kept(before) {
+        return true;
+    }
+    match archive.sealed_facts(id) {
+        Ok(made) => {
+            let made = known_of(&made, rules);
+            is_kept(&made) && !is_kept(&with_said(rules, &made, said, |_| ()))
+        }
+        Err(error) => {
+            tracing::error!(recording = %id, %error, "what a recording was made with cannot be read");
+            false
+        }
     }
 }
 

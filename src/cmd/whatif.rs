@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use decode::Timestamp;
-use policy::{Mode, Outcome, PastCall, PastPart, Site, WhatIf};
+use policy::{Mode, Outcome, PastCall, PastPart, Rules, WhatIf};
 use serde::Serialize;
 use serde_json::json;
 use store::{Archive, CallRow, Differs, Kept, RecordingId, Source, Take};
@@ -85,7 +85,7 @@ pub(super) fn run(
         None => in_force.version(version)?,
     };
     let ruling = checked(candidate, &in_force.settings.machine)?;
-    let (mut lived, mut sums) = lived(&in_force.archive, &in_force.settings.rules.site, since, until)?;
+    let (mut lived, mut sums) = lived(&in_force.archive, &in_force.settings.rules, since, until)?;
     // In the order in which they were judged: who comes first gets a channel.
     lived.sort_by_key(|call| call.past.judged());
     let mut whatif = WhatIf::new(ruling.rules);
@@ -120,7 +120,7 @@ pub(super) fn run(
 /// The calls of the range that rules were asked about.
 fn lived(
     archive: &Archive,
-    site: &Site,
+    rules: &Rules,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 ) -> Result<(Vec<Lived>, Sums), Failure> {
@@ -131,7 +131,7 @@ fn lived(
             continue;
         }
         sums.calls += 1;
-        let parts = parts(archive, site, &row)?;
+        let parts = parts(archive, rules, &row)?;
         if parts.is_empty() {
             sums.not_judged += 1;
             continue;
@@ -150,7 +150,7 @@ fn lived(
 }
 
 /// What its extensions' parts were judged by. A line of an earlier version does not hold it: then its recordings do.
-fn parts(archive: &Archive, site: &Site, row: &CallRow) -> Result<Vec<PastPart>, Failure> {
+fn parts(archive: &Archive, rules: &Rules, row: &CallRow) -> Result<Vec<PastPart>, Failure> {
     if !row.parts.is_empty() || row.why.is_empty() {
         return Ok(row.parts.clone());
     }
@@ -170,7 +170,7 @@ fn parts(archive: &Archive, site: &Site, row: &CallRow) -> Result<Vec<PastPart>,
             steps().any(|step| step.rule == "recorded devices" && step.verdict.ends_with(&word))
         });
         let by_people = steps().any(|step| step.rule == "request" || step.rule == "standing order");
-        let known = known_of(&facts, site);
+        let known = known_of(&facts, rules);
         parts.push(PastPart { facts: known, outcome: row.outcome, mode, by_people, phone: None });
     }
     Ok(parts)

@@ -422,6 +422,16 @@ impl Archive {
         }
     }
 
+    /// The facts that a finished recording was sealed with: without what became known of it later. It is verified as a whole; no key
+    /// is needed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Tampered`] or [`Error::Damaged`] when it is not what was sealed.
+    pub fn sealed_facts(&self, id: RecordingId) -> Result<RecordingFacts, Error> {
+        self.ask(Command::Flush)?;
+        Reader::sealed_facts(&self.shared, id).map_err(|e| e.under(&self.shared.root))
+    }
+
     /// Opens a recording for playing. A finished one is verified as a whole first; of a running one, what is sealed so
     /// far can be read.
     ///

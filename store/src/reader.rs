@@ -40,6 +40,16 @@ pub struct Reader {
 impl Reader {
     /// Opens a recording: verifies it, or takes it as it is when it is `running`.
     pub(crate) fn open(shared: &Shared, id: RecordingId, running: bool) -> Result<Reader, Error> {
+        Reader::on(shared, &Reader::verified(shared, id, running)?)
+    }
+
+    /// The facts that a finished recording was sealed with, verified. No key is needed.
+    pub(crate) fn sealed_facts(shared: &Shared, id: RecordingId) -> Result<RecordingFacts, Error> {
+        let layout = Reader::verified(shared, id, false)?.layout;
+        Ok(layout.end.map_or(layout.parsed.head.facts, |end| end.footer.facts))
+    }
+
+    fn verified(shared: &Shared, id: RecordingId, running: bool) -> Result<Source, Error> {
         let source = Source::find(shared, id)?;
         match &source.layout.end {
             Some(_) if source.is_verified => {}
@@ -47,7 +57,7 @@ impl Reader {
             None if running => {}
             None => return Err(Error::tampered(&source.layout.path, "its end is missing")),
         }
-        Reader::on(shared, &source)
+        Ok(source)
     }
 
     /// Reads a file that has been verified already.
