@@ -5,13 +5,14 @@
 //! first, and the call's line in the balance sheet says so.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use decode::Timestamp;
 use policy::feed::{Report, Whose, Word};
-use policy::gate::Late;
+use policy::gate::{Gate, Late};
 use policy::{Fact, FactRefusal, Outcome, Rules, SegmentFacts, Step, Verdict};
 use store::{Archive, Deletion, Event, Field, Query, RecordingFacts, RecordingId, Row, Source, State, What};
 
@@ -22,7 +23,7 @@ use crate::failure::Failure;
 #[cfg(test)]
 mod tests;
 
-/// Late reports that may wait for the disk. One more is dropped, counted and logged.
+/// Late reports that may wait for the disk. One more is dropped, counted and logged, and its sender told where that can be.
 const WAITING_MAX: usize = 1_000;
 /// The longest call that a report by extension or agent is looked for in, in milliseconds.
 const CALL_MS_MAX: i64 = 86_400_000;
@@ -30,12 +31,13 @@ const CALL_MS_MAX: i64 = 86_400_000;
 const SLACK_MS: i64 = 2_000;
 
 /// The step of a judgement that says that a recording was destroyed for what became known after its call.
-const LATE_FACT: &str = "late fact";
+pub(crate) const LATE_FACT: &str = "late fact";
 
 /// The recorder's end.
 #[derive(Clone)]
 pub(crate) struct LateReports {
     reports: Sender<Late>,
+    dropped: Arc<AtomicU64>,
     rules: Arc<Mutex<Arc<Rules>>>,
 }
 
@@ -57,6 +59,8 @@ pub(crate) struct Amended {
     pub(crate) unclaimed: u64,
     /// Reports that could not be carried out.
     pub(crate) failed: u64,
+    /// Reports that there was no room for.
+    pub(crate) dropped: u64,
 }
 
 /// Starts the thread. It ends when the last [`LateReports`] is gone.
@@ -66,10 +70,11 @@ pub(crate) struct Amended {
 pub(crate) fn start(archive: Arc<Archive>, rules: Rules) -> Result<(LateReports, Amender), Failure> {
     let (reports, receiver) = bounded(WAITING_MAX);
     let rules = Arc::new(Mutex::new(Arc::new(rules)));
-    let seen = Arc::clone(&rules);
-    let run = move || run(&archive, &seen, &receiver);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let (seen, lost) = (Arc::clone(&rules), Arc::clone(&dropped));
+    let run = move || run(&archive, &seen, &receiver, &lost);
     let thread = std::thread::Builder::new().name("late-reports".into()).spawn(run)?;
-    Ok((LateReports { reports, rules }, Amender { thread }))
+    Ok((LateReports { reports, dropped, rules }, Amender { thread }))
 }
 
 impl LateReports {
@@ -81,9 +86,17 @@ impl LateReports {
     /// Hands a report on.
     pub(crate) fn send(&self, late: Late) {
         if let Err(TrySendError::Full(late)) = self.reports.try_send(late) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
             let who = late.report.who;
             tracing::error!(source = who, waiting = WAITING_MAX, "a report about a finished call is dropped");
         }
+    }
+}
+
+/// Tells the gate how many reports can be handed on now.
+pub(crate) fn tell_room(late: Option<&LateReports>, gate: &mut Gate) {
+    if let Some(late) = late {
+        gate.allow_late(WAITING_MAX.saturating_sub(late.reports.len()));
     }
 }
 
@@ -94,7 +107,12 @@ impl Amender {
     }
 }
 
-fn run(archive: &Archive, in_force: &Mutex<Arc<Rules>>, reports: &Receiver<Late>) -> Amended {
+fn run(
+    archive: &Archive,
+    in_force: &Mutex<Arc<Rules>>,
+    reports: &Receiver<Late>,
+    dropped: &AtomicU64,
+) -> Amended {
     let mut done = Amended::default();
     for late in reports {
         let rules = &Arc::clone(&in_force.lock().unwrap_or_else(PoisonError::into_inner));
@@ -103,9 +121,10 @@ fn run(archive: &Archive, in_force: &Mutex<Arc<Rules>>, reports: &Receiver<Late>
             tracing::error!(source = late.report.who, %error, "a report about a finished call is not kept");
         }
     }
+    done.dropped = dropped.load(Ordering::Relaxed);
     if done != Amended::default() {
-        let Amended { learned, excluded, held, unclaimed, failed } = done;
-        tracing::info!(learned, excluded, held, unclaimed, failed, "reports about finished calls");
+        let Amended { learned, excluded, held, unclaimed, failed, dropped } = done;
+        tracing::info!(learned, excluded, held, unclaimed, failed, dropped, "reports about finished calls");
     }
     done
 }

@@ -18,7 +18,7 @@ use web::live::{LiveCall, Status};
 
 use crate::config::{Machine, Ruling};
 use crate::facts::{self, Keyed};
-use crate::late::LateReports;
+use crate::late::{self, LateReports};
 use crate::smdr::Logger;
 use failure::Failure;
 
@@ -237,6 +237,7 @@ impl<'a> Recorder<'a> {
     /// Another system says something of a call, or of who sits where. `at` is when that came.
     pub(crate) fn handle_report(&mut self, mut report: policy::feed::Report, at: Timestamp) -> Told {
         report.at = self.on_its_clock(report.at);
+        late::tell_room(self.late.as_ref(), &mut self.gate);
         let told = self.gate.handle_report(report, at);
         self.perform();
         told
@@ -403,6 +404,7 @@ impl<'a> Recorder<'a> {
 
     /// Lets the gate look at its pauses.
     fn tell_time(&mut self) {
+        late::tell_room(self.late.as_ref(), &mut self.gate);
         self.gate.handle_timeout(self.now);
         self.perform();
     }

@@ -263,6 +263,8 @@ pub struct Gate {
     early: BTreeMap<LegId, request::Said>,
     /// Whom reports are about.
     feed: Matcher,
+    /// Reports about calls that are over that can be taken now.
+    late_room: usize,
     /// The latest time that was told.
     now: Timestamp,
     /// Facts that were said so far.
@@ -290,6 +292,7 @@ impl Gate {
             counted: Vec::new(),
             early: BTreeMap::new(),
             feed: Matcher::default(),
+            late_room: usize::MAX,
             now: Timestamp::MIN,
             sayings: 0,
             victims: Vec::new(),

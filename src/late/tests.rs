@@ -172,3 +172,31 @@ fn a_late_report_is_not_about_audio_that_somebody_brought_in() {
     }
     assert_eq!((bench.row(id).facts.account_code, bench.row(id).deleted), (None, None));
 }
+
+#[test]
+fn a_report_that_finds_no_room_is_counted_and_refused_and_those_that_wait_go_on_waiting() {
+    let (reports, taken) = bounded(WAITING_MAX);
+    let rules = Arc::new(Mutex::new(Arc::new(Rules::default())));
+    let late = LateReports { reports, dropped: Arc::new(AtomicU64::new(0)), rules };
+    let mut gate = Gate::new(Rules::default());
+    let at = Timestamp::from_millis;
+    let report = |ms| Report { at: at(ms), who: "pbx".into(), word: of_extension(vec![tag()]) };
+    let said_at = 100_000;
+    assert!(gate.handle_report(report(said_at), at(said_at)).waits);
+    let old = Late { report: report(0), calls: Vec::new() };
+    (0..WAITING_MAX).for_each(|_| late.send(old.clone()));
+    assert_eq!(late.dropped.load(Ordering::Relaxed), 0);
+    tell_room(Some(&late), &mut gate);
+    let told = gate.handle_report(report(0), at(said_at));
+    let refused = told.refused.expect("no room").to_string();
+    assert!(!told.waits && refused.starts_with("busy: "), "{refused}");
+    assert!(matches!(gate.poll_action(), Some(policy::Action::Late(_))));
+    late.send(old);
+    assert_eq!(late.dropped.load(Ordering::Relaxed), 1);
+    gate.handle_timeout(at(said_at + 60_000));
+    assert_eq!(gate.poll_action(), None);
+    drop(taken.recv());
+    tell_room(Some(&late), &mut gate);
+    gate.handle_timeout(at(said_at + 60_000));
+    assert!(matches!(gate.poll_action(), Some(policy::Action::Late(_))));
+}

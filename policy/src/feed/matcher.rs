@@ -213,9 +213,15 @@ impl Matcher {
         self.waiting.len() >= WAITING_MAX
     }
 
-    /// Reports that have waited too long.
-    pub(crate) fn overdue(&mut self, now: Timestamp) -> Vec<Report> {
-        let due = self.waiting.iter().map(|report| report.at.plus_millis(EARLY_MS) < now).collect();
+    /// Reports that have waited too long, `max` at most; the others wait on.
+    pub(crate) fn overdue(&mut self, now: Timestamp, max: usize) -> Vec<Report> {
+        let mut room = max;
+        let mut is_due = |report: &Report| {
+            let is_due = room > 0 && report.at.plus_millis(EARLY_MS) < now;
+            room = room.saturating_sub(usize::from(is_due));
+            is_due
+        };
+        let due = self.waiting.iter().map(&mut is_due).collect();
         self.take_waiting(due)
     }
 
@@ -369,12 +375,13 @@ mod tests {
         let early = of("2001", 500);
         assert_eq!(matcher.wait(early.clone(), at(505)), Ok(()));
         assert_eq!(matcher.wait(of("2001", 400), at(505)), Err(of("2001", 400)));
-        assert_eq!((matcher.overdue(at(530)), matcher.claim(ids[1])), (vec![], vec![]));
+        assert_eq!((matcher.overdue(at(530), 9), matcher.claim(ids[1])), (vec![], vec![]));
         let call = matcher.legs.known[&ids[1]].call;
         matcher.meet(ids[1], call, "2", vec!["2001".into()], at(520));
         assert_eq!(matcher.claim(ids[1]), [early]);
         assert_eq!(matcher.wait(of("2002", 500), at(505)), Ok(()));
-        assert_eq!(matcher.overdue(at(531)), [of("2002", 500)]);
+        assert_eq!(matcher.overdue(at(531), 0), []);
+        assert_eq!(matcher.overdue(at(531), 9), [of("2002", 500)]);
     }
 
     #[test]

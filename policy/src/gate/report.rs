@@ -4,7 +4,7 @@
 //! one for a call that is over is handed on: finished recordings are the archive's.
 
 use decode::Timestamp;
-use decode::tracker::{LegFacts, LegId};
+use decode::tracker::{CallId, LegFacts, LegId};
 
 use super::{Action, Gate, Late};
 use crate::feed::matcher::Found;
@@ -38,9 +38,18 @@ pub enum Refused {
     /// Too many agents are logged on.
     #[error("{} agents are logged on, the most there may be", crate::feed::matcher::AGENTS_MAX)]
     TooManyAgents,
+    /// Too many reports about calls that are over have not been carried out yet.
+    #[error("busy: too many reports about finished calls wait for the disk, say it again")]
+    TooManyLate,
 }
 
 impl Gate {
+    /// So many reports about calls that are over can be taken from now on; any number until it is told. Those that have waited in vain
+    /// for a call go on waiting without room; of others the sender is told that there is none.
+    pub fn allow_late(&mut self, room: usize) {
+        self.late_room = room;
+    }
+
     /// Another system says something, now.
     pub fn handle_report(&mut self, report: Report, now: Timestamp) -> Told {
         self.now = self.now.max(now);
@@ -96,8 +105,8 @@ impl Gate {
 
     /// Reports that have waited for too long are handed on.
     pub(super) fn release_reports(&mut self, now: Timestamp) {
-        for report in self.feed.overdue(now) {
-            self.actions.push_back(Action::Late(Box::new(Late { report, calls: Vec::new() })));
+        for report in self.feed.overdue(now, self.late_room) {
+            self.hand_on(report, Vec::new());
         }
     }
 
@@ -113,9 +122,18 @@ impl Gate {
         }
         if let Err(report) = self.feed.wait(report, now) {
             // Its call is over, or was never seen: the archive is asked.
-            self.actions.push_back(Action::Late(Box::new(Late { report, calls: Vec::new() })));
+            let refused = self.hand_on(report, Vec::new());
+            return Told { waits: refused.is_none(), refused, ..Told::default() };
         }
         Told { waits: true, ..Told::default() }
+    }
+
+    /// Hands a report on, also without room for it: who does not take it counts it. What to tell its sender, then.
+    fn hand_on(&mut self, report: Report, calls: Vec<(CallId, Option<String>)>) -> Option<Refused> {
+        let refused = (self.late_room == 0).then_some(Refused::TooManyLate);
+        self.late_room = self.late_room.saturating_sub(1);
+        self.actions.push_back(Action::Late(Box::new(Late { report, calls })));
+        refused
     }
 
     /// Gives the facts of a report to the legs that it is about.
@@ -140,7 +158,7 @@ impl Gate {
         let calls: Vec<_> = over.map(|found| (found.call, found.extension.clone())).collect();
         told.over = u32::try_from(calls.len()).unwrap_or(u32::MAX);
         if !calls.is_empty() {
-            self.actions.push_back(Action::Late(Box::new(Late { report: report.clone(), calls })));
+            told.refused = self.hand_on(report.clone(), calls).or(told.refused);
         }
         told
     }
