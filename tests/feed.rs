@@ -264,6 +264,18 @@ fn a_late_exclusion_by_account_code_after_the_call_has_a_receipt_and_the_sheet_a
     let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
     assert!(log.contains("account_code 42") && log.contains("pbx1"), "{log}");
     bench.run(&["archive", "verify"]).expect_code(0);
+    // Other rules are tried on what is known today.
+    let test = |text: &str| {
+        fs::write(bench.path("candidate.toml"), text).expect("writes");
+        let file = bench.path("candidate.toml").display().to_string();
+        let mut lines = rows(&bench, &["rule", "test", &file, "--since", "2000-01-01"]);
+        lines.pop().expect("sums")["sums"]["differences"].clone()
+    };
+    assert_eq!(test(EXCLUDE), serde_json::json!({}));
+    assert_eq!(test(""), serde_json::json!({ "excluded -> recorded": 1 }));
+    let by_unit = "[[record.exclude]]\ntype = \"business_unit\"\nvalue = \"Trading\"\n";
+    let both = test(&format!("{EXCLUDE}{by_unit}"));
+    assert_eq!(both, serde_json::json!({ "recorded -> excluded": 1 }));
     // The index is only a cache: built anew it says the same.
     bench.run(&["archive", "rebuild"]).expect_code(0);
     assert_eq!(summary(&bench), [2, 1, 1]);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use decode::Timestamp;
-use policy::{Mode, Outcome, PastCall, PastPart, Rules, WhatIf};
+use policy::{Mode, Outcome, PastCall, PastPart, Rules, SegmentFacts, Step, WhatIf};
 use serde::Serialize;
 use serde_json::json;
-use store::{Archive, CallRow, Differs, Kept, RecordingId, Source, Take};
+use store::{Archive, CallRow, Differs, Kept, RecordingId, Row, Source, Take};
 use web::words;
 
 use super::rule::{InForce, checked};
@@ -15,9 +15,10 @@ use super::{print_json, print_line, warn};
 use crate::cli::ArchiveDir;
 use crate::clock;
 use crate::config::{Book, Retention};
-use crate::facts::known_of;
+use crate::facts::{known_of, with_known};
 use crate::failure::{Done, Failure};
 use crate::filters::time_option;
+use crate::late::LATE_FACT;
 use crate::tables::{cell, plain};
 
 /// Calls that are tried at once, in memory for their order: a day of the largest site, or years of a small one.
@@ -149,31 +150,66 @@ fn lived(
     Ok((lived, sums))
 }
 
-/// What its extensions' parts were judged by. A line of an earlier version does not hold it: then its recordings do.
+/// What its extensions' parts are judged by, with what became known after the call. A line of an earlier version does not hold them:
+/// then its recordings do.
 fn parts(archive: &Archive, rules: &Rules, row: &CallRow) -> Result<Vec<PastPart>, Failure> {
-    if !row.parts.is_empty() || row.why.is_empty() {
-        return Ok(row.parts.clone());
+    if row.parts.is_empty() && row.why.is_empty() {
+        return Ok(Vec::new());
     }
-    let mut parts = Vec::new();
+    let mut kept = Vec::new();
     for &id in &row.recordings {
-        let facts = match archive.row(id) {
-            Ok(kept) => kept.facts,
-            Err(store::Error::NotFound { .. }) => continue,
+        match archive.row(id) {
+            Ok(recording) if recording.facts.source == Source::Import => {}
+            Ok(recording) => kept.push(recording),
+            Err(store::Error::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
-        };
-        if facts.source == Source::Import {
-            continue;
         }
-        let steps = || row.why.iter().filter(|step| step.extension == facts.extension);
-        let mode = Mode::ALL.into_iter().find(|mode| {
-            let word = format!("mode {}", mode.key());
-            steps().any(|step| step.rule == "recorded devices" && step.verdict.ends_with(&word))
-        });
-        let by_people = steps().any(|step| step.rule == "request" || step.rule == "standing order");
-        let known = known_of(&facts, rules);
-        parts.push(PastPart { facts: known, outcome: row.outcome, mode, by_people, phone: None });
+    }
+    if row.parts.is_empty() {
+        return Ok(kept.iter().map(|recording| part_of(recording, rules, row)).collect());
+    }
+    let mut parts = row.parts.clone();
+    for part in &mut parts {
+        let own = |recording: &&Row| recording.facts.extension == part.facts.extension;
+        if let Some(recording) = kept.iter().rev().find(own) {
+            overlay(part, recording, rules, row);
+        }
     }
     Ok(parts)
+}
+
+/// The part that a recording of an earlier version was made of, as far as its call's line tells.
+fn part_of(recording: &Row, rules: &Rules, row: &CallRow) -> PastPart {
+    let facts = &recording.facts;
+    let steps = || row.why.iter().filter(|step| step.extension == facts.extension);
+    let mode = Mode::ALL.into_iter().find(|mode| {
+        let word = format!("mode {}", mode.key());
+        steps().any(|step| step.rule == "recorded devices" && step.verdict.ends_with(&word))
+    });
+    let by_people = steps().any(|step| step.rule == "request" || step.rule == "standing order");
+    PastPart { facts: known_of(facts, rules), outcome: row.outcome, mode, by_people, phone: None }
+}
+
+/// A part as its recording is known today; what nothing was said of since stays as it was judged by, to the form of its numbers. A
+/// recording that was destroyed for what became known was not wanted by the rules.
+fn overlay(part: &mut PastPart, recording: &Row, rules: &Rules, row: &CallRow) {
+    let was = with_known(recording.facts.clone(), &part.facts);
+    let known = known_of(&recording.facts, rules);
+    let mut facts = SegmentFacts { started: part.facts.started, ..known };
+    if was.outside_number == recording.facts.outside_number {
+        facts.outside_number.clone_from(&part.facts.outside_number);
+        facts.outside_e164.clone_from(&part.facts.outside_e164);
+    }
+    if was.business_unit == recording.facts.business_unit {
+        facts.named_unit.clone_from(&part.facts.named_unit);
+    }
+    part.facts = facts;
+    let is_destroyed = |step: &Step| step.rule == LATE_FACT && step.extension == part.facts.extension;
+    if row.why.iter().any(is_destroyed) {
+        // Of two recordings of the leg the other one speaks for it.
+        part.outcome = if row.outcome == Outcome::Recorded { Outcome::Excluded } else { row.outcome };
+        part.mode = None;
+    }
 }
 
 /// What the candidate would have due now, and the reverse.
