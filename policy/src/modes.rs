@@ -141,6 +141,12 @@ impl Machine {
         Machine { mode, taking, keep: mode != Mode::DiscardByDefault }
     }
 
+    /// In a mode that comes in force during the segment: at its end it is kept, or destroyed, as is said here and not by the mode.
+    #[must_use]
+    pub fn with_kept(self, keep: bool) -> Machine {
+        Machine { keep, ..self }
+    }
+
     /// The mode.
     #[must_use]
     pub fn mode(&self) -> Mode {

@@ -117,6 +117,19 @@ impl Pauses {
         held
     }
 
+    /// Takes over what holds another recording of the same voices, each source from when it did; orders are a recording's own.
+    pub fn join(&mut self, other: &Pauses) {
+        for (source, &at) in &other.holding {
+            if !matches!(source, PauseSource::Order(_)) && self.begin(source.clone(), at) {
+                self.since = self.since.map(|since| since.min(at));
+            }
+        }
+        if other.overflowed {
+            self.overflowed = true;
+            self.since = self.since.or(other.since);
+        }
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Timestamp, limits: PauseLimits) -> Option<Overdue> {
         let lasted =

@@ -151,9 +151,16 @@ impl Part {
         self.say_all(at, judgement.asked.into_iter().next_back());
         let fresh = machine(&judgement.verdict);
         if judgement.verdict.is_record() && fresh.mode() != self.machine.mode() {
-            self.machine = fresh;
-            self.order = None;
-            self.asked_by.clear();
+            // What is taken and kept stays, and so does what somebody asked to be destroyed. An order is followed anew.
+            let (machine, asked_by) = match self.order.take() {
+                Some(followed) => (followed.machine, followed.asked_by),
+                None => (self.machine, std::mem::take(&mut self.asked_by)),
+            };
+            let is_asked = !machine.is_kept() && !asked_by.is_empty();
+            let kept = if is_asked { false } else { fresh.is_kept() || self.begun && machine.is_kept() };
+            self.by_people |= kept != fresh.is_kept();
+            self.machine = fresh.with_kept(kept);
+            self.asked_by = if is_asked { asked_by } else { String::new() };
         }
         self.verdict = judgement.verdict;
         true

@@ -3,12 +3,15 @@
 //! Who is an extension, and how its numbers read, was settled at the call's beginning and stays; a device that only the new rules
 //! name gets a part from now on. What runs keeps its channel. `docs/rules.md` says it to users.
 
+use std::collections::BTreeSet;
+
 use decode::Timestamp;
 use decode::tracker::LegId;
 
 use super::part::Part;
 use super::settle::NEW_RULES;
 use super::{Gate, RECORDINGS_MAX, RecordingKey, request, triggers};
+use crate::pause::PauseSource;
 use crate::rules::{Rules, Verdict};
 
 impl Gate {
@@ -30,21 +33,35 @@ impl Gate {
         }
         self.pauses = rules.pauses;
         self.channels.set_limit(rules.channels, rules.overload);
+        let fresh = self.desks.match_again(&self.rules.windows, &rules.windows);
         self.rules = rules;
         let legs: Vec<LegId> = self.legs.iter().flatten().map(|judged| judged.leg).collect();
-        let mut changed = Vec::new();
+        let (mut changed, mut joined) = (Vec::new(), Vec::new());
         for &leg in &legs {
+            let before = self.recorded_on(leg);
             let parts = self.judged(leg).map_or(0, |judged| judged.parts.len());
             let keys = (0..parts as u8).map(|nth| RecordingKey { leg, nth });
             changed.extend(keys.filter(|&key| self.judge_by_new_rules(key, at)));
-            changed.extend(self.add_parts(leg, at));
-            self.hold_for_windows(leg, at);
+            let added = self.add_parts(leg, at);
+            if !added.is_empty() {
+                joined.push(leg);
+            }
+            changed.extend(added);
+            changed.extend(self.hold_for_windows(leg, &before, &fresh, at));
             self.hide_keys(leg);
         }
+        changed.sort_unstable();
+        changed.dedup();
         // What ends gives its channel to what begins.
         let (begin, end): (Vec<_>, Vec<_>) = changed.into_iter().partition(|&key| self.is_wanted(key));
         for key in end.into_iter().chain(begin) {
             self.settle(key.leg, usize::from(key.nth), at, NEW_RULES);
+        }
+        // Reports are about the extensions that came, too, and may have waited for them.
+        for leg in joined {
+            let Some(call) = self.judged(leg).map(|judged| judged.call) else { continue };
+            self.feed.name(leg, call, self.extensions_of(leg));
+            self.claim(leg, at);
         }
     }
 
@@ -83,19 +100,39 @@ impl Gate {
         keys
     }
 
-    /// What is shown at the desk of a device that is recorded from now on holds its call, as at the beginning of one.
-    fn hold_for_windows(&mut self, leg: LegId, at: Timestamp) {
-        let Gate { legs, desks, .. } = self;
-        let Some(judged) = legs.get_mut(leg.slot()).and_then(Option::as_deref_mut) else { return };
-        let recorded = judged.parts.iter().filter(|part| part.is_of_recorded_device());
-        let holding: Vec<_> = recorded.flat_map(|part| desks.holding(&part.plan.facts.extension)).collect();
-        for part in &mut judged.parts {
+    /// The extensions of a leg whose device is recorded.
+    fn recorded_on(&self, leg: LegId) -> Vec<String> {
+        let parts = self.judged(leg).map_or(&[][..], |judged| &judged.parts);
+        let recorded = parts.iter().filter(|part| part.is_of_recorded_device());
+        recorded.map(|part| part.plan.facts.extension.clone()).collect()
+    }
+
+    /// What is shown at the desk of a device that is recorded from now on holds its call, as at the beginning of one; so does what
+    /// only a new rule matches. What a rule from before matched has had its pause, and it may be over. Gives whom that pauses.
+    fn hold_for_windows(
+        &mut self,
+        leg: LegId,
+        before: &[String],
+        fresh: &BTreeSet<PauseSource>,
+        at: Timestamp,
+    ) -> Vec<RecordingKey> {
+        let mut holding = Vec::new();
+        for extension in self.recorded_on(leg) {
+            let is_new = !before.contains(&extension);
+            holding.extend(self.desks.holding(&extension).filter(|source| is_new || fresh.contains(source)));
+        }
+        let judged = self.legs.get_mut(leg.slot()).and_then(Option::as_deref_mut);
+        let Some(judged) = judged.filter(|_| !holding.is_empty()) else { return Vec::new() };
+        let mut held = Vec::new();
+        for (part, nth) in judged.parts.iter_mut().zip(0..) {
             for source in &holding {
                 if part.pauses.begin(source.clone(), at) {
                     part.say(at, "window", source.to_string(), "paused".into());
+                    held.push(RecordingKey { leg, nth });
                 }
             }
         }
+        held
     }
 
     /// Judges a part; says whether the verdict is another one.

@@ -48,7 +48,11 @@ impl Gate {
             self.take_channel(part, recording, at);
         }
         let runs = wanted && part.channel.is_some();
-        if runs && !part.begun {
+        if runs && (!part.begun || part.stopped.is_some()) {
+            join_pauses(parts, nth);
+        }
+        let is_begun = parts.get(nth).is_some_and(|part| part.begun);
+        if runs && !is_begun {
             let (segment, plan) = self.begin(judged, nth, at, rule);
             if let Some(place) = judged.segments.get_mut(nth) {
                 *place = segment;
@@ -201,6 +205,18 @@ impl Gate {
         part.notes += &format!("; it ends {}: {why}", part.how_far(at));
         part.say(at, "channels", String::new(), format!("recording ends: {why}"));
         self.settle(recording.leg, usize::from(recording.nth), at, why);
+    }
+}
+
+/// What begins, or begins again, is held by what holds the leg's other recording: that has the same voices.
+fn join_pauses(parts: &mut [Part], nth: usize) {
+    let Some(part) = parts.get_mut(nth) else { return };
+    let mut pauses = std::mem::take(&mut part.pauses);
+    for (sibling, _) in parts.iter().zip(0..).filter(|&(_, other)| other != nth) {
+        pauses.join(&sibling.pauses);
+    }
+    if let Some(part) = parts.get_mut(nth) {
+        part.pauses = pauses;
     }
 }
 

@@ -15,11 +15,14 @@ use super::{Action, Gate, Judged, Whom, party, takes};
 use crate::outcome::Source;
 use crate::pause::PauseSource;
 use crate::pause::codes::{Codes, Keyed};
+use crate::pause::windows::WindowRule;
 
 /// Clients at desks that report windows.
 const CLIENTS_MAX: usize = 10_000;
 /// Texts of one report: headings, addresses, tab names.
 const TEXTS_MAX: usize = 1_000;
+/// So much of one report is kept for rules that come later, in bytes; a text beyond that counts for them with the next report.
+const KEPT_BYTES_MAX: usize = 16 * 1_024;
 /// The longest that a resuming digit is waited for to end, in milliseconds.
 const DIGIT_MS_MAX: u32 = 10_000;
 
@@ -27,11 +30,21 @@ const DIGIT_MS_MAX: u32 = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Desks(BTreeMap<String, Desk>);
 
-#[derive(Debug)]
 struct Desk {
     extension: String,
     /// Rules that match now, from 1.
     rules: BTreeSet<usize>,
+    /// Those that may hold calls: these, and what other rules that were in force since the last report matched.
+    held: BTreeSet<usize>,
+    /// What is shown, for rules that come later.
+    texts: Vec<String>,
+}
+
+/// Headings and addresses reach no log.
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("extension", &self.extension).finish_non_exhaustive()
+    }
 }
 
 impl Desks {
@@ -40,6 +53,44 @@ impl Desks {
         let desks = self.0.iter().filter(move |(_, desk)| desk.extension == extension);
         desks.flat_map(|(client, desk)| desk.rules.iter().map(|&rule| source(client, rule)))
     }
+
+    /// Other rules are in force: gives what matches now and did not by any rule that stays.
+    pub(super) fn match_again(&mut self, old: &[WindowRule], new: &[WindowRule]) -> BTreeSet<PauseSource> {
+        let mut fresh = BTreeSet::new();
+        if old == new {
+            return fresh;
+        }
+        for (client, desk) in &mut self.0 {
+            let held: Vec<&WindowRule> =
+                desk.rules.iter().filter_map(|n| old.get(n.checked_sub(1)?)).collect();
+            let now = matching(new, desk.texts.iter().map(String::as_str));
+            let is_new = |n: &&usize| {
+                n.checked_sub(1).and_then(|n| new.get(n)).is_some_and(|rule| !held.contains(&rule))
+            };
+            fresh.extend(now.iter().filter(is_new).map(|&n| source(client, n)));
+            desk.held.extend(&now);
+            desk.rules = now;
+        }
+        fresh
+    }
+}
+
+/// The rules, from 1, that match any of these texts.
+fn matching<'a>(rules: &[WindowRule], texts: impl Iterator<Item = &'a str> + Clone) -> BTreeSet<usize> {
+    let matches = |rule: &WindowRule| texts.clone().any(|text| rule.matches(text));
+    rules.iter().zip(1..).filter(|(rule, _)| matches(rule)).map(|(_, n)| n).collect()
+}
+
+/// The texts that are kept of a report: as many as are looked at, up to [`KEPT_BYTES_MAX`].
+fn kept(texts: &[&str]) -> Vec<String> {
+    let mut room = KEPT_BYTES_MAX;
+    let mut kept = Vec::new();
+    for text in texts.iter().take(TEXTS_MAX) {
+        let Some(left) = room.checked_sub(text.len()) else { continue };
+        room = left;
+        kept.push((*text).to_owned());
+    }
+    kept
 }
 
 fn source(client: &str, rule: usize) -> PauseSource {
@@ -64,15 +115,16 @@ impl Gate {
         texts: &[&str],
         at: Timestamp,
     ) -> Result<(), DesksFull> {
-        let matches = |rule: &crate::pause::windows::WindowRule| {
-            texts.iter().take(TEXTS_MAX).any(|text| rule.matches(text))
-        };
-        let windows = self.rules.windows.iter().zip(1..);
-        let rules: BTreeSet<usize> = windows.filter(|(rule, _)| matches(rule)).map(|(_, n)| n).collect();
+        let rules = matching(&self.rules.windows, texts.iter().take(TEXTS_MAX).copied());
         if self.desks.0.len() >= CLIENTS_MAX && !self.desks.0.contains_key(client) {
             return Err(DesksFull);
         }
-        let desk = Desk { extension: extension.to_owned(), rules: rules.clone() };
+        let desk = Desk {
+            extension: extension.to_owned(),
+            rules: rules.clone(),
+            held: rules.clone(),
+            texts: kept(texts),
+        };
         let before = self.desks.0.insert(client.to_owned(), desk);
         // New ones hold before old ones let go: what is paused stays so between two windows.
         for &rule in &rules {
@@ -80,7 +132,7 @@ impl Gate {
         }
         if let Some(before) = before {
             let moved = before.extension != extension;
-            for &rule in before.rules.iter().filter(|&rule| moved || !rules.contains(rule)) {
+            for &rule in before.held.iter().filter(|&rule| moved || !rules.contains(rule)) {
                 self.handle_pause(
                     &Whom::Extension(before.extension.clone()),
                     &source(client, rule),

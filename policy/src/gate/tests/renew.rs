@@ -4,11 +4,14 @@ use super::changes::{Call, at};
 use super::*;
 use crate::channels::Overload;
 use crate::devices::RecordedDevice;
-use crate::modes::Mode;
+use crate::feed::{Report, Whose, Word};
+use crate::modes::{Ask, Mode, Role};
+use crate::pause::PauseLimits;
 use crate::pause::codes::{CodeProfile, Codes};
 use crate::pause::windows::WindowRule;
-use crate::rules::{ListRule, RuleType};
+use crate::rules::{Fact, ListRule, RuleType};
 use crate::testing::legs;
+use crate::{Request, Whom};
 
 fn excluding(endpoint: &str) -> Rules {
     let rule = ListRule::new(RuleType::Endpoint, endpoint, "").expect("a rule");
@@ -121,6 +124,187 @@ fn another_mode_acts_from_now_on_and_what_was_taken_stays() {
     let (done, outcome, _, _) = call.end();
     assert!(matches!(done.last(), Some(Action::Finish { .. })), "{done:?}");
     assert_eq!(outcome, Outcome::Recorded);
+}
+
+/// The outcome of a call that was taken in one mode, asked something, and ended in another one.
+fn outcome_over(before: Mode, ask: Option<Ask>, after: Mode) -> Outcome {
+    let in_mode = |mode| {
+        let entry = RecordedDevice { mode, ..RecordedDevice::new("2000".parse().expect("a pattern")) };
+        Rules { devices: RecordedDevices::new(vec![entry]), ..Rules::default() }
+    };
+    let mut call = Call::new(in_mode(before));
+    if let Some(ask) = ask {
+        let whom = Whom::Leg(call.facts.leg);
+        let request = Request { whom, ask, role: Role::Supervisor, name: "eve".into() };
+        assert_eq!(call.gate.handle_request(&request, at(2_000)).done, 1);
+    }
+    call.is_taken(3_000);
+    call.gate.replace_rules(in_mode(after), at(5_000));
+    call.end().1
+}
+
+#[test]
+fn another_mode_destroys_nothing_that_was_kept_and_saves_nothing_that_somebody_discarded() {
+    use Mode::*;
+    for (before, ask, after, expected) in [
+        (Always, None, DiscardByDefault, Outcome::Recorded),
+        (SaveByDefault, None, DiscardByDefault, Outcome::Recorded),
+        (AlwaysWithStop, Some(Ask::Stop), DiscardByDefault, Outcome::Recorded),
+        (OnDemand, Some(Ask::Start), DiscardByDefault, Outcome::Recorded),
+        (DiscardByDefault, Some(Ask::Keep), OnDemand, Outcome::Recorded),
+        // Nothing was taken yet: the new mode says what becomes of it.
+        (OnDemand, None, DiscardByDefault, Outcome::Excluded),
+        (Never, None, DiscardByDefault, Outcome::Excluded),
+        // What nobody had asked to destroy is kept by a mode that keeps.
+        (DiscardByDefault, None, Always, Outcome::Recorded),
+        (SaveByDefault, Some(Ask::Discard), Always, Outcome::Excluded),
+        (SaveByDefault, Some(Ask::Discard), DiscardByDefault, Outcome::Excluded),
+        (DiscardByDefault, Some(Ask::Start), DiscardByDefault, Outcome::Recorded),
+    ] {
+        assert_eq!(outcome_over(before, ask, after), expected, "{before:?}, {ask:?}, {after:?}");
+    }
+}
+
+/// A call between two extensions without a PBX between: one leg, two recordings.
+fn between(rules: Rules) -> Call {
+    let mut facts = facts("2000", "2001");
+    facts.parties.iter_mut().for_each(|party| party.registered = true);
+    let mut gate = Gate::new(rules);
+    gate.handle_event(&Event::LegStarted(&facts));
+    gate.handle_event(&Event::AudioStarted(&facts));
+    Call { gate, facts }
+}
+
+/// In how many recordings a packet of this time is kept.
+fn taken(call: &mut Call, ms: i64) -> usize {
+    let format = format();
+    let frame = AudioFrame { at: at(ms), timestamp: 8 * ms as u32, ..frame(&format) };
+    call.gate.admit(call.facts.leg, Side::Callee, &frame).count()
+}
+
+fn pause(call: &mut Call, ask: Ask, ms: i64) {
+    let whom = Whom::Extension("2000".into());
+    let request = Request { whom, ask, role: Role::Agent, name: "ann".into() };
+    assert!(call.gate.handle_request(&request, at(ms)).done > 0);
+}
+
+fn windows() -> Vec<WindowRule> {
+    vec![WindowRule::prefix("https://pay", true).expect("a rule")]
+}
+
+#[test]
+fn a_window_at_the_desk_of_a_device_newly_recorded_holds_the_legs_other_recording_too() {
+    let rules = |devices: &[&str]| {
+        let entries = devices.iter().map(|own| RecordedDevice::new(own.parse().expect("a pattern")));
+        let devices = RecordedDevices::new(entries.collect());
+        Rules { devices, windows: windows(), ..Rules::default() }
+    };
+    let mut call = between(rules(&["2000"]));
+    call.gate.handle_windows("desk 1", "2001", &["https://pay.example"], at(1_500)).expect("room");
+    assert_eq!(taken(&mut call, 2_000), 1, "2001 is not recorded");
+    call.gate.replace_rules(rules(&["2000", "2001"]), at(3_000));
+    assert_eq!(taken(&mut call, 3_500), 0);
+    call.gate.handle_windows("desk 1", "2001", &[], at(4_000)).expect("room");
+    assert_eq!(taken(&mut call, 4_500), 2);
+}
+
+#[test]
+fn a_paused_leg_stays_paused_in_a_recording_that_new_rules_or_facts_begin() {
+    // A device newly recorded, while a person has paused the other one.
+    let rules = |devices| Rules { devices: listed(devices), ..Rules::default() };
+    let mut call = between(rules("2000"));
+    pause(&mut call, Ask::Pause, 2_000);
+    call.gate.replace_rules(rules("2000,2001"), at(3_000));
+    assert_eq!(taken(&mut call, 3_500), 0);
+    pause(&mut call, Ask::Resume, 4_000);
+    assert_eq!(taken(&mut call, 4_500), 2);
+    // An extension that only the new rules know, while a code holds the call.
+    let site = |numbers: &str| Rules {
+        site: crate::Site { extensions: Some(numbers.parse().expect("a pattern")), ..Default::default() },
+        codes: codes(),
+        ..Rules::default()
+    };
+    let mut call = Call::new(site("2000"));
+    call.facts = facts("2000", "2001");
+    call.gate = Gate::new(site("2000"));
+    call.gate.handle_event(&Event::LegStarted(&call.facts));
+    call.gate.handle_event(&Event::AudioStarted(&call.facts));
+    for (ms, digit) in [(2_000, '*'), (2_200, '1'), (2_400, '2')] {
+        let digit = Digit { digit, at: at(ms), duration_ms: 100 };
+        call.gate.handle_event(&Event::Digit { leg: call.facts.leg, side: Side::Caller, digit });
+    }
+    assert_eq!(taken(&mut call, 2_900), 0);
+    call.gate.replace_rules(site("2000-2001"), at(3_000));
+    assert_eq!(taken(&mut call, 3_500), 0);
+    assert_eq!(call.gate.recordings(call.facts.leg).count(), 2);
+    // An exclusion that a fact lifts.
+    let include = vec![ListRule::new(RuleType::AccountCode, "77", "").expect("a rule")];
+    let mut call = between(Rules { include, ..excluding("2001") });
+    pause(&mut call, Ask::Pause, 2_000);
+    let whom = Whom::Part { leg: call.facts.leg, extension: "2001".into() };
+    assert_eq!(call.gate.handle_fact(&whom, &Fact::AccountCode("77".into()), at(3_000)), Ok(1));
+    assert_eq!((call.gate.recordings(call.facts.leg).count(), taken(&mut call, 3_500)), (2, 0));
+}
+
+#[test]
+fn a_window_whose_longest_pause_is_over_does_not_pause_again_with_other_rules() {
+    let pauses = PauseLimits { resume_ms: Some(10_000), forgotten_ms: None };
+    let mut call = Call::new(Rules { windows: windows(), pauses, ..Rules::default() });
+    call.gate.handle_windows("desk 1", "2000", &["https://pay.example"], at(2_000)).expect("room");
+    assert!(!call.is_taken(3_000));
+    call.gate.handle_timeout(at(12_000));
+    assert!(call.is_taken(12_500));
+    let other = WindowRule::prefix("other", true).expect("a rule");
+    let rules = Rules { windows: [vec![other], windows()].concat(), pauses, ..excluding("3000") };
+    call.gate.replace_rules(rules, at(13_000));
+    // Whatever settles it shows whether anything holds it.
+    let whom = Whom::Leg(call.facts.leg);
+    assert_eq!(call.gate.handle_fact(&whom, &Fact::Tag("x".into()), at(13_200)), Ok(1));
+    assert!(call.is_taken(13_500));
+}
+
+#[test]
+fn what_is_shown_is_held_against_the_new_windows() {
+    let mut call = Call::new(Rules { windows: windows(), ..Rules::default() });
+    call.gate.handle_windows("desk 1", "2000", &["Card entry"], at(2_000)).expect("room");
+    assert!(call.is_taken(2_500));
+    let rules = |words: &[&str]| Rules {
+        windows: words.iter().map(|word| WindowRule::prefix(word, true).expect("a rule")).collect(),
+        ..Rules::default()
+    };
+    call.gate.replace_rules(rules(&["Mail", "Card"]), at(3_000));
+    assert!(!call.is_taken(3_500), "it is on the screen already");
+    // The rule is another one by number; nothing lets go until the desk says so.
+    call.gate.replace_rules(rules(&["Card", "Mail"]), at(4_000));
+    call.gate.replace_rules(rules(&["Mail"]), at(4_500));
+    assert!(!call.is_taken(5_000));
+    // A call that begins now is held by what the rules match now: nothing.
+    let desks = std::mem::take(&mut call.gate.desks);
+    assert_eq!(desks.holding("2000").count(), 0);
+    call.gate.desks = desks;
+    call.gate.handle_windows("desk 1", "2000", &["Card entry"], at(6_000)).expect("room");
+    assert!(call.is_taken(6_500));
+}
+
+#[test]
+fn a_report_finds_the_extension_that_new_rules_have_added() {
+    let site = |numbers: &str| Rules {
+        site: crate::Site { extensions: Some(numbers.parse().expect("a pattern")), ..Default::default() },
+        ..Rules::default()
+    };
+    let mut call = Call::new(site("3000-3999"));
+    let of = |code: &str| Report {
+        at: at(1_500),
+        who: "pbx".into(),
+        word: Word::Facts(Whose::Extension("2000".into()), vec![Fact::AccountCode(code.into())]),
+    };
+    assert!(call.gate.handle_report(of("77"), at(1_600)).waits);
+    call.gate.replace_rules(site("2000-3999"), at(6_000));
+    let recording = call.gate.recordings(call.facts.leg).next().expect("one").0;
+    let code = |call: &Call| call.gate.facts_of(recording).and_then(|facts| facts.account_code.clone());
+    assert_eq!(code(&call).as_deref(), Some("77"), "it had waited");
+    assert_eq!(call.gate.handle_report(of("78"), at(7_000)).running, 1);
+    assert_eq!(code(&call).as_deref(), Some("78"));
 }
 
 #[test]

@@ -250,6 +250,7 @@ fn known(reports: &[(Report, usize)]) -> Result<SegmentFacts, TestCaseError> {
         let Word::Facts(_, said) = late.report.word else { return Err(TestCaseError::fail("no facts")) };
         for fact in said {
             let _ = facts.take(fact, &crate::Site::default());
+            gate.rules.people.tell(&mut facts, at(10_000));
         }
     }
     Ok(facts)
