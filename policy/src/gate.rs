@@ -496,13 +496,14 @@ impl Gate {
         self.now = self.now.max(facts.started);
     }
 
-    /// A leg is over: when it was the last one of its call, nothing of that is kept. Gives what was said of the call then.
+    /// A leg is over, or part of another call: when it was the last one of its call, nothing of that is kept. Gives what was said
+    /// of the call.
     fn discount(&mut self, leg: LegId) -> Option<request::Said> {
         let (_, call) = self.counted.get_mut(leg.slot()).and_then(Option::take)?;
         let segments = self.segments.get_mut(&call)?;
         segments.legs = segments.legs.saturating_sub(1);
         if segments.legs > 0 {
-            return None;
+            return Some(segments.said.clone());
         }
         self.segments.remove(&call).map(|segments| segments.said)
     }
@@ -513,12 +514,17 @@ impl Gate {
         self.count(facts);
         let segments = self.segments.entry(facts.call).or_default();
         let of_call = segments.said.clone();
-        segments.said.merge(moved);
+        segments.said.merge(moved.clone());
+        // What was said of the older call holds for this leg, and what was said of this one's for the others; of each the last word.
+        // A leg that is not judged yet takes it then.
+        let (news, others) = (segments.said.last_words_of(&of_call), segments.said.last_words_of(&moved));
         self.renumber(facts);
-        // What was said of the older call holds for this leg, too; one that is not judged yet takes it then.
         let now = self.now;
-        for said in of_call.iter().filter(|_| self.judged(facts.leg).is_some()).cloned().collect::<Vec<_>>() {
-            let _ = self.learn(&Whom::Leg(facts.leg), &said.fact, &said.who, now);
+        let legs = self.legs.iter().flatten().filter(|judged| judged.call == facts.call);
+        for leg in legs.map(|judged| judged.leg).collect::<Vec<_>>() {
+            for said in if leg == facts.leg { &news } else { &others } {
+                let _ = self.learn(&Whom::Leg(leg), &said.fact, &said.who, now);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use decode::tracker::LegId;
 
 use super::part::Part;
 use super::settle::NEW_RULES;
-use super::{Gate, RECORDINGS_MAX, RecordingKey, request, triggers};
+use super::{Gate, RECORDINGS_MAX, RecordingKey, request};
 use crate::pause::PauseSource;
 use crate::rules::{Rules, Verdict};
 
@@ -24,17 +24,14 @@ impl Gate {
         if rules == self.rules {
             return;
         }
-        if rules.codes != self.rules.codes {
-            // They were held back for codes that are no longer.
-            let Gate { legs, actions, .. } = self;
-            for judged in legs.iter_mut().flatten() {
-                (0..judged.parts.len()).for_each(|nth| triggers::release(judged, nth, actions));
-            }
-        }
+        let are_other_codes = rules.codes != self.rules.codes;
         self.pauses = rules.pauses;
         self.channels.set_limit(rules.channels, rules.overload);
         let fresh = self.desks.match_again(&self.rules.windows, &rules.windows);
         self.rules = rules;
+        if are_other_codes {
+            self.listen_again(at);
+        }
         let legs: Vec<LegId> = self.legs.iter().flatten().map(|judged| judged.leg).collect();
         let (mut changed, mut joined) = (Vec::new(), Vec::new());
         for &leg in &legs {

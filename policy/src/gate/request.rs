@@ -106,7 +106,8 @@ impl Gate {
     /// call that has no audio yet keeps it for its judgement.
     ///
     /// # Errors
-    /// [`FactRefusal`]; nothing has changed then for the segments that refused it.
+    /// [`FactRefusal`]; nothing has changed then for the segments that refused it. [`FactRefusal::TooEarly`]: the call's legs to come
+    /// do not learn it.
     pub fn handle_fact(&mut self, whom: &Whom, fact: &Fact, at: Timestamp) -> Result<u32, FactRefusal> {
         self.learn(whom, fact, "", at)
     }
@@ -143,6 +144,8 @@ impl Gate {
                 self.actions.push_back(Action::Known { recording: key, facts });
             }
         }
+        // What was said of the whole call is for its legs to come, too.
+        let refused = refused.or(kept.err().filter(|refusal| *refusal == FactRefusal::TooEarly));
         refused.map_or(Ok(changed), Err)
     }
 
@@ -363,6 +366,19 @@ impl Saying {
     pub(super) fn told(&self, what: &str) -> String {
         told(&self.who, what)
     }
+
+    /// A direction and a number outside change each other.
+    fn is_turn(&self) -> bool {
+        matches!(self.fact, Fact::Direction(_) | Fact::OutsideNumber(_))
+    }
+
+    /// Does this leave nothing behind of it? Each tag is one by itself, put on or taken off.
+    fn is_replaced_by(&self, fact: &Fact) -> bool {
+        match (&self.fact, fact) {
+            (Fact::Tag(old) | Fact::Untag(old), Fact::Tag(tag) | Fact::Untag(tag)) => old == tag,
+            (old, new) => old.key() == new.key(),
+        }
+    }
 }
 
 /// What may be said of a leg or call before it is judged, in facts. What comes beyond that is refused.
@@ -374,18 +390,37 @@ pub(super) struct Said(Vec<Saying>);
 
 impl Said {
     fn note(&mut self, saying: Saying) -> Result<(), FactRefusal> {
-        let is_older =
-            |old: &Saying| old.extension == saying.extension && old.fact.key() == saying.fact.key();
-        match &saying.fact {
-            // A direction and a number outside change each other: of these every turn counts, as with tags.
-            Fact::Tag(_) | Fact::Untag(_) | Fact::Direction(_) | Fact::OutsideNumber(_) => {}
-            _ => self.0.retain(|old| !is_older(old)),
+        let is_same = |old: &Saying| old.extension == saying.extension && old.is_replaced_by(&saying.fact);
+        if saying.is_turn() {
+            // Of these every turn counts, but not that it is said again.
+            let last = self.0.iter().rposition(|old| old.is_turn() && old.nth < saying.nth);
+            let last = last.filter(|&n| {
+                self.0.get(n).is_some_and(|old| old.extension == saying.extension && old.fact == saying.fact)
+            });
+            if let Some(last) = last {
+                self.0.remove(last);
+            }
+        } else if self.0.iter().any(|old| is_same(old) && old.nth > saying.nth) {
+            return Ok(());
+        } else {
+            self.0.retain(|old| !is_same(old));
         }
         if self.0.len() >= SAYINGS_MAX {
             return Err(FactRefusal::TooEarly);
         }
-        self.0.push(saying);
+        let place = self.0.partition_point(|old| old.nth < saying.nth);
+        self.0.insert(place, saying);
         Ok(())
+    }
+
+    /// What of this was said for another one, and is the last word of its kind here; with the turns behind it, which count in order.
+    pub(super) fn last_words_of(&self, other: &Said) -> Vec<Saying> {
+        let is_others = |saying: &Saying| other.0.iter().any(|said| said.nth == saying.nth);
+        let turned = self.0.iter().position(|saying| saying.is_turn() && is_others(saying));
+        let words = self.0.iter().zip(0..).filter(|&(saying, n)| {
+            is_others(saying) || saying.is_turn() && turned.is_some_and(|turned| n > turned)
+        });
+        words.map(|(saying, _)| saying.clone()).collect()
     }
 
     /// Takes in another one's; what there is no room for is left out.
@@ -393,10 +428,6 @@ impl Said {
         for saying in other.0 {
             let _ = self.note(saying);
         }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Saying> {
-        self.0.iter()
     }
 
     /// What was said of one extension, of the leg and of its call, in the order in which it was said.

@@ -173,6 +173,30 @@ impl Gate {
         }
     }
 
+    /// Other codes are in force: what is held back is heard as the beginning of one of them, and told where it is none. A code that
+    /// is complete by the new ones counts from now on.
+    pub(super) fn listen_again(&mut self, at: Timestamp) {
+        let mut heard = Vec::new();
+        let Gate { legs, rules, actions, .. } = self;
+        for judged in legs.iter_mut().flatten() {
+            for nth in 0..judged.parts.len() {
+                let Some(part) = judged.parts.get_mut(nth) else { continue };
+                part.listener.clear();
+                let (near, held) = (part.plan.near, std::mem::take(&mut part.held));
+                for digit in held {
+                    let mut tell = Vec::new();
+                    let Some(part) = judged.parts.get_mut(nth) else { continue };
+                    let keyed = listen(part, &rules.codes, digit, &mut tell);
+                    tell_digits(judged, near, &tell, actions);
+                    heard.extend(keyed.map(|keyed| (judged.leg, keyed)));
+                }
+            }
+        }
+        for (leg, Keyed { profile, pauses }) in heard {
+            self.handle_pause(&Whom::Leg(leg), &PauseSource::Keys(profile), pauses, at);
+        }
+    }
+
     /// Digits that became no code in time are told after all.
     pub(super) fn release_digits(&mut self, now: Timestamp) {
         if !self.rules.codes.is_any() {

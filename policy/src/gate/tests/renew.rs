@@ -327,6 +327,40 @@ fn digits_held_for_a_code_that_is_no_longer_are_told_and_codes_that_come_hide_wh
 }
 
 #[test]
+fn a_code_of_which_one_half_was_keyed_before_new_rules_still_counts() {
+    let profile = |name: &str, pause: &str, resume: &str| CodeProfile {
+        name: name.into(),
+        pause: pause.into(),
+        resume: resume.into(),
+    };
+    let with = |more: CodeProfile| {
+        let profiles = vec![profile("card", "*12", "*#"), more];
+        Rules { codes: Codes::new(profiles, 3_000).expect("codes"), ..Rules::default() }
+    };
+    let mut call = Call::new(with(profile("other", "#7", "#8")));
+    let leg = call.facts.leg;
+    let key = |call: &mut Call, ms, digit| {
+        let digit = Digit { digit, at: at(ms), duration_ms: 100 };
+        call.gate.handle_event(&Event::Digit { leg, side: Side::Caller, digit });
+    };
+    key(&mut call, 2_000, '*');
+    key(&mut call, 2_200, '1');
+    actions(&mut call.gate);
+    call.gate.replace_rules(with(profile("other", "#6", "#9")), at(2_300));
+    assert_eq!(actions(&mut call.gate), [], "it may yet be one");
+    key(&mut call, 2_400, '2');
+    assert!(!call.is_taken(2_500));
+    // Complete by the new ones.
+    key(&mut call, 3_000, '*');
+    key(&mut call, 3_100, '#');
+    assert!(call.is_taken(3_500));
+    key(&mut call, 4_000, '#');
+    actions(&mut call.gate);
+    call.gate.replace_rules(with(profile("other", "#", "0")), at(4_100));
+    assert!(!call.is_taken(4_500));
+}
+
+#[test]
 fn a_window_shown_before_its_device_is_recorded_holds_it_from_the_beginning() {
     let rules = |devices| Rules {
         devices: listed(devices),

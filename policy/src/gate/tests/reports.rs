@@ -167,6 +167,71 @@ fn what_is_said_of_a_call_holds_for_its_legs_that_come_later() {
     assert_eq!(discarded, 2);
 }
 
+/// Two calls, each with a leg that runs.
+fn two_calls() -> (Gate, [LegFacts; 2]) {
+    let legs = crate::testing::legs(&[("2000", "01632960001"), ("2001", "01632960001")]);
+    let mut legs: [LegFacts; 2] = legs.try_into().expect("two legs");
+    legs[1].call = CallId::new(at(1_000), &[b"another"]);
+    let mut gate = Gate::new(Rules::default());
+    for leg in &legs {
+        gate.handle_event(&Event::LegStarted(leg));
+        gate.handle_event(&Event::AudioStarted(leg));
+    }
+    (gate, legs)
+}
+
+/// The account code of each leg's recording.
+fn codes(gate: &Gate, legs: &[LegFacts]) -> Vec<Option<String>> {
+    let keys = legs.iter().filter_map(|leg| gate.recordings(leg.leg).next());
+    keys.map(|(key, _)| gate.facts_of(key).and_then(|facts| facts.account_code.clone())).collect()
+}
+
+fn tie(gate: &mut Gate, legs: &mut [LegFacts; 2]) {
+    legs[1].call = legs[0].call;
+    gate.handle_event(&Event::Tied(&legs[1]));
+}
+
+#[test]
+fn of_what_was_said_of_two_calls_that_are_one_the_last_word_counts_for_each_leg() {
+    for said in [&[(0, "70")][..], &[(1, "77")], &[(0, "70"), (1, "77")], &[(1, "77"), (0, "70")]] {
+        let (mut gate, mut legs) = two_calls();
+        for &(leg, code) in said {
+            let whom = Whom::Call(legs[leg].call);
+            gate.handle_fact(&whom, &account(code), at(2_000)).expect("room");
+        }
+        tie(&mut gate, &mut legs);
+        let last = said.last().map(|(_, code)| (*code).to_owned());
+        assert_eq!(codes(&gate, &legs), [last.clone(), last], "{said:?}");
+    }
+}
+
+#[test]
+fn what_was_said_of_a_call_moves_with_a_leg_also_while_another_leg_of_it_runs() {
+    let (mut gate, mut legs) = two_calls();
+    let mut third = crate::testing::legs(&[("1", "2"), ("3", "4"), ("2002", "01632960001")]).remove(2);
+    third.call = legs[1].call;
+    gate.handle_event(&Event::LegStarted(&third));
+    gate.handle_fact(&Whom::Call(third.call), &account("77"), at(2_000)).expect("room");
+    tie(&mut gate, &mut legs);
+    assert_eq!(codes(&gate, &legs), [Some("77".into()), Some("77".into())]);
+}
+
+#[test]
+fn what_is_said_again_takes_no_room_and_what_finds_none_is_refused() {
+    let mut call = Call::new(Rules::default());
+    let whom = Whom::Call(call.facts.call);
+    for n in 0..100 {
+        let of = |n: usize| [Fact::Tag("x".into()), Fact::Untag("x".into())][n % 2].clone();
+        assert!(call.gate.handle_fact(&whom, &of(n), at(2_000)).is_ok(), "{n}");
+        let direction = Fact::Direction(Direction::Inbound);
+        assert!(call.gate.handle_fact(&whom, &direction, at(2_000)).is_ok(), "{n}");
+    }
+    let all = (0..100).map(|n| Fact::OutsideNumber(n.to_string()));
+    let told: Vec<_> = all.map(|fact| call.gate.handle_fact(&whom, &fact, at(3_000))).collect();
+    assert_eq!(told.first(), Some(&Ok(1)));
+    assert_eq!(told.last(), Some(&Err(crate::rules::FactRefusal::TooEarly)));
+}
+
 #[test]
 fn an_order_that_ends_leaves_a_call_as_it_would_have_been_without_it() {
     let of = |mode, what, asked: Option<Ask>| {
