@@ -269,9 +269,11 @@ impl Matcher {
                 let extension = self.extension_of(agent);
                 extension.map_or_else(Vec::new, |extension| by_extension(legs, extension, at))
             }
-            // Whatever the extension has had since then.
+            // Whatever the extension has had since then; a call that was over by then was another one's.
             Word::LogOn { extension, .. } => {
-                let since = legs.of_extension(extension).filter(|(_, k)| k.is_at(at) || k.started >= at);
+                let is_since =
+                    |k: &Known| k.ended.is_none_or(|ended| ended > at) && (k.is_at(at) || k.started >= at);
+                let since = legs.of_extension(extension).filter(|(_, known)| is_since(known));
                 since.map(|(leg, known)| found(leg, known, Some(extension), true)).collect()
             }
             Word::LogOff { .. } => Vec::new(),
@@ -352,6 +354,17 @@ mod tests {
             assert_eq!(meant(s), ids.get(leg).copied(), "{s}");
         }
         assert_eq!(matcher.find(&of("2001", 120)), []);
+    }
+
+    #[test]
+    fn a_log_on_does_not_reach_the_call_that_was_over_by_then() {
+        let (matcher, ids) = matcher();
+        let word = Word::LogOn { agent: "1021".into(), extension: "2000".into() };
+        let report = |s| Report { at: at(s), who: "pbx".into(), word: word.clone() };
+        let meant = |s| matcher.find(&report(s)).iter().map(|found| found.leg).collect::<Vec<_>>();
+        assert_eq!(meant(199), ids);
+        assert_eq!(meant(200), ids.get(1..).unwrap_or_default());
+        assert_eq!(meant(201), ids.get(1..).unwrap_or_default());
     }
 
     #[test]

@@ -257,8 +257,15 @@ impl Gate {
     fn judge_again(&mut self, key: RecordingKey, fact: &Fact, who: &str, at: Timestamp) {
         let Some(part) = self.part(key) else { return };
         let mut facts = part.plan.facts.clone();
-        if let Fact::Agent(_) | Fact::BusinessUnit(_) = fact {
-            self.rules.people.tell(&mut facts, at);
+        match fact {
+            Fact::Agent(_) => self.rules.people.tell(&mut facts, at),
+            Fact::BusinessUnit(_) => {
+                // It says nothing of whose call it is: that stays as it was.
+                let (user, started) = (facts.who.user.clone(), facts.started);
+                self.rules.people.tell(&mut facts, started);
+                facts.who.user = user;
+            }
+            _ => {}
         }
         let judgement = self.rules.judge(&facts);
         let Some(part) = self.part_mut(key) else { return };

@@ -66,6 +66,20 @@ fn a_segment_counts_for_who_has_the_extension_when_it_begins() {
 }
 
 #[test]
+fn a_unit_that_is_named_late_leaves_the_call_to_who_had_it() {
+    let mut call = Call::new(with_people(&[]));
+    planned(&mut call);
+    // The extension is Bob's by now.
+    tell(&mut call, Fact::BusinessUnit("Insurance".into()), 6_000);
+    assert_eq!(closed(call), ("ann".into(), "Insurance".into()));
+    let mut call = Call::new(with_people(&[]));
+    planned(&mut call);
+    tell(&mut call, Fact::BusinessUnit("Insurance".into()), 6_000);
+    tell(&mut call, Fact::BusinessUnit(String::new()), 7_000);
+    assert_eq!(closed(call), ("ann".into(), "Claims<Insurance".into()));
+}
+
+#[test]
 fn an_agent_who_logs_in_takes_the_segment_over_and_back() {
     let mut call = Call::new(with_people(&[]));
     planned(&mut call);
