@@ -26,9 +26,7 @@ setup-test:
 build: setup
 	cargo build --release --locked
 
-# Quick to build rather than quick: a newcomer waits for it.
-demo: setup
-	cargo build --profile demo --locked
+demo: build
 	@sh xtask/scripts/demo.sh
 
 # The last line is cargo's own.

@@ -2,8 +2,8 @@
 # Records the calls of pcaps/demo into a new archive under ./demo and looks at what came of it. Run by `make demo`.
 set -eu
 cd "$(dirname "$0")/../.."
-bin=${CARGO_TARGET_DIR:-target}/demo/earwitness
-[ -x "$bin" ] || { echo "$bin is missing: make demo" >&2; exit 1; }
+bin=${CARGO_TARGET_DIR:-target}/release/earwitness
+[ -x "$bin" ] || { echo "$bin is missing: make build" >&2; exit 1; }
 
 archive=demo/archive
 rm -rf "$archive" demo/inbound.wav
