@@ -42,8 +42,11 @@ impl Appliance {
 
 impl Beside for Appliance {
     fn look(&mut self, recorder: &mut Recorder<'_>, _: &dyn FrameSource, now: Timestamp) {
-        self.desk.serve(recorder, now);
         let instant = Instant::now();
+        if self.desk.serve(recorder, now) {
+            // Who changed something sees it changed.
+            self.next_status = instant;
+        }
         if instant < self.next_status {
             return;
         }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -258,6 +258,12 @@ pub(crate) fn hand_over(archive: &Path, output: Option<&File>) -> Option<Result<
     let socket = socket().ok()?;
     let (address, _folder) = address(archive).ok()?;
     connect(&socket, &address).ok()?;
+    // Whoever can write to the folder could put a socket there: nobody but its owner is given our streams.
+    let owner = std::fs::metadata(archive).ok()?.uid();
+    let listener = sockopt::socket_peercred(&socket).ok()?.uid;
+    if !listener.is_root() && listener.as_raw() != owner && listener != rustix::process::geteuid() {
+        return None;
+    }
     Some(speak(&socket, output))
 }
 

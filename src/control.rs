@@ -113,13 +113,16 @@ impl Live for Control {
 }
 
 impl Desk {
-    /// Does what was asked for, as of now.
-    pub(crate) fn serve(&self, recorder: &mut Recorder<'_>, now: Timestamp) {
+    /// Does what was asked for, as of now; says whether there was anything.
+    pub(crate) fn serve(&self, recorder: &mut Recorder<'_>, now: Timestamp) -> bool {
         // Audio is judged by the tracker's time: a pause must be, too.
         let now = recorder.on_its_clock(now);
+        let mut any = false;
         for job in self.jobs.try_iter().take(JOBS_AT_ONCE) {
             job(recorder, now);
+            any = true;
         }
+        any
     }
 
     /// Shows what the recorder is doing.

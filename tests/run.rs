@@ -18,7 +18,7 @@ use xtask::tones;
 fn a_program_sees_a_call_and_pauses_it_and_nothing_of_the_pause_is_kept() {
     let bench = Bench::new();
     let running = Appliance::start(&bench, "");
-    let scenario = Scenario { talk_ms: 5_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() };
+    let scenario = Scenario { talk_ms: 9_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() };
     let traffic = scenario.traffic();
     let agent = running.play(traffic);
     let path = "/extensions/2000";
@@ -286,7 +286,7 @@ fn an_alarm_reaches_syslog_and_a_web_hook() {
 fn a_rule_given_beside_it_acts_on_the_call_that_runs() {
     let bench = Bench::new();
     let running = Appliance::start(&bench, "");
-    let traffic = Scenario { talk_ms: 5_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
+    let traffic = Scenario { talk_ms: 9_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
     let agent = running.play(traffic);
     running.wait_for("/extensions/2000", |value| value["state"] == "recording");
     let exclude =
@@ -308,7 +308,7 @@ fn what_programs_report_is_a_fact_and_windows_and_orders_hold_the_call() {
     let bench = Bench::new();
     let running = Appliance::start(&bench, "[[pause.window]]\ntype = \"prefix\"\nvalue = \"card payment\"\n");
     let agent =
-        running.play(Scenario { talk_ms: 6_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic());
+        running.play(Scenario { talk_ms: 12_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic());
     let path = "/extensions/2000";
     let is = |state: &'static str| move |value: &Value| value["state"] == state;
     running.wait_for(path, is("recording"));
