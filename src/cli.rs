@@ -24,7 +24,8 @@ pub(crate) use rule::{
     earwitness archive list                see what was recorded\n  \
     earwitness archive export ID -o a.wav  listen to one\n  earwitness archive verify              prove that nothing was changed\n  \
     earwitness serve                       listen in the browser\n\n\
-    EARWITNESS_LOG=debug tells more on stderr. One process at a time has an archive open."
+    EARWITNESS_LOG=debug tells more on stderr. One process at a time has an archive open; beside `earwitness run`, other\n\
+    commands are done by it."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
