@@ -12,7 +12,6 @@ use policy::retention::Consent;
 use store::{Archive, Pruned, Take};
 use web::live::Port;
 
-use crate::clock;
 use crate::config::{Machine, Retention, Ruling};
 use crate::control::Desk;
 use crate::failure::Failure;
@@ -106,13 +105,7 @@ impl Keeper {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         // Here, so that a clock or an archive that cannot be read is told before the first call.
-        archive.retention(
-            rules.rules.clone(),
-            rules.grace,
-            rules.off_max,
-            clock::reading()?,
-            Take::InForce,
-        )?;
+        rules.take_up(&archive, Take::InForce)?;
         let thread = std::thread::Builder::new()
             .name("retention".into())
             .spawn(move || keep(&archive, &rules, &machine, &asleep, &seen))?;
@@ -144,8 +137,7 @@ fn keep(archive: &Archive, rules: &Retention, machine: &Machine, asleep: &Receiv
 /// go) is not done here: `archive prune` is where it is said.
 fn pass(archive: &Archive, rules: &Retention, machine: &Machine) -> Result<Pruned, Failure> {
     let of_book = Ruling::in_force(archive, machine)?.map(|ruling| ruling.retention);
-    let Retention { rules, grace, off_max } = of_book.unwrap_or_else(|| rules.clone());
-    let retention = archive.retention(rules, grace, off_max, clock::reading()?, Take::InForce)?;
+    let retention = of_book.as_ref().unwrap_or(rules).take_up(archive, Take::InForce)?;
     let plan = retention.plan()?;
     if let Some(freeze) = plan.freeze {
         return Err(Failure::guarded(format!(

@@ -18,8 +18,10 @@ use decode::tracker::{Address, Device, Devices};
 use policy::retention::{Grace, OFF_MAX_DEFAULT, Period, Rule, RuleSet};
 use policy::{Cold, CustomNames, Rules};
 use serde::{Deserialize, Serialize};
+use store::{Archive, Take};
 use web::ffmpeg::Choice;
 
+use crate::clock;
 use crate::failure::Failure;
 use crate::http;
 use crate::smdr::Ways;
@@ -364,6 +366,18 @@ pub(crate) struct Retention {
     pub(crate) grace: Grace,
     /// The longest time off after which the clock is believed.
     pub(crate) off_max: Period,
+}
+
+impl Retention {
+    /// Takes these rules up in the archive, with a look at the clocks.
+    pub(crate) fn take_up<'a>(
+        &self,
+        archive: &'a Archive,
+        how: Take,
+    ) -> Result<store::Retention<'a>, Failure> {
+        let Retention { rules, grace, off_max } = self.clone();
+        Ok(archive.retention(rules, grace, off_max, clock::reading()?, how)?)
+    }
 }
 
 impl RetentionSection {

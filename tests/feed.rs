@@ -3,84 +3,31 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use capture::{Advance, FrameSource, MergedFiles};
 use common::Bench;
-use common::agent::{free_port, pace};
+use common::agent::free_port;
+use common::appliance::{Appliance, PATIENCE};
 use decode::tracker::Tracker;
 use policy::smdr::teller::Teller;
 use policy::smdr::{PADDING, Record, SmdrEvent};
 use policy::{Rules, Site};
 use serde_json::Value;
-use xtask::load::{Direction, Scenario, Traffic};
+use xtask::load::{Direction, Scenario};
 
-/// How long something that should happen at once may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
 const EXCLUDE: &str =
     "[[record.exclude]]\ntype = \"account_code\"\nvalue = \"77%\"\ndescription = \"legal advice\"\n";
 /// Where the wrapped key stands in a recording's file, behind the id of the key that wraps it (`docs/format.md`).
 const WRAP: std::ops::Range<usize> = 140..220;
 
-/// An appliance that takes HEP and reports.
-struct Appliance {
-    child: Child,
-    hep: SocketAddr,
-    feed: SocketAddr,
-}
-
 /// A PBX that reports.
 struct Pbx {
     stream: TcpStream,
     answers: BufReader<TcpStream>,
-}
-
-impl Appliance {
-    fn start(bench: &Bench, more: &str) -> Appliance {
-        let (hep, feed, web) = (free_port(), free_port(), free_port());
-        let config = format!(
-            "[capture]\nhep = [\"{hep}\"]\n[web]\nlisten = \"{web}\"\n[feed]\nlisten = \"{feed}\"\n{more}"
-        );
-        fs::write(bench.path("earwitness.toml"), config).expect("writes");
-        let mut child = common::earwitness()
-            .args(["run", "-c"])
-            .arg(bench.path("earwitness.toml"))
-            .arg("-a")
-            .arg(bench.archive())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        let begun = Instant::now();
-        while TcpStream::connect(feed).is_err() {
-            let has_ended = child.try_wait().expect("it can be asked").is_some();
-            assert!(!has_ended && begun.elapsed() < PATIENCE, "it does not run");
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-        Appliance { child, hep, feed }
-    }
-
-    /// Sends this traffic as it happens, from a thread.
-    fn play(&self, traffic: Traffic) -> std::thread::JoinHandle<()> {
-        let hep = self.hep;
-        std::thread::spawn(move || {
-            let mut stream = TcpStream::connect(hep).expect("it listens");
-            pace(&traffic, |packet| stream.write_all(packet).expect("sent"));
-        })
-    }
-
-    /// Ends it as a service is ended.
-    fn stop(mut self) {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(told.expect("kill runs").success());
-        let mut err = String::new();
-        self.child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("text");
-        assert_eq!(self.child.wait().expect("it ends").code(), Some(0), "{err}");
-    }
 }
 
 impl Pbx {

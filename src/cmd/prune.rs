@@ -22,9 +22,8 @@ pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
     if args.yes {
         copies::use_locations(&archive, &settings, Duty::Copy)?;
     }
-    let rules = settings.retention.clone();
     let how = if args.yes || args.confirm_clock { Take::InForce } else { Take::Look };
-    let mut retention = archive.retention(rules.rules, rules.grace, rules.off_max, clock::reading()?, how)?;
+    let mut retention = settings.retention.take_up(&archive, how)?;
     if args.confirm_clock {
         retention.confirm_clock(&who())?;
         print_line(&format!("the time is confirmed: {}; the grace of the rules runs anew", clock::now()))?;

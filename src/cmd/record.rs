@@ -52,14 +52,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         archive.scrub(rate.bytes_per_s())?;
     }
     // New rules are in force from now on, so that their grace runs while it records.
-    let rules = &settings.retention;
-    let retention = archive.retention(
-        rules.rules.clone(),
-        rules.grace,
-        rules.off_max,
-        clock::reading()?,
-        Take::InForce,
-    )?;
+    let retention = settings.retention.take_up(&archive, Take::InForce)?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
             .keeping_sip(settings.sip)

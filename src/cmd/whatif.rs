@@ -214,10 +214,7 @@ fn overlay(part: &mut PastPart, recording: &Row, rules: &Rules, row: &CallRow) {
 
 /// What the candidate would have due now, and the reverse.
 fn retention(in_force: &InForce, candidate: &Retention, sums: &mut Sums, json: bool) -> Result<(), Failure> {
-    let current = in_force.settings.retention.clone();
-    let reading = clock::reading()?;
-    let retention =
-        in_force.archive.retention(current.rules, current.grace, current.off_max, reading, Take::Look)?;
+    let retention = in_force.settings.retention.take_up(&in_force.archive, Take::Look)?;
     if let Some(freeze) = retention.freeze() {
         warn(&format!("{freeze}: nothing is due by any rules"));
     }
