@@ -1,6 +1,8 @@
 //! The process keeps its memory to itself, since keys pass through it, and gives up what it needs no more.
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, geteuid, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
     set_no_new_privs,
@@ -14,6 +16,14 @@ pub(crate) fn no_core_dumps() {
     if let Err(error) = limited.and(hidden) {
         tracing::warn!(%error, "core dumps cannot be switched off: a crash may write keys to a file");
     }
+}
+
+/// As many files as the system lets this process have: the usual 1,024 are for programs that use `select`, and each recording that runs
+/// has its file open.
+pub(crate) fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused, it works with fewer, and opens files again and again.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// What the threads that do not capture may still do, where root started it: reach files of others, as root always may.

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use capture::{Advance, FrameSource};
-use decode::Timestamp;
+use decode::{Frame, Timestamp};
 
 use crate::clock;
 use crate::failure::Failure;
 use crate::keylog::KeyLogs;
-use crate::recorder::Recorder;
+use crate::recorder::{FORESEEN_MAX, Recorder};
 
 /// How long a live source is waited for before time is told to go on.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -56,6 +56,11 @@ pub(crate) fn walk(
                 let at = frame.at;
                 recorder.handle_frame(frame);
                 frames += 1;
+                if frames.is_multiple_of(FORESEEN_MAX as u64) {
+                    let mut ahead = [Frame { at, link: 0, source: 0, wire_len: 0, data: &[] }; FORESEEN_MAX];
+                    let found = source.look_ahead(&mut ahead);
+                    recorder.foresee(ahead.get(..found).unwrap_or_default());
+                }
                 if frames.is_multiple_of(KEYS_CHECK_FRAMES) {
                     read_keys(keys, recorder, beside);
                 }

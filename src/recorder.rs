@@ -31,6 +31,9 @@ const COUNT_MS: i64 = 1_000;
 /// Keyed digits listed per recording; all of them are in the sealed chunks.
 const KEYED_MAX: usize = 1_000;
 
+/// Frames that are foreseen at a time. More would push out of the nearest caches what the first ones need.
+pub(crate) const FORESEEN_MAX: usize = 16;
+
 /// A recording that runs. Laid out as written: what each packet touches stands together.
 #[repr(C, align(64))]
 struct Open {
@@ -71,6 +74,10 @@ impl OpenRecordings {
         if let Some(place) = self.0.get_mut(slot) {
             *place = Some(Box::new(open));
         }
+    }
+
+    fn get(&self, key: RecordingKey) -> Option<&Open> {
+        self.0.get(key.slot())?.as_deref()
     }
 
     fn get_mut(&mut self, key: RecordingKey) -> Option<&mut Open> {
@@ -193,9 +200,31 @@ impl<'a> Recorder<'a> {
 
     /// The frames come from files that can be read again: a crash may cost more of what was read, and less is spent on it.
     pub(crate) fn reading_files(mut self) -> Self {
-        self.archive.set_chunk_span_ms(store::CHUNK_SPAN_FILE_MS);
+        self.archive.record_files();
         self.stale_check_ms = STALE_CHECK_FILE_MS;
         self
+    }
+
+    /// Fetches what these frames will touch when their turn comes, step by step for all of them: see `decode::tracker::foresight`. At most
+    /// [`FORESEEN_MAX`].
+    #[inline]
+    pub(crate) fn foresee(&self, frames: &[Frame<'_>]) {
+        let mut places = [None; FORESEEN_MAX];
+        for (place, frame) in places.iter_mut().zip(frames) {
+            *place = self.tracker.foresee(frame);
+        }
+        let legs = places.map(|place| place.and_then(|place| self.tracker.fetch_source(place)));
+        let recordings = legs.map(|leg| {
+            let (leg, side) = leg?;
+            self.tracker.fetch_leg(leg, side);
+            self.gate.foresee(leg)
+        });
+        for recording in recordings.into_iter().flatten() {
+            if let Some(open) = self.open.get(recording) {
+                std::hint::black_box(open.has_ended);
+                open.writer.fetch();
+            }
+        }
     }
 
     /// Takes the next frame.

@@ -4,6 +4,8 @@
 mod common;
 
 use common::Bench;
+use decode::tracker::{Event, Tracker};
+use decode::{Frame, Timestamp};
 use xtask::check::{Limits, check};
 use xtask::g711::Law;
 use xtask::load::{Scenario, Transport};
@@ -43,6 +45,31 @@ fn hundred_calls() -> Scenario {
 
 fn tight() -> Limits {
     Limits { length_ms: LENGTH_MS, ..Limits::default() }
+}
+
+#[test]
+fn what_a_frame_will_touch_is_foreseen() {
+    let traffic = Scenario { calls: 3, talk_ms: 2_000, ..Scenario::default() }.traffic();
+    let mut tracker = Tracker::new();
+    let (mut foreseen, mut told) = (0, 0);
+    for sent in &traffic.frames {
+        let at = Timestamp::from_nanos(sent.at_ns);
+        let frame = Frame { at, link: 1, source: 0, wire_len: sent.wire_len, data: &sent.bytes };
+        let place = tracker.foresee(&frame);
+        let expected = place.map(|place| tracker.fetch_source(place).expect("the source is there"));
+        tracker.handle_frame(&frame);
+        while let Some(event) = tracker.poll_event() {
+            let Event::Audio { leg, side, .. } = event else { continue };
+            told += 1;
+            if let Some(expected) = expected {
+                assert_eq!(expected, (leg, side));
+                tracker.fetch_leg(leg, side);
+                foreseen += 1;
+            }
+        }
+    }
+    // All but the first packet of each of the six flows.
+    assert_eq!(foreseen + 6, told);
 }
 
 #[test]

@@ -237,6 +237,12 @@ impl FrameSource for PcapFile {
         })
     }
 
+    fn look_ahead<'a>(&'a self, places: &mut [Frame<'a>]) -> usize {
+        // Classic files alone: of a pcapng file's blocks not all are frames.
+        let (Format::Classic(classic), Some(current)) = (&self.format, self.current) else { return 0 };
+        classic.look_ahead(self.input.window(), current.record, places)
+    }
+
     fn counters(&self) -> Counters {
         self.counters
     }
@@ -285,6 +291,22 @@ impl Classic {
     }
 
     #[inline]
+    /// Frames from this place of the window on, as far as they lie in it.
+    fn look_ahead<'a>(&self, window: &'a [u8], mut at: usize, places: &mut [Frame<'a>]) -> usize {
+        let header = if self.modified { 24 } else { 16 };
+        let mut found = 0;
+        for place in places {
+            let Some(record) = window.get(at..).filter(|rest| rest.len() >= header) else { break };
+            let (captured, wire_len) =
+                (u32_at(record, 8, self.big_endian) as usize, u32_at(record, 12, self.big_endian));
+            let Some(data) = record.get(header..).and_then(|rest| rest.get(..captured)) else { break };
+            *place = Frame { link: self.link, wire_len, data, ..*place };
+            at += header + captured;
+            found += 1;
+        }
+        found
+    }
+
     fn look(&self, input: &mut Input, counters: &mut Counters) -> io::Result<Found> {
         let header = if self.modified { 24 } else { 16 };
         if !input.fill(header)? {

@@ -48,6 +48,13 @@ pub trait FrameSource {
     /// What was read and what was missed so far.
     fn counters(&self) -> Counters;
 
+    /// Frames that come after the current one and are at hand already, as many as there are places; gives how many. They come as they
+    /// are here unless something is wrong with one; only their link type and bytes are told.
+    fn look_ahead<'a>(&'a self, places: &mut [Frame<'a>]) -> usize {
+        let _ = places;
+        0
+    }
+
     /// TLS secrets that stood in the file before the current frame, as lines of a key log: each is given once.
     fn take_tls_secrets(&mut self) -> Option<Vec<u8>> {
         None
@@ -85,6 +92,10 @@ impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
 
     fn counters(&self) -> Counters {
         (**self).counters()
+    }
+
+    fn look_ahead<'a>(&'a self, places: &mut [Frame<'a>]) -> usize {
+        (**self).look_ahead(places)
     }
 
     fn take_tls_secrets(&mut self) -> Option<Vec<u8>> {

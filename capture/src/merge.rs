@@ -169,6 +169,15 @@ impl FrameSource for MergedFiles {
         Ok(false)
     }
 
+    fn look_ahead<'a>(&'a self, places: &mut [Frame<'a>]) -> usize {
+        let current = self.current.and_then(|number| self.files.get(number));
+        match current.map(|entry| &entry.state) {
+            // Another file's frames may come between: then these are still what this file gives.
+            Some(State::Open(file, _)) => file.look_ahead(places),
+            _ => 0,
+        }
+    }
+
     #[inline]
     fn frame(&self) -> Option<Frame<'_>> {
         match &self.files.get(self.current?)?.state {

@@ -337,6 +337,19 @@ impl FrameSource for Ring {
         })
     }
 
+    fn look_ahead<'a>(&'a self, places: &mut [Frame<'a>]) -> usize {
+        let Some(batch) = &self.batch else { return 0 };
+        let mut from = self.to;
+        let mut found = 0;
+        for (place, record) in places.iter_mut().zip(batch.frames.get(self.next..).unwrap_or_default()) {
+            let Some(data) = batch.bytes.get(from..record.end) else { break };
+            *place = Frame { link: batch.link, wire_len: record.wire_len, data, ..*place };
+            from = record.end;
+            found += 1;
+        }
+        found
+    }
+
     fn counters(&self) -> Counters {
         let mut sum = Counters::default();
         for port in &self.shared.ports {

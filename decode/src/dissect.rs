@@ -195,7 +195,7 @@ impl Dissector {
 /// A frame as nearly all media comes: Ethernet, IPv4 without options, whole, and UDP whose lengths agree, with a payload that
 /// begins as RTP does. Gives what [`Dissector::take_apart`] gives, to which everything else is left.
 #[inline]
-fn ordinary<'a>(frame: &Frame<'a>) -> Option<Datagram<'a>> {
+pub(crate) fn ordinary<'a>(frame: &Frame<'a>) -> Option<Datagram<'a>> {
     const ETHERNET: u16 = 1;
     const HEADER_BYTES: u16 = 20;
     let (ethernet, rest) = frame.data.split_first_chunk::<14>()?;

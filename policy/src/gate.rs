@@ -343,6 +343,17 @@ impl Gate {
         self.actions.pop_front()
     }
 
+    /// The first recording of a leg, if any: reads what a packet of it will touch here. Several packets' legs are fetched side by side before
+    /// the packets are judged (`decode::tracker::Tracker::foresee`).
+    #[inline]
+    #[must_use]
+    pub fn foresee(&self, leg: LegId) -> Option<RecordingKey> {
+        let judged = self.legs.get(leg.slot())?.as_deref().filter(|judged| judged.leg == leg)?;
+        let lane = judged.lanes.first()?.as_ref()?;
+        std::hint::black_box((lane.last, lane.refused));
+        Some(lane.recording)
+    }
+
     /// Judges one packet: for each recording that it may go into, the packet cleared. It is judged by the time at which it was
     /// captured, not by when it comes here.
     #[inline]

@@ -22,7 +22,7 @@ use crate::locations::Locations;
 use crate::recovery::Recovered;
 use crate::report::Summand;
 use crate::retention::WATCH;
-use crate::scribe::{self, Command, Handle, RESERVE};
+use crate::scribe::{self, Command, Commands, Handle, RESERVE};
 use crate::scrub::{SCRUB, Scrubber};
 use crate::search::hits::Hits;
 use crate::shared::{Latch, Shared, Tuning, wall_clock};
@@ -243,10 +243,13 @@ impl Archive {
         &self.shared.root
     }
 
-    /// Chunks of recordings that begin from now on span at most so many milliseconds of capture time: [`CHUNK_SPAN_MS`] unless
-    /// this says otherwise, [`CHUNK_SPAN_FILE_MS`](crate::CHUNK_SPAN_FILE_MS) at most.
-    pub fn set_chunk_span_ms(&self, ms: i64) {
-        self.shared.chunk_span_ms.store(ms.clamp(1, crate::CHUNK_SPAN_FILE_MS), Ordering::Relaxed);
+    /// What is recorded from now on comes from files, which are still there after a crash and can wait: chunks span up to
+    /// [`CHUNK_SPAN_FILE_MS`](crate::CHUNK_SPAN_FILE_MS) of capture time, and few of them wait for the disk.
+    pub fn record_files(&self) {
+        self.shared.chunk_span_ms.store(crate::CHUNK_SPAN_FILE_MS, Ordering::Relaxed);
+        if let Some(handle) = &self.handle {
+            handle.commands.hold_little();
+        }
     }
 
     /// Can this machine open what is recorded (is a private X25519 key here, and open)?
@@ -568,13 +571,13 @@ impl Archive {
     }
 
     /// The way to the disk thread, for threads of the archive's own.
-    pub(crate) fn commands(&self) -> Result<crossbeam_channel::Sender<Command>, Error> {
+    pub(crate) fn commands(&self) -> Result<Commands, Error> {
         self.handle.as_ref().map(|handle| handle.commands.clone()).ok_or(Error::Closed)
     }
 
     fn send(&self, command: Command) -> Result<(), Error> {
         let handle = self.handle.as_ref().ok_or(Error::Closed)?;
-        handle.commands.send(command).map_err(|_| Error::Closed)
+        handle.commands.send(command)
     }
 
     /// Sends a command that answers, and waits for the answer.

@@ -1,7 +1,7 @@
 //! All file access of the archive, behind one small trait, so that tests can put a disk there that dies.
 //!
 //! Paths are relative to the archive's folder, with `/` between names. The real disk keeps at most
-//! [`OPEN_FILES_MAX`] descriptors open, however many recordings run. What is written when, and in which order, is not
+//! [`OPEN_FILES_MAX`] descriptors open, and a half of what the process may have, however many recordings run. What is written when, and in which order, is not
 //! decided here.
 
 use std::collections::HashMap;
@@ -15,8 +15,12 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::space::Space;
 
-/// Descriptors kept open at once, counted in files.
-const OPEN_FILES_MAX: usize = 512;
+/// Descriptors kept open at once, counted in files: one for each recording that runs spares opening it five times a second.
+const OPEN_FILES_MAX: usize = 16 * 1024;
+/// So many at least, whatever the process may have.
+const OPEN_FILES_MIN: usize = 64;
+/// One in so many is closed when there are too many, those unused for longest.
+const CLOSED_AT_ONCE: usize = 4;
 /// Pieces handed to one system call.
 const PIECES_MAX: usize = 512;
 /// Permissions of private keys.
@@ -124,16 +128,35 @@ pub(crate) struct RealDisk {
 }
 
 /// Open descriptors with the time of their last use, in uses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OpenFiles {
     files: HashMap<Box<str>, (Arc<File>, u64)>,
     uses: u64,
+    max: usize,
+}
+
+impl OpenFiles {
+    fn new() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let half = limit.map_or(OPEN_FILES_MAX, |limit| usize::try_from(limit / 2).unwrap_or(OPEN_FILES_MAX));
+        OpenFiles { files: HashMap::new(), uses: 0, max: half.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX) }
+    }
+
+    /// Makes room for one more: many at once, so that not each further file costs a look at all of them.
+    fn make_room(&mut self) {
+        if self.files.len() < self.max {
+            return;
+        }
+        let mut used: Vec<u64> = self.files.values().map(|(_, used)| *used).collect();
+        let (_, &mut newest_closed, _) = used.select_nth_unstable(self.max / CLOSED_AT_ONCE);
+        self.files.retain(|_, (_, used)| *used > newest_closed);
+    }
 }
 
 impl RealDisk {
     /// The folder must be there.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
-        Ok(RealDisk { root: root.to_owned(), folder: File::open(root)?, open: Mutex::default() })
+        Ok(RealDisk { root: root.to_owned(), folder: File::open(root)?, open: Mutex::new(OpenFiles::new()) })
     }
 
     fn full(&self, path: &str) -> PathBuf {
@@ -161,12 +184,7 @@ impl RealDisk {
             }
             other => other?,
         };
-        if open.files.len() >= OPEN_FILES_MAX {
-            let oldest = open.files.iter().min_by_key(|(_, (_, used))| *used).map(|(path, _)| path.clone());
-            if let Some(oldest) = oldest {
-                open.files.remove(&oldest);
-            }
-        }
+        open.make_room();
         let file = Arc::new(file);
         open.files.insert(path.into(), (Arc::clone(&file), uses));
         Ok(file)
@@ -350,12 +368,13 @@ mod tests {
     fn more_files_than_descriptors_can_be_written_in_turn() {
         let dir = tempfile::tempdir().expect("a folder");
         let disk = RealDisk::new(dir.path()).expect("a disk");
+        locked(&disk.open).max = 100;
         for round in 0..2_u64 {
-            for file in 0..OPEN_FILES_MAX + 20 {
+            for file in 0..120 {
                 disk.write_at(&format!("f{file}"), round, &[round as u8 + 1]).expect("written");
             }
         }
-        assert!(locked(&disk.open).files.len() <= OPEN_FILES_MAX);
+        assert!((75..=100).contains(&locked(&disk.open).files.len()));
         let mut bytes = [0; 4];
         assert_eq!(disk.read_at("f0", 0, &mut bytes).expect("read"), 2);
         assert_eq!(bytes, [1, 2, 0, 0]);

@@ -218,6 +218,12 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
+    /// A value of what every packet touches, for [`crate::Writer::fetch`].
+    #[inline]
+    pub(crate) fn fetch(&self) -> (u8, Option<u8>) {
+        (self.defined, self.streams.first().and_then(|(_, number)| *number))
+    }
+
     /// The next record goes into a new chunk.
     pub(crate) fn begin_chunk(&mut self) {
         self.defined = 0;

@@ -9,6 +9,7 @@
 //! long is [`crate::settle`]'s.
 
 mod changes;
+mod queue;
 mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+pub(crate) use self::queue::Commands;
+use self::queue::Inbox;
 use crate::closing::Ending;
 use crate::disk::{locked, parent};
 use crate::event::Event;
@@ -46,16 +49,18 @@ const SHRED_INTERVAL: Duration = Duration::from_secs(5);
 const JOURNAL_PER_CALL: u64 = 128 * 1024;
 /// The longest that a line of the ledger waits for a checkpoint.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
-/// Sealed chunks that may wait for the disk, counted in commands; then writers wait.
-const COMMANDS_MAX: usize = 1024;
 /// Journaled bytes that may wait for the sync before their files are written; then it comes early.
 const PENDING_BYTES_MAX: usize = 8 << 20;
 /// Lines for the ledger kept in memory while the disk is full; one more ends the session.
 const WAITING_LINES_MAX: usize = 100_000;
 /// Bytes after which the list at the beginning of a journal goes on in another entry.
 const FIRST_ENTRY_MAX: usize = 1 << 20;
-/// Chunk buffers kept for reuse.
-const POOL_MAX: usize = 256;
+/// Chunks that go into the journal in one write.
+const CHUNKS_TOGETHER_MAX: usize = 256;
+/// Chunk buffers kept for reuse: a sync interval of 3,000 calls.
+const POOL_MAX: usize = 4096;
+/// Larger ones are not kept.
+const POOLED_BYTES_MAX: usize = 16 * 1024;
 /// Room kept aside for the ends of recordings.
 pub(crate) const RESERVE: &str = "journal/reserve";
 
@@ -74,8 +79,8 @@ pub(crate) struct Blank {
 pub(crate) enum Command {
     /// Begin a file: a journal entry whose only write is the header, `len` bytes.
     Create { open: Arc<Open>, entry: Vec<u8>, len: u64 },
-    /// Append a sealed chunk: a journal entry whose only write is the chunk, at `offset` and up to `end` of the file.
-    Chunk { open: Arc<Open>, entry: Vec<u8>, offset: u64, end: u64 },
+    /// Append a sealed chunk.
+    Chunk(Chunk),
     /// End a recording in order.
     Finish { open: Arc<Open>, ending: Box<Ending> },
     /// End a recording at what is on disk.
@@ -113,6 +118,15 @@ pub(crate) enum Command {
     Close(Sender<Result<(), Error>>),
 }
 
+/// A sealed chunk: a journal entry whose only write is the chunk, at `offset` and up to `end` of the file.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) open: Arc<Open>,
+    pub(crate) entry: Vec<u8>,
+    pub(crate) offset: u64,
+    pub(crate) end: u64,
+}
+
 /// A data key that was wrapped anew.
 #[derive(Debug)]
 pub(crate) struct Rewrap {
@@ -126,7 +140,7 @@ pub(crate) struct Rewrap {
 /// The ends of the disk thread that writers and the archive hold.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    pub(crate) commands: Sender<Command>,
+    pub(crate) commands: Commands,
     /// Buffers of written chunks, for reuse.
     pub(crate) pool: Receiver<Vec<u8>>,
     pub(crate) thread: JoinHandle<()>,
@@ -135,7 +149,7 @@ pub(crate) struct Handle {
 /// Starts the disk thread (and the one behind it) on journal file `number`, which must not be there yet.
 pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle, Error> {
     let io = |e| Error::io(&shared.root, e);
-    let (commands, inbox) = crossbeam_channel::bounded(COMMANDS_MAX);
+    let (commands, mut inbox) = queue::queue();
     let (pool_in, pool) = crossbeam_channel::bounded(POOL_MAX);
     let (tasks, settle) = settle::spawn(Arc::clone(&shared)).map_err(io)?;
     let mut scribe = Scribe {
@@ -164,7 +178,9 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
     scribe.begin_journal(number)?;
     scribe.take_reserve();
     let run = move || {
-        let answer = scribe.run(&inbox);
+        let answer = scribe.run(&mut inbox);
+        // What is still sent is refused.
+        drop(inbox);
         let result = scribe.close();
         drop(scribe);
         // The second thread ends when its queue is empty and the sender gone.
@@ -249,17 +265,34 @@ struct Scribe {
 
 impl Scribe {
     /// Works until it is told to close (then gives where to answer) or until everybody has left.
-    fn run(&mut self, inbox: &Receiver<Command>) -> Option<Sender<Result<(), Error>>> {
+    fn run(&mut self, inbox: &mut Inbox) -> Option<Sender<Result<(), Error>>> {
         loop {
             let sync_due = self.journal.unsynced.map(|at| at + SYNC_INTERVAL);
             let deadline =
                 [sync_due, self.rotate_due, self.full_retry(), self.checkpoint_due, Some(self.space_due)];
-            let command = match deadline.into_iter().flatten().min() {
-                Some(deadline) => inbox.recv_deadline(deadline),
-                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match command {
+            match inbox.next(deadline.into_iter().flatten().min()) {
                 Ok(Command::Close(answer)) => return Some(answer),
+                Ok(Command::Chunk(first)) => {
+                    // Those that are there already go into the journal together.
+                    let mut chunks = vec![first];
+                    let other = loop {
+                        match inbox.take() {
+                            Ok(Some(Command::Chunk(chunk))) => chunks.push(chunk),
+                            Ok(other) => break other,
+                            // The next look finds that again.
+                            Err(_) => break None,
+                        }
+                        if chunks.len() >= CHUNKS_TOGETHER_MAX {
+                            break None;
+                        }
+                    };
+                    self.chunks(chunks);
+                    match other {
+                        Some(Command::Close(answer)) => return Some(answer),
+                        Some(command) => self.handle(command),
+                        None => {}
+                    }
+                }
                 Ok(command) => self.handle(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -307,7 +340,7 @@ impl Scribe {
     fn handle(&mut self, command: Command) {
         match command {
             Command::Create { open, entry, len } => self.create(open, entry, len),
-            Command::Chunk { open, entry, offset, end } => self.chunk(&open, entry, offset, end),
+            Command::Chunk(chunk) => self.chunk(chunk),
             Command::Finish { open, ending } => self.finish(&open, *ending),
             Command::Abandon { open, facts } => self.interrupt(&open, facts.map(|facts| *facts)),
             Command::Discard { open, line, answer } => {
@@ -360,7 +393,41 @@ impl Scribe {
         }
     }
 
-    fn chunk(&mut self, open: &Arc<Open>, entry: Vec<u8>, offset: u64, end: u64) {
+    /// Several chunks, in one write of the journal; one by one when that does not go well.
+    fn chunks(&mut self, chunks: Vec<Chunk>) {
+        let before = self.journal.len;
+        if chunks.len() == 1 || self.full_since.is_some() || self.shared.failed.is_set() {
+            return chunks.into_iter().for_each(|chunk| self.chunk(chunk));
+        }
+        let mut known = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            let running = self.running.get_mut(&chunk.open.id);
+            // As in `chunk`.
+            if let Some(running) =
+                running.filter(|running| running.len == chunk.offset && !chunk.open.failed.is_set())
+            {
+                running.len = chunk.end;
+                running.journal = self.journal.number;
+                known.push(chunk);
+            }
+        }
+        let pieces: Vec<&[u8]> = known.iter().map(|chunk| chunk.entry.as_slice()).collect();
+        let path = journal::path_of(self.journal.number);
+        if self.write_run(&path, before, &pieces).is_err() {
+            for chunk in known.iter().rev() {
+                if let Some(running) = self.running.get_mut(&chunk.open.id) {
+                    running.len = chunk.offset;
+                }
+            }
+            return known.into_iter().for_each(|chunk| self.chunk(chunk));
+        }
+        for Chunk { open, entry, .. } in known {
+            self.journaled(entry, Some(open), None, true);
+        }
+    }
+
+    fn chunk(&mut self, Chunk { open, entry, offset, end }: Chunk) {
+        let open = &open;
         let known = self.running.get(&open.id).map(|running| running.len);
         if known != Some(offset) || open.failed.is_set() {
             // An earlier write of this recording failed; what comes after it would leave a hole.
@@ -563,11 +630,16 @@ impl Scribe {
                 return Err(e);
             }
         }
+        self.journaled(entry, open.cloned(), then, false);
+        Ok(())
+    }
+
+    /// An entry is in the journal.
+    fn journaled(&mut self, entry: Vec<u8>, open: Option<Arc<Open>>, then: Option<Task>, is_chunk: bool) {
         self.journal.len += entry.len() as u64;
         self.journal.unsynced.get_or_insert_with(Instant::now);
         self.pending_bytes += entry.len();
-        self.pending.push(Pending { entry, open: open.cloned(), is_chunk: false, then });
-        Ok(())
+        self.pending.push(Pending { entry, open, is_chunk, then });
     }
 
     /// Writes to a file, making its folder when it is the first in it; on a full disk once more after giving up the
@@ -622,8 +694,7 @@ impl Scribe {
                         // The second thread ends only after this one.
                         let _ = self.tasks.send(task);
                     }
-                    // A full pool lets the buffer go.
-                    let _ = self.pool.try_send(pending.entry);
+                    self.give_back(pending.entry);
                 }
             }
         }
@@ -646,8 +717,13 @@ impl Scribe {
                 self.left_to_replay(&open.path, Some(&open), e);
             }
         }
-        for pending in run {
-            let _ = self.pool.try_send(pending.entry);
+        run.into_iter().for_each(|pending| self.give_back(pending.entry));
+    }
+
+    /// Keeps a buffer for use again; a full pool lets it go.
+    fn give_back(&self, buffer: Vec<u8>) {
+        if buffer.capacity() <= POOLED_BYTES_MAX {
+            let _ = self.pool.try_send(buffer);
         }
     }
 

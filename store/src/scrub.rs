@@ -19,7 +19,7 @@ use crate::event::{Event, What};
 use crate::layout::Layout;
 use crate::ledger::{self, Lines, RecordingLine};
 use crate::locations::stub::{home_of, stub_path};
-use crate::scribe::Command;
+use crate::scribe::{Command, Commands};
 use crate::shared::{Shared, wall_clock};
 use crate::source::Source;
 use crate::verify::{id_in, sealed, verdict};
@@ -148,7 +148,7 @@ impl From<Error> for Halt {
 
 struct Scrub {
     shared: Arc<Shared>,
-    commands: Sender<Command>,
+    commands: Commands,
     slow: Arc<Slow>,
     /// What is wrong, as of the last look.
     findings: Arc<Mutex<BTreeMap<RecordingId, String>>>,
@@ -159,12 +159,7 @@ struct Scrub {
 }
 
 impl Scrub {
-    fn new(
-        shared: &Arc<Shared>,
-        commands: Sender<Command>,
-        bytes_per_s: u64,
-        stopped: Receiver<()>,
-    ) -> Scrub {
+    fn new(shared: &Arc<Shared>, commands: Commands, bytes_per_s: u64, stopped: Receiver<()>) -> Scrub {
         let inner = Arc::clone(&shared.disk);
         Scrub {
             shared: Arc::clone(shared),

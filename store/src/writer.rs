@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use decode::Timestamp;
 use decode::time::NS_PER_MS;
 use policy::{Cleared, ClearedSignal};
@@ -23,7 +23,7 @@ use crate::ledger::{self, Fate, RecordingLine};
 use crate::record::{
     Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, SIGNAL_HEADER_LEN, put_signal, to_micros,
 };
-use crate::scribe::{Command, Handle};
+use crate::scribe::{Chunk, Command, Commands, Handle};
 use crate::shared::{Open, Shared};
 use crate::wave::{DATA_MAX, FORMAT, Head, head_hash};
 use crate::{Error, RecordingFacts, RecordingId, State};
@@ -70,7 +70,7 @@ pub struct Writer {
     hash: Sha256,
     sealer: Sealer,
     shared: Arc<Shared>,
-    commands: Sender<Command>,
+    commands: Commands,
     pool: Receiver<Vec<u8>>,
     open: Arc<Open>,
 }
@@ -86,7 +86,7 @@ impl Writer {
         if let Some(made) = made {
             let line = ledger::line(&KeyLine::month(&made))?;
             let command = Command::Line { ledger: ledger::KEYS.to_owned(), line, settles: None };
-            disk.commands.send(command).map_err(|_| Error::Closed)?;
+            disk.commands.send(command)?;
         }
         let head = Head { id, key_id: wrap.key_id, commitment: key.commitment(id), wrap, facts };
         let (bytes, address) = head.to_bytes()?;
@@ -125,6 +125,12 @@ impl Writer {
     #[must_use]
     pub fn id(&self) -> RecordingId {
         self.open.id
+    }
+
+    /// Reads what [`Writer::append`] will touch, so that the waits for several recordings' memory run side by side.
+    #[inline]
+    pub fn fetch(&self) {
+        std::hint::black_box((self.span, self.latest, self.encoder.fetch(), self.buf.last().copied()));
     }
 
     /// Keeps one packet.
@@ -305,7 +311,7 @@ impl Writer {
         let (entry, offset, open) = (std::mem::take(&mut self.buf), self.offset, Arc::clone(&self.open));
         self.offset = file_len;
         self.next_buffer(entry.len());
-        self.send(Command::Chunk { open, entry, offset, end: file_len })
+        self.send(Command::Chunk(Chunk { open, entry, offset, end: file_len }))
     }
 
     /// Begins the next chunk's buffer, in one that the disk thread is done with if there is one. A new one has room for as much
@@ -323,7 +329,7 @@ impl Writer {
 
     /// Waits while the disk thread has too much to do.
     fn send(&self, command: Command) -> Result<(), Error> {
-        self.commands.send(command).map_err(|_| Error::Closed)
+        self.commands.send(command)
     }
 
     fn abandon(&mut self, facts: Option<RecordingFacts>) -> Result<(), Error> {

@@ -51,6 +51,8 @@ impl Appliance {
         );
         std::fs::write(bench.path("earwitness.toml"), config).expect("writes");
         let child = super::earwitness()
+            // As the service's unit has it.
+            .env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
             .args(["run", "-c"])
             .arg(bench.path("earwitness.toml"))
             .arg("-a")

@@ -18,6 +18,31 @@ fn three_frames() -> Vec<u8> {
 }
 
 #[test]
+fn what_is_seen_ahead_is_what_comes() {
+    let old = |order: crate::samples::Order| {
+        let record = order.record(5, 0, 3, b"abc");
+        [order.pcap(0xa1b2_cd34, 1), [&record[..16], &[0; 8], &record[16..]].concat().repeat(9)].concat()
+    };
+    let plain = |order: crate::samples::Order| {
+        let records = (0..20_u8).flat_map(|n| order.record(100, 5, 60, &vec![n; usize::from(n)]));
+        order.pcap(MICROSECONDS, 1).into_iter().chain(records).collect::<Vec<u8>>()
+    };
+    for bytes in [plain(LITTLE), plain(BIG), old(LITTLE)] {
+        let (seen, _) = read_all(&mut open_bytes(&bytes).expect("a capture"));
+        let mut file = open_bytes(&bytes).expect("a capture");
+        for number in 0..seen.len() {
+            assert!(file.advance().expect("a frame"));
+            let mut places = [Frame { at: Timestamp::MIN, link: 0, source: 0, wire_len: 0, data: &[] }; 4];
+            let found = file.look_ahead(&mut places);
+            assert_eq!(found, 4.min(seen.len() - number - 1));
+            for (place, (_, link, wire_len, data)) in places[..found].iter().zip(&seen[number + 1..]) {
+                assert_eq!((place.link, place.wire_len, place.data), (*link, *wire_len, data.as_slice()));
+            }
+        }
+    }
+}
+
+#[test]
 fn classic_files_of_both_orders_and_both_clocks_are_read() {
     for order in [LITTLE, BIG] {
         for (magic, nanos) in [(MICROSECONDS, 7_000), (NANOSECONDS, 7)] {

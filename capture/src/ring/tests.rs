@@ -39,6 +39,25 @@ fn frames_come_out_as_they_went_in_with_the_number_of_their_port() {
 }
 
 #[test]
+fn what_is_seen_ahead_is_the_rest_of_the_batch_as_it_comes() {
+    let (mut ring, mut sinks, _asleep) = Ring::wired(["a"].into_iter(), 1 << 20);
+    for (number, data) in [&b"one"[..], b"", b"three", b"four"].into_iter().enumerate() {
+        sinks[0].push(at(number as i64), 60, data);
+    }
+    sinks[0].hand_over();
+    let mut places = [Frame { at: Timestamp::MIN, link: 0, source: 0, wire_len: 0, data: &[] }; 2];
+    assert_eq!(ring.look_ahead(&mut places), 0, "nothing was taken up yet");
+    ring.next_frame().expect("no error");
+    assert_eq!(ring.look_ahead(&mut places), 2);
+    assert_eq!((places[0].data, places[1].data), (&b""[..], &b"three"[..]));
+    ring.next_frame().expect("no error");
+    ring.next_frame().expect("no error");
+    let mut places = [Frame { at: Timestamp::MIN, link: 0, source: 0, wire_len: 0, data: &[] }; 2];
+    assert_eq!(ring.look_ahead(&mut places), 1);
+    assert_eq!(places[0].data, b"four");
+}
+
+#[test]
 fn a_full_ring_drops_what_comes_counts_it_and_goes_on_when_it_is_read() {
     let (mut ring, mut sinks, _asleep) = Ring::wired(["a"].into_iter(), 250);
     let mut sink = sinks.remove(0);

@@ -205,6 +205,13 @@ pub struct MediaClock {
 }
 
 impl MediaClock {
+    /// Values of the run that takes the next packet, for [`crate::tracker`] to fetch it ahead.
+    #[inline]
+    pub(crate) fn fetch(&self) -> Option<(u32, Timestamp, i64)> {
+        let run = self.runs.get(self.latest as usize)?;
+        Some((run.ssrc, run.last_at, run.envelope.fetch()))
+    }
+
     /// A clock that has seen nothing.
     #[must_use]
     pub fn new() -> Self {

@@ -102,6 +102,12 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
+    /// A value of the line that every packet touches last, for `MediaClock::fetch`.
+    #[inline]
+    pub(super) fn fetch(&self) -> i64 {
+        self.previous_low
+    }
+
     /// Begins with the run's first packet.
     pub(super) fn new(at: Timestamp, ticks: i64, clock_rate: u32) -> Self {
         let delay = at.as_nanos().saturating_sub(ticks_to_ns(ticks, clock_rate));

@@ -322,6 +322,12 @@ struct Cluster {
 }
 
 impl Watch {
+    /// A value of what every packet touches, for [`crate::tracker`] to fetch it ahead.
+    #[inline]
+    pub(crate) fn fetch(&self) -> i64 {
+        self.second_ends
+    }
+
     /// Begins with the moment of the first packet, which must still be counted.
     #[must_use]
     pub fn new(at: Timestamp) -> Self {

@@ -48,6 +48,12 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Values of the first and the last line that every packet touches, for [`crate::tracker`] to fetch them ahead.
+    #[inline]
+    pub(crate) fn fetch(&self) -> (u64, u64) {
+        (self.highest, self.received_in_run)
+    }
+
     /// Begins with the first packet's sequence number; that packet must still be pushed.
     #[must_use]
     pub fn new(sequence: u16) -> Self {

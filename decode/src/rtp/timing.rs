@@ -38,6 +38,12 @@ struct Previous {
 }
 
 impl Timing {
+    /// Values of the first and the last line that every packet touches, for [`crate::tracker`] to fetch them ahead.
+    #[inline]
+    pub(crate) fn fetch(&self) -> (i64, u64) {
+        (self.transit, self.late)
+    }
+
     /// Takes the next packet in order of arrival, copies and telephone events left out: all packets of one event carry the
     /// time of its beginning (RFC 4733, 2.2.2). True when it is late.
     #[inline]

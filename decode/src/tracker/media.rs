@@ -227,6 +227,23 @@ impl Media {
         }
     }
 
+    /// The source that a packet of this flow is of, when nothing about it is new.
+    #[inline]
+    pub(super) fn foresee(&self, flow: &Flow) -> Option<u32> {
+        match self.flows.get(flow) {
+            Some(Binding::Audio(sources)) => sources[0],
+            _ => None,
+        }
+    }
+
+    /// Reads what a packet of this source will touch; see [`super::foresight`].
+    #[inline]
+    pub(super) fn fetch_source(&self, index: u32) -> Option<(LegId, Side)> {
+        let source = self.source(index)?;
+        source.fetch();
+        Some((source.leg, source.side))
+    }
+
     fn source(&self, index: u32) -> Option<&Source> {
         self.sources.get(index as usize)?.as_ref()
     }

@@ -11,6 +11,7 @@ mod absence;
 mod calls;
 mod devices;
 mod event;
+mod foresight;
 mod leg;
 mod media;
 mod outbox;
@@ -25,6 +26,7 @@ pub use event::{
     CallId, CopiedRtp, Ending, Event, ForeignRtp, Identity, LegEnd, LegFacts, LegId, Tie, TieReason,
     TrackReport, UnannouncedRtp,
 };
+pub use foresight::SourcePlace;
 pub use leg::LEGS_MAX;
 pub use media::{HELD_AGE_MS_MAX, HELD_BYTES_MAX, HELD_FLOW_BYTES_MAX, HELD_MS_MAX};
 pub use quality::{Quality, Reported};

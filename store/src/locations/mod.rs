@@ -23,7 +23,7 @@ use crossbeam_channel::Sender;
 use zeroize::Zeroizing;
 
 use crate::disk::{ReadAt, locked};
-use crate::scribe::Command;
+use crate::scribe::{Command, Commands};
 use crate::shared::Shared;
 use crate::source::Source;
 use crate::{Archive, Error, RecordingId, Space};
@@ -259,7 +259,7 @@ impl Locations {
 #[derive(Clone, Debug)]
 struct Office {
     shared: std::sync::Weak<Shared>,
-    commands: Sender<Command>,
+    commands: Commands,
 }
 
 impl Office {
@@ -270,7 +270,7 @@ impl Office {
     /// Sends a command that answers, and waits for the answer.
     fn ask(&self, command: impl FnOnce(Sender<Result<(), Error>>) -> Command) -> Result<(), Error> {
         let (answer, result) = crossbeam_channel::bounded(1);
-        self.commands.send(command(answer)).map_err(|_| Error::Closed)?;
+        self.commands.send(command(answer))?;
         result.recv().map_err(|_| Error::Closed)?
     }
 }

@@ -26,7 +26,7 @@ use crate::keys::random;
 use crate::ledger::{self, Lines};
 use crate::log::CHECKPOINT;
 use crate::log::checkpoint::{Checkpoint, NOTE_MAX, Note};
-use crate::scribe::Command;
+use crate::scribe::{Command, Commands};
 use crate::shared::{Shared, wall_clock};
 use crate::{Archive, Error};
 use authority::Authorities;
@@ -103,9 +103,9 @@ impl Archive {
 }
 
 /// The newest checkpoint; one is made first if lines have come since the last.
-fn checkpoint(shared: &Shared, commands: &Sender<Command>) -> Result<String, Error> {
+fn checkpoint(shared: &Shared, commands: &Commands) -> Result<String, Error> {
     let (answer, result) = bounded(1);
-    commands.send(Command::Checkpoint(answer)).map_err(|_| Error::Closed)?;
+    commands.send(Command::Checkpoint(answer))?;
     result.recv().map_err(|_| Error::Closed)??;
     let note =
         read_whole(&*shared.disk, CHECKPOINT, NOTE_MAX as u64).map_err(|e| Error::io(CHECKPOINT, e))?;
@@ -135,7 +135,7 @@ fn stamp(note: String, ask: &mut Ask) -> Result<Stamp, Error> {
 }
 
 /// Puts the stamp into the ledger, and beside the copies of checkpoints.
-fn keep(shared: &Shared, commands: &Sender<Command>, stamp: &Stamp) -> Result<(), Error> {
+fn keep(shared: &Shared, commands: &Commands, stamp: &Stamp) -> Result<(), Error> {
     let token = token::granted(&stamp.reply).map_err(|why| Error::NotStamped { why })?;
     let what = What::Stamped {
         lines: stamp.lines,
@@ -145,7 +145,7 @@ fn keep(shared: &Shared, commands: &Sender<Command>, stamp: &Stamp) -> Result<()
     };
     let event = Box::new(Event::by_itself(wall_clock(), what));
     let (answer, result) = bounded(1);
-    commands.send(Command::Event { event, answer }).map_err(|_| Error::Closed)?;
+    commands.send(Command::Event { event, answer })?;
     result.recv().map_err(|_| Error::Closed)??;
     if let Some(note) = Note::parse(&stamp.note) {
         shared.witnesses.tell_stamp(&note.checkpoint, &stamp.note, &stamp.reply);
@@ -156,7 +156,7 @@ fn keep(shared: &Shared, commands: &Sender<Command>, stamp: &Stamp) -> Result<()
 /// The thread.
 struct Stamping {
     shared: Weak<Shared>,
-    commands: Sender<Command>,
+    commands: Commands,
     closed: Arc<Mutex<bool>>,
     stopped: Receiver<()>,
 }

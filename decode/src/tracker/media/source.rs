@@ -2,6 +2,8 @@
 //!
 //! Which packets are a source's is [`super::Media`]'s to decide.
 
+use std::hint::black_box;
+
 use super::copies::Original;
 use super::guard::Guard;
 use super::reports::SourceReports;
@@ -118,6 +120,13 @@ impl KnownFormats {
 }
 
 impl Source {
+    /// Reads a value of each cache line that every packet touches.
+    #[inline]
+    pub(super) fn fetch(&self) {
+        black_box((self.ssrc, self.ticks_per_packet, self.watch.fetch()));
+        black_box((self.timing.fetch(), self.receive.fetch(), self.flow.dst.port, self.silent_ticks));
+    }
+
     /// Sequence numbers and ticks from the latest packet to this one.
     #[inline]
     pub(super) fn step_to(&self, packet: &Packet<'_>) -> (u16, u32) {
