@@ -14,6 +14,7 @@ mod link;
 pub mod media;
 pub mod net;
 pub mod playout;
+pub mod ports;
 pub mod quality;
 pub mod rtp;
 pub mod scramble;

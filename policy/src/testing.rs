@@ -43,6 +43,7 @@ pub(crate) fn over(facts: LegFacts) -> LegEnd {
         foreign_packets: 0,
         shares_media: false,
         not_held_packets: 0,
+        outside_packets: 0,
     }
 }
 

@@ -334,6 +334,8 @@ pub struct LegEnd {
     pub shares_media: bool,
     /// RTP packets of a call that ran already, from so long before its first message was seen that they were not held any more.
     pub not_held_packets: u64,
+    /// RTP packets of it that were left out, since neither end is on a port that carries audio ([`crate::ports`]).
+    pub outside_packets: u64,
 }
 
 /// RTP to a call's places from somebody who is not its party.

@@ -192,6 +192,8 @@ pub(super) struct Leg {
     pub(super) shares_media: bool,
     /// Packets of it from before its first message was seen that are not held any more.
     pub(super) not_held_packets: u64,
+    /// Packets that were left out for their ports.
+    pub(super) outside_packets: u64,
     /// Its SIP messages, when they are wanted.
     pub(super) trace: Option<Box<Trace>>,
     /// Set when it is closed; taken by the poll of its last event.
@@ -331,6 +333,7 @@ impl Leg {
             absences: Vec::new(),
             shares_media: false,
             not_held_packets: 0,
+            outside_packets: 0,
             last_heard,
             close_at: None,
             trace: None,

@@ -11,6 +11,7 @@ mod guard;
 mod held;
 mod hops;
 mod loose;
+mod outside;
 mod reports;
 mod source;
 mod streams;
@@ -31,6 +32,7 @@ use super::trace;
 use crate::codec;
 use crate::media::Side;
 use crate::net::{Endpoint, Ethernet, Flow};
+use crate::ports::Ports;
 use crate::rtp::dtmf::Detector;
 use crate::rtp::loss::Watch;
 use crate::rtp::stream::Stream;
@@ -97,6 +99,8 @@ enum Binding {
     Relayed(LegId, Side, Timestamp),
     /// Nobody announced it.
     Loose,
+    /// This leg's, but on ports that carry no audio here.
+    Outside(LegId),
 }
 
 /// The table of claims, flows and sources.
@@ -131,6 +135,11 @@ pub(super) struct Media {
     pub(super) unannounced: u64,
     /// Flows that hold what a source of a call sent, and nothing else.
     pub(super) copied: u64,
+    /// Where audio is looked for.
+    ports: Ports,
+    /// Packets of calls, and of nobody, that were left out for their ports.
+    pub(super) outside: u64,
+    pub(super) outside_unannounced: u64,
     /// An SRTP packet that was opened; used again for the next one.
     opened: Vec<u8>,
 }
@@ -175,6 +184,8 @@ impl Media {
             Some(Binding::Relayed(..)) => self.judge(flow, at, bytes, legs, out),
             Some(Binding::Suspect) => self.suspect_packet(flow, at, bytes, legs, out),
             Some(Binding::Loose) => self.loose_packet(flow, at, bytes, legs, out),
+            Some(&Binding::Outside(leg)) if rtp::looks_like_rtp(bytes) => self.outside_packet(leg, at, legs),
+            Some(Binding::Outside(_)) => self.judge(flow, at, bytes, legs, out),
             None => self.judge(flow, at, bytes, legs, out),
         }
     }
@@ -318,6 +329,9 @@ impl Media {
 
     /// Decides whose a flow is.
     fn judge(&mut self, flow: Flow, at: Timestamp, bytes: &[u8], legs: &mut Legs, out: &mut Outbox) {
+        if !self.ports.take(&flow) && rtp::looks_like_rtp(bytes) {
+            return self.leave_outside(flow, at, legs, out);
+        }
         let mut candidates = self.candidates(flow, legs);
         self.turn_round(&mut candidates, flow, legs);
         let Some(best) = candidates.first().copied() else {

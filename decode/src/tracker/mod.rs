@@ -40,6 +40,7 @@ pub use trace::{
 use crate::dissect::Dissector;
 use crate::media::Side;
 use crate::net::{Datagram, Ethernet, Flow, Frame, Transport};
+use crate::ports::Ports;
 use crate::signal::Carrier;
 use crate::sip;
 use crate::stream::{Found, Streams};
@@ -91,6 +92,10 @@ pub struct Counts {
     pub unannounced_rtp: u64,
     /// Flows that nobody announced, and that were copies of a call's.
     pub copied_rtp: u64,
+    /// RTP packets of calls left out for their ports; see [`Tracker::use_ports`].
+    pub outside_rtp: u64,
+    /// The same of flows that nobody announced, as far as packets look like RTP.
+    pub outside_unannounced_rtp: u64,
     /// Oddities told.
     pub oddities: u64,
     /// SIP messages of calls that were not told because a limit was reached; see [`Tracker::with_trace`].
@@ -172,6 +177,13 @@ impl Tracker {
         self.core.media.know_devices(devices);
     }
 
+    /// Audio is looked for on these ports alone, from now on, in calls that run too: a flow with neither end on one of them is left out,
+    /// and counted. Signalling is found on any port.
+    pub fn use_ports(&mut self, ports: Ports) {
+        let Core { media, legs, out, .. } = &mut self.core;
+        media.use_ports(ports, legs, out);
+    }
+
     /// Takes the next frame, in capture order.
     pub fn handle_frame(&mut self, frame: &Frame<'_>) {
         self.core.begin(frame.at);
@@ -243,6 +255,8 @@ impl Tracker {
             rtp_packets: core.media.rtp_packets,
             unannounced_rtp: core.media.unannounced,
             copied_rtp: core.media.copied,
+            outside_rtp: core.media.outside,
+            outside_unannounced_rtp: core.media.outside_unannounced,
             oddities: core.out.oddities,
             signals_left_out: core.out.traces.left_out,
             signal_copies: core.out.traces.copies,
@@ -499,6 +513,7 @@ impl Core {
             foreign_packets: leg.sides.iter().map(|side| side.foreign_packets).sum(),
             shares_media: leg.shares_media,
             not_held_packets: leg.not_held_packets,
+            outside_packets: leg.outside_packets,
         }));
         trace::close(leg, &mut self.out);
         let call = leg.facts.call;

@@ -12,6 +12,7 @@ use crate::net::Endpoint;
 mod calls;
 mod foreign;
 mod joined;
+mod outside;
 mod shapes;
 mod streams;
 mod trace;

@@ -95,6 +95,7 @@ pub(super) fn silent(end: &LegEnd) -> (Outcome, String) {
     }
     if facts.answered.is_some() {
         return match facts.audio_announced {
+            true if end.outside_packets > 0 => (Outcome::NoMedia, format!("answered{}", outside(end))),
             true => (Outcome::NoMedia, "answered, and no audio packet was seen".into()),
             false => (Outcome::NoMedia, "answered, and no audio was announced".into()),
         };
@@ -114,6 +115,14 @@ pub(super) fn silent(end: &LegEnd) -> (Outcome, String) {
     }
 }
 
+/// What was left out of a leg for its ports.
+fn outside(end: &LegEnd) -> String {
+    format!(
+        "; {} audio packets on ports that site.rtp_ports does not list were left out",
+        end.outside_packets
+    )
+}
+
 /// A call of which something was recorded: with what could not be read of it. What looks like ciphertext for the most part is kept
 /// as evidence, and not counted as a recording of a call.
 fn recorded(end: &LegEnd, rule: &str) -> (Outcome, String) {
@@ -127,6 +136,9 @@ fn recorded(end: &LegEnd, rule: &str) -> (Outcome, String) {
     }
     if end.not_held_packets > 0 {
         reason += &format!(" ({} packets from before that were not held)", end.not_held_packets);
+    }
+    if end.outside_packets > 0 {
+        reason += &outside(end);
     }
     if end.shares_media {
         reason += "; another call announced the same places for its audio";

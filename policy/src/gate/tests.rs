@@ -197,6 +197,7 @@ fn what_could_not_be_read_of_a_recorded_call_is_in_its_reason() {
             foreign_packets: 0,
             shares_media: false,
             not_held_packets: 0,
+            outside_packets: 0,
         };
         gate.handle_event(&Event::LegEnded(Box::new(end)));
         let actions: Vec<Action> = std::iter::from_fn(|| gate.poll_action()).collect();

@@ -251,6 +251,7 @@ mod tests {
             foreign_packets: 0,
             shares_media: false,
             not_held_packets: 0,
+            outside_packets: 0,
         }))
     }
 

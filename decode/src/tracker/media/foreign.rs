@@ -367,7 +367,7 @@ impl Media {
         Some(suspect)
     }
 
-    fn forget_suspect(&mut self, flow: Flow, legs: &mut Legs, out: &mut Outbox) {
+    pub(super) fn forget_suspect(&mut self, flow: Flow, legs: &mut Legs, out: &mut Outbox) {
         if let Some(suspect) = self.take_suspect(flow, legs) {
             self.flows.remove(&flow);
             report(*suspect, legs, out);

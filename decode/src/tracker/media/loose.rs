@@ -412,7 +412,7 @@ impl Media {
         self.release_flows(vec![flow, flow.reversed()], Some((leg, Since::Beginning)), at, legs, out);
     }
 
-    fn take_loose(&mut self, flow: Flow) -> Option<Box<Loose>> {
+    pub(super) fn take_loose(&mut self, flow: Flow) -> Option<Box<Loose>> {
         let loose = self.loose.remove(&flow)?;
         self.held_bytes -= loose.held.cost();
         self.flows.remove(&flow);
@@ -427,7 +427,7 @@ impl Media {
         Some(loose)
     }
 
-    fn report_loose(&mut self, loose: Loose, out: &mut Outbox) {
+    pub(super) fn report_loose(&mut self, loose: Loose, out: &mut Outbox) {
         if loose.tail_of.is_some() && loose.in_order < LOOSE_PACKETS_MIN {
             return;
         }
