@@ -1,7 +1,7 @@
 //! What goes on beside the recorder while the appliance runs: signs of life, retention, and the jobs that others hand in.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ impl Beside for Appliance {
 }
 
 fn port(status: capture::PortStatus) -> Port {
-    let capture::PortStatus { interface, up, last_frame, counters } = status;
+    let capture::PortStatus { interface, up, last_frame, counters, outages, away_ms } = status;
     Port {
         name: interface,
         up,
@@ -75,6 +75,8 @@ fn port(status: capture::PortStatus) -> Port {
         dropped_ring: counters.dropped_ring,
         refused: counters.refused,
         last_frame,
+        outages,
+        away_ms,
     }
 }
 
@@ -85,9 +87,25 @@ pub(crate) fn tell_supervisor(what: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
+/// The rules of retention that count while the archive has no rule book, and what one is resolved with.
+#[derive(Clone)]
+pub(crate) struct Keeping(Arc<Mutex<(Retention, Machine)>>);
+
+impl Keeping {
+    /// Others count from now on.
+    pub(crate) fn change(&self, rules: Retention, machine: Machine) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (rules, machine);
+    }
+
+    fn now(&self) -> (Retention, Machine) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// The thread that looks at the clock and deletes what is due.
 pub(crate) struct Keeper {
     thread: JoinHandle<()>,
+    keeping: Keeping,
     /// Dropped to end it.
     awake: Sender<()>,
     stop: Arc<AtomicBool>,
@@ -106,10 +124,17 @@ impl Keeper {
         let seen = Arc::clone(&stop);
         // Here, so that a clock or an archive that cannot be read is told before the first call.
         rules.take_up(&archive, Take::InForce)?;
+        let keeping = Keeping(Arc::new(Mutex::new((rules, machine))));
+        let kept = keeping.clone();
         let thread = std::thread::Builder::new()
             .name("retention".into())
-            .spawn(move || keep(&archive, &rules, &machine, &asleep, &seen))?;
-        Ok(Keeper { thread, awake, stop })
+            .spawn(move || keep(&archive, &kept, &asleep, &seen))?;
+        Ok(Keeper { thread, keeping, awake, stop })
+    }
+
+    /// To change what it keeps by.
+    pub(crate) fn keeping(&self) -> Keeping {
+        self.keeping.clone()
     }
 
     /// Ends it; a deletion that is under way is brought to its end.
@@ -122,10 +147,11 @@ impl Keeper {
     }
 }
 
-fn keep(archive: &Archive, rules: &Retention, machine: &Machine, asleep: &Receiver<()>, stop: &AtomicBool) {
+fn keep(archive: &Archive, keeping: &Keeping, asleep: &Receiver<()>, stop: &AtomicBool) {
     // Nobody sends: each wait ends by its time, or for good.
     while asleep.recv_timeout(RETENTION_EVERY).is_err() && !stop.load(Ordering::Relaxed) {
-        match pass(archive, rules, machine) {
+        let (rules, machine) = keeping.now();
+        match pass(archive, &rules, &machine) {
             Ok(Pruned { audio: 0, data: 0, failed: 0, .. }) => {}
             Ok(pruned) => tracing::info!(?pruned, "retention"),
             Err(error) => tracing::error!(%error, "retention"),

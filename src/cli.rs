@@ -15,7 +15,8 @@ mod rule;
 pub(crate) use key::{Key, KeyCommand};
 pub(crate) use record::{Interfaces, Record, Replay, Run};
 pub(crate) use rule::{
-    Change, Device, DeviceCommand, DeviceSettings, ListCommand, Replacement, Rule, RuleCommand,
+    Change, Device, DeviceCommand, DeviceSettings, ListCommand, PbxCommand, PortsCommand, Replacement, Rule,
+    RuleCommand,
 };
 
 /// Records telephone calls from a mirror port or from capture files into an encrypted, signed archive.
@@ -102,7 +103,7 @@ pub(crate) struct Json {
 }
 
 /// Where the archive is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ArchiveDir {
     /// Folder of the archive [default: $EARWITNESS_ARCHIVE, the configuration's, or ./earwitness-archive]
     #[arg(short = 'a', long = "archive", value_name = "DIR")]

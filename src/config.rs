@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use decode::net::Mac;
+use decode::ports::Ports;
 use decode::tracker::{Address, Device, Devices};
 use policy::retention::{Grace, OFF_MAX_DEFAULT, Period, Rule, RuleSet};
 use policy::{Cold, CustomNames, Rules};
@@ -26,7 +27,8 @@ use crate::failure::Failure;
 use crate::http;
 use crate::smdr::Ways;
 use appliance::{
-    AlarmSection, Alarms, ApiSection, CaptureSection, FeedSection, MetricsSection, SmdrSection, WebSection,
+    AlarmSection, Alarms, ApiSection, CanarySection, CaptureSection, FeedSection, MetricsSection,
+    SmdrSection, WebSection,
 };
 use pause::PauseSection;
 use people::{UnitEntry, UserEntry};
@@ -71,6 +73,8 @@ pub(crate) struct ConfigFile {
     pub(crate) metrics: MetricsSection,
     /// What somebody is told of, and how.
     pub(crate) alarms: AlarmSection,
+    /// The call that the recorder makes to itself.
+    pub(crate) canary: CanarySection,
     /// How recordings are decoded.
     pub(crate) playback: PlaybackSection,
     /// How long recordings and call data are kept.
@@ -339,7 +343,10 @@ pub(crate) struct Settings {
     pub(crate) api: ApiSection,
     pub(crate) metrics: MetricsSection,
     pub(crate) alarms: Alarms,
+    pub(crate) canary: CanarySection,
     pub(crate) devices: Devices,
+    /// Where audio is looked for.
+    pub(crate) ports: Ports,
     pub(crate) ffmpeg: Choice,
     /// How people see the five fields.
     pub(crate) field_names: CustomNames,
@@ -434,8 +441,10 @@ impl ConfigFile {
         let book = Book::of(&self);
         let (zone, name) = (self.site.zone()?, self.site.name()?);
         let people = people::resolve(&self.units, &self.users, &zone)?;
-        let machine = Machine { zone, name, lans: self.site.lans()?, people };
-        let Ruling { rules, sip, devices, retention } = book.clone().resolve(&machine)?;
+        self.capture.check()?;
+        self.canary.check()?;
+        let machine = Machine { zone, name, lans: self.site.lans()?, people, canary: self.canary.number() };
+        let Ruling { rules, sip, devices, ports, retention } = book.clone().resolve(&machine)?;
         let archive = archive.or(self.archive.dir).unwrap_or_else(|| PathBuf::from("earwitness-archive"));
         let alarms = self.alarms.resolve(self.site.zone()?)?;
         let smdr = self.smdr.resolve(&rules.zone)?;
@@ -447,7 +456,6 @@ impl ConfigFile {
         let checkpoints = self.evidence.checkpoints;
         self.locations.iter().try_for_each(LocationEntry::check)?;
         let copies = Copies { rules: self.copies, locations: self.locations };
-        self.capture.check()?;
         let cold = self.cold;
         Ok(Settings {
             archive,
@@ -465,7 +473,9 @@ impl ConfigFile {
             api: self.api,
             metrics: self.metrics,
             alarms,
+            canary: self.canary,
             devices,
+            ports,
             ffmpeg,
             field_names,
             retention,
@@ -527,6 +537,13 @@ pub(crate) fn settings_of(path: Option<&Path>, archive: Option<PathBuf>) -> Resu
         Some(path) => ConfigFile::read(path)?.settings(archive).map_err(|wrong| wrong.within(path)),
         None => ConfigFile::default().settings(archive).map_err(|wrong| wrong.within(Path::new("defaults"))),
     }
+}
+
+/// The configuration of a process that runs, as it is written now, and what follows from it.
+pub(crate) fn read_again(dir: &crate::cli::ArchiveDir) -> Result<(toml::Table, Settings), Failure> {
+    let file = || dir.config.as_deref().map_or_else(|| Ok(ConfigFile::default()), ConfigFile::read);
+    let table = toml::Table::try_from(file()?).map_err(Failure::new)?;
+    Ok((table, settings_of(dir.config.as_deref(), dir.archive.clone())?))
 }
 
 /// The settings of a command with `--archive` and `--config`. From here on, playback uses the `ffmpeg` that they name, and fields have

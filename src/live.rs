@@ -80,7 +80,14 @@ pub(crate) fn walk(
                 beside.look(recorder, source, now);
             }
             Ok(Advance::End) => break,
-            Err(error) => beside.trouble(error.to_string()),
+            Err(error) => {
+                match &error {
+                    capture::Error::PortLost { .. } => recorder.note_outage(true),
+                    capture::Error::Missed { .. } => recorder.note_outage(false),
+                    _ => {}
+                }
+                beside.trouble(error.to_string());
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 mod alarms;
 mod appliance;
 mod beside;
+mod canary;
 mod cli;
 mod clock;
 mod cmd;
@@ -20,8 +21,10 @@ mod late;
 mod live;
 mod machine;
 mod passphrase;
+mod presets;
 mod quality;
 mod recorder;
+mod reload;
 mod secrets;
 mod smdr;
 mod tables;

@@ -7,6 +7,7 @@ mod failure;
 
 use std::collections::BTreeMap;
 
+use decode::ports::Ports;
 use decode::rtp::dtmf::Digit;
 use decode::tracker::{Devices, Event, LegEnd, LegFacts, LegId, Tracker};
 use decode::{Frame, Party, Side, Timestamp};
@@ -28,6 +29,9 @@ const STALE_CHECK_MS: i64 = 50;
 const STALE_CHECK_FILE_MS: i64 = 200;
 /// How often the run's counters are kept in the journal, in capture time.
 const COUNT_MS: i64 = 1_000;
+/// While an adapter is away, calls are marked this often, and for so long: completeness is told by the second.
+const OUTAGE_MARK_MS: i64 = 500;
+const OUTAGE_MARKS_MAX: u32 = 1_200;
 /// Keyed digits listed per recording; all of them are in the sealed chunks.
 const KEYED_MAX: usize = 1_000;
 
@@ -125,6 +129,10 @@ pub(crate) struct Recorder<'a> {
     next_stale_check: Timestamp,
     stale_check_ms: i64,
     next_count: Timestamp,
+    /// Adapters that are away, when their calls are marked next, and how often yet.
+    outages: u32,
+    next_outage_mark: Timestamp,
+    outage_marks_left: u32,
     /// What the capture has counted, as last told.
     capture: capture::Counters,
     /// Who sees to reports about calls that are over.
@@ -167,6 +175,9 @@ impl<'a> Recorder<'a> {
             next_stale_check: Timestamp::MIN,
             stale_check_ms: STALE_CHECK_MS,
             next_count: Timestamp::MIN,
+            outages: 0,
+            next_outage_mark: Timestamp::MIN,
+            outage_marks_left: 0,
             capture: capture::Counters::default(),
             late: None,
             logger: None,
@@ -195,6 +206,12 @@ impl<'a> Recorder<'a> {
     /// The SIP messages of recorded calls are kept with them, or not.
     pub(crate) fn keeping_sip(mut self, kept: bool) -> Self {
         self.tracker = self.tracker.with_trace(kept);
+        self
+    }
+
+    /// Audio is looked for on these ports alone.
+    pub(crate) fn on_ports(mut self, ports: Ports) -> Self {
+        self.tracker.use_ports(ports);
         self
     }
 
@@ -339,6 +356,25 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// An adapter is away from now on, or is back: what is missing meanwhile was lost here, not on the network. How many frames is not
+    /// known, and whose: each second of it is marked in every call, as one of which at least a frame was lost.
+    pub(crate) fn note_outage(&mut self, begins: bool) {
+        self.outages = if begins { self.outages + 1 } else { self.outages.saturating_sub(1) };
+        self.next_outage_mark = Timestamp::MIN;
+        self.outage_marks_left = OUTAGE_MARKS_MAX;
+        self.mark_outage(true);
+    }
+
+    fn mark_outage(&mut self, is_edge: bool) {
+        if !is_edge && (self.outages == 0 || self.now < self.next_outage_mark || self.outage_marks_left == 0)
+        {
+            return;
+        }
+        self.outage_marks_left = self.outage_marks_left.saturating_sub(1);
+        self.next_outage_mark = self.now.plus_millis(OUTAGE_MARK_MS);
+        self.note_drops(1, self.capture);
+    }
+
     /// The input is over: ends every call, enters the run into the ledger and says what came of it.
     pub(crate) fn finish(mut self, capture: capture::Counters) -> Report {
         self.tracker.finish();
@@ -358,6 +394,8 @@ impl<'a> Recorder<'a> {
         Counters {
             unannounced_rtp: counts.unannounced_rtp,
             copied_rtp: counts.copied_rtp,
+            outside_rtp: counts.outside_rtp,
+            outside_unannounced_rtp: counts.outside_unannounced_rtp,
             sip_messages: counts.sip_messages,
             rtp_packets: counts.rtp_packets,
             packets_seen: counts.frames,
@@ -414,7 +452,7 @@ impl<'a> Recorder<'a> {
         }
         *version = newest;
         let ruling = Ruling::in_force(self.archive, machine);
-        let Ruling { rules, sip, devices, .. } = match ruling {
+        let ruling = match ruling {
             Ok(Some(ruling)) => ruling,
             Ok(None) => return,
             Err(error) => {
@@ -422,13 +460,28 @@ impl<'a> Recorder<'a> {
                 return;
             }
         };
+        self.put_in_force(ruling);
+        tracing::info!(version = newest, "new rules are in force");
+    }
+
+    /// These rules are in force from now on, and those of later versions of the rule book are resolved with this machine.
+    pub(crate) fn renew(&mut self, ruling: Ruling, machine: Machine) {
+        if let Some(following) = &mut self.following {
+            following.machine = machine;
+        }
+        self.put_in_force(ruling);
+        self.perform();
+    }
+
+    fn put_in_force(&mut self, ruling: Ruling) {
+        let Ruling { rules, sip, devices, ports, .. } = ruling;
         self.tracker.know_devices(devices);
+        self.tracker.use_ports(ports);
         self.tracker.keep_trace(sip);
         if let Some(late) = &self.late {
             late.use_rules(rules.clone());
         }
         self.gate.replace_rules(rules, self.now);
-        tracing::info!(version = newest, "new rules are in force");
     }
 
     /// Lets the gate look at its pauses.
@@ -461,6 +514,7 @@ impl<'a> Recorder<'a> {
         self.next_stale_check = self.now.plus_millis(self.stale_check_ms);
         self.follow_book();
         self.tell_time();
+        self.mark_outage(false);
         let now = self.now;
         for open in self.open.iter_mut() {
             open.write(&mut self.report.failure, |writer| writer.seal_stale(now));

@@ -213,3 +213,49 @@ fn a_test_tells_what_other_rules_would_have_made_of_past_calls_and_changes_nothi
     let none = bench.run(&["rule", "test", &write(&bench, "d.toml", ""), "--until", "2000-01-01", "--json"]);
     assert_eq!(sums(&none.expect_code(0).json())["calls"], 0);
 }
+
+#[test]
+fn packet_filters_and_addresses_of_the_pbx_are_edited_by_commands() {
+    let bench = Bench::new();
+    let presets = lines(bench.run(&["rule", "ports", "presets"]));
+    assert!(
+        presets.iter().any(|line| line.starts_with("asterisk ") && line.ends_with(" 10000-20000")),
+        "{presets:?}"
+    );
+    let capture = calls(&bench);
+    bench.record(&capture);
+    assert_eq!(lines(bench.run(&["rule", "ports"])), ["audio is looked for on every port"]);
+    let told = bench.run(&["rule", "ports", "set", "--preset", "astrisk"]).expect_code(2).stderr();
+    assert!(told.contains("rule ports presets"), "{told}");
+    let told = bench.run(&["rule", "ports", "set", "20000-10000"]).expect_code(2).stderr();
+    assert!(told.contains("the lower one first"), "{told}");
+    let told =
+        lines(bench.run(&["rule", "ports", "set", "5004", "--preset", "asterisk", "--why", "the new PBX"]));
+    assert_eq!(told[0], r#"~ site: rtp_ports nothing -> ["5004", "10000-20000"]"#);
+    assert_eq!(lines(bench.run(&["rule", "ports"])), ["5004", "10000-20000"]);
+    bench.run(&["rule", "pbx", "add", "192.0.2.10", "192.0.2.11"]).expect_code(0);
+    bench.run(&["rule", "pbx", "remove", "192.0.2.10"]).expect_code(0);
+    bench.run(&["rule", "pbx", "remove", "192.0.2.99"]).expect_code(2);
+    assert_eq!(lines(bench.run(&["rule", "pbx", "--json"])), ["[\"192.0.2.11\"]"]);
+
+    // The PBX sends from 10000 on, which is enough.
+    bench.record(&capture);
+    assert_eq!(bench.run(&["archive", "list", "--json"]).json().len(), 8);
+    bench.run(&["rule", "ports", "set", "30000-40000", "--why", "a mistake"]).expect_code(0);
+    let said = bench.record(&capture);
+    assert_eq!(bench.run(&["archive", "list", "--json"]).json().len(), 8, "nothing of these");
+    let last = bench.run(&["calls", "--json"]).json();
+    let left_out: Vec<_> = last.iter().filter(|call| call["outcome"] == "no_media").collect();
+    assert_eq!(left_out.len(), 4);
+    let reason = text(left_out[0], "reason");
+    let packets = reason.split(' ').nth(1).and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+    assert!(
+        packets >= 190 && reason.ends_with("on ports that site.rtp_ports does not list were left out"),
+        "{reason}"
+    );
+    assert!(said.to_string().contains("\"outside_rtp\":"), "{said}");
+    assert!(bench.run(&["calls", "--summary"]).stdout().contains("RTP packets on ports not listed"));
+    bench.run(&["rule", "ports", "clear"]).expect_code(0);
+    bench.record(&capture);
+    assert_eq!(bench.run(&["archive", "list", "--json"]).json().len(), 12);
+}

@@ -65,6 +65,14 @@ pub enum Error {
         /// What libpcap says.
         message: String,
     },
+    /// The interface is captured again: what came meanwhile is missing.
+    #[error("capture on \"{interface}\" goes on after {}.{} s: what came meanwhile is missing", away_ms / 1_000, away_ms % 1_000 / 100)]
+    Missed {
+        /// As given.
+        interface: String,
+        /// How long it was away, in milliseconds.
+        away_ms: u64,
+    },
     /// HEP cannot be listened for there.
     #[error("cannot listen for HEP on {address}: {message}")]
     Listen {

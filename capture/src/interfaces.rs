@@ -27,6 +27,8 @@ pub struct Interface {
     pub loopback: bool,
     /// A radio.
     pub wireless: bool,
+    /// It has a clock of its own that can stamp frames ([`crate::TimeStamps::Adapter`]).
+    pub own_clock: bool,
 }
 
 /// All interfaces, in libpcap's order: the most likely one first.
@@ -46,6 +48,7 @@ impl From<Device> for Interface {
     fn from(device: Device) -> Interface {
         Interface {
             mac: mac_address(&device.name),
+            own_clock: has_clock(&device.name),
             description: device.desc.unwrap_or_default(),
             addresses: device.addresses.iter().map(|address| address.addr).collect(),
             up: device.flags.is_up(),
@@ -60,6 +63,12 @@ impl From<Device> for Interface {
             name: device.name,
         }
     }
+}
+
+/// A PTP hardware clock, from sysfs: where there is one, the driver stamps frames with it.
+fn has_clock(name: &str) -> bool {
+    let clocks = std::fs::read_dir(format!("/sys/class/net/{name}/device/ptp"));
+    !name.contains('/') && clocks.is_ok_and(|mut clocks| clocks.next().is_some())
 }
 
 /// From sysfs; libpcap does not give it.

@@ -14,6 +14,7 @@ mod filter;
 mod hep;
 mod input;
 mod interfaces;
+mod link;
 mod merge;
 mod port;
 mod ring;
@@ -26,7 +27,7 @@ pub use filter::{Filter, Filtered};
 pub use hep::{HEP_CONNECTIONS_MAX, HepListener, HepOptions};
 pub use interfaces::{Interface, interfaces};
 pub use merge::MergedFiles;
-pub use port::{MirrorPort, PortOptions};
+pub use port::{Adapter, CLOCK_OFF_MS_MAX, MirrorPort, PortOptions, TimeStamps};
 pub use ring::{BATCH_BYTES_MAX, Gauges, PortStatus, RING_BATCHES_MAX, Ring, Stopper};
 
 /// Frames, one after the other, borrowed from the source's own buffer.

@@ -6,7 +6,8 @@
 //! Measured before this was chosen: batches from `dispatch` with a time-out of 20 ms cost 0.26 us per packet, immediate
 //! mode 3 us and more, since libpcap then falls back to the kernel's older ring format. Up to 20 ms of delay is the price.
 
-use pcap::{Active, Capture};
+use decode::Timestamp;
+use pcap::{Active, Capture, TimestampType};
 
 use crate::Error;
 
@@ -14,7 +15,7 @@ use crate::Error;
 const BATCH_WAIT_MS: i32 = 20;
 
 /// How an interface is captured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PortOptions {
     /// Its name (`eth1`).
     pub interface: String,
@@ -26,7 +27,26 @@ pub struct PortOptions {
     pub buffer_bytes: u32,
     /// Take frames that are addressed to others: what a mirror port is for.
     pub promiscuous: bool,
+    /// Whose clock stamps the frames.
+    pub time_stamps: TimeStamps,
 }
+
+/// Whose clock stamps frames.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum TimeStamps {
+    /// The kernel's, when it takes a frame from the adapter.
+    #[default]
+    Host,
+    /// The adapter's own, when the frame comes in. It has to be kept on the wall clock's time (ptp4l and phc2sys do that); where the
+    /// adapter has none, or one that is more than [`CLOCK_OFF_MS_MAX`] off, the kernel's stamps are taken.
+    Adapter {
+        /// The machine's clock, to compare it with.
+        clock: fn() -> Timestamp,
+    },
+}
+
+/// An adapter's clock further than this from the machine's is not on the wall clock's time.
+pub const CLOCK_OFF_MS_MAX: u64 = 2_000;
 
 impl PortOptions {
     /// Whole frames of the interface, everybody's, through 64 MiB of kernel buffer.
@@ -38,6 +58,42 @@ impl PortOptions {
             snap_len: crate::FRAME_BYTES_MAX,
             buffer_bytes: 64 * 1024 * 1024,
             promiscuous: true,
+            time_stamps: TimeStamps::Host,
+        }
+    }
+}
+
+/// An adapter to capture on: opened, or waited for.
+#[derive(Debug)]
+pub enum Adapter {
+    /// Frames pile up in the kernel from now on.
+    Open(MirrorPort),
+    /// It is not there yet, or is down: it is opened as soon as it can be.
+    Awaited(PortOptions, Error),
+}
+
+impl Adapter {
+    /// How it is opened.
+    #[must_use]
+    pub fn options(&self) -> &PortOptions {
+        match self {
+            Adapter::Open(port) => &port.options,
+            Adapter::Awaited(options, _) => options,
+        }
+    }
+
+    /// Opens an adapter, or waits for it where it will do to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] and [`Error::Filter`], which no waiting mends.
+    pub fn open(options: PortOptions) -> Result<Adapter, Error> {
+        match MirrorPort::open(options.clone()) {
+            Ok(port) => Ok(Adapter::Open(port)),
+            Err(error @ (Error::NoSuchInterface { .. } | Error::Port { .. })) => {
+                Ok(Adapter::Awaited(options, error))
+            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -62,9 +118,12 @@ impl MirrorPort {
             .timeout(BATCH_WAIT_MS)
             .promisc(options.promiscuous)
             .snaplen(clamp(options.snap_len))
-            .buffer_size(clamp(options.buffer_bytes))
-            .open()
-            .map_err(refused)?;
+            .buffer_size(clamp(options.buffer_bytes));
+        if matches!(options.time_stamps, TimeStamps::Adapter { .. }) {
+            // What the adapter does not offer is left at the host's by libpcap, with a warning that the binding keeps to itself.
+            capture = capture.tstamp_type(TimestampType::AdapterUnsynced);
+        }
+        let mut capture = capture.open().map_err(refused)?;
         if !options.filter.trim().is_empty() {
             capture
                 .filter(options.filter.trim(), true)

@@ -8,13 +8,15 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use decode::{Frame, Timestamp};
 use pcap::BreakLoop;
 
-use crate::{Advance, Counters, Error, FrameSource, HepListener, MirrorPort, PortOptions, port};
+use crate::link::Links;
+use crate::port::{CLOCK_OFF_MS_MAX, TimeStamps};
+use crate::{Adapter, Advance, Counters, Error, FrameSource, HepListener, MirrorPort, PortOptions, port};
 
 /// Bytes of frames in one batch, from which on it is handed over; a batch is handed over at least every 20 ms.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
@@ -28,7 +30,7 @@ const REOPEN_EVERY: Duration = Duration::from_secs(1);
 const STATISTICS_EVERY_MS: u64 = 500;
 
 /// Frames of one port, one behind the other.
-struct Batch {
+pub(crate) struct Batch {
     port: usize,
     link: u16,
     bytes: Vec<u8>,
@@ -42,14 +44,14 @@ struct Record {
     end: usize,
 }
 
-enum Message {
+pub(crate) enum Message {
     Batch(Batch),
-    Lost(Error),
+    Trouble(Error),
 }
 
 /// What the threads and the reader share.
-struct Shared {
-    ports: Vec<Port>,
+pub(crate) struct Shared {
+    pub(crate) ports: Vec<Port>,
     /// Bytes of frames in the channel.
     queued: AtomicUsize,
     ring_bytes: usize,
@@ -59,9 +61,11 @@ struct Shared {
 }
 
 /// One port's name and numbers.
-struct Port {
+pub(crate) struct Port {
     interface: String,
-    up: AtomicBool,
+    pub(crate) up: AtomicBool,
+    /// Its adapter has a link, as far as that is known.
+    pub(crate) has_link: AtomicBool,
     /// In nanoseconds; `i64::MIN` before the first.
     last_frame: AtomicI64,
     dropped_kernel: AtomicU64,
@@ -70,6 +74,8 @@ struct Port {
     refused: AtomicU64,
     frames: AtomicU64,
     bytes: AtomicU64,
+    outages: AtomicU64,
+    away_ms: AtomicU64,
 }
 
 /// How a port is doing.
@@ -77,13 +83,17 @@ struct Port {
 pub struct PortStatus {
     /// Its interface.
     pub interface: String,
-    /// Open; false while it is lost.
+    /// Open, and with a link; false while it is lost.
     pub up: bool,
     /// Capture time of the last frame taken; none before the first.
     pub last_frame: Option<Timestamp>,
     /// Since the ring was started, over all times that the port was opened. `frames` and `bytes` count what came from
     /// the kernel, read or dropped by the ring.
     pub counters: Counters,
+    /// How often it was lost or not there, and for how long in all, in milliseconds; an outage that lasts is not among them.
+    pub outages: u64,
+    /// See above.
+    pub away_ms: u64,
 }
 
 /// Running mirror ports, as one source of frames; a frame's `source` is its port's place in the list given.
@@ -151,11 +161,13 @@ impl Shared {
     fn status(&self) -> Vec<PortStatus> {
         let status = |port: &Port| PortStatus {
             interface: port.interface.clone(),
-            up: port.up.load(Ordering::Relaxed),
+            up: port.up.load(Ordering::Relaxed) && port.has_link.load(Ordering::Relaxed),
             last_frame: Some(port.last_frame.load(Ordering::Relaxed))
                 .filter(|&nanos| nanos != i64::MIN)
                 .map(Timestamp::from_nanos),
             counters: port.counters(),
+            outages: port.outages.load(Ordering::Relaxed),
+            away_ms: port.away_ms.load(Ordering::Relaxed),
         };
         self.ports.iter().map(status).collect()
     }
@@ -168,28 +180,45 @@ impl Ring {
     ///
     /// [`Error::Port`] when the system gives no thread.
     pub fn start(ports: Vec<MirrorPort>, ring_bytes: usize) -> Result<Ring, Error> {
-        Ring::start_with(ports, Vec::new(), ring_bytes)
+        Ring::start_with(ports.into_iter().map(Adapter::Open).collect(), Vec::new(), ring_bytes)
     }
 
-    /// The same with sockets that HEP comes to, which stand behind the ports in the order of sources.
+    /// The same, also with adapters that are waited for, and with sockets that HEP comes to, which stand behind the adapters in the
+    /// order of sources.
     ///
     /// # Errors
     ///
     /// As [`Ring::start`].
     pub fn start_with(
-        ports: Vec<MirrorPort>,
+        adapters: Vec<Adapter>,
         listeners: Vec<HepListener>,
         ring_bytes: usize,
     ) -> Result<Ring, Error> {
         let names: Vec<String> = listeners.iter().map(HepListener::name).collect();
-        let interfaces = ports.iter().map(|port| port.options.interface.as_str());
+        let interfaces = adapters.iter().map(|adapter| adapter.options().interface.as_str());
         let (mut ring, sinks, asleep) =
             Ring::wired(interfaces.chain(names.iter().map(String::as_str)), ring_bytes);
+        if let Some(sink) = sinks.first().filter(|_| !adapters.is_empty()) {
+            let watched = adapters.iter().map(|adapter| adapter.options().interface.as_str());
+            let links = Links::new(watched, &sink.shared, &sink.sender);
+            let asleep = asleep.clone();
+            let thread = std::thread::Builder::new()
+                .name("capture links".to_owned())
+                .spawn(move || links.run(&asleep))
+                .map_err(|error| Error::Port { interface: "any".to_owned(), message: error.to_string() })?;
+            ring.threads.push(thread);
+        }
         let mut sinks = sinks.into_iter();
-        for (port, mut sink) in ports.into_iter().zip(sinks.by_ref()) {
-            let interface = port.options.interface.clone();
-            sink.link = port.link();
-            let worker = Worker { options: port.options.clone(), sink, asleep: asleep.clone() };
+        for (adapter, mut sink) in adapters.into_iter().zip(sinks.by_ref()) {
+            let options = adapter.options().clone();
+            let interface = options.interface.clone();
+            let port = match adapter {
+                Adapter::Open(port) => Some(port),
+                Adapter::Awaited(..) => None,
+            };
+            sink.link = port.as_ref().map_or(0, MirrorPort::link);
+            sink.up(port.is_some());
+            let worker = Worker { options, sink, asleep: asleep.clone(), away_since: None };
             // Dropping the ring on this error stops the threads that run already.
             let thread = std::thread::Builder::new()
                 .name(format!("capture {interface}"))
@@ -207,7 +236,7 @@ impl Ring {
     }
 
     /// A ring without threads, and where these will put their frames.
-    fn wired<'a>(
+    pub(crate) fn wired<'a>(
         interfaces: impl Iterator<Item = &'a str>,
         ring_bytes: usize,
     ) -> (Ring, Vec<Sink>, Receiver<()>) {
@@ -307,7 +336,7 @@ impl Ring {
             };
             match message {
                 Ok(Message::Batch(batch)) => self.batch = Some(batch),
-                Ok(Message::Lost(error)) => return Err(error),
+                Ok(Message::Trouble(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => return Ok(Advance::Idle),
                 Err(RecvTimeoutError::Disconnected) => return Ok(Advance::End),
             }
@@ -381,6 +410,7 @@ impl Port {
         Port {
             interface: interface.to_owned(),
             up: AtomicBool::new(true),
+            has_link: AtomicBool::new(true),
             last_frame: AtomicI64::new(i64::MIN),
             dropped_kernel: AtomicU64::new(0),
             dropped_interface: AtomicU64::new(0),
@@ -388,7 +418,15 @@ impl Port {
             refused: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            outages: AtomicU64::new(0),
+            away_ms: AtomicU64::new(0),
         }
+    }
+
+    /// It was away for so long.
+    pub(crate) fn count_outage(&self, away_ms: u64) {
+        self.outages.fetch_add(1, Ordering::Relaxed);
+        self.away_ms.fetch_add(away_ms, Ordering::Relaxed);
     }
 
     fn counters(&self) -> Counters {
@@ -430,6 +468,13 @@ impl Sink {
     /// Has the ring been stopped?
     pub(crate) fn stopped(&self) -> bool {
         self.shared.stop.load(Ordering::SeqCst)
+    }
+
+    /// The way in is open, or not.
+    fn up(&self, up: bool) {
+        if let Some(port) = self.shared.ports.get(self.port) {
+            port.up.store(up, Ordering::Relaxed);
+        }
     }
 
     /// Counts a packet that may not come in.
@@ -483,7 +528,7 @@ impl Sink {
                 Ok(()) => None,
                 Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => match message {
                     Message::Batch(batch) => Some(batch),
-                    Message::Lost(_) => None,
+                    Message::Trouble(_) => None,
                 },
             }
         };
@@ -503,11 +548,16 @@ struct Worker {
     sink: Sink,
     /// Gives an error, and so wakes, when the ring is stopped.
     asleep: Receiver<()>,
+    /// When the adapter was lost.
+    away_since: Option<Instant>,
 }
 
 impl Worker {
-    fn run(mut self, port: MirrorPort) {
-        let mut open = Some(port);
+    fn run(mut self, port: Option<MirrorPort>) {
+        if port.is_none() {
+            self.away_since = Some(Instant::now());
+        }
+        let mut open = port;
         while !self.stopped() {
             let Some(port) = open.take() else {
                 // Nobody sends: this waits for the time to pass or the ring to stop.
@@ -516,15 +566,17 @@ impl Worker {
                 continue;
             };
             self.sink.link = port.link();
-            self.up(true);
+            self.sink.up(true);
+            self.tell_missed();
             let failure = self.capture(port);
             self.sink.hand_over();
             if let Some(message) = failure {
-                self.up(false);
+                self.sink.up(false);
+                self.away_since = Some(Instant::now());
                 let interface = self.options.interface.clone();
                 tracing::warn!(interface, message, "capture stopped, trying to go on");
                 // A full ring drops this too; the port's status still tells it.
-                let _ = self.sink.sender.try_send(Message::Lost(Error::PortLost { interface, message }));
+                let _ = self.sink.sender.try_send(Message::Trouble(Error::PortLost { interface, message }));
             }
         }
     }
@@ -534,6 +586,12 @@ impl Worker {
         let mut capture = port.capture;
         self.register(Some(capture.breakloop_handle()));
         let (mut newest, mut asked) = (Timestamp::MIN, Timestamp::MIN);
+        // An adapter's clock is believed when its first stamp is near the machine's.
+        let mut doubted = match self.options.time_stamps {
+            TimeStamps::Adapter { clock } => Some(clock),
+            TimeStamps::Host => None,
+        };
+        let mut off_ms = None;
         // The kernel counts in 32 bits and from 0 at each opening.
         let (mut kernel, mut interface) = (0_u32, 0_u32);
         let failure = loop {
@@ -544,9 +602,21 @@ impl Worker {
             let result = capture.dispatch(None, |packet| {
                 let seconds = packet.header.ts.tv_sec;
                 newest = Timestamp::from_parts(seconds, packet.header.ts.tv_usec.saturating_mul(1000));
+                if let Some(clock) = doubted.take() {
+                    off_ms = clock_is_off(newest, clock());
+                }
+                if off_ms.is_some() {
+                    return;
+                }
                 sink.push(newest, packet.header.len, packet.data);
             });
             self.sink.hand_over();
+            if let Some(off_ms) = off_ms {
+                self.options.time_stamps = TimeStamps::Host;
+                break Some(format!(
+                    "the adapter's clock is {off_ms} ms off the machine's (is ptp4l running?): from now on the kernel stamps its frames"
+                ));
+            }
             // Or the clock was set back.
             if newest.millis_since(asked) >= STATISTICS_EVERY_MS || newest < asked || result.is_err() {
                 asked = newest;
@@ -581,10 +651,44 @@ impl Worker {
         self.sink.stopped()
     }
 
-    fn up(&self, up: bool) {
+    /// The adapter is open again: says for how long it was not, before a frame of it comes.
+    fn tell_missed(&mut self) {
+        let Some(since) = self.away_since.take() else { return };
+        let away_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         if let Some(port) = self.sink.shared.ports.get(self.sink.port) {
-            port.up.store(up, Ordering::Relaxed);
+            port.count_outage(away_ms);
         }
+        let interface = self.options.interface.clone();
+        // A full ring drops this too; the port's status still tells it.
+        let _ = self.sink.sender.try_send(Message::Trouble(Error::Missed { interface, away_ms }));
+    }
+}
+
+/// How far an adapter's stamp is from the machine's time, in milliseconds, where that is too far.
+fn clock_is_off(stamp: Timestamp, now: Timestamp) -> Option<u64> {
+    let off_ms = stamp.max(now).millis_since(stamp.min(now));
+    (off_ms > CLOCK_OFF_MS_MAX).then_some(off_ms)
+}
+
+#[cfg(test)]
+impl Ring {
+    /// The next trouble that was told, if there is one.
+    pub(crate) fn heard(&self) -> Option<Error> {
+        match self.receiver.as_ref()?.try_recv().ok()? {
+            Message::Trouble(error) => Some(error),
+            Message::Batch(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Sink {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn sender(&self) -> &Sender<Message> {
+        &self.sender
     }
 }
 

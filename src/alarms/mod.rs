@@ -2,21 +2,24 @@
 //!
 //! Pure: statuses and times in, notices out. Who is told, and how, is in [`sinks`].
 
+pub(crate) mod drives;
+pub(crate) mod mail;
 pub(crate) mod sinks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use decode::Timestamp;
 use jiff::tz::TimeZone;
 use policy::rules::Hours;
 use serde::Serialize;
-use store::Space;
 use web::live::Status;
 
-/// Free share of the disk that is told, in percent; the archive itself tells 20 and 5 too, in the log.
-const DISK_LOW_PERCENT: u64 = 10;
-/// How far above it the room must rise before the alarm ends.
-const DISK_AGAIN_PERCENT: u64 = 12;
+use drives::Drive;
+
+/// How far above the limit, in percent, the room on a drive must rise before its alarm ends.
+const DISK_AGAIN_PERCENT: u64 = 2;
+/// A drive that is full within so many hours, as it fills now, is told.
+const FULL_WITHIN_H: u64 = 24;
 /// A drop, or a refused call, keeps its alarm up for so long.
 const EVENT_LASTS_MS: i64 = 5 * 60_000;
 /// A pause that lasts so long may have been forgotten; rules may set it otherwise for the recording itself.
@@ -28,18 +31,26 @@ const PAUSE_LONG_MS: u64 = 10 * 60_000;
 pub(crate) enum Kind {
     /// The archive does not take what is recorded.
     ArchiveFailed,
-    /// Little room on the archive's disk.
+    /// Little room on a drive.
     DiskLow,
+    /// A drive is full soon, as it fills now.
+    DiskForecast,
     /// A way in is closed: an adapter is gone or down.
     PortDown,
     /// Nothing comes in although somebody should be telephoning.
     PortSilent,
     /// Frames were lost on this machine.
     FramesDropped,
+    /// Audio of calls was left out for its ports.
+    PortsOutside,
     /// Calls were refused for want of a channel.
     NoChannel,
     /// A recording has been paused for long.
     PauseLong,
+    /// The mail server does not take mail.
+    MailFailed,
+    /// The call that the recorder makes to itself was not heard as it was said.
+    CanaryFailed,
 }
 
 impl Kind {
@@ -48,17 +59,28 @@ impl Kind {
         match self {
             Kind::ArchiveFailed => "archive-failed",
             Kind::DiskLow => "disk-low",
+            Kind::DiskForecast => "disk-forecast",
             Kind::PortDown => "port-down",
             Kind::PortSilent => "port-silent",
             Kind::FramesDropped => "frames-dropped",
+            Kind::PortsOutside => "ports-outside",
             Kind::NoChannel => "no-channel",
             Kind::PauseLong => "pause-long",
+            Kind::MailFailed => "mail-failed",
+            Kind::CanaryFailed => "canary-failed",
         }
     }
 
     /// Does it cost recordings now? (RFC 5424, 6.2.1: critical or warning.)
     pub(crate) const fn is_critical(self) -> bool {
-        matches!(self, Kind::ArchiveFailed | Kind::PortDown | Kind::FramesDropped)
+        matches!(
+            self,
+            Kind::ArchiveFailed
+                | Kind::PortDown
+                | Kind::FramesDropped
+                | Kind::PortsOutside
+                | Kind::CanaryFailed
+        )
     }
 }
 
@@ -80,8 +102,22 @@ pub(crate) struct Notice {
     pub(crate) at: Timestamp,
     pub(crate) alarm: Kind,
     pub(crate) turn: Turn,
+    /// The adapter or drive that it is about; empty where it is about the whole.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) place: String,
     /// In words; no number and no name of a caller.
     pub(crate) words: String,
+}
+
+/// What is looked at beside the recorder's status.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// The drives that something is written to, the archive's first.
+    pub(crate) drives: Vec<Drive>,
+    /// Why mail is not taken.
+    pub(crate) mail: Option<String>,
+    /// What was wrong with the last canary.
+    pub(crate) canary: Option<String>,
 }
 
 /// When conditions count.
@@ -94,6 +130,8 @@ pub(crate) struct Limits {
     pub(crate) zone: TimeZone,
     /// A condition that lasts is told again after so many milliseconds.
     pub(crate) repeat_ms: u64,
+    /// A drive is low when less than this is free, in percent.
+    pub(crate) disk_low_percent: u64,
 }
 
 /// A condition that holds.
@@ -111,7 +149,8 @@ pub(crate) struct Watch {
     /// Counts at the last look, and until when what they told is told.
     dropped: (u64, Option<Timestamp>),
     refused: (u64, Option<Timestamp>),
-    disk_is_low: bool,
+    outside: (u64, Option<Timestamp>),
+    low_drives: BTreeSet<String>,
     first_look: Option<Timestamp>,
 }
 
@@ -122,9 +161,15 @@ impl Watch {
             raised: BTreeMap::new(),
             dropped: (0, None),
             refused: (0, None),
-            disk_is_low: false,
+            outside: (0, None),
+            low_drives: BTreeSet::new(),
             first_look: None,
         }
+    }
+
+    /// Conditions count by these limits from now on.
+    pub(crate) fn use_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// The kinds that hold now.
@@ -135,28 +180,30 @@ impl Watch {
     }
 
     /// Takes a look; gives what is to be told.
-    pub(crate) fn look(&mut self, status: &Status, space: Option<Space>, now: Timestamp) -> Vec<Notice> {
+    pub(crate) fn look(&mut self, status: &Status, beside: &Beside, now: Timestamp) -> Vec<Notice> {
         self.first_look.get_or_insert(now);
-        let holding = self.holding(status, space, now);
+        let holding = self.holding(status, beside, now);
         let mut notices = Vec::new();
-        let mut tell =
-            |alarm, turn, words: &str| notices.push(Notice { at: now, alarm, turn, words: words.to_owned() });
+        let mut tell = |(alarm, place): &(Kind, String), turn, words: &str| {
+            let (alarm, place, words) = (*alarm, place.clone(), words.to_owned());
+            notices.push(Notice { at: now, alarm, turn, place, words });
+        };
         self.raised.retain(|key, raised| {
             let holds = holding.contains_key(key);
             if !holds {
-                tell(key.0, Turn::Cleared, &raised.words);
+                tell(key, Turn::Cleared, &raised.words);
             }
             holds
         });
         for (key, words) in holding {
             match self.raised.get_mut(&key) {
                 None => {
-                    tell(key.0, Turn::Raised, &words);
+                    tell(&key, Turn::Raised, &words);
                     self.raised.insert(key, Raised { told: now, words });
                 }
                 Some(raised) => {
                     if now.millis_since(raised.told) >= self.limits.repeat_ms {
-                        tell(key.0, Turn::Lasts, &words);
+                        tell(&key, Turn::Lasts, &words);
                         raised.told = now;
                     }
                     raised.words = words;
@@ -170,7 +217,7 @@ impl Watch {
     fn holding(
         &mut self,
         status: &Status,
-        space: Option<Space>,
+        beside: &Beside,
         now: Timestamp,
     ) -> BTreeMap<(Kind, String), String> {
         let mut holding = BTreeMap::new();
@@ -183,12 +230,30 @@ impl Watch {
                 "the archive does not take what is recorded; the recorder's log says why".into(),
             );
         }
-        if let Some(space) = space {
-            let limit = if self.disk_is_low { DISK_AGAIN_PERCENT } else { DISK_LOW_PERCENT };
-            self.disk_is_low = space.percent() < limit;
-            if self.disk_is_low {
-                holds(Kind::DiskLow, "", format!("{} % of the archive's disk is free", space.percent()));
+        for Drive { name, space, full_in_h } in &beside.drives {
+            let limit = self.limits.disk_low_percent;
+            let limit = if self.low_drives.contains(name) { limit + DISK_AGAIN_PERCENT } else { limit };
+            if space.percent() < limit {
+                self.low_drives.insert(name.clone());
+                holds(Kind::DiskLow, name, format!("{} % of the {name} drive is free", space.percent()));
+            } else {
+                self.low_drives.remove(name);
             }
+            if let Some(hours) = full_in_h.filter(|&hours| hours < FULL_WITHIN_H) {
+                holds(
+                    Kind::DiskForecast,
+                    name,
+                    format!(
+                        "the {name} drive is full in {hours} h, as it fills now; shorten retention or make room"
+                    ),
+                );
+            }
+        }
+        if let Some(why) = &beside.canary {
+            holds(Kind::CanaryFailed, "", format!("the canary failed, so calls may not be recorded: {why}"));
+        }
+        if let Some(why) = &beside.mail {
+            holds(Kind::MailFailed, "", format!("alarms cannot be mailed: {why}"));
         }
         let since = self.first_look.unwrap_or(now);
         for port in &status.ports {
@@ -216,6 +281,15 @@ impl Watch {
         }
         if let Some(lost) = grown(&mut self.dropped, status.dropped(), now) {
             holds(Kind::FramesDropped, "", format!("{lost} frames were lost on this machine so far"));
+        }
+        if let Some(left_out) = grown(&mut self.outside, status.counters.outside_rtp, now) {
+            holds(
+                Kind::PortsOutside,
+                "",
+                format!(
+                    "{left_out} audio packets of calls were on ports that site.rtp_ports does not list, so far"
+                ),
+            );
         }
         let refused = status.outcomes.iter().find(|(key, _)| *key == policy::Outcome::NoChannel.key());
         if let Some(refused) = grown(&mut self.refused, refused.map_or(0, |(_, n)| *n), now) {
@@ -248,6 +322,7 @@ fn grown(seen: &mut (u64, Option<Timestamp>), count: u64, now: Timestamp) -> Opt
 
 #[cfg(test)]
 mod tests {
+    use store::Space;
     use web::live::Port;
 
     use super::*;
@@ -263,6 +338,7 @@ mod tests {
             office_hours: office_hours.map(|text| Hours::new(text).expect("hours")),
             zone: TimeZone::UTC,
             repeat_ms: 3_600_000,
+            disk_low_percent: 10,
         })
     }
 
@@ -278,13 +354,19 @@ mod tests {
     #[test]
     fn a_condition_is_told_when_it_begins_again_while_it_lasts_and_when_it_ends() {
         let mut watch = watch(None);
-        assert_eq!(told(watch.look(&port(true, Some(0)), None, at(0))), []);
-        assert_eq!(told(watch.look(&port(false, Some(0)), None, at(5))), [(Kind::PortDown, Turn::Raised)]);
-        assert_eq!(told(watch.look(&port(false, Some(0)), None, at(1_000))), []);
-        assert_eq!(told(watch.look(&port(false, Some(0)), None, at(3_605))), [(Kind::PortDown, Turn::Lasts)]);
+        assert_eq!(told(watch.look(&port(true, Some(0)), &Beside::default(), at(0))), []);
+        assert_eq!(
+            told(watch.look(&port(false, Some(0)), &Beside::default(), at(5))),
+            [(Kind::PortDown, Turn::Raised)]
+        );
+        assert_eq!(told(watch.look(&port(false, Some(0)), &Beside::default(), at(1_000))), []);
+        assert_eq!(
+            told(watch.look(&port(false, Some(0)), &Beside::default(), at(3_605))),
+            [(Kind::PortDown, Turn::Lasts)]
+        );
         assert_eq!(watch.kinds(), [Kind::PortDown]);
         assert_eq!(
-            told(watch.look(&port(true, Some(3_610)), None, at(3_611))),
+            told(watch.look(&port(true, Some(3_610)), &Beside::default(), at(3_611))),
             [(Kind::PortDown, Turn::Cleared)]
         );
         assert_eq!(watch.kinds(), []);
@@ -293,16 +375,19 @@ mod tests {
     #[test]
     fn silence_counts_from_the_start_and_in_office_hours_only() {
         let mut always = watch(None);
-        assert_eq!(told(always.look(&port(true, None), None, at(0))), []);
-        assert_eq!(told(always.look(&port(true, None), None, at(599))), []);
-        assert_eq!(told(always.look(&port(true, None), None, at(600))), [(Kind::PortSilent, Turn::Raised)]);
+        assert_eq!(told(always.look(&port(true, None), &Beside::default(), at(0))), []);
+        assert_eq!(told(always.look(&port(true, None), &Beside::default(), at(599))), []);
+        assert_eq!(
+            told(always.look(&port(true, None), &Beside::default(), at(600))),
+            [(Kind::PortSilent, Turn::Raised)]
+        );
         let mut office = watch(Some("Mon-Fri 08:00-18:00"));
-        assert_eq!(told(office.look(&port(true, None), None, at(0))), []);
-        assert_eq!(told(office.look(&port(true, Some(10)), None, at(7 * 3_600))), []);
-        let morning = office.look(&port(true, Some(10)), None, at(8 * 3_600));
+        assert_eq!(told(office.look(&port(true, None), &Beside::default(), at(0))), []);
+        assert_eq!(told(office.look(&port(true, Some(10)), &Beside::default(), at(7 * 3_600))), []);
+        let morning = office.look(&port(true, Some(10)), &Beside::default(), at(8 * 3_600));
         assert_eq!(told(morning), [(Kind::PortSilent, Turn::Raised)]);
         assert_eq!(
-            told(office.look(&port(true, Some(8 * 3_600 + 9)), None, at(8 * 3_600 + 10))),
+            told(office.look(&port(true, Some(8 * 3_600 + 9)), &Beside::default(), at(8 * 3_600 + 10))),
             [(Kind::PortSilent, Turn::Cleared)]
         );
     }
@@ -311,25 +396,61 @@ mod tests {
     fn drops_and_refused_calls_are_told_for_a_while() {
         let mut watch = watch(None);
         let mut status = Status::default();
-        assert_eq!(told(watch.look(&status, None, at(0))), []);
+        assert_eq!(told(watch.look(&status, &Beside::default(), at(0))), []);
         status.counters.packets_dropped_kernel = 7;
         status.outcomes = vec![("no_channel", 1)];
         let both = [(Kind::FramesDropped, Turn::Raised), (Kind::NoChannel, Turn::Raised)];
-        assert_eq!(told(watch.look(&status, None, at(5))), both);
+        assert_eq!(told(watch.look(&status, &Beside::default(), at(5))), both);
         status.counters.packets_dropped_kernel = 8;
-        assert_eq!(told(watch.look(&status, None, at(200))), []);
-        assert_eq!(told(watch.look(&status, None, at(306))), [(Kind::NoChannel, Turn::Cleared)]);
-        assert_eq!(told(watch.look(&status, None, at(501))), [(Kind::FramesDropped, Turn::Cleared)]);
+        assert_eq!(told(watch.look(&status, &Beside::default(), at(200))), []);
+        assert_eq!(
+            told(watch.look(&status, &Beside::default(), at(306))),
+            [(Kind::NoChannel, Turn::Cleared)]
+        );
+        assert_eq!(
+            told(watch.look(&status, &Beside::default(), at(501))),
+            [(Kind::FramesDropped, Turn::Cleared)]
+        );
     }
 
     #[test]
     fn the_disk_is_low_until_it_is_well_above() {
         let mut watch = watch(None);
         let status = Status::default();
-        let space = |percent| Some(Space { free: percent, total: 100 });
-        assert_eq!(told(watch.look(&status, space(10), at(0))), []);
-        assert_eq!(told(watch.look(&status, space(9), at(1))), [(Kind::DiskLow, Turn::Raised)]);
-        assert_eq!(told(watch.look(&status, space(11), at(2))), []);
-        assert_eq!(told(watch.look(&status, space(12), at(3))), [(Kind::DiskLow, Turn::Cleared)]);
+        let drive = |percent| {
+            let space = Space { free: percent, total: 100 };
+            Beside {
+                drives: vec![Drive { name: "archive".into(), space, full_in_h: None }],
+                ..Beside::default()
+            }
+        };
+        assert_eq!(told(watch.look(&status, &drive(10), at(0))), []);
+        assert_eq!(told(watch.look(&status, &drive(9), at(1))), [(Kind::DiskLow, Turn::Raised)]);
+        assert_eq!(told(watch.look(&status, &drive(11), at(2))), []);
+        assert_eq!(told(watch.look(&status, &drive(12), at(3))), [(Kind::DiskLow, Turn::Cleared)]);
+        assert_eq!(told(watch.look(&status, &drive(11), at(4))), []);
+    }
+
+    #[test]
+    fn each_drive_and_the_mail_server_have_an_alarm_of_their_own() {
+        let mut watch = watch(None);
+        let drive = |name: &str, percent, full_in_h| Drive {
+            name: name.into(),
+            space: Space { free: percent, total: 100 },
+            full_in_h,
+        };
+        let mut beside = Beside {
+            drives: vec![drive("archive", 50, Some(23)), drive("nas", 5, None)],
+            mail: Some("no answer".into()),
+            canary: None,
+        };
+        let notices = watch.look(&Status::default(), &beside, at(0));
+        let places: Vec<_> = notices.iter().map(|notice| (notice.alarm, notice.place.as_str())).collect();
+        assert_eq!(places, [(Kind::DiskLow, "nas"), (Kind::DiskForecast, "archive"), (Kind::MailFailed, "")]);
+        assert!(notices[1].words.contains("full in 23 h"), "{notices:?}");
+        beside.drives[0].full_in_h = Some(24);
+        beside.mail = None;
+        let over = told(watch.look(&Status::default(), &beside, at(2)));
+        assert_eq!(over, [(Kind::DiskForecast, Turn::Cleared), (Kind::MailFailed, Turn::Cleared)]);
     }
 }

@@ -1,6 +1,7 @@
-//! Who is told of alarms: the log always, a syslog server (RFC 5424 over UDP, RFC 5426) and a web hook if they are named.
+//! Who is told of alarms: the log always, a syslog server (RFC 5424 over UDP, RFC 5426), a web hook and people by mail if they are
+//! named.
 //!
-//! A thread of its own, behind a short queue: a server that hangs delays other notices, and nothing else.
+//! Threads of their own, behind short queues: a server that hangs delays other notices, and nothing else.
 
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,15 +10,17 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use decode::Timestamp;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use store::Archive;
 use web::live::Live;
 use zeroize::Zeroizing;
 
-use super::{Kind, Notice, Turn, Watch};
+use super::drives::{Drive, Drives};
+use super::mail::{Mail, Trouble};
+use super::{Beside, Kind, Limits, Notice, Turn, Watch};
+use crate::canary;
 use crate::clock;
 use crate::control::Control;
 use crate::failure::Failure;
@@ -28,8 +31,8 @@ const QUEUE_MAX: usize = 256;
 /// How often the recorder is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often a notice is tried, and how long is waited in between.
-const TRIES: u32 = 3;
-const BETWEEN_TRIES: Duration = Duration::from_secs(2);
+pub(super) const TRIES: u32 = 3;
+pub(super) const BETWEEN_TRIES: Duration = Duration::from_secs(2);
 /// Facility `daemon` (RFC 5424, 6.2.1).
 const DAEMON: u8 = 3;
 
@@ -39,6 +42,7 @@ pub(crate) struct Sinks {
     /// A syslog server, as host and port.
     pub(crate) syslog: Option<String>,
     pub(crate) webhook: Option<Webhook>,
+    pub(crate) mail: Option<Mail>,
 }
 
 /// A web hook, by Standard Webhooks 1.0: an id, a time, and a signature over both and the body.
@@ -49,15 +53,34 @@ pub(crate) struct Webhook {
     pub(crate) secret: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// The kinds of alarms that hold, for whoever wants to show them.
-pub(crate) type Shown = Arc<Mutex<Vec<Kind>>>;
+/// What holds, for whoever wants to show it.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The kinds of alarms.
+    pub(crate) kinds: Vec<Kind>,
+    /// The drives, as they were at the last look.
+    pub(crate) drives: Vec<Drive>,
+}
+
+pub(crate) type Shown = Arc<Mutex<State>>;
 
 /// The threads that watch and tell.
 pub(crate) struct Alarms {
-    threads: Vec<JoinHandle<()>>,
-    /// Dropped to end them.
-    awake: Sender<()>,
+    thread: JoinHandle<()>,
+    /// Dropped, with its clones, to end them.
+    changer: Changer,
     shown: Shown,
+}
+
+/// Changes when conditions count, and who is told, while it runs.
+#[derive(Clone)]
+pub(crate) struct Changer(Sender<(Limits, Sinks)>);
+
+impl Changer {
+    pub(crate) fn change(&self, limits: Limits, sinks: Sinks) {
+        // Ended threads tell nobody anything.
+        let _ = self.0.send((limits, sinks));
+    }
 }
 
 impl Alarms {
@@ -66,30 +89,57 @@ impl Alarms {
         mut watch: Watch,
         sinks: Sinks,
         control: Control,
-        archive: Arc<Archive>,
+        mut drives: Drives,
+        canary: Option<canary::Shown>,
     ) -> Result<Alarms, Failure> {
-        let (awake, asleep) = bounded(0);
-        let (notices, queue) = bounded(QUEUE_MAX);
+        let (sender, changes) = bounded(1);
         let shown = Shown::default();
         let seen = Arc::clone(&shown);
+        let mut tellers = Tellers::start(sinks)?;
         let look = move || {
-            // Nobody sends: each wait ends by its time, or for good.
-            while asleep.recv_timeout(LOOK_EVERY).is_err_and(|error| error.is_timeout()) {
-                for notice in watch.look(&control.status(), archive.space(), clock::now()) {
-                    log(&notice);
-                    if notices.try_send(notice).is_err() {
-                        tracing::warn!("too many notices wait: this one stands in the log alone");
+            let mut former = Vec::new();
+            loop {
+                match changes.recv_timeout(LOOK_EVERY) {
+                    Ok((limits, sinks)) => {
+                        watch.use_limits(limits);
+                        match Tellers::start(sinks) {
+                            Ok(fresh) => former.append(&mut std::mem::replace(&mut tellers, fresh).end()),
+                            Err(error) => tracing::error!(%error, "those who were told are still told"),
+                        }
+                        continue;
                     }
+                    Err(RecvTimeoutError::Disconnected) => break,
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
-                *seen.lock().unwrap_or_else(PoisonError::into_inner) = watch.kinds();
+                let now = clock::now();
+                let mail = tellers.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let canary = canary
+                    .as_ref()
+                    .and_then(|state| state.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone());
+                let beside = Beside { drives: drives.look(now), mail, canary };
+                let notices = watch.look(&control.status(), &beside, now);
+                // Who is told and looks finds it so.
+                let state = State { kinds: watch.kinds(), drives: beside.drives };
+                *seen.lock().unwrap_or_else(PoisonError::into_inner) = state;
+                for notice in notices {
+                    log(&notice);
+                    tellers.tell(notice);
+                }
+            }
+            former.append(&mut tellers.end());
+            for thread in former {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the alarms broke off");
+                }
             }
         };
-        let tell = move || tell(&sinks, &queue);
-        let threads = vec![
-            std::thread::Builder::new().name("alarms".into()).spawn(look)?,
-            std::thread::Builder::new().name("notices".into()).spawn(tell)?,
-        ];
-        Ok(Alarms { threads, awake, shown })
+        let thread = std::thread::Builder::new().name("alarms".into()).spawn(look)?;
+        Ok(Alarms { thread, changer: Changer(sender), shown })
+    }
+
+    /// To change them while they run.
+    pub(crate) fn changer(&self) -> Changer {
+        self.changer.clone()
     }
 
     /// What holds now.
@@ -99,12 +149,52 @@ impl Alarms {
 
     /// Ends them. A notice that is being sent is sent to its end.
     pub(crate) fn stop(self) {
-        drop(self.awake);
-        for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the alarms broke off");
-            }
+        drop(self.changer);
+        if self.thread.join().is_err() {
+            tracing::error!("the alarms broke off");
         }
+    }
+}
+
+/// The threads that tell.
+struct Tellers {
+    notices: Sender<Notice>,
+    letters: Option<Sender<Notice>>,
+    trouble: Trouble,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Tellers {
+    fn start(sinks: Sinks) -> std::io::Result<Tellers> {
+        let Sinks { syslog, webhook, mail } = sinks;
+        let (notices, queue) = bounded(QUEUE_MAX);
+        let trouble = Trouble::default();
+        let run = move || tell(syslog.as_deref(), webhook.as_ref(), &queue);
+        let mut threads = vec![std::thread::Builder::new().name("notices".into()).spawn(run)?];
+        let mut letters = None;
+        if let Some(mail) = mail {
+            let (sender, queue) = bounded(QUEUE_MAX);
+            let trouble = Arc::clone(&trouble);
+            threads.push(
+                std::thread::Builder::new().name("mail".into()).spawn(move || mail.run(&queue, &trouble))?,
+            );
+            letters = Some(sender);
+        }
+        Ok(Tellers { notices, letters, trouble, threads })
+    }
+
+    fn tell(&self, notice: Notice) {
+        if self.letters.as_ref().is_some_and(|letters| letters.try_send(notice.clone()).is_err()) {
+            tracing::warn!("too many notices wait: this one is not mailed");
+        }
+        if self.notices.try_send(notice).is_err() {
+            tracing::warn!("too many notices wait: this one stands in the log alone");
+        }
+    }
+
+    /// They tell what they have, and end.
+    fn end(self) -> Vec<JoinHandle<()>> {
+        self.threads
     }
 }
 
@@ -118,14 +208,14 @@ fn log(notice: &Notice) {
     }
 }
 
-fn tell(sinks: &Sinks, queue: &Receiver<Notice>) {
+fn tell(syslog: Option<&str>, webhook: Option<&Webhook>, queue: &Receiver<Notice>) {
     for notice in queue {
-        if let Some(server) = &sinks.syslog
+        if let Some(server) = syslog
             && let Err(error) = send_syslog(server, &notice)
         {
             tracing::error!(server, %error, "syslog is not told");
         }
-        if let Some(hook) = &sinks.webhook {
+        if let Some(hook) = webhook {
             let mut tried = 0;
             while let Err(error) = post(hook, &notice) {
                 tried += 1;
@@ -146,7 +236,8 @@ fn send_syslog(server: &str, notice: &Notice) -> std::io::Result<()> {
     UdpSocket::bind(from)?.send_to(syslog(notice, &host()).as_bytes(), to).map(|_| ())
 }
 
-fn host() -> String {
+/// This machine's name; a hyphen for none.
+pub(super) fn host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     // RFC 5424, 6.2.4: printable ASCII, or a hyphen for none.
     let is_plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
@@ -155,7 +246,7 @@ fn host() -> String {
 
 /// RFC 5424, 6.
 fn syslog(notice: &Notice, host: &str) -> String {
-    let Notice { at, alarm, turn, words } = notice;
+    let Notice { at, alarm, turn, words, .. } = notice;
     let severity = match turn {
         Turn::Cleared => 5,
         _ if alarm.is_critical() => 2,
@@ -208,7 +299,7 @@ mod tests {
 
     fn notice(alarm: Kind, turn: Turn) -> Notice {
         let at = Timestamp::from_millis(1_795_392_000_123);
-        Notice { at, alarm, turn, words: "eth1 is down".into() }
+        Notice { at, alarm, turn, place: "eth1".into(), words: "eth1 is down".into() }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use decode::ports::PortRange;
 
 use super::{ArchiveDir, Json};
 
@@ -125,6 +126,35 @@ pub(crate) enum RuleCommand {
         #[command(subcommand)]
         command: ListCommand,
     },
+    /// UDP ports that carry audio: all of them, unless some are listed
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  earwitness rule ports                  the ranges in force\n  \
+        earwitness rule ports presets          what well-known telephone systems use\n  \
+        earwitness rule ports set --preset asterisk --why 'the new PBX'\n\n\
+        A flow with neither end on a listed port is left out, and counted with its call (docs/ports.md). Running calls follow at once."
+    )]
+    Ports {
+        #[command(subcommand)]
+        command: Option<PortsCommand>,
+        #[command(flatten)]
+        dir: ArchiveDir,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Addresses of the telephone system
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  earwitness rule pbx\n  earwitness rule pbx add 192.0.2.10 192.0.2.11 --why 'second node'"
+    )]
+    Pbx {
+        #[command(subcommand)]
+        command: Option<PbxCommand>,
+        #[command(flatten)]
+        dir: ArchiveDir,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Replay a change of rules or retention over past calls: what would have been different
     #[command(
         disable_version_flag = true,
@@ -150,6 +180,49 @@ pub(crate) enum RuleCommand {
         dir: ArchiveDir,
         #[command(flatten)]
         json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PortsCommand {
+    /// List the ranges that well-known telephone systems use
+    Presets {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Look for audio on these ports alone, in place of those before
+    Set {
+        /// Ports and ranges, as 10000-20000
+        #[arg(required_unless_present = "preset")]
+        ranges: Vec<PortRange>,
+        /// The ranges of a preset; several may be joined
+        #[arg(long, value_name = "NAME")]
+        preset: Vec<String>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Look for audio on every port
+    Clear {
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PbxCommand {
+    /// Add addresses
+    Add {
+        #[arg(required = true)]
+        addresses: Vec<IpAddr>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Take addresses off the list
+    Remove {
+        #[arg(required = true)]
+        addresses: Vec<IpAddr>,
+        #[command(flatten)]
+        change: Change,
     },
 }
 

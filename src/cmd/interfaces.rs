@@ -45,17 +45,19 @@ fn list(all: &[Interface], json: bool) -> Result<Done, Failure> {
         } else {
             "down"
         };
+        let stamps: &[&str] = if interface.own_clock { &["host", "adapter"] } else { &["host"] };
         if json {
             print_json(&json!({
                 "name": interface.name, "description": interface.description, "addresses": addresses,
-                "mac": mac, "state": state, "loopback": interface.loopback,
+                "mac": mac, "state": state, "loopback": interface.loopback, "time_stamps": stamps,
             }))?;
         } else {
             print_line(&format!(
-                "{:<16} {:<8} {:<18} {}",
+                "{:<16} {:<8} {:<18} {:<14} {}",
                 interface.name,
                 state,
                 mac.unwrap_or_default(),
+                stamps.join(","),
                 addresses.join(" ")
             ))?;
         }

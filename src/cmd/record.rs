@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use capture::{
-    Filter, Filtered, FrameSource, HepListener, HepOptions, MergedFiles, MirrorPort, PortOptions, Ring,
+    Adapter, Filter, Filtered, FrameSource, HepListener, HepOptions, MergedFiles, MirrorPort, PortOptions,
+    Ring,
 };
 use decode::Timestamp;
 use store::locations::Duty;
@@ -56,6 +57,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
             .keeping_sip(settings.sip)
+            .on_ports(settings.ports)
             .following_book(settings.machine, version);
     if !args.read.is_empty() && args.read.iter().all(|path| path.is_file()) {
         recorder = recorder.reading_files();
@@ -179,7 +181,7 @@ fn open_ports(
         MirrorPort::open(PortOptions { filter: filter.to_owned(), ..PortOptions::new(name) })
             .map_err(Failure::new)
     };
-    let ports: Vec<MirrorPort> = names.iter().map(open).collect::<Result<_, _>>()?;
+    let ports: Vec<_> = names.iter().map(|name| open(name).map(Adapter::Open)).collect::<Result<_, _>>()?;
     Ok(Box::new(Ring::start_with(ports, listeners, RING_BYTES).map_err(Failure::new)?))
 }
 

@@ -267,6 +267,9 @@ impl<W: Write> Text<W> {
             let packets = end.not_held_packets;
             writeln!(self.out, "            {packets} packets from before its first message were not held")?;
         }
+        if end.outside_packets > 0 {
+            writeln!(self.out, "            {} packets on ports not listed for audio", end.outside_packets)?;
+        }
         for track in &end.tracks {
             let formats: Vec<String> = track
                 .formats

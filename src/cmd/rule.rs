@@ -15,6 +15,7 @@ use crate::failure::{Done, Failure};
 use crate::tables::plain;
 
 mod compare;
+mod place;
 
 pub(crate) fn run(command: RuleCommand) -> Result<Done, Failure> {
     match command {
@@ -26,6 +27,8 @@ pub(crate) fn run(command: RuleCommand) -> Result<Done, Failure> {
         RuleCommand::Rollback { number, how } => rollback(number, &how),
         RuleCommand::Include { command } => list(command, "record.include", |book| &mut book.record.include),
         RuleCommand::Exclude { command } => list(command, "record.exclude", |book| &mut book.record.exclude),
+        RuleCommand::Ports { command, dir, json } => place::ports(command, &dir, json.json),
+        RuleCommand::Pbx { command, dir, json } => place::pbx(command, &dir, json.json),
         RuleCommand::Test { file, version, since, until, dir, json } => {
             let range = (since.as_str(), until.as_deref());
             whatif::run(&dir, file.as_deref(), version, range, json.json)

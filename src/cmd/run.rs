@@ -2,14 +2,16 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use capture::{HepListener, MirrorPort, PortOptions, Ring};
+use capture::{Adapter, HepListener, PortOptions, Ring, TimeStamps};
 use store::locations::Duty;
 use store::{Archive, Created};
+use web::ffmpeg::Choice;
 use web::metrics::Machine;
-use web::server::{Beside, Monitoring, Running, Server};
+use web::server::{Beside, Monitoring, Running, Server, Tokens};
 
 use super::record::{listeners, tell_of_keys};
 use super::rule::follow_book;
@@ -17,9 +19,11 @@ use super::serve::close;
 use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, print_line, progress, settle_recovery, warn};
 use crate::alarms::Watch;
+use crate::alarms::drives::Drives;
 use crate::alarms::sinks::{Alarms, Shown};
 use crate::appliance::{Appliance, Keeper, tell_supervisor};
 use crate::beside::Door;
+use crate::canary::{self, Canary};
 use crate::cli;
 use crate::clock;
 use crate::config::{self, Settings};
@@ -27,13 +31,14 @@ use crate::console;
 use crate::control::{Control, control};
 use crate::failure::{Done, Failure};
 use crate::feed::{Admission, Feed};
-use crate::harden;
+use crate::harden::{self, Outside, Walls};
 use crate::keylog::KeyLogs;
 use crate::late;
 use crate::live::{stop_flag, walk};
 use crate::machine;
 use crate::passphrase;
 use crate::recorder::Recorder;
+use crate::reload::{Reload, reload_flag};
 use crate::smdr::{Logger, Outlets, Smdr, Ways};
 
 pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
@@ -43,34 +48,53 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
             "nothing to record from: name adapters in [capture] interfaces (`earwitness interfaces` lists them), or hep",
         ));
     }
+    if settings.canary.every.is_some() && settings.capture.interfaces.is_empty() {
+        return Err(Failure::config(
+            "canary.every: it goes over an adapter, and [capture] interfaces names none",
+        ));
+    }
     let mut keys = KeyLogs::open(&args.tls.key_logs)?;
-    let (tokens, sinks) = (settings.api.tokens()?, settings.alarms.sinks()?);
-    let stop = stop_flag()?;
+    let (tokens, sinks) = (Arc::new(Tokens::new(settings.api.tokens()?)), settings.alarms.sinks()?);
+    let (stop, reload_asked) = (stop_flag()?, reload_flag()?);
+    let taken = config::read_again(&args.dir)?.0;
     let admission = settings.feed.admission()?;
     let mut ring = open_ring(&settings)?;
     // The threads that capture run by now; all others are started from here on.
     harden::give_up_privileges()
         .map_err(|error| Failure::new(format!("privileges cannot be given up (capset, prctl): {error}")))?;
-    let archive = Arc::new(open_archive(&settings)?);
+    let archive = Arc::new(open_archive(&settings, &stop)?);
+    let door = Door::open(&archive, args.dir.config.clone())?;
+    let outside = Outside::start()?;
+    // The archive's own threads, which get what is sealed and go to locations that are mounted as they come, run by now, and so does
+    // the door of root's commands.
+    harden::wall_in(&walls(&settings, args))?;
     let version = follow_book(&mut settings, &archive)?;
     let (control, desk) = control();
-    let beside = Beside { live: Some(Arc::new(control.clone())), tokens };
+    let beside = Beside { live: Some(Arc::new(control.clone())), tokens: Arc::clone(&tokens) };
     let pages = Server::bind(Arc::clone(&archive), settings.web.listen, beside, announce)?.spawn()?;
     let feed = admission.map(|admission| open_feed(admission, control.clone())).transpose()?;
     let (smdr, outlets) = open_smdr(&settings.smdr, control.clone())?;
-    let alarms = Alarms::start(
-        Watch::new(settings.alarms.limits.clone()),
-        sinks,
-        control.clone(),
-        Arc::clone(&archive),
-    )?;
-    let metrics = monitoring(&settings, &archive, control, alarms.shown())?;
-    let door = Door::open(&archive, args.dir.config.clone())?;
+    let (canary, sung) = start_canary(&settings, &archive, control.clone())?.unzip();
+    let watch = Watch::new(settings.alarms.limits.clone());
+    let alarms = Alarms::start(watch, sinks, control.clone(), drives(&settings), sung.clone())?;
+    let metrics = monitoring(&settings, &archive, control.clone(), alarms.shown(), sung)?;
     let (late, amender) = late::start(Arc::clone(&archive), settings.rules.clone())?;
     let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone(), settings.machine.clone())?;
+    let reload = Reload {
+        dir: args.dir.clone(),
+        taken,
+        archive: Arc::clone(&archive),
+        control,
+        alarms: alarms.changer(),
+        keeping: keeper.keeping(),
+        tokens,
+    };
+    let reload = outside.ask(move || reload.wait(reload_asked))?;
+    drop(outside);
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
             .keeping_sip(settings.sip)
+            .on_ports(settings.ports)
             .with_late_reports(late)
             .following_book(settings.machine, version);
     if outlets.is_any() {
@@ -87,7 +111,11 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     // The recorder's end of it is gone: what was handed over is carried out.
     amender.stop();
     // Those who could still ask go first; the archive is closed when nobody has it any more.
+    reload.stop();
     drop((appliance, ring, door));
+    if let Some(canary) = canary {
+        canary.stop();
+    }
     if let Some(feed) = feed {
         feed.stop();
     }
@@ -113,16 +141,31 @@ fn open_ring(settings: &Settings) -> Result<Ring, Failure> {
     let capture = &settings.capture;
     let open = |name: &String| {
         let options = PortOptions {
-            filter: capture.filter.clone(),
+            filter: capture.kernel_filter.clone(),
             buffer_bytes: megabytes(capture.kernel_mb) as u32,
+            time_stamps: match capture.time_stamps {
+                config::appliance::Stamps::Host => TimeStamps::Host,
+                config::appliance::Stamps::Adapter => TimeStamps::Adapter { clock: clock::now },
+            },
             ..PortOptions::new(name)
         };
         let snap_len = capture.snap_len.unwrap_or(options.snap_len);
-        MirrorPort::open(PortOptions { snap_len, ..options }).map_err(Failure::new)
+        let adapter = Adapter::open(PortOptions { snap_len, ..options }).map_err(Failure::new)?;
+        if let Adapter::Awaited(_, why) = &adapter {
+            warn(&format!(
+                "{why}: it is opened as soon as it can be, until then nothing is recorded from it"
+            ));
+        }
+        Ok::<_, Failure>(adapter)
     };
-    let ports: Vec<MirrorPort> = capture.interfaces.iter().map(open).collect::<Result<_, _>>()?;
+    let mut adapters: Vec<Adapter> = capture.interfaces.iter().map(open).collect::<Result<_, _>>()?;
+    let is_captured = |name: &str| capture.interfaces.iter().any(|one| one == name || one == "any");
+    if settings.canary.every.is_some() && !is_captured(canary::ADAPTER) {
+        let options = PortOptions { filter: canary::FILTER.into(), ..PortOptions::new(canary::ADAPTER) };
+        adapters.push(Adapter::open(options).map_err(Failure::new)?);
+    }
     let listeners: Vec<HepListener> = listeners(&capture.hep, &[], &settings.hep)?;
-    Ring::start_with(ports, listeners, megabytes(capture.ring_mb)).map_err(Failure::new)
+    Ring::start_with(adapters, listeners, megabytes(capture.ring_mb)).map_err(Failure::new)
 }
 
 fn open_feed(admission: Admission, control: Control) -> Result<Feed, Failure> {
@@ -148,13 +191,77 @@ fn open_smdr(ways: &Ways, control: Control) -> Result<(Smdr, Outlets), Failure> 
     Ok((smdr, outlets))
 }
 
+fn start_canary(
+    settings: &Settings,
+    archive: &Arc<Archive>,
+    control: Control,
+) -> Result<Option<(canary::Running, canary::Shown)>, Failure> {
+    let Some(every) = settings.canary.every else { return Ok(None) };
+    let canary = Canary {
+        archive: Arc::clone(archive),
+        control,
+        extension: settings.canary.extension.clone(),
+        every: Duration::from_nanos(every.as_nanos().unsigned_abs()),
+        rtp_ports: settings.book.site.rtp_ports.clone(),
+    };
+    canary.start().map(Some)
+}
+
+fn sung_so_far(shown: &canary::Shown) -> web::metrics::Canary {
+    let state = shown.lock().unwrap_or_else(PoisonError::into_inner);
+    web::metrics::Canary {
+        calls: state.tried,
+        failures: state.failed,
+        last_good: state.last_good,
+        playable_ms: state.playable_ms,
+    }
+}
+
+/// What the threads that decode, write and answer may reach of this machine's files.
+fn walls(settings: &Settings, args: &cli::Run) -> Walls {
+    let folder = |path: &Path| path.parent().map(Path::to_owned);
+    let mut walls = Walls::default();
+    walls.write.push(settings.archive.clone());
+    for place in settings.copies.locations.iter().filter_map(|place| place.folder.as_deref()) {
+        // What is mounted anew is found by what is above it.
+        let above = place.ancestors().take(3).filter(|path| path.parent().is_some());
+        walls.read.extend(above.map(Path::to_owned));
+    }
+    walls.write.extend(std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from));
+    walls.read.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
+    let keys = settings.copies.locations.iter().filter_map(|place| place.key_file.as_deref());
+    let named = args.tls.key_logs.iter().map(PathBuf::as_path).chain(keys).chain(args.dir.config.as_deref());
+    walls.read.extend(named.filter_map(folder));
+    if let Choice::At(program) = &settings.ffmpeg {
+        walls.run.extend(folder(program));
+    }
+    walls
+}
+
+/// The drives that fill while it records.
+fn drives(settings: &Settings) -> Drives {
+    let folders = settings.copies.locations.iter();
+    let folders = folders.filter_map(|place| Some((place.name.clone(), place.folder.clone()?)));
+    Drives::new(&settings.archive, folders)
+}
+
 fn megabytes(mb: u32) -> usize {
     mb as usize * 1_000_000
 }
 
 /// The archive, new or old, with all that it does by itself.
-fn open_archive(settings: &Settings) -> Result<Archive, Failure> {
-    let (archive, created) = Archive::open_or_create_watched(&settings.archive, &mut progress("indexing"))?;
+fn open_archive(settings: &Settings, stop: &AtomicBool) -> Result<Archive, Failure> {
+    let mut shown = progress("indexing");
+    let mut watched = |done, total| {
+        shown(done, total);
+        if stop.load(Ordering::Relaxed) {
+            tell_supervisor(&[sd_notify::NotifyState::Stopping]);
+            warn("stopped while the index was built anew: the next start begins with it again");
+            // Nothing is lost: the index counts as built when all of it is, and what the journal held is in the files by now.
+            std::process::exit(0);
+        }
+    };
+    let (archive, created) = Archive::open_or_create_watched(&settings.archive, &mut watched)?;
     match created {
         Created::New { keys_dir } => tell_of_keys(&settings.archive, &keys_dir),
         Created::Existing => settle_recovery(&archive)?,
@@ -178,15 +285,25 @@ fn monitoring(
     archive: &Arc<Archive>,
     control: Control,
     alarms: Shown,
+    canary: Option<canary::Shown>,
 ) -> Result<Option<Running>, Failure> {
     let Some(listen) = settings.metrics.listen else { return Ok(None) };
     let archive = Arc::clone(archive);
-    let look = move || Machine {
-        space: archive.space(),
-        resident_bytes: machine::resident_bytes(),
-        open_fds: machine::open_fds(),
-        cpu_seconds: machine::cpu_seconds(),
-        alarms: alarms.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|kind| kind.key()).collect(),
+    let look = move || {
+        let state = alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        let drives =
+            state.drives.iter().map(|drive| (drive.name.clone(), drive.space, drive.full_in_h)).collect();
+        let alarms = state.kinds.iter().map(|kind| kind.key()).collect();
+        drop(state);
+        Machine {
+            space: archive.space(),
+            drives,
+            canary: canary.as_ref().map(sung_so_far),
+            alarms,
+            resident_bytes: machine::resident_bytes(),
+            open_fds: machine::open_fds(),
+            cpu_seconds: machine::cpu_seconds(),
+        }
     };
     let monitoring = Monitoring { live: Arc::new(control), machine: Box::new(look), now: clock::now };
     Ok(Some(monitoring.spawn(listen)?))

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
 use policy::modes::Role;
+use policy::retention::Period;
 use policy::rules::Hours;
 use policy::smdr::PADDING;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::Wrong;
 use crate::alarms::Limits;
+use crate::alarms::mail::MailSection;
 use crate::alarms::sinks::{Sinks, Webhook};
 use crate::failure::Failure;
 use crate::feed::Admission;
@@ -32,7 +34,8 @@ pub(crate) struct CaptureSection {
     /// Network adapters to record from.
     pub(crate) interfaces: Vec<String>,
     /// A BPF filter for the kernel. A filter on ports loses fragments.
-    pub(crate) filter: String,
+    #[serde(alias = "filter")]
+    pub(crate) kernel_filter: String,
     /// Bytes kept of each frame; all of them when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) snap_len: Option<u32>,
@@ -40,18 +43,31 @@ pub(crate) struct CaptureSection {
     pub(crate) kernel_mb: u32,
     /// Frames that may wait for the recorder, of all adapters, in MB. Default 64.
     pub(crate) ring_mb: u32,
+    /// Whose clock stamps the frames. Default `host`.
+    pub(crate) time_stamps: Stamps,
     /// Addresses that HEP is taken at, over UDP and TCP.
     pub(crate) hep: Vec<SocketAddr>,
+}
+
+/// Whose clock stamps frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Stamps {
+    /// The kernel's.
+    Host,
+    /// The adapter's, where it has one that is right.
+    Adapter,
 }
 
 impl Default for CaptureSection {
     fn default() -> Self {
         CaptureSection {
             interfaces: Vec::new(),
-            filter: String::new(),
+            kernel_filter: String::new(),
             snap_len: None,
             kernel_mb: 64,
             ring_mb: 64,
+            time_stamps: Stamps::Host,
             hep: Vec::new(),
         }
     }
@@ -114,6 +130,11 @@ pub(crate) struct AlarmSection {
     /// File with the secret that notices are signed with (`whsec_` and base 64).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) webhook_secret_file: Option<PathBuf>,
+    /// A drive is low when less than this is free, in percent. Default 10.
+    pub(crate) disk_low_percent: u32,
+    /// Whom to write to; nobody when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mail: Option<MailSection>,
 }
 
 impl Default for AlarmSection {
@@ -125,6 +146,8 @@ impl Default for AlarmSection {
             syslog: None,
             webhook: None,
             webhook_secret_file: None,
+            disk_low_percent: 10,
+            mail: None,
         }
     }
 }
@@ -136,6 +159,7 @@ pub(crate) struct Alarms {
     syslog: Option<String>,
     webhook: Option<Address>,
     secret_file: Option<PathBuf>,
+    mail: Option<MailSection>,
 }
 
 impl AlarmSection {
@@ -154,6 +178,12 @@ impl AlarmSection {
         if self.webhook.is_none() && self.webhook_secret_file.is_some() {
             return Err(wrong("webhook_secret_file", "there is no webhook".into()));
         }
+        if !(1..=90).contains(&self.disk_low_percent) {
+            return Err(wrong("disk_low_percent", "1 to 90".into()));
+        }
+        if let Some(mail) = &self.mail {
+            mail.check().map_err(|why| Wrong(format!("alarms.mail.{why}")))?;
+        }
         let hours = self.office_hours.as_deref().map(Hours::new).transpose();
         let milliseconds = |minutes: u32| u64::from(minutes) * 60_000;
         Ok(Alarms {
@@ -162,6 +192,7 @@ impl AlarmSection {
                 office_hours: hours.map_err(|why| wrong("office_hours", why))?,
                 zone,
                 repeat_ms: milliseconds(self.repeat_min),
+                disk_low_percent: u64::from(self.disk_low_percent),
             },
             syslog: self.syslog,
             webhook: self
@@ -170,12 +201,13 @@ impl AlarmSection {
                 .transpose()
                 .map_err(|why| wrong("webhook", why))?,
             secret_file: self.webhook_secret_file,
+            mail: self.mail,
         })
     }
 }
 
 impl Alarms {
-    /// Where notices go; the secret is read from its file.
+    /// Where notices go; secrets are read from their files.
     pub(crate) fn sinks(&self) -> Result<Sinks, Failure> {
         let secret = |path: &PathBuf| {
             let what = "alarms.webhook_secret_file";
@@ -188,7 +220,44 @@ impl Alarms {
         };
         let secret = self.secret_file.as_ref().map(secret).transpose()?;
         let webhook = self.webhook.clone().map(|address| Webhook { address, secret });
-        Ok(Sinks { syslog: self.syslog.clone(), webhook })
+        let mail = self.mail.as_ref().map(MailSection::open).transpose()?;
+        Ok(Sinks { syslog: self.syslog.clone(), webhook, mail })
+    }
+}
+
+/// `[canary]`: the call that the recorder makes to itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CanarySection {
+    /// How often; never when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) every: Option<Period>,
+    /// The number that it is recorded under; nobody else's. Default `0000`.
+    pub(crate) extension: String,
+}
+
+impl Default for CanarySection {
+    fn default() -> Self {
+        CanarySection { every: None, extension: "0000".into() }
+    }
+}
+
+impl CanarySection {
+    pub(super) fn check(&self) -> Result<(), Wrong> {
+        let is_plain =
+            (1..=16).contains(&self.extension.len()) && self.extension.bytes().all(|b| b.is_ascii_digit());
+        if !is_plain {
+            return Err(Wrong(format!(
+                "canary.extension: {:?} is no number of 1 to 16 digits",
+                self.extension
+            )));
+        }
+        Ok(())
+    }
+
+    /// Its number, if it sings at all.
+    pub(super) fn number(&self) -> Option<String> {
+        self.every.is_some().then(|| self.extension.clone())
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use decode::ports::{PortRange, Ports};
 use decode::tracker::{Device, Devices, Subnet};
 use jiff::tz::TimeZone;
 use policy::{Pattern, Rules, Site};
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 use store::{Archive, BookVersion};
 
 use super::pause::PauseSection;
-use super::record::{DialPlanSection, RecordSection};
+use super::record::{DialPlanSection, RecordSection, RecordedEntry};
 use super::{ConfigFile, DeviceEntry, Retention, RetentionSection, Settings, Wrong, read_toml};
 use crate::failure::Failure;
 
@@ -45,6 +46,9 @@ pub(crate) struct SiteRules {
     /// Addresses of the PBX.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) pbx: Vec<IpAddr>,
+    /// UDP ports that carry audio; all of them when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rtp_ports: Vec<PortRange>,
     /// Addresses that calls of the public network come from and go to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) trunks: Vec<IpAddr>,
@@ -63,6 +67,8 @@ pub(crate) struct Machine {
     pub(crate) lans: Vec<Subnet>,
     /// Users and units.
     pub(crate) people: policy::People,
+    /// The number of the call that the recorder makes to itself, if it does: an extension, and recorded, whatever the book says.
+    pub(crate) canary: Option<String>,
 }
 
 /// What follows from a book.
@@ -72,6 +78,8 @@ pub(crate) struct Ruling {
     /// Are the SIP messages of recorded calls kept?
     pub(crate) sip: bool,
     pub(crate) devices: Devices,
+    /// Where audio is looked for.
+    pub(crate) ports: Ports,
     pub(crate) retention: Retention,
 }
 
@@ -83,6 +91,7 @@ impl Book {
             site: SiteRules {
                 extensions: site.extensions.clone(),
                 pbx: site.pbx.clone(),
+                rtp_ports: site.rtp_ports.clone(),
                 trunks: site.trunks.clone(),
                 dial_plan: site.dial_plan.clone(),
             },
@@ -121,7 +130,7 @@ impl Book {
     pub(crate) fn sections(&self) -> Vec<&'static str> {
         let fresh = Book::default();
         let told = [
-            ("[site] extensions, pbx, trunks", self.site.is_about_lines()),
+            ("[site] extensions, pbx, rtp_ports, trunks", self.site.is_about_lines()),
             ("[site.dial_plan]", self.site.dial_plan != fresh.site.dial_plan),
             ("[record]", self.record != fresh.record),
             ("[pause]", self.pause != fresh.pause),
@@ -132,16 +141,37 @@ impl Book {
     }
 
     /// Resolves it.
-    pub(crate) fn resolve(self, machine: &Machine) -> Result<Ruling, Wrong> {
+    pub(crate) fn resolve(mut self, machine: &Machine) -> Result<Ruling, Wrong> {
+        if let Some(number) = &machine.canary {
+            self.admit_canary(number)?;
+        }
         let devices = self.known_devices(machine)?;
-        let SiteRules { extensions, pbx, trunks, dial_plan } = self.site;
+        let SiteRules { extensions, pbx, rtp_ports, trunks, dial_plan } = self.site;
+        let ports = Ports::new(rtp_ports).map_err(|error| Wrong(format!("site.rtp_ports: {error}")))?;
         let name = machine.name.clone();
         let site = Site { name, extensions, pbx, trunks, dial_plan: dial_plan.resolve()? };
         let sip = self.record.sip;
         let mut rules = self.record.resolve(site, machine.zone.clone())?;
         rules.people = machine.people.clone();
         self.pause.resolve(&mut rules)?;
-        Ok(Ruling { rules, sip, devices, retention: self.retention.resolve()? })
+        Ok(Ruling { rules, sip, devices, ports, retention: self.retention.resolve()? })
+    }
+
+    /// The number of the recorder's own calls is an extension, and recorded with the least priority.
+    fn admit_canary(&mut self, number: &str) -> Result<(), Wrong> {
+        let wrong = |error| Wrong(format!("canary.extension: {error}"));
+        if let Some(extensions) = &mut self.site.extensions
+            && !extensions.matches(number)
+        {
+            *extensions = format!("{extensions},{number}").parse().map_err(wrong)?;
+        }
+        if !self.record.entries.is_empty() || self.record.devices.is_some() {
+            let entry = RecordedEntry::new(number.parse().map_err(wrong)?);
+            self.record
+                .entries
+                .insert(0, RecordedEntry { name: "canary".into(), priority: Some(9), ..entry });
+        }
+        Ok(())
     }
 
     fn known_devices(&self, machine: &Machine) -> Result<Devices, Wrong> {
@@ -162,7 +192,10 @@ impl Book {
 
 impl SiteRules {
     fn is_about_lines(&self) -> bool {
-        self.extensions.is_some() || !self.pbx.is_empty() || !self.trunks.is_empty()
+        self.extensions.is_some()
+            || !self.pbx.is_empty()
+            || !self.rtp_ports.is_empty()
+            || !self.trunks.is_empty()
     }
 }
 
@@ -170,8 +203,9 @@ impl Settings {
     /// From now on the archive's book decides, if it has one, and no section of the file. Says whether it has.
     pub(crate) fn follow_book(&mut self, archive: &Archive) -> Result<bool, Failure> {
         let Some(ruling) = Ruling::in_force(archive, &self.machine)? else { return Ok(false) };
-        let Ruling { rules, sip, devices, retention } = ruling;
+        let Ruling { rules, sip, devices, ports, retention } = ruling;
         (self.rules, self.sip, self.devices, self.retention) = (rules, sip, devices, retention);
+        self.ports = ports;
         Ok(true)
     }
 }

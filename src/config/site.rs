@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use decode::ports::PortRange;
 use decode::tracker::Subnet;
 use jiff::tz::TimeZone;
 use policy::people::check_name;
@@ -22,6 +23,9 @@ pub(crate) struct SiteSection {
     pub(crate) extensions: Option<Pattern>,
     /// Addresses of the PBX.
     pub(crate) pbx: Vec<IpAddr>,
+    /// UDP ports that carry audio; all of them when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rtp_ports: Vec<PortRange>,
     /// Header fields whose value names a call across the legs that the PBX gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) call_headers: Option<Vec<String>>,

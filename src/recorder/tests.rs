@@ -13,7 +13,7 @@ use super::*;
 const SOON_MS: i64 = 100;
 
 fn machine() -> Machine {
-    Machine { zone: TimeZone::UTC, name: None, lans: Vec::new(), people: Default::default() }
+    Machine { zone: TimeZone::UTC, name: None, lans: Vec::new(), people: Default::default(), canary: None }
 }
 
 fn change(archive: &Archive, text: &str) {

@@ -358,6 +358,12 @@ pub struct Counters {
     /// calls seen.
     #[serde(default)]
     pub copied_rtp: u64,
+    /// RTP packets of calls left out, since `site.rtp_ports` lists neither of their ports.
+    #[serde(default)]
+    pub outside_rtp: u64,
+    /// The same of flows that nobody announced.
+    #[serde(default)]
+    pub outside_unannounced_rtp: u64,
 }
 
 impl Counters {
@@ -372,5 +378,7 @@ impl Counters {
         self.oddities += other.oddities;
         self.tls_undecryptable += other.tls_undecryptable;
         self.copied_rtp += other.copied_rtp;
+        self.outside_rtp += other.outside_rtp;
+        self.outside_unannounced_rtp += other.outside_unannounced_rtp;
     }
 }

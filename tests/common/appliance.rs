@@ -84,6 +84,15 @@ impl Appliance {
         })
     }
 
+    /// The same until nobody listens any more.
+    pub fn play_until_refused(&self, traffic: Traffic) -> JoinHandle<()> {
+        let hep = self.hep;
+        std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(hep).expect("it listens");
+            pace(&traffic, |packet| drop(stream.write_all(packet)));
+        })
+    }
+
     /// Status and body of an answer; 0 when there is none.
     pub fn ask(&self, at: SocketAddr, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
         let Ok(mut stream) = TcpStream::connect(at) else { return (0, String::new()) };

@@ -3,6 +3,8 @@
 
 pub mod agent;
 pub mod appliance;
+pub mod mail;
+pub mod network;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -64,6 +64,10 @@ pub struct Port {
     /// When the last frame was taken from it; none before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_frame: Option<Timestamp>,
+    /// How often it was lost or not there, outages that last left out.
+    pub outages: u64,
+    /// For how long in all, in milliseconds.
+    pub away_ms: u64,
 }
 
 /// What a recorder is doing. A new one is made about every second.

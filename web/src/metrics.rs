@@ -15,14 +15,31 @@ use crate::live::{Port, Status};
 pub struct Machine {
     /// Room on the archive's disk.
     pub space: Option<Space>,
+    /// The drives that something is written to, by name, and in how many hours each is full, if that can be told.
+    pub drives: Vec<(String, Space, Option<u64>)>,
     /// Bytes of memory of this process.
     pub resident_bytes: Option<u64>,
     /// Open files of this process.
     pub open_fds: Option<u64>,
     /// Processor time of this process, in seconds.
     pub cpu_seconds: Option<f64>,
+    /// The calls that the recorder makes to itself; none where it makes none.
+    pub canary: Option<Canary>,
     /// Conditions that need somebody's attention, by name.
     pub alarms: Vec<&'static str>,
+}
+
+/// What came of the calls that a recorder makes to itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Canary {
+    /// Those that were made.
+    pub calls: u64,
+    /// Those that were not heard as they were said.
+    pub failures: u64,
+    /// When the last good one was.
+    pub last_good: Option<Timestamp>,
+    /// From its end until it could be played, in milliseconds.
+    pub playable_ms: Option<u64>,
 }
 
 /// One family of samples after the other.
@@ -72,6 +89,16 @@ pub fn text(status: &Status, machine: &Machine, now: Timestamp) -> String {
         ("rtp_packets_total", "RTP packets of calls and of unannounced flows.", counters.rtp_packets),
         ("unannounced_rtp_total", "RTP flows that no signalling announced.", counters.unannounced_rtp),
         ("copied_rtp_total", "RTP flows that were copies of a call's.", counters.copied_rtp),
+        (
+            "outside_ports_packets_total",
+            "RTP packets of calls left out for their ports.",
+            counters.outside_rtp,
+        ),
+        (
+            "outside_ports_unannounced_packets_total",
+            "RTP packets of no call left out for their ports.",
+            counters.outside_unannounced_rtp,
+        ),
         ("oddities_total", "Traffic that broke a rule.", counters.oddities),
         (
             "tls_unreadable_total",
@@ -99,6 +126,9 @@ pub fn text(status: &Status, machine: &Machine, now: Timestamp) -> String {
         );
     }
     archive(&mut text, status, machine);
+    if let Some(of_machine) = &machine.canary {
+        canary(&mut text, of_machine);
+    }
     process(&mut text, machine);
     text.0
 }
@@ -141,6 +171,14 @@ fn ports(text: &mut Text, ports: &[Port]) {
             text.sample("port_dropped_frames_total", &[("port", &port.name), ("at", place)], dropped);
         }
     }
+    text.family("port_outages_total", "counter", "Times that a way in was closed, those that last left out.");
+    for port in ports {
+        text.sample("port_outages_total", &[("port", &port.name)], port.outages);
+    }
+    text.family("port_outage_seconds_total", "counter", "How long it was closed in all.");
+    for port in ports {
+        text.sample("port_outage_seconds_total", &[("port", &port.name)], port.away_ms as f64 / 1e3);
+    }
     text.family("port_refused_total", "counter", "HEP packets and connections that were not let in.");
     for port in ports {
         text.sample("port_refused_total", &[("port", &port.name)], port.refused);
@@ -160,9 +198,45 @@ fn archive(text: &mut Text, status: &Status, machine: &Machine) {
         text.single("archive_free_bytes", "gauge", "Room on the archive's disk.", free);
         text.single("archive_size_bytes", "gauge", "Size of the archive's disk.", total);
     }
+    text.family("drive_free_bytes", "gauge", "Room on a drive that something is written to.");
+    for (drive, space, _) in &machine.drives {
+        text.sample("drive_free_bytes", &[("drive", drive)], space.free);
+    }
+    text.family("drive_size_bytes", "gauge", "Its size.");
+    for (drive, space, _) in &machine.drives {
+        text.sample("drive_size_bytes", &[("drive", drive)], space.total);
+    }
+    text.family(
+        "drive_full_in_seconds",
+        "gauge",
+        "When it is full, if it goes on to fill as in the last day.",
+    );
+    for (drive, _, full_in_h) in &machine.drives {
+        if let Some(hours) = full_in_h {
+            text.sample("drive_full_in_seconds", &[("drive", drive)], hours.saturating_mul(3_600));
+        }
+    }
     text.family("alarm", "gauge", "A condition that needs somebody's attention, while it lasts.");
     for alarm in &machine.alarms {
         text.sample("alarm", &[("name", alarm)], 1);
+    }
+}
+
+fn canary(text: &mut Text, canary: &Canary) {
+    text.single("canary_calls_total", "counter", "Calls that the recorder made to itself.", canary.calls);
+    let failures = canary.failures;
+    text.single("canary_failures_total", "counter", "Those that were not heard as they were said.", failures);
+    if let Some(at) = canary.last_good {
+        text.single(
+            "canary_last_good_timestamp_seconds",
+            "gauge",
+            "When the last good one was.",
+            seconds(at),
+        );
+    }
+    if let Some(ms) = canary.playable_ms {
+        let help = "From its end until it could be played.";
+        text.single("canary_playable_seconds", "gauge", help, ms as f64 / 1e3);
     }
 }
 
@@ -199,9 +273,11 @@ mod tests {
         };
         let machine = Machine {
             space: Some(Space { free: 1, total: 2 }),
+            drives: vec![("archive".into(), Space { free: 1, total: 2 }, Some(24))],
             resident_bytes: Some(3),
             open_fds: Some(4),
             cpu_seconds: Some(0.5),
+            canary: Some(Canary { calls: 3, failures: 1, last_good: Some(at(9)), playable_ms: Some(700) }),
             alarms: vec!["port-silent"],
         };
         let text = text(&status, &machine, at(12));

@@ -167,8 +167,12 @@ pub fn outcome(outcome: Outcome) -> String {
 /// What a recorder counted beside the calls.
 #[must_use]
 pub fn counters(counters: &Counters) -> String {
+    let outside = match counters.outside_rtp + counters.outside_unannounced_rtp {
+        0 => String::new(),
+        all => format!("; RTP packets on ports not listed {all}, {} of them of calls", counters.outside_rtp),
+    };
     format!(
-        "{} packets, {} SIP messages, {} RTP packets; dropped: kernel {}, ring {}; unannounced RTP flows {}, copies of a call's {}; oddities {}; TLS connections not decrypted {}",
+        "{} packets, {} SIP messages, {} RTP packets; dropped: kernel {}, ring {}; unannounced RTP flows {}, copies of a call's {}; oddities {}; TLS connections not decrypted {}{outside}",
         counters.packets_seen,
         counters.sip_messages,
         counters.rtp_packets,

@@ -132,7 +132,7 @@ fn a_refused_batch_takes_the_link_type_of_what_is_put_in_next() {
 fn a_lost_port_is_told_once_and_the_others_go_on() {
     let (mut ring, mut sinks, _asleep) = Ring::wired(["a", "b"].into_iter(), 1 << 20);
     let lost = Error::PortLost { interface: "a".to_owned(), message: "The interface disappeared".to_owned() };
-    sinks[0].sender.try_send(Message::Lost(lost)).unwrap();
+    sinks[0].sender.try_send(Message::Trouble(lost)).unwrap();
     sinks[1].push(at(1), 1, b"x");
     sinks[1].hand_over();
     assert!(matches!(ring.next_frame(), Err(Error::PortLost { .. })));
@@ -168,4 +168,38 @@ fn a_stopped_ring_gives_what_was_captured_and_then_ends() {
     drop(sinks);
     assert!(matches!(ring.advance(), Ok(true)));
     assert!(matches!(ring.advance(), Ok(false)));
+}
+
+#[test]
+fn a_gap_is_told_before_what_comes_after_it_and_counted_at_its_port() {
+    let (mut ring, sinks, asleep) = Ring::wired(["a"].into_iter(), 1 << 20);
+    let mut sinks = sinks.into_iter();
+    let mut worker = Worker {
+        options: PortOptions::new("a"),
+        sink: sinks.next().unwrap(),
+        asleep,
+        away_since: Some(std::time::Instant::now() - Duration::from_millis(2_500)),
+    };
+    worker.tell_missed();
+    worker.sink.push(at(5), 1, b"x");
+    worker.sink.hand_over();
+    let Err(gap @ Error::Missed { away_ms: 2_500.., .. }) = ring.next_frame() else {
+        panic!("no gap is told")
+    };
+    assert!(gap.to_string().starts_with("capture on \"a\" goes on after 2.5 s"), "{gap}");
+    assert!(ring.next_frame().unwrap().is_some());
+    let port = ring.ports().remove(0);
+    assert_eq!((port.outages, port.away_ms >= 2_500), (1, true));
+    worker.tell_missed();
+    assert_eq!(ring.ports().remove(0).outages, 1);
+}
+
+#[test]
+fn an_adapters_clock_is_believed_near_the_machines_only() {
+    let now = at(100_000);
+    for (stamp_ms, off_ms) in
+        [(100_000, None), (98_000, None), (102_001, Some(2_001)), (63_000, Some(37_000))]
+    {
+        assert_eq!(clock_is_off(at(stamp_ms), now), off_ms);
+    }
 }

@@ -181,14 +181,14 @@ impl IntoResponse for Problem {
 
 impl App {
     /// The token of a request, if it has this right.
-    fn token(&self, headers: &HeaderMap, right: Right) -> Result<&Token, Problem> {
+    fn token(&self, headers: &HeaderMap, right: Right) -> Result<Token, Problem> {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(field), None) = (fields.next(), fields.next()) else { return Err(Problem::NoToken) };
         let secret = field.to_str().ok().and_then(|field| {
             let (scheme, secret) = field.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
         });
-        let token = secret.and_then(|secret| Token::find(&self.0.tokens, secret)).ok_or(Problem::NoToken)?;
+        let token = secret.and_then(|secret| self.0.tokens.find(secret)).ok_or(Problem::NoToken)?;
         if token.may(right) { Ok(token) } else { Err(Problem::NotAllowed(right)) }
     }
 
@@ -288,7 +288,7 @@ async fn order(app: &App, headers: &HeaderMap, whose: Whose, body: &[u8]) -> Res
     let Given { order, by } = read(body)?;
     let lasting = [Lasting::Start, Lasting::Stop, Lasting::Pause].into_iter().find(|one| one.ask() == order);
     let lasting = lasting.ok_or_else(|| Problem::Wrong("order: start, stop or pause".into()))?;
-    let (role, name) = (token.role(), in_whose_name(token, by)?);
+    let (role, name) = (token.role(), in_whose_name(&token, by)?);
     app.ask(move |live| live.order(whose, lasting, role, name)).await?;
     Ok(Json(json!({ "order": order })))
 }
@@ -422,7 +422,7 @@ async fn request(
     let token = app.token(headers, Right::Requests)?;
     let ask = Ask::ALL.into_iter().find(|one| one.key() == ask).ok_or(Problem::NoSuchPlace)?;
     let said = if body.trim_ascii().is_empty() { Said::default() } else { read::<Said>(body)? };
-    let name = in_whose_name(token, said.by)?;
+    let name = in_whose_name(&token, said.by)?;
     let request = Request { whom, ask, role: token.role(), name };
     let reply = app.ask(move |live| live.request(request)).await?;
     match reply {

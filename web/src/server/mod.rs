@@ -43,7 +43,7 @@ use self::limited::Limited;
 pub use self::monitoring::Monitoring;
 use self::refusal::Refusal;
 use self::session::Door;
-pub use self::token::{Right, Token, TokenError};
+pub use self::token::{Right, Token, TokenError, Tokens};
 use crate::Error;
 use crate::live::Live;
 
@@ -63,7 +63,7 @@ pub struct Beside {
     /// A recorder that runs, for what is live.
     pub live: Option<Arc<dyn Live>>,
     /// Who may use the API.
-    pub tokens: Vec<Token>,
+    pub tokens: Arc<Tokens>,
 }
 
 impl fmt::Debug for Beside {
@@ -83,7 +83,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     archive: Arc<Archive>,
     live: Option<Arc<dyn Live>>,
-    tokens: Vec<Token>,
+    tokens: Arc<Tokens>,
     address: SocketAddr,
     door: Door,
     announce: Announce,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use policy::modes::Role;
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,35 @@ impl Token {
         tokens
             .iter()
             .fold(None, |found, token| if token.digest.ct_eq(&digest).into() { Some(token) } else { found })
+    }
+}
+
+/// The tokens that count now.
+#[derive(Default)]
+pub struct Tokens(RwLock<Arc<[Token]>>);
+
+impl Tokens {
+    /// These.
+    #[must_use]
+    pub fn new(tokens: Vec<Token>) -> Tokens {
+        Tokens(RwLock::new(tokens.into()))
+    }
+
+    /// Others count from now on; a request that is under way is still answered.
+    pub fn replace(&self, tokens: Vec<Token>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
+    }
+
+    /// The token with this secret.
+    pub(super) fn find(&self, secret: &str) -> Option<Token> {
+        let tokens = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        Token::find(&tokens, secret).cloned()
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.read().unwrap_or_else(PoisonError::into_inner).iter()).finish()
     }
 }
 

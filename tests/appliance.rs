@@ -1,0 +1,295 @@
+//! The appliance's upkeep: a configuration that is read again, alarms by mail, the canary, and what it survives.
+
+mod common;
+
+use std::process::Command;
+use std::time::Duration;
+
+use common::Bench;
+use common::appliance::{Appliance, TOKEN, private};
+use common::mail::{AUTHORITY, MailServer};
+use common::network::{Network, until};
+use xtask::load::Scenario;
+
+fn signal(running: &Appliance, name: &str) {
+    let told = Command::new("kill").args([name, &running.child.id().to_string()]).status();
+    assert!(told.expect("kill runs").success());
+}
+
+fn metric(running: &Appliance, line: &str) -> bool {
+    running.get(running.metrics, "/metrics").1.lines().any(|one| one == line)
+}
+
+#[test]
+fn a_configuration_that_is_read_again_acts_at_once_and_a_wrong_one_changes_nothing() {
+    let bench = Bench::new();
+    let running = Appliance::start(&bench, "");
+    let path = bench.path("earwitness.toml");
+    let before = std::fs::read_to_string(&path).expect("it is there");
+    let traffic = Scenario { talk_ms: 9_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
+    let agent = running.play(traffic);
+    running.wait_for("/extensions/2000", |value| value["state"] == "recording");
+
+    // Wrong in a way that only resolving shows, with another part that would be right.
+    std::fs::write(&path, format!("{before}[record]\nstream_idle_s = 0\nexclude_internal = true\n"))
+        .expect("writes");
+    signal(&running, "-HUP");
+    std::thread::park_timeout(Duration::from_millis(800));
+    running.wait_for("/extensions/2000", |value| value["state"] == "recording");
+
+    let fresh = "fedcba98fedcba98fedcba98fedcba98";
+    let file = bench.path("fresh");
+    private(&file, fresh);
+    let status = |token: &str| running.ask(running.web, "GET", "/api/v1/status", token, "").0;
+    assert_eq!(status(fresh), 401);
+    let now = before.replace("[feed]", "[capture.unknown]\n[feed]");
+    std::fs::write(&path, now).expect("writes");
+    signal(&running, "-HUP");
+    std::thread::park_timeout(Duration::from_millis(800));
+    assert_eq!((status(TOKEN), status(fresh)), (200, 401));
+    let now = format!(
+        "{}[[api.token]]\nname = \"fresh\"\nfile = {file:?}\nrights = [\"status\"]\n[[record.exclude]]\ntype = \"endpoint\"\n\
+         value = \"2000\"\n",
+        before.replace("[capture]\n", "[capture]\nring_mb = 65\n")
+    );
+    std::fs::write(&path, now).expect("writes");
+    signal(&running, "-HUP");
+    until("the new token counts", || status(fresh) == 200);
+    running.wait_for("/extensions/2000", |value| value["state"] != "recording");
+    // Taken back again: what was taken up is what the next one is held against.
+    std::fs::write(&path, before).expect("writes");
+    signal(&running, "-HUP");
+    until("it counts no more", || status(fresh) == 401);
+    agent.join().expect("the agent has sent all");
+    let said = running.stop();
+    assert!(
+        said.contains("all stays as it was") && said.contains("stream_idle_s") && said.contains("unknown"),
+        "{said}"
+    );
+    assert_eq!(said.matches("settings=\"capture.ring_mb\"").count(), 2, "{said}");
+}
+
+#[test]
+fn an_alarm_is_mailed_over_tls_once_an_interval_and_a_server_that_takes_nothing_is_an_alarm() {
+    let bench = Bench::new();
+    let server = MailServer::start();
+    let password = bench.path("mail.password");
+    private(&password, "secret\n");
+    let port = server.address.port();
+    let mail = format!(
+        "[record]\nchannels = 1\n[alarms.mail]\nserver = \"localhost:{port}\"\nfrom = \"earwitness <box@example.net>\"\n\
+         to = [\"ops@example.net\", \"night@example.net\"]\nuser = \"box\"\npassword_file = {password:?}\nca_file = {AUTHORITY:?}\n"
+    );
+    let running = Appliance::start(&bench, &mail);
+    // The look at the start says who we are, and sends nothing.
+    until("it was looked", || server.heard.lock().expect("no panic").logins == 1);
+    assert_eq!(server.letters().len(), 0);
+    let calls =
+        || Scenario { calls: 2, talk_ms: 600, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
+    running.play(calls()).join().expect("sent");
+    until("a letter", || server.letters().len() == 1);
+    let letter = server.letters().remove(0);
+    for part in [
+        "From: earwitness <box@example.net>",
+        "To: ops@example.net, night@example.net",
+        "no-channel began",
+        "Auto-Submitted: auto-generated",
+        "1 calls found no channel free so far",
+    ] {
+        assert!(letter.contains(part), "{part} in {letter}");
+    }
+    running.stop();
+
+    // Without its authority the server is nobody, and nothing is said to it.
+    let logins = server.heard.lock().expect("no panic").logins;
+    let stranger = Appliance::start(&bench, &mail.replace(&format!("ca_file = {AUTHORITY:?}\n"), ""));
+    until("an alarm", || metric(&stranger, "earwitness_alarm{name=\"mail-failed\"} 1"));
+    assert_eq!(server.heard.lock().expect("no panic").logins, logins);
+    let said = stranger.stop();
+    assert!(
+        said.contains("alarms cannot be mailed") && said.to_lowercase().contains("certificate"),
+        "{said}"
+    );
+    server.heard.lock().expect("no panic").refuses = true;
+    let refused = Appliance::start(&bench, &mail);
+    until("an alarm", || metric(&refused, "earwitness_alarm{name=\"mail-failed\"} 1"));
+    assert!(refused.stop().contains("not today"));
+}
+
+#[test]
+fn the_canary_is_recorded_heard_and_gone_and_says_when_it_is_not_recorded() {
+    let Some(_network) = Network::enter() else { return };
+    let bench = Bench::new();
+    let canary = "[site]\nextensions = \"1000-2999\"\nrtp_ports = [\"10000-10999\"]\n[[record.device]]\nnumber = \"2000\"\n[canary]\nevery = \"1h\"\n";
+    let running = Appliance::start_on(&bench, "\"any-that-comes-late\"", canary);
+    let begun = std::time::Instant::now();
+    while !metric(&running, "earwitness_canary_calls_total 1") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", running.get(running.metrics, "/metrics").1);
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let text = running.get(running.metrics, "/metrics").1;
+    assert!(text.contains("earwitness_canary_failures_total 0\n"), "{text}\n{}", running.stop());
+    assert!(
+        metric(&running, "earwitness_port_frames_total{port=\"lo\"} 306"),
+        "what it sent, and nothing else: {text}"
+    );
+    assert_eq!(bench.run(&["archive", "list", "--json"]).json().len(), 0, "it is gone");
+    assert_eq!(bench.run(&["calls", "--json"]).json().len(), 0);
+    running.stop();
+    bench.run(&["archive", "verify"]).expect_code(0);
+
+    let excluded = format!("{canary}[[record.exclude]]\ntype = \"endpoint\"\nvalue = \"0%\"\n");
+    let running = Appliance::start_on(&bench, "\"any-that-comes-late\"", &excluded);
+    let begun = std::time::Instant::now();
+    while !metric(&running, "earwitness_alarm{name=\"canary-failed\"} 1") {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{}", running.get(running.metrics, "/metrics").1);
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let said = running.stop();
+    assert!(said.contains("earwitness calls --number 0000"), "{said}");
+    let call = bench.run(&["calls", "--number", "0000", "--json"]).json().remove(0);
+    assert_eq!(call["outcome"], "excluded", "{call}");
+}
+
+/// What recordings there are, and whether all of them play.
+fn recordings(bench: &Bench) -> Vec<serde_json::Value> {
+    bench.run(&["archive", "verify"]).expect_code(0);
+    bench.run(&["archive", "list", "--json"]).expect_code(0).json()
+}
+
+#[test]
+fn killed_in_a_call_it_starts_again_and_the_call_is_kept_up_to_then_and_from_then_on() {
+    let bench = Bench::new();
+    let mut running = Appliance::start(&bench, "");
+    let traffic = Scenario { talk_ms: 8_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
+    let agent = running.play_until_refused(traffic.clone());
+    running.wait_for("/extensions/2000", |value| value["state"] == "recording");
+    std::thread::park_timeout(Duration::from_millis(2_000));
+    running.child.kill().expect("it is killed");
+    running.child.wait().expect("it ends");
+    agent.join().expect("it hangs up");
+    // The next call is the next process's.
+    let running = Appliance::start(&bench, "");
+    let other = Scenario { first_line: 5, talk_ms: 1_500, ramp_ms: 0, ring_ms: 200, ..Scenario::default() };
+    running.play(other.traffic()).join().expect("sent");
+    running.wait_for("/status", |value| value["outcomes"]["recorded"] == 1);
+    running.stop();
+    let rows = recordings(&bench);
+    let states: Vec<_> = rows.iter().map(|row| row["state"].as_str().expect("a state")).collect();
+    assert_eq!(states, ["complete", "interrupted"]);
+    let kept_ms = rows[1]["duration_ms"].as_u64().expect("ms");
+    assert!((1_500..=8_000).contains(&kept_ms), "{kept_ms} ms of it");
+    let calls = bench.run(&["calls", "--json"]).expect_code(0).json();
+    assert_eq!(calls.len(), 2, "each call once: {calls:?}");
+}
+
+#[test]
+fn an_index_that_is_removed_while_it_records_costs_no_call_and_is_built_anew() {
+    let bench = Bench::new();
+    let running = Appliance::start(&bench, "");
+    let call =
+        |line| Scenario { first_line: line, talk_ms: 1_500, ramp_ms: 0, ring_ms: 200, ..Scenario::default() };
+    running.play(call(0).traffic()).join().expect("sent");
+    running.wait_for("/status", |value| value["outcomes"]["recorded"] == 1);
+    std::fs::remove_dir_all(bench.archive().join("index")).expect("it is there");
+    running.play(call(1).traffic()).join().expect("sent");
+    running.wait_for("/status", |value| value["outcomes"]["recorded"] == 2);
+    // However it ends: what was recorded is in files and ledger.
+    let mut running = running;
+    signal(&running, "-TERM");
+    running.child.wait().expect("it ends");
+    let again = Appliance::start(&bench, "");
+    again.stop();
+    let rows = recordings(&bench);
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| row["state"] == "complete"), "{rows:?}");
+    bench.run(&["archive", "check"]).expect_code(0);
+}
+
+/// A small disk of its own, which can be made to stand still.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn mount(bench: &Bench) -> Option<Disk> {
+        let (image, folder) = (bench.path("disk"), bench.archive());
+        let file = std::fs::File::create(&image).and_then(|file| file.set_len(64 << 20));
+        std::fs::create_dir(&folder).ok()?;
+        let run = |program: &str, words: &[&std::ffi::OsStr]| {
+            Command::new(program).args(words).output().is_ok_and(|output| output.status.success())
+        };
+        let made = file.is_ok()
+            && run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), image.as_ref()])
+            && run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), folder.as_ref()]);
+        if !made {
+            eprintln!(
+                "skipped: no disk of its own can be mounted here; it takes root, mkfs.ext4 and a loop device"
+            );
+            return None;
+        }
+        let _ = std::fs::remove_dir(folder.join("lost+found"));
+        Some(Disk(folder))
+    }
+
+    fn freeze(&self, how: &str) -> bool {
+        Command::new("fsfreeze").arg(how).arg(&self.0).status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Thawed already, as a rule: what is left frozen would hold up whoever looks at it for ever.
+        let _ = Command::new("fsfreeze").arg("-u").arg(&self.0).output();
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_disk_that_stands_still_for_five_seconds_costs_no_packet() {
+    let bench = Bench::new();
+    let Some(disk) = Disk::mount(&bench) else { return };
+    let running = Appliance::start(&bench, "");
+    let traffic = Scenario { talk_ms: 9_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
+    let truth = traffic.truth.clone();
+    let agent = running.play(traffic);
+    running.wait_for("/extensions/2000", |value| value["state"] == "recording");
+    if !disk.freeze("-f") {
+        eprintln!("skipped: this disk cannot be made to stand still");
+        agent.join().expect("sent");
+        running.stop();
+        return;
+    }
+    std::thread::sleep(Duration::from_secs(5));
+    let alive = running.get(running.metrics, "/healthz");
+    assert!(disk.freeze("-u"), "it goes on");
+    assert_eq!(alive.0, 200, "the recorder's thread goes round");
+    agent.join().expect("the agent has sent all");
+    running.wait_for("/status", |value| value["outcomes"]["recorded"] == 1);
+    assert!(metric(
+        &running,
+        &format!("earwitness_port_dropped_frames_total{{port=\"{}\",at=\"ring\"}} 0", hep_port(&running))
+    ));
+    running.stop();
+    let row = recordings(&bench).remove(0);
+    assert_eq!(row["state"], "complete", "{row}");
+    let (_, audio) = bench.exports().remove(0);
+    for channel in &audio.channels {
+        let second = audio.rate as usize;
+        for from in (second / 2..channel.len().saturating_sub(second)).step_by(second / 4) {
+            let level = xtask::tones::level_dbfs(&channel[from..from + second / 10]);
+            assert!(level > -30.0, "a hole at {from} of {}: {level}", channel.len());
+        }
+    }
+    assert_eq!(truth.len(), 1);
+    drop(disk);
+}
+
+/// The name of the way in that HEP comes by.
+fn hep_port(running: &Appliance) -> String {
+    let text = running.get(running.metrics, "/metrics").1;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("earwitness_port_up{port=\""))
+        .expect("a way in")
+        .to_owned();
+    line.split('"').nth(1).expect("a name").to_owned()
+}
