@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod dissect;
+pub mod endpoint;
 mod exported;
 mod fragments;
 pub mod health;

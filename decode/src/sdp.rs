@@ -21,6 +21,8 @@ pub const CRYPTO_LINES_MAX: usize = 16;
 
 /// Bytes of format parameters that are kept.
 const FMTP_BYTES_MAX: usize = 512;
+/// Bytes of a label that are kept.
+const LABEL_BYTES_MAX: usize = 64;
 
 /// Which way media flows, seen from the sender of the description (RFC 8866, 6.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub struct Media {
     pub ptime_ms: Option<u32>,
     /// Formats in order of preference.
     pub formats: Vec<Format>,
+    /// What metadata names it by (RFC 4574).
+    pub label: Option<String>,
 }
 
 /// Ways to agree on keys that leave none in the description.
@@ -184,6 +188,7 @@ struct Section {
     payload_types: Vec<u8>,
     rtpmaps: Vec<(u8, Codec, u32, u8)>,
     fmtps: Vec<(u8, String)>,
+    label: Option<String>,
 }
 
 impl Section {
@@ -214,6 +219,7 @@ impl Section {
             payload_types,
             rtpmaps: Vec::new(),
             fmtps: Vec::new(),
+            label: None,
         })
     }
 
@@ -228,6 +234,7 @@ impl Section {
                 }
             }
             b"ptime" => self.ptime_ms = number::<u32>(value).filter(|&ms| ms > 0).or(self.ptime_ms),
+            b"label" => self.label = value.get(..LABEL_BYTES_MAX.min(value.len())).map(text),
             b"rtcp-mux" => self.rtcp_mux = true,
             b"rtcp" => {
                 let mut words = value.splitn(2, |&b| b == b' ');
@@ -272,6 +279,7 @@ impl Section {
             held_by_address,
             ptime_ms: self.ptime_ms,
             formats,
+            label: self.label,
         }
     }
 

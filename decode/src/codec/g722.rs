@@ -89,6 +89,36 @@ impl Decoder {
     }
 }
 
+/// Codes samples at 16000 Hz, two to a byte; one that is left over is not coded.
+///
+/// Splits them into the bands as a sender does (transmit QMF), and sends the code that comes nearest in each. That is what the standard's
+/// tables of thresholds find, too, without a search; here it is done once for what is sent many times.
+#[must_use]
+pub fn encode(samples: &[i16]) -> Vec<u8> {
+    let mut decoder = Decoder::new();
+    let history: Vec<i32> =
+        std::iter::repeat_n(0, 22).chain(samples.iter().map(|&sample| i32::from(sample))).collect();
+    let bytes = history.windows(24).step_by(2).map(|window| {
+        let sum = |from: usize, filter: &mut dyn Iterator<Item = &i32>| -> i32 {
+            window.iter().skip(from).step_by(2).zip(filter).map(|(value, factor)| value * factor).sum()
+        };
+        let (one, two) = (sum(0, &mut JOIN.iter()), sum(1, &mut JOIN.iter().rev()));
+        let nearest = |band: &Band, table: &[i32], target: i32, first: usize| {
+            let distance =
+                |&(_, &factor): &(usize, &i32)| (band.expected + band.times_step(factor) - target).abs();
+            let best = table.iter().enumerate().skip(first).min_by_key(distance);
+            best.map_or(0, |(code, _)| code as u8)
+        };
+        // The first four codes of the lower band are never sent.
+        let lower = nearest(&decoder.lower, &LOWER_6, (two + one) >> 14, 4);
+        let upper = nearest(&decoder.upper, &UPPER, (two - one) >> 14, 0);
+        let byte = upper << 6 | lower;
+        decoder.next(byte);
+        byte
+    });
+    bytes.collect()
+}
+
 /// One half band's predictor and step (block 4 and the scale factors).
 #[derive(Clone, Debug)]
 struct Band {
@@ -204,31 +234,6 @@ impl super::Decoder for Decoder {
 mod tests {
     use super::*;
 
-    /// Splits a signal into the bands as a sender does (transmit QMF) and sends the codes that come nearest in each.
-    fn encoded(signal: &[i16]) -> Vec<u8> {
-        let mut decoder = Decoder::new();
-        let history: Vec<i32> =
-            std::iter::repeat_n(0, 22).chain(signal.iter().map(|&s| i32::from(s))).collect();
-        let bytes = history.windows(24).step_by(2).map(|window| {
-            let sum = |from: usize, filter: &mut dyn Iterator<Item = &i32>| -> i32 {
-                window.iter().skip(from).step_by(2).zip(filter).map(|(value, factor)| value * factor).sum()
-            };
-            let (one, two) = (sum(0, &mut JOIN.iter()), sum(1, &mut JOIN.iter().rev()));
-            let nearest = |band: &Band, table: &[i32], target: i32| {
-                let distance = |code: &usize| (band.expected + band.times_step(table[*code]) - target).abs();
-                // The first four codes of the lower band are never sent.
-                let first = if table.len() == 64 { 4 } else { 0 };
-                (first..table.len()).min_by_key(distance).expect("a code") as u8
-            };
-            let lower = nearest(&decoder.lower, &LOWER_6, (two + one) >> 14);
-            let upper = nearest(&decoder.upper, &UPPER, (two - one) >> 14);
-            let byte = upper << 6 | lower;
-            decoder.next(byte);
-            byte
-        });
-        bytes.collect()
-    }
-
     #[test]
     fn tones_of_both_bands_come_back_at_their_level() {
         use crate::codec::Decoder as _;
@@ -237,7 +242,7 @@ mod tests {
             let tone: Vec<i16> =
                 (0..16_000).map(|i| ((step * f64::from(i)).sin() * 6_000.0) as i16).collect();
             let mut heard = Vec::new();
-            Decoder::new().decode(&encoded(&tone), &mut heard);
+            Decoder::new().decode(&encode(&tone), &mut heard);
             assert_eq!(heard.len(), tone.len());
             let (mut re, mut im, mut all) = (0.0, 0.0, 0.0);
             for (i, &sample) in heard.iter().enumerate().skip(1_000) {

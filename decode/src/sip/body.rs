@@ -50,6 +50,17 @@ fn find_sdp<'a>(content_type: Option<&[u8]>, body: &'a [u8], depth: usize) -> Op
     })
 }
 
+/// The metadata of a recording session in a message's body (RFC 7866, 8.1), if there is one.
+#[must_use]
+pub fn metadata_body<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
+    let is_metadata = |leaf: &Leaf<'a>| {
+        let kind = leaf.content_type.unwrap_or_default().split(|&b| b == b';').next().map(trim);
+        let names = [&b"application/rs-metadata+xml"[..], b"application/rs-metadata"];
+        kind.is_some_and(|kind| names.iter().any(|name| kind.eq_ignore_ascii_case(name)))
+    };
+    body_parts(message).leaves.into_iter().find(is_metadata).map(|leaf| leaf.content)
+}
+
 /// One body that is no multipart: a message's own, or a part's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf<'a> {

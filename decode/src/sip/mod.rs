@@ -8,10 +8,11 @@ mod address;
 mod body;
 mod framing;
 mod info;
+pub mod metadata;
 
 pub(crate) use address::parameter;
 pub use address::{Address, Uri, replaces_of, text};
-pub use body::{Body, Leaf, body_parts, sdp_body};
+pub use body::{Body, Leaf, body_parts, metadata_body, sdp_body};
 pub use framing::{Framed, next_message};
 pub use info::keyed_digit;
 
@@ -310,6 +311,39 @@ pub(crate) fn content_length(value: &[u8]) -> Option<usize> {
 
 fn saturating_number(digits: &[u8]) -> u32 {
     digits.iter().fold(0u32, |n, &b| n.saturating_mul(10).saturating_add(u32::from(b.wrapping_sub(b'0'))))
+}
+
+/// Where the first of several values with commas between them ends.
+pub(crate) fn end_of_value(field: &[u8]) -> usize {
+    let (mut quoted, mut escaped, mut angle) = (false, false, false);
+    for (at, &byte) in field.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'<' if !quoted => angle = true,
+            b'>' if !quoted => angle = false,
+            b',' if !quoted && !angle => return at,
+            _ => {}
+        }
+    }
+    field.len()
+}
+
+/// All values of a field, of every line of it, in order.
+pub(crate) fn values<'a>(message: &Message<'a>, name: &str) -> Vec<&'a [u8]> {
+    let mut found = Vec::new();
+    for mut rest in message.headers_named(name).collect::<Vec<_>>() {
+        while !rest.is_empty() && found.len() < HEADERS_MAX {
+            let end = end_of_value(rest);
+            let (value, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            if !trim(value).is_empty() {
+                found.push(trim(value));
+            }
+            rest = behind.get(1..).unwrap_or_default();
+        }
+    }
+    found
 }
 
 fn compact_form(name: &str) -> Option<&'static [u8]> {

@@ -1,0 +1,540 @@
+//! Requests of peers: what is wrong with them, which call they are about, and what is answered (RFC 3261, 8.2 and 12.2.2).
+
+use super::call::{Call, Reliable, SessionTimer, Stage, Voice};
+use super::compose::{self, HEAD_BYTES_MAX, Parts, Via, names};
+use super::offer::{self, Line, Section, Terms};
+use super::ports::Owner;
+use super::stream::Stream;
+use super::transaction::{ServerState, key, key_of};
+use super::{Options, Path, Timer, UserAgent};
+use crate::media::Codec;
+use crate::sip::{self, Message, Oddity, values};
+
+/// What a peer that was refused is to wait, in seconds.
+pub(super) const RETRY_AFTER_S: u32 = 10;
+/// Shortest interval of a session's refreshes that is agreed to, in seconds (RFC 4028, 5).
+const SESSION_S_MIN: u32 = 90;
+/// What we take.
+const ALLOW: &str = "INVITE, ACK, CANCEL, OPTIONS, BYE, PRACK, UPDATE, INFO";
+/// Extensions that we know.
+const SUPPORTED: [&str; 3] = ["timer", "100rel", "siprec"];
+/// Methods that exist and are not for a recorder.
+const NOT_ALLOWED: [&[u8]; 6] = [b"REGISTER", b"SUBSCRIBE", b"NOTIFY", b"MESSAGE", b"REFER", b"PUBLISH"];
+/// Highest number of a request (RFC 3261, 8.1.1.5).
+const CSEQ_MAX: u32 = (1 << 31) - 1;
+
+/// Why a request is refused.
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) reason: String,
+    parts: Parts,
+}
+
+impl Refusal {
+    fn new(status: u16, reason: impl Into<String>) -> Refusal {
+        Refusal { status, reason: reason.into(), parts: Parts::none() }
+    }
+
+    fn with(mut self, name: &str, value: impl std::fmt::Display) -> Refusal {
+        self.parts = self.parts.field(name, value);
+        self
+    }
+}
+
+/// Contact, Allow and Supported of our responses.
+pub(super) fn abilities(path: &Path) -> Parts {
+    Parts::none()
+        // What we are to recording clients (RFC 7866, 11.1).
+        .field("Contact", format!("{};+sip.srs", compose::contact(path)))
+        .field("Allow", ALLOW)
+        .field("Supported", SUPPORTED.join(", "))
+}
+
+impl UserAgent {
+    pub(super) fn request(
+        &mut self,
+        message: &Message<'_>,
+        method: &[u8],
+        uri: &[u8],
+        path: &Path,
+        entry: usize,
+    ) {
+        let Some(via) = Via::top(message).filter(|_| message.head_len() <= HEAD_BYTES_MAX) else {
+            // Nobody to answer, or an answer larger than is kept.
+            self.counts.unreadable += 1;
+            return;
+        };
+        let of_transaction = if method == b"ACK" { b"INVITE" } else { method };
+        let known = self.by_key.get(&key_of(message, &via, path, of_transaction)).copied();
+        if let Some((id, server)) = known.and_then(|id| Some((id, self.servers.get(&id)?))) {
+            return match (method, server.state) {
+                (b"ACK", ServerState::Accepted) => self.acknowledged(message),
+                (b"ACK", _) => self.confirm(id),
+                _ => self.repeat(id),
+            };
+        }
+        if method == b"ACK" {
+            return self.acknowledged(message);
+        }
+        let tag = self.words.word();
+        let Some(id) = self.open_server(message, &via, path, (method, &tag)) else { return };
+        if let Err(refusal) = check(message, method) {
+            return self.refuse(id, refusal);
+        }
+        if method == b"CANCEL" {
+            let of = self.by_key.get(&key_of(message, &via, path, b"INVITE")).copied();
+            return self.cancel(id, of);
+        }
+        let outcome = match message.to().and_then(|to| to.tag()) {
+            Some(tag) => self.within(message, method, path, id, tag),
+            None => self.outside(message, method, uri, path, (id, entry, tag)),
+        };
+        if let Err(refusal) = outcome {
+            self.refuse(id, refusal);
+        }
+    }
+
+    fn refuse(&mut self, id: u64, refusal: Refusal) {
+        let Refusal { status, reason, parts } = refusal;
+        let is_first_invite =
+            self.servers.get(&id).is_some_and(|server| server.is_invite && server.merge.is_some());
+        if is_first_invite {
+            match status {
+                486 => self.counts.busy += 1,
+                503 => self.counts.overloaded += 1,
+                _ => self.counts.refused += 1,
+            }
+        }
+        self.respond(id, status, &reason, &parts);
+    }
+
+    /// A request outside of a dialog.
+    fn outside(
+        &mut self,
+        message: &Message<'_>,
+        method: &[u8],
+        uri: &[u8],
+        path: &Path,
+        (id, entry, tag): (u64, usize, String),
+    ) -> Result<(), Refusal> {
+        match method {
+            b"OPTIONS" => {
+                // In Service, also when all channels are in use: a PBX must not take the recorder for gone.
+                let parts =
+                    abilities(path).field("Accept", "application/sdp").field("Accept-Encoding", "identity");
+                self.respond(id, 200, "OK", &parts);
+                Ok(())
+            }
+            b"INVITE" => self.invite(message, uri, path, (id, entry, tag)),
+            b"BYE" | b"PRACK" | b"UPDATE" | b"INFO" => {
+                Err(Refusal::new(481, "Call/Transaction Does Not Exist"))
+            }
+            method if NOT_ALLOWED.contains(&method) => {
+                Err(Refusal::new(405, "Method Not Allowed").with("Allow", ALLOW))
+            }
+            _ => Err(Refusal::new(501, "Not Implemented").with("Allow", ALLOW)),
+        }
+    }
+
+    fn invite(
+        &mut self,
+        message: &Message<'_>,
+        uri: &[u8],
+        path: &Path,
+        (id, entry, tag): (u64, usize, String),
+    ) -> Result<(), Refusal> {
+        let (number, _) = message.cseq().unwrap_or_default();
+        let from = message.from();
+        let remote_tag = from.as_ref().and_then(|from| from.tag()).unwrap_or_default();
+        let call_id = message.call_id().unwrap_or_default();
+        let merge = key(&[call_id, remote_tag, &number.to_be_bytes()]);
+        if self.merged.contains_key(&merge) {
+            return Err(Refusal::new(482, "Loop Detected"));
+        }
+        self.merged.insert(merge, id);
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.merge = Some(merge);
+        }
+        self.counts.invites += 1;
+        let scheme = sip::Uri::parse(uri.strip_prefix(b"<").unwrap_or(uri)).scheme;
+        if ![&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            return Err(Refusal::new(416, "Unsupported URI Scheme"));
+        }
+        let wanted = session_timer(message)?;
+        let sections = description(message)?;
+        if sections
+            .as_ref()
+            .is_some_and(|sections| !sections.iter().any(|s| offer::is_acceptable(s, &terms(&self.options))))
+        {
+            return Err(Refusal::new(488, "Not Acceptable Here")
+                .with("Warning", "305 earwitness \"no plain RTP audio in a known encoding is offered\""));
+        }
+        let Some(contact) = values(message, "Contact").first().map(|contact| contact.to_vec()) else {
+            return Err(Refusal::new(400, "Contact Missing"));
+        };
+        if let Err(in_use) = self.peers.take_channel(entry) {
+            let reason = format!("Busy Here ({in_use} of {in_use} channels in use)");
+            return Err(Refusal::new(486, reason).with("Retry-After", RETRY_AFTER_S));
+        }
+        let key = self.next_id();
+        let mut local = message.header("To").unwrap_or_default().to_vec();
+        local.extend_from_slice(format!(";tag={tag}").as_bytes());
+        let session = self.words.number() >> 2;
+        let call = Call {
+            entry,
+            path: *path,
+            call_id: call_id.to_vec(),
+            local_tag: tag.clone(),
+            remote_tag: remote_tag.to_vec(),
+            local,
+            remote: message.header("From").unwrap_or_default().to_vec(),
+            target: contact,
+            routes: values(message, "Record-Route").iter().map(|route| route.to_vec()).collect(),
+            remote_cseq: number,
+            local_cseq: 0,
+            stage: Stage::Ringing,
+            invite: Some(id),
+            invite_cseq: number,
+            answer: Vec::new(),
+            resend_ms: 0,
+            reliable: None,
+            is_rung: false,
+            wanted,
+            knows_timer: names(message, "Supported", "timer") || names(message, "Require", "timer"),
+            knows_update: names(message, "Allow", "UPDATE"),
+            timer: None,
+            asking: None,
+            is_offering: sections.is_none(),
+            is_siprec: names(message, "Require", "siprec") || has_metadata(message),
+            lines: Vec::new(),
+            streams: Vec::new(),
+            session,
+            version: session,
+            voice: Voice::Idle,
+            heard: self.now,
+        };
+        self.calls.insert(key, call);
+        self.by_tag.insert(tag, key);
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.call = Some(key);
+        }
+        let is_agreed = match &sections {
+            Some(sections) => self.agree(key, sections),
+            None => self.offer(key),
+        };
+        if !is_agreed {
+            self.end(key);
+            return Err(Refusal::new(503, "Service Unavailable (no RTP port is free)")
+                .with("Retry-After", RETRY_AFTER_S));
+        }
+        let is_required = names(message, "Require", "100rel");
+        if is_required || self.options.ring_ms > 0 {
+            self.ring(key, is_required || names(message, "Supported", "100rel"));
+        } else {
+            self.accept(key);
+        }
+        Ok(())
+    }
+
+    /// Takes an offer into the call: each audio line that can be agreed on, as many as are listened to, has a port pair. Says whether
+    /// there is any; otherwise the call stays as it was.
+    pub(super) fn agree(&mut self, key: u64, sections: &[Section]) -> bool {
+        let Some(call) = self.calls.get(&key) else { return false };
+        let pair_of = |line: usize| Some(call.streams.get(line)?.as_ref()?.agreed.pair);
+        let (terms, streams_max) = (terms(&self.options), call.streams_max());
+        let mut lines = Vec::new();
+        let (mut agreed_on, mut taken) = (0, Vec::new());
+        for (nth, section) in sections.iter().enumerate() {
+            let mut agreed = None;
+            if agreed_on < streams_max && offer::is_acceptable(section, &terms) {
+                let pair = pair_of(nth).or_else(|| {
+                    let pair = self.ports.take(Owner { call: key, line: nth })?;
+                    taken.push(pair);
+                    Some(pair)
+                });
+                agreed = pair.and_then(|pair| offer::agree(section, pair, &terms));
+            }
+            agreed_on += usize::from(agreed.is_some());
+            lines.push(Line::of(section, agreed));
+        }
+        if agreed_on == 0 {
+            taken.into_iter().for_each(|pair| self.ports.release(pair));
+            return false;
+        }
+        self.settle_lines(key, lines);
+        true
+    }
+
+    /// An offer of ours, for an INVITE that has none: as the session is, or of all that we know.
+    pub(super) fn offer(&mut self, key: u64) -> bool {
+        let Some(call) = self.calls.get(&key) else { return false };
+        if !call.lines.is_empty() {
+            return true;
+        }
+        let Some(pair) = self.ports.take(Owner { call: key, line: 0 }) else { return false };
+        let offered = offer::offer(pair, &self.options.codecs);
+        self.settle_lines(key, vec![Line::offered(offered)]);
+        true
+    }
+
+    /// The call has these lines now: what they agree on is listened to, other port pairs are given back.
+    pub(super) fn settle_lines(&mut self, key: u64, lines: Vec<Line>) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let mut before = std::mem::take(&mut call.streams);
+        before.resize_with(before.len().max(lines.len()), || None);
+        let mut given_back = Vec::new();
+        let mut streams = Vec::new();
+        for (nth, stream) in before.into_iter().enumerate() {
+            let agreed = lines.get(nth).and_then(|line| line.agreed.clone());
+            match (stream, agreed) {
+                (Some(mut stream), Some(agreed)) => {
+                    stream.agree_anew(agreed);
+                    streams.push(Some(stream));
+                }
+                (None, Some(agreed)) => streams.push(Some(Stream::new(agreed, self.words.number()))),
+                (stream, None) => {
+                    given_back.extend(stream.map(|stream| stream.agreed.pair));
+                    streams.push(None);
+                }
+            }
+        }
+        (call.streams, call.lines) = (streams, lines);
+        given_back.into_iter().for_each(|pair| self.ports.release(pair));
+    }
+
+    /// A request within a dialog.
+    fn within(
+        &mut self,
+        message: &Message<'_>,
+        method: &[u8],
+        path: &Path,
+        id: u64,
+        tag: &[u8],
+    ) -> Result<(), Refusal> {
+        let Some(key) = self.find(message, tag) else {
+            return Err(Refusal::new(481, "Call/Transaction Does Not Exist"));
+        };
+        let Some(call) = self.calls.get_mut(&key) else { return Ok(()) };
+        let (number, _) = message.cseq().unwrap_or_default();
+        if number <= call.remote_cseq {
+            return Err(Refusal::new(500, "Request Out Of Order"));
+        }
+        call.remote_cseq = number;
+        call.path = *path;
+        if let Some(contact) =
+            values(message, "Contact").first().filter(|_| matches!(method, b"INVITE" | b"UPDATE"))
+        {
+            call.target = contact.to_vec();
+        }
+        match method {
+            b"BYE" => {
+                self.respond(id, 200, "OK", &Parts::none());
+                self.end(key);
+            }
+            b"INVITE" => return self.invite_again(message, key, id),
+            b"UPDATE" => return self.update(message, key, id),
+            b"PRACK" => return self.prack(message, key, id),
+            b"INFO" => {
+                self.respond(id, 200, "OK", &Parts::none());
+            }
+            b"OPTIONS" => {
+                self.respond(id, 200, "OK", &abilities(path).field("Accept", "application/sdp"));
+            }
+            method if NOT_ALLOWED.contains(&method) => {
+                return Err(Refusal::new(405, "Method Not Allowed").with("Allow", ALLOW));
+            }
+            _ => return Err(Refusal::new(501, "Not Implemented").with("Allow", ALLOW)),
+        }
+        Ok(())
+    }
+
+    /// The call that a request with our tag is about.
+    fn find(&self, message: &Message<'_>, tag: &[u8]) -> Option<u64> {
+        let key = *self.by_tag.get(std::str::from_utf8(tag).ok()?)?;
+        let from = message.from();
+        let remote_tag = from.as_ref().and_then(|from| from.tag()).unwrap_or_default();
+        let call = self.calls.get(&key)?;
+        call.is_dialog(message.call_id().unwrap_or_default(), remote_tag).then_some(key)
+    }
+
+    /// A re-INVITE (RFC 3261, 14.2).
+    fn invite_again(&mut self, message: &Message<'_>, key: u64, id: u64) -> Result<(), Refusal> {
+        self.check_turn(key)?;
+        let wanted = session_timer(message)?;
+        let sections = description(message)?;
+        match &sections {
+            Some(sections) if !self.agree(key, sections) => {
+                return Err(Refusal::new(488, "Not Acceptable Here"));
+            }
+            None if !self.offer(key) => return Err(Refusal::new(488, "Not Acceptable Here")),
+            _ => {}
+        }
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.call = Some(key);
+        }
+        let Some(call) = self.calls.get_mut(&key) else { return Ok(()) };
+        call.invite = Some(id);
+        call.invite_cseq = message.cseq().map_or(0, |(number, _)| number);
+        call.is_offering = sections.is_none();
+        call.wanted = wanted;
+        call.version = call.version.wrapping_add(1);
+        call.heard = self.now;
+        self.accept(key);
+        Ok(())
+    }
+
+    /// May a peer's offer be taken now (RFC 3261, 14.2; RFC 3311, 5.2)?
+    fn check_turn(&self, key: u64) -> Result<(), Refusal> {
+        let Some(call) = self.calls.get(&key) else { return Ok(()) };
+        if call.asking.is_some() {
+            return Err(Refusal::new(491, "Request Pending"));
+        }
+        if call.stage != Stage::Confirmed {
+            return Err(Refusal::new(500, "Another Request Is Pending").with("Retry-After", 1));
+        }
+        Ok(())
+    }
+
+    /// UPDATE (RFC 3311), with an offer or as a mere refresh.
+    fn update(&mut self, message: &Message<'_>, key: u64, id: u64) -> Result<(), Refusal> {
+        let wanted = session_timer(message)?;
+        let sections = description(message)?;
+        if let Some(sections) = &sections {
+            self.check_turn(key)?;
+            if !self.agree(key, sections) {
+                return Err(Refusal::new(488, "Not Acceptable Here"));
+            }
+        }
+        let Some(call) = self.calls.get_mut(&key) else { return Ok(()) };
+        call.wanted = wanted;
+        call.heard = self.now;
+        call.version = call.version.wrapping_add(u64::from(sections.is_some()));
+        let mut parts = self.session_parts(key);
+        if sections.is_some() {
+            parts = parts.sdp(self.describe(key));
+        }
+        self.respond(id, 200, "OK", &parts);
+        Ok(())
+    }
+
+    /// PRACK (RFC 3262, 3): the provisional response has come.
+    fn prack(&mut self, message: &Message<'_>, key: u64, id: u64) -> Result<(), Refusal> {
+        let Some(call) = self.calls.get_mut(&key) else { return Ok(()) };
+        let text = message.header("RAck").map(sip::text).unwrap_or_default();
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let is_named = |reliable: &mut Reliable| {
+            words == [&reliable.number.to_string(), &reliable.cseq.to_string(), "INVITE"]
+        };
+        if call.reliable.take_if(is_named).is_none() {
+            return Err(Refusal::new(481, "Call/Transaction Does Not Exist"));
+        }
+        call.is_rung = true;
+        self.timers.cancel(Timer::ReliableResend(key));
+        self.timers.cancel(Timer::ReliableEnd(key));
+        self.respond(id, 200, "OK", &Parts::none());
+        if self.options.ring_ms == 0 {
+            self.accept(key);
+        }
+        Ok(())
+    }
+
+    /// CANCEL (RFC 3261, 9.2).
+    fn cancel(&mut self, id: u64, of: Option<u64>) {
+        let Some(server) = of.and_then(|of| self.servers.get(&of)) else {
+            return self.refuse(id, Refusal::new(481, "Call/Transaction Does Not Exist"));
+        };
+        let call = server.call.filter(|_| server.state == ServerState::Proceeding);
+        self.respond(id, 200, "OK", &Parts::none());
+        if let Some(call) = call {
+            self.end(call);
+        }
+    }
+}
+
+/// What offers are agreed to by: where there is an announcement, encodings that it can be said in go first.
+fn terms(options: &Options) -> Terms<'_> {
+    const ANNOUNCED: [Codec; 2] = [Codec::Pcma, Codec::Pcmu];
+    let first: &[Codec] = if options.announcement.is_some() { &ANNOUNCED } else { &[] };
+    Terms { codecs: &options.codecs, first }
+}
+
+/// What is wrong with a request before it is looked at which call it is about.
+fn check(message: &Message<'_>, method: &[u8]) -> Result<(), Refusal> {
+    for oddity in &message.oddities {
+        let reason = match oddity {
+            Oddity::MandatoryMissing => "A Mandatory Header Field Is Missing",
+            Oddity::MandatoryTwice => "A Header Field Is Repeated",
+            Oddity::CSeqMismatch => "CSeq Names Another Method",
+            Oddity::ContentLength | Oddity::ContentLengthTwice => "Content-Length Is Wrong",
+            Oddity::NoEnd => "The Header Does Not End",
+            Oddity::TooManyHeaders => "Too Many Header Fields",
+            Oddity::StartLineSpacing => "Blanks In The Start Line",
+            Oddity::TrailingBytes | Oddity::StrayLine => continue,
+        };
+        return Err(Refusal::new(400, reason));
+    }
+    match message.cseq() {
+        Some((number, _)) if number <= CSEQ_MAX => {}
+        _ => return Err(Refusal::new(400, "CSeq Is Wrong")),
+    }
+    if message.call_id().is_none_or(<[u8]>::is_empty) {
+        return Err(Refusal::new(400, "Call-ID Is Empty"));
+    }
+    if method == b"CANCEL" {
+        // What it cancels has been asked for what it requires (RFC 3261, 8.2.2.3).
+        return Ok(());
+    }
+    let unknown: Vec<String> = values(message, "Require")
+        .into_iter()
+        .filter(|tag| !SUPPORTED.iter().any(|known| tag.eq_ignore_ascii_case(known.as_bytes())))
+        .map(sip::text)
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Refusal::new(420, "Bad Extension").with("Unsupported", unknown.join(", ")));
+    }
+    Ok(())
+}
+
+/// Does it carry the metadata of a recording session (RFC 7866, 8)?
+fn has_metadata(message: &Message<'_>) -> bool {
+    sip::metadata_body(message).is_some()
+}
+
+/// The description that a request carries; none when it has no body. What it has must be one (RFC 3261, 8.2.3).
+fn description(message: &Message<'_>) -> Result<Option<Vec<Section>>, Refusal> {
+    if message.body.is_empty() {
+        return Ok(None);
+    }
+    let is_plain = |value: &[u8]| value.eq_ignore_ascii_case(b"identity");
+    if message.header("Content-Encoding").is_some_and(|encoding| !is_plain(encoding)) {
+        return Err(Refusal::new(415, "Unsupported Media Type").with("Accept-Encoding", "identity"));
+    }
+    let Some(body) = sip::sdp_body(message) else {
+        if has_metadata(message) {
+            // News of who takes part, and none of the media.
+            return Ok(None);
+        }
+        return Err(Refusal::new(415, "Unsupported Media Type").with("Accept", "application/sdp"));
+    };
+    match offer::sections(body) {
+        Some(sections) => Ok(Some(sections)),
+        None => Err(Refusal::new(488, "Not Acceptable Here")
+            .with("Warning", "399 earwitness \"the session description is too long\"")),
+    }
+}
+
+/// What a request says of the session's timer (RFC 4028, 9); none when it says nothing.
+fn session_timer(message: &Message<'_>) -> Result<Option<SessionTimer>, Refusal> {
+    let Some(value) = message.header("Session-Expires") else { return Ok(None) };
+    let seconds = value.split(|&b| b == b';').next().map(sip::trim).and_then(|digits| {
+        let number = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
+        Some(u32::try_from(number).unwrap_or(u32::MAX))
+    });
+    let Some(interval_s) = seconds else { return Err(Refusal::new(400, "Session-Expires Is Wrong")) };
+    if interval_s < SESSION_S_MIN && names(message, "Supported", "timer") {
+        return Err(Refusal::new(422, "Session Interval Too Small").with("Min-SE", SESSION_S_MIN));
+    }
+    let refresher = sip::parameter(value, "refresher").unwrap_or_default();
+    let we_refresh = refresher.eq_ignore_ascii_case(b"uas");
+    Ok(Some(SessionTimer { interval_s: interval_s.max(SESSION_S_MIN), we_refresh }))
+}

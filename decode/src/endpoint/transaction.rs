@@ -1,0 +1,343 @@
+//! Transactions (RFC 3261, 17, with the corrections of RFC 6026): what is answered again when it is asked again, what is sent
+//! again until it is answered, and when each is forgotten.
+
+use sha2::{Digest, Sha256};
+
+use super::compose::{self, Parts, Request, Via};
+use super::{Path, T1_MS, T2_MS, T4_MS, Timer, UserAgent};
+use crate::sip::Message;
+
+/// Transactions of peers that are remembered; requests beyond are answered with 503 and not remembered.
+pub const TRANSACTIONS_MAX: usize = 32_768;
+/// The same of one address.
+pub const TRANSACTIONS_PER_PEER_MAX: usize = 16_384;
+/// Bytes that all of them take.
+pub const TRANSACTION_BYTES_MAX: usize = 64 << 20;
+
+/// What a request is known by.
+pub(super) type Key = [u8; 16];
+
+/// The key of these parts, whatever is in them.
+pub(super) fn key(parts: &[&[u8]]) -> Key {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut key = Key::default();
+    key.iter_mut().zip(hash.finalize()).for_each(|(place, byte)| *place = byte);
+    key
+}
+
+/// Which transaction of a peer a request belongs to (RFC 3261, 17.2.3). `method` is that of the transaction: INVITE for its
+/// ACK and CANCEL.
+pub(super) fn key_of(message: &Message<'_>, via: &Via<'_>, path: &Path, method: &[u8]) -> Key {
+    let source = path.peer.ip().to_string();
+    if via.branch.len() > 7 && via.branch.get(..7).is_some_and(|magic| magic.eq_ignore_ascii_case(b"z9hG4bK"))
+    {
+        return key(&[source.as_bytes(), via.branch, via.sent_by, method]);
+    }
+    // From before RFC 3261: without a branch that means anything.
+    let from = message.header("From").unwrap_or_default();
+    let number = message.cseq().map_or(0, |(number, _)| number).to_be_bytes();
+    let call_id = message.call_id().unwrap_or_default();
+    key(&[source.as_bytes(), via.sent_by, via.branch, from, call_id, &number, method])
+}
+
+/// How far a transaction of a peer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerState {
+    /// No final response yet.
+    Proceeding,
+    /// A 2xx to an INVITE: the call sends it again, requests that come again are taken in silence.
+    Accepted,
+    /// A final response, which a request that comes again is given again.
+    Completed,
+    /// The refusal of an INVITE was acknowledged.
+    Confirmed,
+}
+
+/// A transaction that a peer began.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) key: Key,
+    pub(super) merge: Option<Key>,
+    pub(super) is_invite: bool,
+    /// Where responses go.
+    pub(super) path: Path,
+    source: std::net::IpAddr,
+    /// What they begin with.
+    pub(super) head: Vec<u8>,
+    response: Vec<u8>,
+    pub(super) state: ServerState,
+    resend_ms: i64,
+    /// The call that an INVITE is about.
+    pub(super) call: Option<u64>,
+}
+
+impl UserAgent {
+    /// Remembers a request; `None` when there is no room for it, and it has been told so.
+    pub(super) fn open_server(
+        &mut self,
+        message: &Message<'_>,
+        via: &Via<'_>,
+        path: &Path,
+        (method, tag): (&[u8], &str),
+    ) -> Option<u64> {
+        let mut head = compose::head(message, via, path.peer, tag);
+        if method == b"INVITE" {
+            head.extend(compose::record_routes(message));
+        }
+        let source = path.peer.ip();
+        let mut reply = *path;
+        if path.is_unreliable() {
+            reply.peer = via.reply_to(path.peer);
+        }
+        let of_source = self.servers_of.get(&source).copied().unwrap_or_default();
+        if self.servers.len() >= TRANSACTIONS_MAX
+            || of_source >= TRANSACTIONS_PER_PEER_MAX
+            || self.server_bytes.saturating_add(head.len()) > TRANSACTION_BYTES_MAX
+        {
+            self.counts.overloaded += 1;
+            let parts = Parts::none().field("Retry-After", super::incoming::RETRY_AFTER_S);
+            self.send(reply, compose::response(&head, 503, "Service Unavailable", &parts));
+            return None;
+        }
+        let id = self.next_id();
+        let key = key_of(message, via, path, method);
+        self.server_bytes += head.len();
+        *self.servers_of.entry(source).or_default() += 1;
+        self.by_key.insert(key, id);
+        let state = ServerState::Proceeding;
+        let is_invite = method == b"INVITE";
+        let (merge, call, response, resend_ms) = (None, None, Vec::new(), T1_MS);
+        let server =
+            Server { key, merge, is_invite, path: reply, source, head, response, state, resend_ms, call };
+        self.servers.insert(id, server);
+        Some(id)
+    }
+
+    /// Answers a request of a transaction.
+    pub(super) fn respond(&mut self, id: u64, status: u16, reason: &str, parts: &Parts) -> Vec<u8> {
+        let Some(server) = self.servers.get_mut(&id) else { return Vec::new() };
+        let bytes = compose::response(&server.head, status, reason, parts);
+        self.server_bytes = (self.server_bytes + bytes.len()).saturating_sub(server.response.len());
+        server.response.clone_from(&bytes);
+        let (path, is_invite) = (server.path, server.is_invite);
+        if status >= 200 {
+            server.state = match (is_invite, status) {
+                (true, ..300) => ServerState::Accepted,
+                _ => ServerState::Completed,
+            };
+        }
+        self.send(path, bytes.clone());
+        match (status, is_invite) {
+            (..200, _) => {}
+            // L, and H: a refusal must be acknowledged, also where nothing gets lost.
+            (200..300, true) => self.timer_in(Timer::ServerEnd(id), 64 * T1_MS),
+            (300.., true) => {
+                if path.is_unreliable() {
+                    self.timer_in(Timer::ServerResend(id), T1_MS);
+                }
+                self.timer_in(Timer::ServerEnd(id), 64 * T1_MS);
+            }
+            // J.
+            (200.., false) if path.is_unreliable() => self.timer_in(Timer::ServerEnd(id), 64 * T1_MS),
+            (200.., false) => self.forget_server(id),
+        }
+        bytes
+    }
+
+    /// The same request came again.
+    pub(super) fn repeat(&mut self, id: u64) {
+        let Some(server) = self.servers.get(&id) else { return };
+        let wants = matches!(server.state, ServerState::Proceeding | ServerState::Completed);
+        if wants && !server.response.is_empty() {
+            let (path, bytes) = (server.path, server.response.clone());
+            self.send(path, bytes);
+        }
+    }
+
+    /// The ACK of a refusal came.
+    pub(super) fn confirm(&mut self, id: u64) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        if server.state != ServerState::Completed || !server.is_invite {
+            return;
+        }
+        server.state = ServerState::Confirmed;
+        let is_unreliable = server.path.is_unreliable();
+        self.timers.cancel(Timer::ServerResend(id));
+        // I.
+        if is_unreliable {
+            self.timer_in(Timer::ServerEnd(id), T4_MS);
+        } else {
+            self.forget_server(id);
+        }
+    }
+
+    /// G: twice as late each time, up to T2.
+    pub(super) fn resend_refusal(&mut self, id: u64) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        server.resend_ms = (2 * server.resend_ms).min(T2_MS);
+        let (path, bytes, ms) = (server.path, server.response.clone(), server.resend_ms);
+        self.send(path, bytes);
+        self.timer_in(Timer::ServerResend(id), ms);
+    }
+
+    pub(super) fn forget_server(&mut self, id: u64) {
+        let Some(server) = self.servers.remove(&id) else { return };
+        self.by_key.remove(&server.key);
+        if let Some(merge) = server.merge {
+            self.merged.remove(&merge);
+        }
+        self.server_bytes = self.server_bytes.saturating_sub(server.head.len() + server.response.len());
+        if let Some(count) = self.servers_of.get_mut(&server.source) {
+            *count -= 1;
+            if *count == 0 {
+                self.servers_of.remove(&server.source);
+            }
+        }
+        self.timers.cancel(Timer::ServerResend(id));
+        self.timers.cancel(Timer::ServerEnd(id));
+    }
+}
+
+/// How far a transaction of ours has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientState {
+    Calling,
+    Proceeding,
+    Completed,
+}
+
+/// What a request of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The end of a call, which is over here.
+    Bye,
+    /// The session goes on.
+    Refresh,
+}
+
+/// A transaction that we began.
+#[derive(Debug)]
+pub(super) struct Client {
+    branch: String,
+    pub(super) method: &'static str,
+    pub(super) path: Path,
+    bytes: Vec<u8>,
+    resend_ms: i64,
+    pub(super) state: ClientState,
+    pub(super) call: Option<u64>,
+    pub(super) purpose: Purpose,
+    /// What acknowledges the final response of an INVITE.
+    pub(super) ack: Vec<u8>,
+}
+
+impl UserAgent {
+    /// Sends a request and sees to it that it is answered.
+    pub(super) fn open_client(
+        &mut self,
+        request: &Request<'_>,
+        parts: &Parts,
+        (purpose, call): (Purpose, Option<u64>),
+    ) -> u64 {
+        let id = self.next_id();
+        let bytes = compose::request(request, parts);
+        let branch = request.branch.to_owned();
+        self.by_branch.insert(branch.clone(), id);
+        let (method, path) = (request.method, *request.path);
+        self.send(path, bytes.clone());
+        let state = ClientState::Calling;
+        let client =
+            Client { branch, method, path, bytes, resend_ms: T1_MS, state, call, purpose, ack: Vec::new() };
+        self.clients.insert(id, client);
+        if path.is_unreliable() {
+            self.timer_in(Timer::ClientResend(id), T1_MS);
+        }
+        // B, F.
+        self.timer_in(Timer::ClientEnd(id), 64 * T1_MS);
+        id
+    }
+
+    /// A, which doubles without limit, and E, up to T2.
+    pub(super) fn resend_request(&mut self, id: u64) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        client.resend_ms = match (client.method, client.state) {
+            ("INVITE", _) => 2 * client.resend_ms,
+            (_, ClientState::Proceeding) => T2_MS,
+            _ => (2 * client.resend_ms).min(T2_MS),
+        };
+        let (path, bytes, ms) = (client.path, client.bytes.clone(), client.resend_ms);
+        self.send(path, bytes);
+        self.timer_in(Timer::ClientResend(id), ms);
+    }
+
+    /// B, F: nobody answered; or D, K, M: it is forgotten.
+    pub(super) fn end_client(&mut self, id: u64) {
+        let Some(client) = self.clients.remove(&id) else { return };
+        self.by_branch.remove(&client.branch);
+        self.timers.cancel(Timer::ClientResend(id));
+        self.timers.cancel(Timer::ClientEnd(id));
+        if client.state != ClientState::Completed {
+            self.not_answered(&client);
+        }
+    }
+
+    /// A response came.
+    pub(super) fn response(&mut self, message: &Message<'_>, status: u16) {
+        let Some(via) = Via::top(message) else { return };
+        let id = std::str::from_utf8(via.branch).ok().and_then(|branch| self.by_branch.get(branch).copied());
+        let Some((id, client)) = id.and_then(|id| Some((id, self.clients.get_mut(&id)?))) else { return };
+        if message.cseq().is_none_or(|(_, method)| method != client.method.as_bytes()) {
+            return;
+        }
+        let is_invite = client.method == "INVITE";
+        let (path, before) = (client.path, client.state);
+        if status < 200 {
+            if before == ClientState::Calling {
+                client.state = ClientState::Proceeding;
+                if is_invite {
+                    // From now on it is waited for; not for ever, though.
+                    self.timers.cancel(Timer::ClientResend(id));
+                    self.timer_in(Timer::ClientEnd(id), super::dialog::PROCEEDING_MS_MAX);
+                }
+            }
+            return;
+        }
+        if before == ClientState::Completed {
+            let ack = client.ack.clone();
+            if !ack.is_empty() {
+                self.send(path, ack);
+            }
+            return;
+        }
+        client.state = ClientState::Completed;
+        self.timers.cancel(Timer::ClientResend(id));
+        if is_invite && status >= 300 {
+            self.acknowledge_refusal(id, message);
+        }
+        let (call, purpose) =
+            self.clients.get(&id).map_or((None, Purpose::Bye), |client| (client.call, client.purpose));
+        if let Some(call) = call {
+            self.answered(id, call, purpose, message, status);
+        }
+        match (path.is_unreliable(), is_invite) {
+            // D, M.
+            (true, true) => self.timer_in(Timer::ClientEnd(id), 64 * T1_MS),
+            // K.
+            (true, false) => self.timer_in(Timer::ClientEnd(id), T4_MS),
+            (false, true) if status < 300 => self.timer_in(Timer::ClientEnd(id), 64 * T1_MS),
+            (false, _) => self.end_client(id),
+        }
+    }
+
+    /// The ACK of a refusal, within the transaction (RFC 3261, 17.1.1.3).
+    fn acknowledge_refusal(&mut self, id: u64, message: &Message<'_>) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let ack = compose::ack_of(&client.bytes, message.header("To").unwrap_or_default());
+        client.ack.clone_from(&ack);
+        let path = client.path;
+        self.send(path, ack);
+    }
+}
