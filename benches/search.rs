@@ -259,6 +259,7 @@ fn row(n: u64, total: u64) -> Row {
         sip_call_ids: vec![format!("{:016x}{:08x}@192.0.2.10", rng.next(), rng.below(1 << 32))],
         ties: vec![],
         rule: "everything".to_owned(),
+        named_by: None,
         signalling: Signalling::Sip,
         foreign_packets: 0,
         joined_late: false,

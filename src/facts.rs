@@ -4,9 +4,7 @@ use decode::tracker::{Absence, Ending, LegEnd, LegFacts, Tie, TrackReport, Unann
 use decode::{Codec, Party, Side, Timestamp};
 use policy::people::{Person, Who};
 use policy::{Closing, Outcome, PastPart, RecordingPlan, Rules, SegmentFacts};
-use store::{
-    CallRow, DtmfFact, RecordingFacts, RecordingId, Signalling, Source, Span, State, Step, Tied, Track,
-};
+use store::{CallRow, DtmfFact, RecordingFacts, RecordingId, Signalling, Span, State, Step, Tied, Track};
 
 use crate::quality;
 
@@ -22,7 +20,7 @@ pub(crate) fn at_start(plan: &RecordingPlan) -> RecordingFacts {
         call: plan.call.to_string(),
         segment: plan.segment,
         state: State::Recording,
-        source: Source::Mirror,
+        source: known.source,
         extension: known.extension.clone(),
         extension_name: some(&plan.extension_name),
         outside_number: None,
@@ -60,6 +58,7 @@ pub(crate) fn at_start(plan: &RecordingPlan) -> RecordingFacts {
         sip_call_ids: some(sip_call_id).into_iter().collect(),
         ties: Vec::new(),
         rule: plan.rule.clone(),
+        named_by: plan.named_by.clone(),
         signalling: if sip_call_id.is_empty() { Signalling::None } else { Signalling::Sip },
         foreign_packets: 0,
         joined_late: false,

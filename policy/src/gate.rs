@@ -30,6 +30,7 @@ use crate::modes::orders::Orders;
 use crate::outcome::{Direction, Outcome, Source};
 use crate::pause::{PauseLimits, PauseSource};
 use crate::rules::{Rules, SegmentFacts, Step};
+use crate::site::other_of;
 use crate::whatif::PastPart;
 use part::{Lane, Part};
 
@@ -117,6 +118,8 @@ pub struct RecordingPlan {
     pub rule: String,
     /// The site's name.
     pub site: Option<String>,
+    /// What named the extension, of a call that the PBX conferenced the recorder into.
+    pub named_by: Option<String>,
 }
 
 /// How a recording ended, as far as only the gate knows.
@@ -561,18 +564,28 @@ impl Gate {
         facts: &LegFacts,
     ) -> RecordingPlan {
         let started = facts.first_audio.unwrap_or(facts.started);
+        let site = &self.rules.site;
+        let (extension_name, other_party_name) = match site.conferenced(facts) {
+            Some(named) => {
+                let other = other_of(facts, named).map(|other| other.name.clone());
+                (named.name.clone(), other.unwrap_or_default())
+            }
+            None => (facts.party(near).name.clone(), facts.party(near.other()).name.clone()),
+        };
+        let source = if facts.conferenced.is_some() { Source::RecordACall } else { self.source };
         RecordingPlan {
             recording,
             call: facts.call,
             segment: facts.segment,
             near,
-            extension_name: facts.party(near).name.clone(),
-            other_party_name: facts.party(near.other()).name.clone(),
+            extension_name,
+            other_party_name,
+            named_by: self.rules.site.named_by(facts),
             sip_call_id: facts.sip_call_id.clone(),
             started,
             rule: String::new(),
             site: self.rules.site.name.clone(),
-            facts: self.rules.site.segment(facts, near, direction, self.source),
+            facts: self.rules.site.segment(facts, near, direction, source),
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use decode::Side;
-use decode::tracker::{Identity, LegFacts};
+use decode::tracker::{Identity, LegFacts, Named, NamedBy};
 
 use crate::custom::CustomFields;
 use crate::numbers::DialPlan;
@@ -52,6 +52,12 @@ impl Site {
         if facts.is_stream_only() {
             return stream_roles(facts);
         }
+        if let Some(named) = self.conferenced(facts) {
+            return Roles {
+                extensions: vec![Side::Caller],
+                direction: self.conference_direction(facts, named),
+            };
+        }
         let extensions: Vec<Side> = if self.extensions.is_some() {
             let is_own = |&side: &Side| self.is_listed(facts, side) && !self.is_trunk(facts.party(side));
             let listed: Vec<Side> = sides.into_iter().filter(is_own).collect();
@@ -67,6 +73,45 @@ impl Site {
         };
         let direction = self.direction(facts, &extensions);
         Roles { extensions, direction }
+    }
+
+    /// Of a call that the PBX conferenced the recorder into: whom it is recorded for, the first of those that the signalling names who
+    /// is an extension of the site, else the first of all. None of other calls, and where nobody is named.
+    #[must_use]
+    pub fn conferenced<'f>(&self, facts: &'f LegFacts) -> Option<&'f Named> {
+        let named = facts.conferenced.as_deref()?;
+        let is_own = |named: &&Named| self.extensions.as_ref().is_some_and(|own| own.matches(&named.number));
+        named.iter().find(is_own).or_else(|| named.first())
+    }
+
+    /// Who that is and what else was named, in words; none of other calls.
+    #[must_use]
+    pub fn named_by(&self, facts: &LegFacts) -> Option<String> {
+        if facts.conferenced.as_ref().is_some_and(|named| named.is_empty()) {
+            return Some("SIPREC metadata".to_owned());
+        }
+        let by = &self.conferenced(facts)?.by;
+        let all: Vec<String> = facts
+            .conferenced
+            .iter()
+            .flatten()
+            .map(|named| format!("{} {}", named.by, named.number))
+            .collect();
+        Some(format!("{by} ({})", all.join(", ")))
+    }
+
+    /// What is known of the way of such a call: who was diverted had called the extension.
+    fn conference_direction(&self, facts: &LegFacts, named: &Named) -> Direction {
+        match other_of(facts, named) {
+            Some(other) if matches!(named.by, NamedBy::Diversion | NamedBy::HistoryInfo) => {
+                let is_own = match &self.extensions {
+                    Some(own) => own.matches(&other.number),
+                    None => self.looks_internal(&other.number),
+                };
+                if is_own { Direction::Internal } else { Direction::Inbound }
+            }
+            _ => Direction::Unknown,
+        }
     }
 
     /// Which way a call with these extensions goes.
@@ -85,6 +130,14 @@ impl Site {
     /// The number by which the extension on that side is known.
     #[must_use]
     pub fn number(&self, facts: &LegFacts, side: Side) -> String {
+        if let Some(named) = self.conferenced(facts) {
+            let other = other_of(facts, named).map(|other| other.number.as_str());
+            return match side {
+                Side::Caller => named.number.clone(),
+                // Of a call that names one party, what the recorder was called as stands for the other.
+                Side::Callee => other.unwrap_or(&facts.party(Side::Callee).number).to_owned(),
+            };
+        }
         let party = facts.party(side);
         let by_request = &facts.request_user;
         let number = match side {
@@ -118,9 +171,14 @@ impl Site {
     ) -> SegmentFacts {
         let (extension, other_party) = (self.number(facts, near), self.number(facts, near.other()));
         let dialled = &facts.party(Side::Callee).number;
-        let has_ddi = direction == Direction::Inbound && *dialled != extension && !dialled.is_empty();
-        // Of a stream without signalling the other party is an address.
-        let is_outside = direction != Direction::Internal && !facts.is_stream_only();
+        let conferenced = self.conferenced(facts);
+        let has_ddi = direction == Direction::Inbound
+            && *dialled != extension
+            && !dialled.is_empty()
+            && conferenced.is_none();
+        // Of a stream without signalling the other party is an address; of a conference that names one party it is the recorder.
+        let is_known = conferenced.is_none_or(|named| other_of(facts, named).is_some());
+        let is_outside = direction != Direction::Internal && !facts.is_stream_only() && is_known;
         let outside_number = is_outside.then(|| self.clean_outside(&other_party, direction));
         SegmentFacts {
             outside_e164: outside_number.as_deref().and_then(|number| self.e164(number)),
@@ -243,6 +301,12 @@ impl Site {
     }
 }
 
+/// The other party of a call that the recorder was conferenced into: whom From names, when that is not the extension itself.
+pub(crate) fn other_of<'f>(facts: &'f LegFacts, named: &Named) -> Option<&'f Identity> {
+    let from = facts.party(Side::Caller);
+    (!from.is_withheld() && from.number != named.number).then_some(from)
+}
+
 /// Was the party on that side seen to register: by its own number, or by the one that its device was called by?
 fn is_registered(facts: &LegFacts, side: Side) -> bool {
     facts.party(side).registered || (side == Side::Callee && facts.request_registered)
@@ -339,6 +403,32 @@ mod tests {
         // That both are extensions is known all the same.
         facts.parties.iter_mut().for_each(|party| party.registered = true);
         assert_eq!(Site::default().roles(&facts).direction, Direction::Internal);
+    }
+
+    #[test]
+    fn the_recorder_records_for_whom_the_pbx_names() {
+        let mut facts = facts("01632960001", "5999");
+        let named = |by, number: &str| Named { by, number: number.into(), name: "Ann".into() };
+        facts.conferenced =
+            Some([named(NamedBy::Diversion, "2001"), named(NamedBy::From, "01632960001")].into());
+        let site = Site::default();
+        let roles = site.roles(&facts);
+        assert_eq!((&roles.extensions[..], roles.direction), (&[Side::Caller][..], Direction::Inbound));
+        let known = site.segment(&facts, Side::Caller, roles.direction, Source::RecordACall);
+        assert_eq!((known.extension.as_str(), known.other_party.as_str()), ("2001", "01632960001"));
+        assert_eq!((known.outside_number.as_deref(), known.ddi), (Some("01632960001"), None));
+        assert_eq!(site.named_by(&facts).as_deref(), Some("Diversion (Diversion 2001, From 01632960001)"));
+        // Where extensions are listed, the first of these.
+        let listed = Site { extensions: Some("5%".parse().expect("a pattern")), ..Site::default() };
+        facts.conferenced = Some([named(NamedBy::From, "2001"), named(NamedBy::Application, "5999")].into());
+        assert_eq!(listed.number(&facts, Side::Caller), "5999");
+        assert_eq!(site.number(&facts, Side::Caller), "2001");
+        // From is the extension itself: nobody else is named.
+        facts.parties[0].number = "2001".into();
+        let roles = site.roles(&facts);
+        assert_eq!(roles.direction, Direction::Unknown);
+        let known = site.segment(&facts, Side::Caller, roles.direction, Source::RecordACall);
+        assert_eq!((known.other_party.as_str(), known.outside_number), ("5999", None));
     }
 
     #[test]

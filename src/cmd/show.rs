@@ -138,6 +138,7 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
         ("ring/talk/hold", times.join(" / ")),
         ("state", state(facts.state).to_owned()),
         ("kept because", cell(&facts.rule)),
+        ("named by", plain(facts.named_by.as_deref().unwrap_or("-"))),
         ("signalling", signalling(facts)),
         ("SIP Call-ID", facts.sip_call_ids.iter().map(|id| cell(id)).collect::<Vec<_>>().join(" ")),
         ("file", file(row)),

@@ -141,6 +141,7 @@ fn facts(call: u64) -> RecordingFacts {
         sip_call_ids: vec![],
         ties: Vec::new(),
         rule: "all".into(),
+        named_by: None,
         signalling: store::Signalling::Sip,
         foreign_packets: 0,
         joined_late: false,

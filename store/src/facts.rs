@@ -240,6 +240,9 @@ pub struct RecordingFacts {
     pub ties: Vec<Tied>,
     /// Which rule said that it is to be kept.
     pub rule: String,
+    /// What named the extension, of a call that the PBX conferenced the recorder into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_by: Option<String>,
     /// What told of the call.
     #[serde(default)]
     pub signalling: Signalling,

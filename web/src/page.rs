@@ -227,6 +227,7 @@ pub(crate) mod tests {
             sip_call_ids: vec!["a84b4c76e66710@example.com".to_owned()],
             ties: Vec::new(),
             rule: "default".to_owned(),
+            named_by: None,
             signalling: store::Signalling::Sip,
             foreign_packets: 0,
             joined_late: false,

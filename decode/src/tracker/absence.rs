@@ -75,7 +75,9 @@ pub(super) fn settle(leg: &mut Leg, ended: Timestamp) -> Vec<Absence> {
 
 /// Keeps a stretch as far as the call was answered and the other side was heard. Who has agreed to send nothing is not missed.
 fn note_stretch(leg: &mut Leg, side: Side, from: Option<Timestamp>, to: Timestamp) {
-    if leg.side(side).sends_nothing {
+    // A recorder that the PBX conferenced in may have offered to send, and only listens.
+    let is_recorder = leg.facts.conferenced.is_some() && side == Side::Callee;
+    if leg.side(side).sends_nothing || is_recorder {
         return;
     }
     let (Some(answered), Some(other)) = (leg.facts.answered, leg.side(side.other()).heard_at) else { return };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::absence::Absence;
 use super::quality::Quality;
 use super::secrecy::NoKey;
+use super::signalling::Named;
 use crate::media::{AudioFrame, Format, Side};
 use crate::net::{Endpoint, Ethernet, Flow};
 use crate::rtp::dtmf::Digit;
@@ -241,6 +242,11 @@ pub struct LegFacts {
     pub audio_packets: [u64; 2],
     /// When the first audio packet came.
     pub first_audio: Option<Timestamp>,
+    /// The PBX conferenced the recorder in: whom its INVITE names, in the order of [`Tracker::know_conference`]. The caller's side is
+    /// all parties mixed, and the callee is the recorder.
+    ///
+    /// [`Tracker::know_conference`]: super::Tracker::know_conference
+    pub conferenced: Option<Box<[Named]>>,
 }
 
 impl LegFacts {

@@ -632,8 +632,14 @@ impl Media {
         self.yield_to_sip(leg, session, at, legs, out);
         let claimant = (leg, self.held_since(leg, at, legs));
         let mut places = Vec::new();
+        // A recording session has a line for each party (RFC 7866, 7.1): what comes to the second one is the other party's voice.
+        let is_session = legs.leg(leg).is_some_and(|leg| leg.facts.conferenced.is_some());
+        let (claimant_side, mut audio_lines) = (side, 0);
         for media in &session.media {
             let purpose = if media.kind == sdp::Kind::Audio { Use::Audio } else { Use::Other };
+            let is_second = is_session && audio_lines == 1;
+            let side = if is_second { claimant_side.other() } else { claimant_side };
+            audio_lines += u8::from(purpose == Use::Audio && audio_lines < 2);
             let Some(place) = media.receives_at else { continue };
             self.claim(place, Owner { leg, side, purpose, at, hops }, legs);
             places.push(place);

@@ -31,7 +31,7 @@ pub use leg::LEGS_MAX;
 pub use media::{HELD_AGE_MS_MAX, HELD_BYTES_MAX, HELD_FLOW_BYTES_MAX, HELD_MS_MAX};
 pub use quality::{Quality, Reported};
 pub use secrecy::NoKey;
-pub use signalling::{CALL_HEADERS_MAX, HALF_OPEN_MAX, LINGER_MS};
+pub use signalling::{CALL_HEADERS_MAX, HALF_OPEN_MAX, LINGER_MS, NAMED_BY_MAX, Named, NamedBy};
 pub use trace::{
     TRACE_BYTES_MAX, TRACE_COPY_MS, TRACE_ENDING_MESSAGES_MAX, TRACE_HELD_BYTES_MAX, TRACE_MESSAGE_BYTES_MAX,
     TRACE_MESSAGES_MAX, TRACES_HELD_BYTES_MAX,
@@ -50,7 +50,7 @@ use calls::Calls;
 use leg::{Leg, Legs};
 use media::{Media, SourceReport};
 use outbox::{LegNews, Outbox, Queued};
-use signalling::{Signalling, Tables};
+use signalling::{Conference, Signalling, Tables};
 use trace::Received;
 
 /// Stretches of hold kept per leg; later ones are heard, but not listed.
@@ -184,9 +184,16 @@ impl Tracker {
         media.use_ports(ports, legs, out);
     }
 
+    /// What comes from this source ([`Frame::source`]) is what a PBX sends the recorder itself ([`crate::endpoint`]): its calls are
+    /// [conferenced](LegFacts::conferenced), and these places in their INVITEs name the recorded extension, at most [`NAMED_BY_MAX`].
+    pub fn know_conference(&mut self, source: u16, order: Vec<NamedBy>) {
+        self.core.signalling.conference = Some(Conference { source, order });
+    }
+
     /// Takes the next frame, in capture order.
     pub fn handle_frame(&mut self, frame: &Frame<'_>) {
         self.core.begin(frame.at);
+        self.core.signalling.source = frame.source;
         if let Some(datagram) = &self.dissector.handle_frame(frame) {
             let at = self.core.frame_at.unwrap_or(datagram.at);
             self.core.out.traces.frame = (at, frame.at.plus_nanos(self.core.shift));

@@ -3,6 +3,7 @@
 //! The recorder sees messages, not transactions: each message is read for what it says about a leg, and saying it twice
 //! (a retransmission, the next hop of a proxy, a mirror of both directions) changes nothing.
 
+mod conference;
 mod goodbye;
 mod keep;
 mod offer;
@@ -12,6 +13,8 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
+pub(super) use self::conference::Conference;
+pub use self::conference::{NAMED_BY_MAX, Named, NamedBy};
 use self::goodbye::Goodbyes;
 use self::offer::{describe, settle_hold};
 pub use self::relate::CALL_HEADERS_MAX;
@@ -70,6 +73,10 @@ pub(super) struct Signalling {
     half_open: VecDeque<LegId>,
     /// Header fields that name a call across its legs.
     call_headers: CallHeaders,
+    /// How calls that the recorder is conferenced into are known.
+    pub(super) conference: Option<Conference>,
+    /// By which way in the frame at hand came.
+    pub(super) source: u16,
     pub(super) messages: u64,
     /// Time that counts as silence when it passes without a message, in nanoseconds (see [`super::Core`]).
     pub(super) idle_clock: i64,
@@ -280,7 +287,22 @@ impl Signalling {
         };
         let mut caller = self.identity(&heard.from, heard.flow.src);
         assert_identity(&mut caller, heard.message);
-        let callee = self.identity(&heard.to, heard.flow.dst);
+        let mut callee = self.identity(&heard.to, heard.flow.dst);
+        let mut conferenced = self.conferenced(heard.message, uri);
+        let parties = conference::speakers(heard.message).filter(|_| conferenced.is_some());
+        let is_named = parties.is_some();
+        if let Some(parties) = parties {
+            // The metadata says whose voice each stream is: neither party is at the client's address.
+            conferenced = Some(Box::default());
+            [caller, callee] = parties.map(|(number, name, host)| Identity {
+                number,
+                name,
+                host,
+                signalling: heard.flow.dst,
+                registered: false,
+                is_registrar: false,
+            });
+        }
         let hop = self.hop(heard, uri);
         let ties = self.related(heard, leg, [&caller.number, &callee.number], &hop.user, tables);
         let tied = ties.first().map(|&(call, _)| call);
@@ -305,12 +327,14 @@ impl Signalling {
             encrypted: false,
             no_key: None,
             joined_late,
-            caller_known: !joined_late,
+            // Nor does it say who of them had called.
+            caller_known: !joined_late && !is_named,
             known_by_end: false,
             malformed: heard.message.oddities.contains(&sip::Oddity::MandatoryMissing),
             audio_announced: false,
             audio_packets: [0; 2],
             first_audio: None,
+            conferenced,
         };
         let caller_tag = Digest::of(heard.sender_tag());
         let mut state = Leg::new(facts, heard.call_id, caller_tag, heard.flow, heard.cseq, self.idle_clock);
@@ -427,6 +451,12 @@ impl Signalling {
         let Orphan { at, flow, carrier, ref bytes, .. } = orphan;
         keep::keep(&Received { at, flow, carrier, bytes }, &answer, id, tables);
         Some(found)
+    }
+
+    /// Whom an INVITE that conferences the recorder in names; none of any other.
+    fn conferenced(&self, message: &Message<'_>, uri: &[u8]) -> Option<Box<[Named]>> {
+        let conference = self.conference.as_ref().filter(|known| known.source == self.source)?;
+        Some(conference.named(message, uri).into())
     }
 
     fn identity(&self, address: &Address<'_>, signalling: Endpoint) -> Identity {
@@ -611,7 +641,9 @@ fn refuse(leg: &mut Leg, at: Timestamp, status: u16, reason: &[u8]) {
     } else {
         Ending::Rejected { status, reason: shown(reason) }
     };
-    let wait = if leg.cancelled { LINGER_MS } else { RETRY_WAIT_MS };
+    // Who was refused by the recorder itself begins another call when it tries again.
+    let is_over = leg.cancelled || leg.facts.conferenced.is_some();
+    let wait = if is_over { LINGER_MS } else { RETRY_WAIT_MS };
     leg.close_at = Some(at.plus_millis(wait));
 }
 

@@ -101,6 +101,10 @@ pub(super) fn silent(end: &LegEnd) -> (Outcome, String) {
         };
     }
     match &facts.ending {
+        // The recorder's own refusals: all channels of the PBX are in use, or there is no port.
+        Ending::Rejected { status: status @ (486 | 503), reason } if facts.conferenced.is_some() => {
+            (Outcome::NoChannel, format!("no channel was free: refused with {status} {reason}"))
+        }
         Ending::Rejected { status, reason } => {
             (Outcome::NotAnswered, format!("{status} {reason}").trim_end().into())
         }

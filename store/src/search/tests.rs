@@ -81,6 +81,7 @@ fn row(n: u16, seed: u64, state: State) -> Row {
         sip_call_ids: (0..(seed >> 36) % 3).map(|i| format!("{}@pbx{i}", seed % 5)).collect(),
         ties: vec![],
         rule: "all".into(),
+        named_by: None,
         signalling: crate::Signalling::Sip,
         foreign_packets: 0,
         joined_late: false,

@@ -62,6 +62,7 @@ pub(crate) fn facts(n: u8) -> RecordingFacts {
         sip_call_ids: vec![format!("{n}@pbx")],
         ties: Vec::new(),
         rule: "all".into(),
+        named_by: None,
         signalling: store::Signalling::Sip,
         foreign_packets: 0,
         joined_late: false,

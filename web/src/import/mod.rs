@@ -424,6 +424,7 @@ fn facts(id: RecordingId, about: &About, pass: &ImportPass, coding: &Coding) -> 
         sip_call_ids: about.sip_call_ids.clone(),
         ties: Vec::new(),
         rule: pass.rule().to_owned(),
+        named_by: None,
         signalling: Signalling::None,
         foreign_packets: 0,
         joined_late: false,

@@ -72,6 +72,7 @@ pub fn facts(number: u8, ms: u64, text: &str) -> RecordingFacts {
         sip_call_ids: vec![text.to_owned()],
         ties: Vec::new(),
         rule: text.to_owned(),
+        named_by: None,
         signalling: store::Signalling::Sip,
         foreign_packets: 0,
         joined_late: false,

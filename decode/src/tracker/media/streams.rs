@@ -251,6 +251,7 @@ impl Media {
             audio_announced: false,
             audio_packets: [0; 2],
             first_audio: None,
+            conferenced: None,
         };
         Leg::new(facts, key, key, Flow { src: caller, dst: callee }, 0, self.idle_clock)
     }

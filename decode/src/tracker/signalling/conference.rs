@@ -1,0 +1,200 @@
+//! Calls in which a PBX conferences the recorder in (Record-A-Call): whom the signalling names as the recorded extension.
+//!
+//! Systems say it in different places. All that are looked at are told in the configured order; which of them is an extension, only
+//! `policy` knows. A call is known as such by the way that its INVITE came in.
+
+use std::fmt;
+
+use super::{shown, shown_user};
+use crate::sdp;
+use crate::sip::{self, Address, Message, metadata};
+
+/// Places that are looked at, at most.
+pub const NAMED_BY_MAX: usize = 16;
+
+/// A place where a PBX names the recorded extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The user part of the Request-URI: the number of the application that was called.
+    Application,
+    /// From.
+    From,
+    /// Diversion (RFC 5806): who diverted the call last.
+    Diversion,
+    /// History-Info (RFC 7044): the target before the last one.
+    HistoryInfo,
+    /// P-Asserted-Identity (RFC 3325).
+    AssertedIdentity,
+    /// Remote-Party-ID.
+    RemoteParty,
+    /// A header field of the PBX's own: an address, or the number alone.
+    Header(String),
+}
+
+impl NamedBy {
+    /// The order in which they are asked unless another one is configured: what the PBX says of diversions first, since then From is
+    /// whoever called; the application last, since all calls name the same one.
+    #[must_use]
+    pub fn default_order() -> Vec<NamedBy> {
+        vec![
+            NamedBy::Diversion,
+            NamedBy::HistoryInfo,
+            NamedBy::AssertedIdentity,
+            NamedBy::RemoteParty,
+            NamedBy::From,
+            NamedBy::Application,
+        ]
+    }
+
+    /// By its name: `application`, or a header field's. None when a header field cannot have this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<NamedBy> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) {
+            return None;
+        }
+        Some(match name.to_ascii_lowercase().as_str() {
+            "application" => NamedBy::Application,
+            "from" => NamedBy::From,
+            "diversion" => NamedBy::Diversion,
+            "history-info" => NamedBy::HistoryInfo,
+            "p-asserted-identity" => NamedBy::AssertedIdentity,
+            "remote-party-id" => NamedBy::RemoteParty,
+            _ => NamedBy::Header(name.to_owned()),
+        })
+    }
+}
+
+/// As it is written in the configuration.
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NamedBy::Application => "application",
+            NamedBy::From => "From",
+            NamedBy::Diversion => "Diversion",
+            NamedBy::HistoryInfo => "History-Info",
+            NamedBy::AssertedIdentity => "P-Asserted-Identity",
+            NamedBy::RemoteParty => "Remote-Party-ID",
+            NamedBy::Header(name) => name,
+        })
+    }
+}
+
+/// Somebody whom the signalling names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Where.
+    pub by: NamedBy,
+    /// The number.
+    pub number: String,
+    /// The display name beside it; may be empty.
+    pub name: String,
+}
+
+/// How such calls are known, and where they are looked at.
+#[derive(Clone, Debug)]
+pub(in crate::tracker) struct Conference {
+    pub(in crate::tracker) source: u16,
+    pub(in crate::tracker) order: Vec<NamedBy>,
+}
+
+impl Conference {
+    /// Whom an INVITE names, in order; each place that names somebody once.
+    pub(super) fn named(&self, message: &Message<'_>, uri: &[u8]) -> Vec<Named> {
+        let named = |by: &NamedBy| {
+            let (number, name) = match by {
+                NamedBy::Application => (shown_user(uri), String::new()),
+                NamedBy::From => of(message.from()?),
+                NamedBy::Diversion => of(Address::parse(first(message, "Diversion")?)),
+                NamedBy::HistoryInfo => of(Address::parse(diverted(message)?)),
+                NamedBy::AssertedIdentity => of(Address::parse(first(message, "P-Asserted-Identity")?)),
+                NamedBy::RemoteParty => of(Address::parse(first(message, "Remote-Party-ID")?)),
+                NamedBy::Header(field) => {
+                    let value = first(message, field)?;
+                    match of(Address::parse(value)) {
+                        (number, _) if number.is_empty() => (shown(value), String::new()),
+                        found => found,
+                    }
+                }
+            };
+            (!number.is_empty()).then(|| Named { by: by.clone(), number, name })
+        };
+        self.order.iter().take(NAMED_BY_MAX).filter_map(named).collect()
+    }
+}
+
+/// The speakers of the first two audio lines of a recording session, by its metadata (RFC 7865): number, name and host of each. None
+/// unless both are known.
+pub(super) fn speakers(message: &Message<'_>) -> Option<[(String, String, String); 2]> {
+    let metadata = metadata::parse(sip::metadata_body(message)?);
+    let session = sdp::parse(sip::sdp_body(message)?);
+    let mut speakers = session.audio().filter_map(|media| {
+        let speaker = metadata.speaker(media.label.as_deref()?)?;
+        let uri = sip::Uri::parse(speaker.aor.as_bytes());
+        Some((shown(uri.user), shown(speaker.name.as_bytes()), shown(uri.host)))
+    });
+    Some([speakers.next()?, speakers.next()?])
+}
+
+fn of(address: Address<'_>) -> (String, String) {
+    (shown(address.uri.user), shown(address.display))
+}
+
+/// The first value of a field that has any number of them.
+fn first<'a>(message: &Message<'a>, name: &str) -> Option<&'a [u8]> {
+    sip::values(message, name).into_iter().next()
+}
+
+/// The entry before the last: the last one is where the call went, to us. One that stands alone is whom it was for.
+fn diverted<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
+    let entries = sip::values(message, "History-Info");
+    entries.iter().rev().nth(1).or_else(|| entries.last()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(order: &[&str], fields: &str) -> Vec<(String, String)> {
+        let text = format!(
+            "INVITE sip:5999@192.0.2.1 SIP/2.0\r\nFrom: \"Ann\" <sip:2001@pbx>;tag=1\r\n{fields}\r\n"
+        );
+        let order = order.iter().map(|name| NamedBy::from_name(name).expect("a name")).collect();
+        let conference = Conference { source: 1, order };
+        let message = sip::parse(text.as_bytes()).expect("a request");
+        let found = conference.named(&message, b"sip:5999@192.0.2.1");
+        found.into_iter().map(|named| (named.by.to_string(), named.number)).collect()
+    }
+
+    #[test]
+    fn every_place_is_told_in_the_order_that_is_configured() {
+        let fields = "Diversion: \"Bob\" <sip:2002@pbx>;reason=unconditional, <sip:2003@pbx>\r\n\
+                      History-Info: <sip:2004@pbx>;index=1, <sip:2005@pbx>;index=1.1\r\n\
+                      History-Info: <sip:5999@192.0.2.1>;index=1.2\r\nP-Asserted-Identity: <tel:+441632960001>\r\n\
+                      Remote-Party-ID: <sip:2006@pbx>;party=calling\r\nX-Extension: 2007\r\nX-Uri: <sip:2008@pbx>\r\n";
+        let order = [
+            "x-extension",
+            "X-Uri",
+            "application",
+            "from",
+            "Diversion",
+            "history-info",
+            "P-Asserted-Identity",
+            "remote-party-id",
+            "X-None",
+        ];
+        let found = named(&order, fields);
+        let numbers: Vec<&str> = found.iter().map(|(_, number)| number.as_str()).collect();
+        assert_eq!(numbers, ["2007", "2008", "5999", "2001", "2002", "2005", "+441632960001", "2006"]);
+        assert_eq!((found[0].0.as_str(), found[5].0.as_str()), ("x-extension", "History-Info"));
+    }
+
+    #[test]
+    fn what_is_not_there_names_nobody() {
+        assert_eq!(named(&["diversion", "history-info", "x"], ""), []);
+        assert_eq!(named(&["history-info"], "History-Info: <sip:2004@pbx>\r\n")[0].1, "2004");
+        for wrong in ["", "a b", "a:b", "a\r\nb"] {
+            assert_eq!(NamedBy::from_name(wrong), None);
+        }
+    }
+}
