@@ -73,9 +73,11 @@ pub enum Error {
         /// How long it was away, in milliseconds.
         away_ms: u64,
     },
-    /// HEP cannot be listened for there.
-    #[error("cannot listen for HEP on {address}: {message}")]
+    /// HEP, SIP or RTP cannot be listened for there.
+    #[error("cannot listen for {what} on {address}: {message}")]
     Listen {
+        /// For what.
+        what: &'static str,
         /// As given.
         address: String,
         /// What the system says.

@@ -101,6 +101,7 @@ impl HepListener {
             Ok((udp, tcp))
         };
         let (udp, tcp) = sockets().map_err(|source| Error::Listen {
+            what: "HEP",
             address: options.listen.to_string(),
             message: source.to_string(),
         })?;

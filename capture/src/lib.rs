@@ -1,13 +1,14 @@
-//! How bytes enter: capture files, mirror ports and HEP agents, as one stream of frames.
+//! How bytes enter: capture files, mirror ports, HEP agents and the Record-A-Call endpoint, as one stream of frames.
 //!
-//! A [`FrameSource`] is a file ([`PcapFile`]), several files in time order ([`MergedFiles`]) or mirror ports and sockets for
-//! HEP with their threads ([`Ring`]); a [`Filtered`] one passes on what a BPF filter lets through. What a frame holds is `decode`'s
+//! A [`FrameSource`] is a file ([`PcapFile`]), several files in time order ([`MergedFiles`]) or mirror ports and sockets
+//! for HEP and Record-A-Call with their threads ([`Ring`]); a [`Filtered`] one passes on what a BPF filter lets through. What a frame holds is `decode`'s
 //! business: here it is bytes with a time, a link type and the number of its source.
 
 use std::time::Duration;
 
 use decode::Frame;
 
+mod endpoint;
 mod error;
 mod file;
 mod filter;
@@ -21,6 +22,10 @@ mod ring;
 #[cfg(test)]
 mod samples;
 
+pub use endpoint::{
+    EndpointGauges, EndpointListener, EndpointOptions, RTP_PAIRS_MAX, SIP_CONNECTIONS_MAX,
+    SIP_CONNECTIONS_PER_PEER_MAX, SIP_MESSAGE_BYTES_MAX, SIP_UNSENT_BYTES_MAX,
+};
 pub use error::{Error, LooksLike};
 pub use file::{FRAME_BYTES_MAX, INTERFACES_MAX, PcapFile, TLS_SECRETS_BYTES_MAX};
 pub use filter::{Filter, Filtered};
@@ -28,7 +33,7 @@ pub use hep::{HEP_CONNECTIONS_MAX, HepListener, HepOptions};
 pub use interfaces::{Interface, interfaces};
 pub use merge::MergedFiles;
 pub use port::{Adapter, CLOCK_OFF_MS_MAX, MirrorPort, PortOptions, TimeStamps};
-pub use ring::{BATCH_BYTES_MAX, Gauges, PortStatus, RING_BATCHES_MAX, Ring, Stopper};
+pub use ring::{BATCH_BYTES_MAX, Gauges, Listener, PortStatus, RING_BATCHES_MAX, Ring, Stopper};
 
 /// Frames, one after the other, borrowed from the source's own buffer.
 ///

@@ -16,7 +16,9 @@ use pcap::BreakLoop;
 
 use crate::link::Links;
 use crate::port::{CLOCK_OFF_MS_MAX, TimeStamps};
-use crate::{Adapter, Advance, Counters, Error, FrameSource, HepListener, MirrorPort, PortOptions, port};
+use crate::{
+    Adapter, Advance, Counters, EndpointListener, Error, FrameSource, HepListener, MirrorPort, PortOptions, port,
+};
 
 /// Bytes of frames in one batch, from which on it is handed over; a batch is handed over at least every 20 ms.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
@@ -173,6 +175,43 @@ impl Shared {
     }
 }
 
+/// Sockets that frames are made of.
+#[derive(Debug)]
+pub enum Listener {
+    /// What agents send.
+    Hep(HepListener),
+    /// Calls that a PBX sends.
+    Endpoint(Box<EndpointListener>),
+}
+
+impl From<HepListener> for Listener {
+    fn from(listener: HepListener) -> Listener {
+        Listener::Hep(listener)
+    }
+}
+
+impl From<EndpointListener> for Listener {
+    fn from(listener: EndpointListener) -> Listener {
+        Listener::Endpoint(Box::new(listener))
+    }
+}
+
+impl Listener {
+    fn name(&self) -> String {
+        match self {
+            Listener::Hep(listener) => listener.name(),
+            Listener::Endpoint(listener) => listener.name(),
+        }
+    }
+
+    fn start(self, sink: Sink, asleep: Receiver<()>) -> std::io::Result<Vec<JoinHandle<()>>> {
+        match self {
+            Listener::Hep(listener) => listener.start(sink, asleep).map(Vec::from),
+            Listener::Endpoint(listener) => listener.start(sink).map(|thread| vec![thread]),
+        }
+    }
+}
+
 impl Ring {
     /// Starts a capture thread for each port; at most `ring_bytes` of frames wait for the reader.
     ///
@@ -180,21 +219,22 @@ impl Ring {
     ///
     /// [`Error::Port`] when the system gives no thread.
     pub fn start(ports: Vec<MirrorPort>, ring_bytes: usize) -> Result<Ring, Error> {
-        Ring::start_with(ports.into_iter().map(Adapter::Open).collect(), Vec::new(), ring_bytes)
+        let adapters = ports.into_iter().map(Adapter::Open).collect();
+        Ring::start_with(adapters, Vec::<Listener>::new(), ring_bytes)
     }
 
-    /// The same, also with adapters that are waited for, and with sockets that HEP comes to, which stand behind the adapters in the
-    /// order of sources.
+    /// The same, also with adapters that are waited for, and with sockets, which stand behind the adapters in the order of sources.
     ///
     /// # Errors
     ///
     /// As [`Ring::start`].
     pub fn start_with(
         adapters: Vec<Adapter>,
-        listeners: Vec<HepListener>,
+        listeners: Vec<impl Into<Listener>>,
         ring_bytes: usize,
     ) -> Result<Ring, Error> {
-        let names: Vec<String> = listeners.iter().map(HepListener::name).collect();
+        let listeners: Vec<Listener> = listeners.into_iter().map(Into::into).collect();
+        let names: Vec<String> = listeners.iter().map(Listener::name).collect();
         let interfaces = adapters.iter().map(|adapter| adapter.options().interface.as_str());
         let (mut ring, sinks, asleep) =
             Ring::wired(interfaces.chain(names.iter().map(String::as_str)), ring_bytes);

@@ -1,0 +1,201 @@
+//! A PBX on this machine, over real sockets.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use decode::{Dissector, sip};
+
+use super::*;
+use crate::{Advance, FrameSource, Ring};
+
+const PBX: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
+
+fn noon() -> Timestamp {
+    Timestamp::from_millis(43_200_000)
+}
+
+/// An endpoint that a PBX at 127.0.0.2 may call, with so many port pairs.
+fn listener(pairs: u16) -> EndpointListener {
+    // Ports that are free now; another program may take one before we do.
+    for from in (20_000..60_000).step_by(200) {
+        let mut agent = Options::new(Vec::new(), [1; 32]);
+        agent.peers = vec!["127.0.0.2/32".parse().expect("a subnet")];
+        let options = EndpointOptions {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            rtp_ports: from..=from + 2 * pairs - 1,
+            agent,
+            now: noon,
+        };
+        if let Ok(listener) = EndpointListener::bind(options) {
+            return listener;
+        }
+    }
+    panic!("no free ports on this machine");
+}
+
+fn message(first: &str, transport: &str, more: &str) -> String {
+    let (fields, body) = more.split_once("\r\n\r\n").unwrap_or((more, ""));
+    let fields = if fields.is_empty() { String::new() } else { format!("{fields}\r\n") };
+    format!(
+        "{first} sip:5999@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} 127.0.0.2;branch=z9hG4bK{first};rport\r\n\
+         From: <sip:2001@127.0.0.2>;tag=pbx\r\nTo: <sip:5999@127.0.0.1>\r\nCall-ID: one\r\nCSeq: 1 {first}\r\n\
+         Contact: <sip:127.0.0.2>\r\n{fields}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Datagrams that frames hold, until there are so many.
+fn datagrams(ring: &mut Ring, count: usize) -> Vec<(Flow, Vec<u8>)> {
+    let mut seen = Vec::new();
+    let mut dissector = Dissector::default();
+    while seen.len() < count {
+        match ring.advance_within(Duration::from_secs(20)) {
+            Ok(Advance::Frame) => {
+                let frame = ring.frame().expect("a frame");
+                assert_eq!(frame.at, noon());
+                let datagram = dissector.handle_frame(&frame).expect("a datagram");
+                seen.push((datagram.flow, datagram.payload.to_vec()));
+            }
+            other => panic!("{other:?} after {} frames", seen.len()),
+        }
+    }
+    seen
+}
+
+fn udp(ip: IpAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((ip, 0)).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    socket
+}
+
+#[test]
+fn a_call_becomes_frames_with_what_both_sides_say() {
+    let listener = listener(2);
+    let (address, gauges) = (listener.address(), listener.gauges());
+    let mut ring = Ring::start_with(Vec::new(), vec![listener], 1 << 20).expect("threads");
+    let pbx = udp(PBX);
+    let rtp = udp(PBX);
+    let port = rtp.local_addr().expect("bound").port();
+    let offer = format!(
+        "Content-Type: application/sdp\r\n\r\nv=0\r\nc=IN IP4 127.0.0.2\r\nm=audio {port} RTP/AVP 8\r\n"
+    );
+    pbx.send_to(message("INVITE", "UDP", &offer).as_bytes(), address).expect("sent");
+    let mut buffer = [0; 4_096];
+    let length = pbx.recv(&mut buffer).expect("an answer");
+    let answer = sip::parse(&buffer[..length]).expect("SIP");
+    assert_eq!(answer.start, sip::StartLine::Response { status: 200, reason: b"OK" });
+    let session = decode::sdp::parse(answer.body);
+    let place = session.media[0].receives_at.expect("a place");
+    let packet = [&[0x80, 8, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0xd5; 160]].concat();
+    rtp.send_to(&packet, (place.ip(), place.port)).expect("sent");
+    rtp.send_to(&[0x80, 201, 0, 1, 0, 0, 0, 1], (place.ip(), place.port + 1)).expect("sent");
+    let seen = datagrams(&mut ring, 4);
+    let ours = Endpoint::new(address.ip(), address.port());
+    let theirs = pbx.local_addr().expect("bound").port();
+    assert_eq!((seen[0].0.src.port, seen[0].0.dst), (theirs, ours));
+    assert_eq!((seen[1].0.src, seen[1].0.dst.port), (ours, theirs));
+    assert_eq!(seen[1].1, &buffer[..length]);
+    let media: Vec<_> =
+        seen[2..].iter().map(|(flow, bytes)| (flow.src.port, flow.dst, bytes.len())).collect();
+    let rtcp = place.with_port(place.port + 1);
+    assert!(media.contains(&(port, place, 172)) && media.contains(&(port, rtcp, 8)), "{media:?}");
+    assert_eq!(ring.ports()[0].interface, format!("record-a-call {address}"));
+
+    // A stranger is not answered, neither over UDP nor over TCP; his packets are nobody's.
+    let stranger = udp([127, 0, 0, 1].into());
+    stranger.send_to(message("OPTIONS", "UDP", "").as_bytes(), address).expect("sent");
+    stranger.send_to(&packet, (place.ip(), place.port)).expect("sent");
+    let mut stream = TcpStream::connect(address).expect("connected");
+    assert_eq!(stream.read(&mut buffer).unwrap_or(0), 0, "closed");
+    for _ in 0..2_000 {
+        if ring.counters().refused >= 3 {
+            break;
+        }
+        assert_eq!(ring.advance_within(Duration::from_millis(10)).ok(), Some(Advance::Idle));
+    }
+    let counts = gauges.counts();
+    assert_eq!((counts.calls, counts.answered, counts.strangers, counts.foreign_media), (1, 1, 2, 1));
+
+    // The end: the call is hung up in order.
+    ring.stopper().stop();
+    let mut bye = [0; 4_096];
+    loop {
+        let length = pbx.recv(&mut bye).expect("a BYE");
+        if bye[..length].starts_with(b"BYE ") {
+            break;
+        }
+    }
+}
+
+#[test]
+fn messages_of_a_connection_are_cut_and_answered_on_it() {
+    let listener = listener(1);
+    let address = listener.address();
+    let mut ring = Ring::start_with(Vec::new(), vec![listener], 1 << 20).expect("threads");
+    // From the PBX's address: std has no way to bind before it connects.
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
+        .expect("a socket");
+    rustix::net::bind(&socket, &SocketAddr::new(PBX, 0)).expect("bound");
+    rustix::net::connect(&socket, &address).expect("connected");
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let both = [message("OPTIONS", "TCP", ""), "\r\n\r\n".into(), message("BYE", "TCP", "")].concat();
+    for piece in both.as_bytes().chunks(100) {
+        stream.write_all(piece).expect("sent");
+        stream.flush().expect("sent");
+    }
+    let mut answers = String::new();
+    let mut buffer = [0; 4_096];
+    while answers.matches("SIP/2.0 ").count() < 2 || !answers.ends_with("\r\n\r\n") {
+        let length = stream.read(&mut buffer).expect("answers");
+        assert!(length > 0, "{answers}");
+        answers.push_str(std::str::from_utf8(&buffer[..length]).expect("text"));
+    }
+    assert!(answers.starts_with("SIP/2.0 200 OK\r\n") && answers.contains("SIP/2.0 481 "), "{answers}");
+    let seen = datagrams(&mut ring, 4);
+    assert!(seen.iter().all(|(flow, _)| flow.src.ip() != flow.dst.ip()));
+    // Who sends without end and says nothing is disconnected.
+    let endless = [b"OPTIONS sip:a SIP/2.0\r\nX: ".to_vec(), vec![b'a'; 80_000]].concat();
+    let _ = stream.write_all(&endless);
+    assert_eq!(stream.read(&mut buffer).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let first = listener(4);
+    let mut options = EndpointOptions {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        rtp_ports: first.options.rtp_ports.clone(),
+        agent: Options::new(Vec::new(), [1; 32]),
+        now: noon,
+    };
+    let taken = *options.rtp_ports.start();
+    let error = EndpointListener::bind(options.clone()).expect_err("refused").to_string();
+    assert!(error.starts_with(&format!("cannot listen for RTP on 127.0.0.1:{taken}: ")), "{error}");
+    options.listen = first.address();
+    let error = EndpointListener::bind(options).expect_err("refused").to_string();
+    assert!(error.starts_with(&format!("cannot listen for SIP on {}: ", first.address())), "{error}");
+}
+
+#[test]
+fn drops_are_read_from_the_kernels_tables() {
+    let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
+                 10: 0100007F:2EE0 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1 2 0 5\n\
+                 11: 00000000:2EE1 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1 2 0 7\n\
+                 12: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1 2 0 9\n";
+    assert_eq!(drops_of(table, |port| (12_000..12_002).contains(&port)), 12);
+}
+
+#[test]
+fn tokens_are_read_back() {
+    for token in [
+        Token::Sip,
+        Token::Listener,
+        Token::Media { pair: 0, is_rtcp: false },
+        Token::Media { pair: RTP_PAIRS_MAX, is_rtcp: true },
+        Token::Connection(0),
+        Token::Connection(1 << 40),
+    ] {
+        assert_eq!(Token::of(token.number()), token);
+    }
+}
