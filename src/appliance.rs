@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use capture::{FrameSource, Gauges};
+use capture::{EndpointGauges, FrameSource, Gauges};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use decode::Timestamp;
 use policy::retention::Consent;
@@ -27,15 +27,16 @@ const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 pub(crate) struct Appliance {
     desk: Desk,
     gauges: Gauges,
+    endpoint: Option<EndpointGauges>,
     next_status: Instant,
     /// The supervisor that started us is told that we live.
     watched: bool,
 }
 
 impl Appliance {
-    pub(crate) fn new(desk: Desk, gauges: Gauges) -> Appliance {
+    pub(crate) fn new(desk: Desk, gauges: Gauges, endpoint: Option<EndpointGauges>) -> Appliance {
         let watched = sd_notify::watchdog_enabled().is_some();
-        Appliance { desk, gauges, next_status: Instant::now(), watched }
+        Appliance { desk, gauges, endpoint, next_status: Instant::now(), watched }
     }
 }
 
@@ -52,6 +53,7 @@ impl Beside for Appliance {
         self.next_status = instant + STATUS_EVERY;
         let mut status = recorder.status(now);
         status.ports = self.gauges.ports().into_iter().map(port).collect();
+        status.record_a_call = self.endpoint.as_ref().map(EndpointGauges::counts);
         self.desk.show(status);
         if self.watched {
             tell_supervisor(&[sd_notify::NotifyState::Watchdog]);

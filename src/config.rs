@@ -7,6 +7,7 @@ mod book;
 mod pause;
 mod people;
 mod record;
+mod record_a_call;
 mod site;
 
 use std::net::IpAddr;
@@ -33,10 +34,12 @@ use appliance::{
 use pause::PauseSection;
 use people::{UnitEntry, UserEntry};
 use record::RecordSection;
+use record_a_call::RecordACallSection;
 use site::{SiteSection, TagsSection};
 
 pub(crate) use book::{Book, Machine, Ruling};
 pub(crate) use record::{RecordedEntry, RuleEntry};
+pub(crate) use record_a_call::RecordACall;
 
 /// A commented file with every setting at its default.
 pub(crate) const COMMENTED: &str = include_str!("config.toml");
@@ -59,6 +62,8 @@ pub(crate) struct ConfigFile {
     pub(crate) scrub: ScrubSection,
     /// What `run` records from.
     pub(crate) capture: CaptureSection,
+    /// Calls that a PBX sends.
+    pub(crate) record_a_call: RecordACallSection,
     /// Who may send HEP.
     pub(crate) hep: HepSection,
     /// Who may report facts of calls.
@@ -337,6 +342,8 @@ pub(crate) struct Settings {
     pub(crate) scrub: Option<Rate>,
     pub(crate) hep: HepSection,
     pub(crate) capture: CaptureSection,
+    /// The Record-A-Call endpoint, where there is one.
+    pub(crate) record_a_call: Option<RecordACall>,
     pub(crate) feed: FeedSection,
     pub(crate) smdr: Ways,
     pub(crate) web: WebSection,
@@ -456,6 +463,7 @@ impl ConfigFile {
         let checkpoints = self.evidence.checkpoints;
         self.locations.iter().try_for_each(LocationEntry::check)?;
         let copies = Copies { rules: self.copies, locations: self.locations };
+        let record_a_call = self.record_a_call.resolve()?;
         let cold = self.cold;
         Ok(Settings {
             archive,
@@ -467,6 +475,7 @@ impl ConfigFile {
             scrub,
             hep,
             capture: self.capture,
+            record_a_call,
             feed: self.feed,
             smdr,
             web: self.web,

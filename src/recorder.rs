@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use decode::ports::Ports;
 use decode::rtp::dtmf::Digit;
-use decode::tracker::{Devices, Event, LegEnd, LegFacts, LegId, Tracker};
+use decode::tracker::{Devices, Event, LegEnd, LegFacts, LegId, NamedBy, Tracker};
 use decode::{Frame, Party, Side, Timestamp};
 use policy::gate::{DesksFull, Reply, Request, Told};
 use policy::modes::orders::{Order, OrdersFull, Whose};
@@ -185,6 +185,12 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// What comes from this source is what PBXs send the recorder itself; the recorded extension is looked for in this order.
+    pub(crate) fn conferenced(mut self, source: u16, order: Vec<NamedBy>) -> Self {
+        self.tracker.know_conference(source, order);
+        self
+    }
+
     /// Call loggers are told of trunk calls, recorded or not.
     pub(crate) fn with_logger(mut self, logger: Logger) -> Self {
         self.logger = Some(logger);
@@ -340,6 +346,7 @@ impl<'a> Recorder<'a> {
             outcomes: self.report.outcomes.iter().map(|(outcome, &n)| (outcome.key(), n)).collect(),
             counters: self.counters(),
             ports: Vec::new(),
+            record_a_call: None,
             channels_in_use: self.gate.channels_in_use() as u64,
             channels: self.gate.channels().map(|channels| channels as u64),
             failure: self.report.failure.now.clone(),

@@ -17,7 +17,8 @@ use pcap::BreakLoop;
 use crate::link::Links;
 use crate::port::{CLOCK_OFF_MS_MAX, TimeStamps};
 use crate::{
-    Adapter, Advance, Counters, EndpointListener, Error, FrameSource, HepListener, MirrorPort, PortOptions, port,
+    Adapter, Advance, Counters, EndpointListener, Error, FrameSource, HepListener, MirrorPort, PortOptions,
+    port,
 };
 
 /// Bytes of frames in one batch, from which on it is handed over; a batch is handed over at least every 20 ms.

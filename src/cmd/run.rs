@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use capture::{Adapter, HepListener, PortOptions, Ring, TimeStamps};
+use capture::{Adapter, EndpointGauges, EndpointListener, Listener, PortOptions, Ring, TimeStamps};
 use store::locations::Duty;
 use store::{Archive, Created};
 use web::ffmpeg::Choice;
@@ -26,7 +26,7 @@ use crate::beside::Door;
 use crate::canary::{self, Canary};
 use crate::cli;
 use crate::clock;
-use crate::config::{self, Settings};
+use crate::config::{self, RecordACall, Settings};
 use crate::console;
 use crate::control::{Control, control};
 use crate::failure::{Done, Failure};
@@ -43,9 +43,11 @@ use crate::smdr::{Logger, Outlets, Smdr, Ways};
 
 pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let mut settings = config::resolve(&args.dir)?;
-    if settings.capture.interfaces.is_empty() && settings.capture.hep.is_empty() {
+    let capture = &settings.capture;
+    if capture.interfaces.is_empty() && capture.hep.is_empty() && settings.record_a_call.is_none() {
         return Err(Failure::config(
-            "nothing to record from: name adapters in [capture] interfaces (`earwitness interfaces` lists them), or hep",
+            "nothing to record from: name adapters in [capture] interfaces (`earwitness interfaces` lists them), hep, or \
+             [record_a_call] listen",
         ));
     }
     if settings.canary.every.is_some() && settings.capture.interfaces.is_empty() {
@@ -58,7 +60,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let (stop, reload_asked) = (stop_flag()?, reload_flag()?);
     let taken = config::read_again(&args.dir)?.0;
     let admission = settings.feed.admission()?;
-    let mut ring = open_ring(&settings)?;
+    let (mut ring, endpoint) = open_ring(&settings)?;
     // The threads that capture run by now; all others are started from here on.
     harden::give_up_privileges()
         .map_err(|error| Failure::new(format!("privileges cannot be given up (capset, prctl): {error}")))?;
@@ -97,10 +99,13 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
             .on_ports(settings.ports)
             .with_late_reports(late)
             .following_book(settings.machine, version);
+    if let (Some(record_a_call), Some(endpoint)) = (&settings.record_a_call, &endpoint) {
+        recorder = recorder.conferenced(endpoint.source, record_a_call.order.clone());
+    }
     if outlets.is_any() {
         recorder = recorder.with_logger(Logger::new(settings.smdr.zone.clone(), outlets.clone()));
     }
-    let mut appliance = Appliance::new(desk, ring.gauges());
+    let mut appliance = Appliance::new(desk, ring.gauges(), endpoint.map(|endpoint| endpoint.gauges));
     tell_supervisor(&[sd_notify::NotifyState::Ready]);
     tracing::info!(interfaces = ?settings.capture.interfaces, hep = ?settings.capture.hep, "recording");
     walk(&mut ring, &mut recorder, &mut keys, true, &stop, &mut appliance);
@@ -137,7 +142,14 @@ fn keep_link(path: &Path, link: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn open_ring(settings: &Settings) -> Result<Ring, Failure> {
+/// The Record-A-Call endpoint, which the ring has.
+struct Endpoint {
+    /// Its place among the sources of the ring.
+    source: u16,
+    gauges: EndpointGauges,
+}
+
+fn open_ring(settings: &Settings) -> Result<(Ring, Option<Endpoint>), Failure> {
     let capture = &settings.capture;
     let open = |name: &String| {
         let options = PortOptions {
@@ -164,8 +176,24 @@ fn open_ring(settings: &Settings) -> Result<Ring, Failure> {
         let options = PortOptions { filter: canary::FILTER.into(), ..PortOptions::new(canary::ADAPTER) };
         adapters.push(Adapter::open(options).map_err(Failure::new)?);
     }
-    let listeners: Vec<HepListener> = listeners(&capture.hep, &[], &settings.hep)?;
-    Ring::start_with(adapters, listeners, megabytes(capture.ring_mb)).map_err(Failure::new)
+    let hep = listeners(&capture.hep, &[], &settings.hep)?;
+    let listener = settings.record_a_call.as_ref().map(open_endpoint).transpose()?;
+    // Sockets stand behind the adapters, this one behind HEP.
+    let source = u16::try_from(adapters.len() + hep.len()).unwrap_or(u16::MAX);
+    let endpoint = listener.as_ref().map(|listener| Endpoint { source, gauges: listener.gauges() });
+    let listeners: Vec<Listener> =
+        hep.into_iter().map(Listener::from).chain(listener.map(Listener::from)).collect();
+    let ring = Ring::start_with(adapters, listeners, megabytes(capture.ring_mb)).map_err(Failure::new)?;
+    Ok((ring, endpoint))
+}
+
+fn open_endpoint(record_a_call: &RecordACall) -> Result<EndpointListener, Failure> {
+    if record_a_call.is_local_only && !record_a_call.listen().ip().to_canonical().is_loopback() {
+        warn("no PBX is named (record_a_call.from): calls are taken from this machine alone");
+    }
+    let endpoint = EndpointListener::bind(record_a_call.options()?).map_err(Failure::new)?;
+    tracing::info!(address = %endpoint.address(), port_pairs = endpoint.pairs(), "taking calls of PBXs");
+    Ok(endpoint)
 }
 
 fn open_feed(admission: Admission, control: Control) -> Result<Feed, Failure> {

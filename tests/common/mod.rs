@@ -5,6 +5,7 @@ pub mod agent;
 pub mod appliance;
 pub mod mail;
 pub mod network;
+pub mod pbx;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -45,7 +45,7 @@ pub struct LiveCall {
 /// How a way by which frames come in is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Port {
-    /// The adapter, or the address that HEP comes to.
+    /// The adapter, or the address that HEP or Record-A-Call comes to.
     pub name: String,
     /// It is open.
     pub up: bool,
@@ -59,7 +59,7 @@ pub struct Port {
     pub dropped_interface: u64,
     /// Frames dropped on their way to the recorder.
     pub dropped_ring: u64,
-    /// HEP that was not let in.
+    /// What was not let in: of somebody who is not named, or no HEP, SIP or RTP of a call.
     pub refused: u64,
     /// When the last frame was taken from it; none before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +85,9 @@ pub struct Status {
     pub counters: Counters,
     /// The ways in.
     pub ports: Vec<Port>,
+    /// What the Record-A-Call endpoint counts, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_a_call: Option<decode::endpoint::Counts>,
     /// Channels in use.
     pub channels_in_use: u64,
     /// Channels there are; none without a limit.

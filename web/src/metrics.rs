@@ -6,6 +6,7 @@
 use std::fmt::{Display, Write};
 
 use decode::Timestamp;
+use decode::endpoint::Counts;
 use store::Space;
 
 use crate::live::{Port, Status};
@@ -83,6 +84,9 @@ pub fn text(status: &Status, machine: &Machine, now: Timestamp) -> String {
     text.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     calls(&mut text, status);
     ports(&mut text, &status.ports);
+    if let Some(counts) = &status.record_a_call {
+        endpoint(&mut text, counts);
+    }
     let counters = &status.counters;
     for (name, help, value) in [
         ("sip_messages_total", "SIP messages read.", counters.sip_messages),
@@ -179,7 +183,7 @@ fn ports(text: &mut Text, ports: &[Port]) {
     for port in ports {
         text.sample("port_outage_seconds_total", &[("port", &port.name)], port.away_ms as f64 / 1e3);
     }
-    text.family("port_refused_total", "counter", "HEP packets and connections that were not let in.");
+    text.family("port_refused_total", "counter", "Packets and connections that were not let in.");
     for port in ports {
         text.sample("port_refused_total", &[("port", &port.name)], port.refused);
     }
@@ -189,6 +193,52 @@ fn ports(text: &mut Text, ports: &[Port]) {
             text.sample("port_last_frame_timestamp_seconds", &[("port", &port.name)], seconds(last));
         }
     }
+}
+
+fn endpoint(text: &mut Text, counts: &Counts) {
+    text.single("record_a_call_running", "gauge", "Calls that PBXs send.", counts.calls);
+    text.single(
+        "record_a_call_free_port_pairs",
+        "gauge",
+        "Pairs of RTP ports that are free.",
+        counts.free_ports,
+    );
+    text.family(
+        "record_a_call_invites_total",
+        "counter",
+        "Calls that PBXs wanted to send, by what was answered.",
+    );
+    for (answer, count) in [
+        ("answered", counts.answered),
+        ("busy", counts.busy),
+        ("overloaded", counts.overloaded),
+        ("refused", counts.refused),
+    ] {
+        text.sample("record_a_call_invites_total", &[("answer", answer)], count);
+    }
+    text.family(
+        "record_a_call_dropped_total",
+        "counter",
+        "SIP and RTP that was not answered or kept, by why.",
+    );
+    for (why, count) in [
+        ("stranger", counts.strangers),
+        ("flood", counts.floods),
+        ("unreadable", counts.unreadable),
+        ("foreign_media", counts.foreign_media),
+    ] {
+        text.sample("record_a_call_dropped_total", &[("why", why)], count);
+    }
+    text.family("record_a_call_hung_up_total", "counter", "Calls that the recorder ended, by why.");
+    for (why, count) in [("silent", counts.silent), ("lost", counts.lost)] {
+        text.sample("record_a_call_hung_up_total", &[("why", why)], count);
+    }
+    text.single(
+        "record_a_call_not_announced_total",
+        "counter",
+        "Calls whose parties could not be told that they are recorded.",
+        counts.not_announced,
+    );
 }
 
 fn archive(text: &mut Text, status: &Status, machine: &Machine) {

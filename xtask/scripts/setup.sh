@@ -1,6 +1,6 @@
 #!/bin/sh
 # setup.sh [COMPONENT…]: what it takes to build: a Rust toolchain, a C compiler and linker, libpcap's headers. With components,
-# which tests need, also ffmpeg, which decodes for playback and is what decoders are tested against, and ip.
+# which tests need, also ffmpeg, which decodes for playback and is what decoders are tested against, ip, and SIPp, which plays the PBX.
 # Says nothing when all is there. Installs Debian packages by itself, with sudo when not root; never installs Rust.
 set -eu
 
@@ -32,6 +32,9 @@ fi
 # Tests make networks of their own with it, where they may.
 if [ $# -gt 0 ] && ! command -v ip >/dev/null; then
     missing="$missing iproute2"
+fi
+if [ $# -gt 0 ] && ! command -v sipp >/dev/null; then
+    missing="$missing sip-tester"
 fi
 [ -n "$missing" ] || exit 0
 

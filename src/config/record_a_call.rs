@@ -1,0 +1,338 @@
+//! `[record_a_call]`: the endpoint that a PBX conferences the recorder in at (docs/record-a-call.md).
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use capture::{EndpointOptions, RTP_PAIRS_MAX};
+use decode::Codec;
+use decode::endpoint::{Announcement, Options, RecordFrom, Sends};
+use decode::tracker::{NAMED_BY_MAX, NamedBy, Subnet};
+use serde::{Deserialize, Serialize};
+
+use super::Wrong;
+use crate::clock;
+use crate::failure::Failure;
+
+/// Largest file of an announcement, in bytes.
+const ANNOUNCEMENT_BYTES_MAX: u64 = 64 << 20;
+/// Names of files that an error lists.
+const LISTED_MAX: usize = 20;
+
+/// As it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RecordACallSection {
+    /// Where SIP is taken, over UDP and TCP; nowhere when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Addresses or subnets of PBXs; this machine alone when empty.
+    pub(crate) from: Vec<String>,
+    /// Calls at the same time, for each entry of `from`. Default 8.
+    pub(crate) channels: usize,
+    /// Ports of RTP and RTCP. Default 12000-12100.
+    pub(crate) rtp_ports: String,
+    /// The address that PBXs are told to send audio to; the one that their SIP comes in at when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<IpAddr>,
+    /// Encodings that are taken, by their names in SDP; all that are known when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) codecs: Option<Vec<String>>,
+    /// What is sent to the parties: `nothing` or `silence`.
+    pub(crate) sends: Word,
+    /// It rings for so long before it answers, in milliseconds. Default 0.
+    pub(crate) ring_ms: u32,
+    /// A call of which nothing is heard for so long is hung up, in seconds. Default 60.
+    pub(crate) silence_s: u32,
+    /// Where the recorded extension is looked for in the INVITE, in this order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) extension_from: Option<Vec<String>>,
+    /// Folder of announcements, WAV files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) announcements: Option<PathBuf>,
+    /// The file in it that is played to the parties at the beginning; none when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) announcement: Option<String>,
+    /// When the recording begins: `start` or `announcement-end`.
+    pub(crate) record_from: Begins,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Word {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Digital silence.
+    Silence,
+}
+
+/// When the recording begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Begins {
+    /// With the call.
+    #[default]
+    Start,
+    /// Behind the announcement.
+    AnnouncementEnd,
+}
+
+impl Default for RecordACallSection {
+    fn default() -> Self {
+        RecordACallSection {
+            listen: None,
+            from: Vec::new(),
+            channels: 8,
+            rtp_ports: "12000-12100".into(),
+            address: None,
+            codecs: None,
+            sends: Word::default(),
+            ring_ms: 0,
+            silence_s: 60,
+            extension_from: None,
+            announcements: None,
+            announcement: None,
+            record_from: Begins::default(),
+        }
+    }
+}
+
+/// What follows from it.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordACall {
+    listen: SocketAddr,
+    rtp_ports: RangeInclusive<u16>,
+    agent: Options,
+    announcement: Option<PathBuf>,
+    /// Nobody but this machine may call.
+    pub(crate) is_local_only: bool,
+    /// Where the recorded extension is looked for.
+    pub(crate) order: Vec<NamedBy>,
+}
+
+impl RecordACallSection {
+    pub(super) fn resolve(self) -> Result<Option<RecordACall>, Wrong> {
+        let wrong = |name: &str, why: String| Wrong(format!("record_a_call.{name}: {why}"));
+        let peers: Vec<Subnet> = self
+            .from
+            .iter()
+            .map(|text| {
+                subnet(text).ok_or_else(|| wrong("from", format!("{text:?} is no address or subnet")))
+            })
+            .collect::<Result<_, _>>()?;
+        let rtp_ports = ports(&self.rtp_ports)
+            .ok_or_else(|| wrong("rtp_ports", format!("{:?} is no range as 12000-12100", self.rtp_ports)))?;
+        let pairs = usize::from(rtp_ports.end() - rtp_ports.start()).div_ceil(2);
+        if pairs == 0 || pairs > RTP_PAIRS_MAX {
+            return Err(wrong("rtp_ports", format!("from 2 to {} ports", 2 * RTP_PAIRS_MAX)));
+        }
+        if self.channels == 0 || self.channels > pairs {
+            return Err(wrong(
+                "channels",
+                format!("1 to {pairs}, a pair of rtp_ports for each: widen rtp_ports for more"),
+            ));
+        }
+        if !(5..=3_600).contains(&self.silence_s) {
+            return Err(wrong("silence_s", "5 to 3600".into()));
+        }
+        if self.ring_ms > 30_000 {
+            return Err(wrong("ring_ms", "at most 30000".into()));
+        }
+        let known = Options::all_codecs();
+        let codecs = match &self.codecs {
+            None => known,
+            Some(names) => names
+                .iter()
+                .map(|name| {
+                    let codec = Codec::from_name(name);
+                    let words = || known.iter().map(Codec::name).collect::<Vec<_>>().join(", ");
+                    let is_known = known.contains(&codec);
+                    is_known
+                        .then_some(codec)
+                        .ok_or_else(|| wrong("codecs", format!("{name:?} is none of {}", words())))
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        if codecs.is_empty() {
+            return Err(wrong("codecs", "name one at least".into()));
+        }
+        let order = match &self.extension_from {
+            None => NamedBy::default_order(),
+            Some(names) => names
+                .iter()
+                .map(|name| {
+                    NamedBy::from_name(name).ok_or_else(|| {
+                        wrong("extension_from", format!("{name:?} is neither application nor a header field"))
+                    })
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        if order.is_empty() || order.len() > NAMED_BY_MAX {
+            return Err(wrong("extension_from", format!("1 to {NAMED_BY_MAX} places")));
+        }
+        let announcement = match (self.announcements, self.announcement) {
+            (Some(folder), Some(file)) if Path::new(&file).file_name() == Some(file.as_ref()) => {
+                Some(folder.join(file))
+            }
+            (_, Some(file)) => {
+                let why = format!(
+                    "{file:?}: the name of a file in the folder that record_a_call.announcements names"
+                );
+                return Err(wrong("announcement", why));
+            }
+            (_, None) => None,
+        };
+        if announcement.is_none() && self.record_from == Begins::AnnouncementEnd {
+            return Err(wrong(
+                "record_from",
+                "there is no announcement whose end could be waited for".into(),
+            ));
+        }
+        let Some(listen) = self.listen else { return Ok(None) };
+        let is_local_only = peers.is_empty();
+        let agent = Options {
+            peers,
+            channels: self.channels,
+            codecs,
+            sends: match self.sends {
+                Word::Nothing => Sends::Nothing,
+                Word::Silence => Sends::Silence,
+            },
+            record_from: match self.record_from {
+                Begins::Start => RecordFrom::Start,
+                Begins::AnnouncementEnd => RecordFrom::AnnouncementEnd,
+            },
+            ring_ms: self.ring_ms,
+            silence_s: self.silence_s,
+            address: self.address,
+            // The ports and the seed come when it starts.
+            ..Options::new(Vec::new(), [0; 32])
+        };
+        Ok(Some(RecordACall { listen, rtp_ports, agent, announcement, is_local_only, order }))
+    }
+}
+
+impl RecordACall {
+    /// Address and port of SIP.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// How the endpoint starts; the announcement is read and coded here.
+    pub(crate) fn options(&self) -> Result<EndpointOptions, Failure> {
+        let mut agent = self.agent.clone();
+        agent.announcement = self.announcement.as_deref().map(read).transpose()?.map(Arc::new);
+        getrandom::fill(&mut agent.seed)
+            .map_err(|error| Failure::new(format!("the system gives no random numbers: {error}")))?;
+        Ok(EndpointOptions { listen: self.listen, rtp_ports: self.rtp_ports.clone(), agent, now: clock::now })
+    }
+}
+
+/// One address, or a subnet.
+fn subnet(text: &str) -> Option<Subnet> {
+    let text = text.trim();
+    match text.parse::<IpAddr>() {
+        Ok(ip) => {
+            let ip = ip.to_canonical();
+            format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 }).parse().ok()
+        }
+        Err(_) => text.parse().ok(),
+    }
+}
+
+/// `12000-12100`.
+fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    // A pair begins with an even port.
+    let first = first.checked_next_multiple_of(2).filter(|&first| first > 0)?;
+    (first < last).then_some(first..=last)
+}
+
+/// An announcement; where it is not there, the error names those that are.
+fn read(path: &Path) -> Result<Announcement, Failure> {
+    let wrong =
+        |why: String| Failure::config(format!("record_a_call.announcement: {}: {why}", path.display()));
+    let length = std::fs::metadata(path).map_err(|error| wrong(format!("{error}{}", beside(path))))?.len();
+    if length > ANNOUNCEMENT_BYTES_MAX {
+        return Err(wrong(format!("it is larger than {} MB", ANNOUNCEMENT_BYTES_MAX >> 20)));
+    }
+    let file = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    Announcement::from_wav(&file).map_err(|error| wrong(error.to_string()))
+}
+
+fn beside(path: &Path) -> String {
+    let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.to_ascii_lowercase().ends_with(".wav"))
+        .collect();
+    names.sort();
+    names.truncate(LISTED_MAX);
+    if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ConfigFile;
+    use super::*;
+
+    fn resolved(text: &str) -> Result<Option<RecordACall>, String> {
+        let file = ConfigFile::parse(&format!("[record_a_call]\n{text}\n")).expect("TOML");
+        file.settings(None).map(|settings| settings.record_a_call).map_err(|Wrong(why)| why)
+    }
+
+    #[test]
+    fn it_is_off_unless_it_is_told_where_to_listen() {
+        assert!(resolved("").expect("right").is_none());
+        let on = resolved("listen = \"0.0.0.0:5060\"").expect("right").expect("on");
+        assert!(on.is_local_only);
+        assert_eq!((on.agent.channels, on.rtp_ports.clone()), (8, 12_000..=12_100));
+        let listed = "listen = \"0.0.0.0:5060\"\nfrom = [\"192.0.2.10\", \"2001:db8::/32\"]\nchannels = 50";
+        let on = resolved(listed).expect("right").expect("on");
+        assert!(!on.is_local_only && on.agent.peers.len() == 2);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_name() {
+        for (text, why) in [
+            ("from = [\"pbx.example\"]", "record_a_call.from: \"pbx.example\""),
+            ("rtp_ports = \"12100-12000\"", "record_a_call.rtp_ports"),
+            ("rtp_ports = \"10000-60000\"", "record_a_call.rtp_ports"),
+            ("channels = 0", "record_a_call.channels"),
+            ("channels = 51", "widen rtp_ports"),
+            ("silence_s = 1", "record_a_call.silence_s"),
+            ("ring_ms = 60000", "record_a_call.ring_ms"),
+            ("codecs = [\"PCMA\", \"MP3\"]", "\"MP3\" is none of PCMA"),
+            ("codecs = []", "record_a_call.codecs"),
+            ("extension_from = [\"a b\"]", "record_a_call.extension_from"),
+            ("extension_from = []", "record_a_call.extension_from"),
+            ("announcement = \"a.wav\"", "record_a_call.announcement"),
+            ("announcements = \"/x\"\nannouncement = \"../a.wav\"", "record_a_call.announcement"),
+            ("record_from = \"announcement-end\"", "record_a_call.record_from"),
+        ] {
+            let told = resolved(text).expect_err(text);
+            assert!(told.contains(why), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn an_announcement_that_is_not_there_or_wrong_is_told_with_what_there_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("other.wav"), b"RIFF").expect("written");
+        let told = |file: &str| {
+            let text = format!(
+                "listen = \"127.0.0.1:5060\"\nannouncements = {:?}\nannouncement = {file:?}",
+                folder.path()
+            );
+            resolved(&text).expect("right").expect("on").options().expect_err("refused").to_string()
+        };
+        assert!(told("recorded.wav").contains("there are other.wav"), "{}", told("recorded.wav"));
+        assert!(told("other.wav").contains("it is no WAV file"), "{}", told("other.wav"));
+    }
+}
