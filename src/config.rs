@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use store::{Archive, Take};
 use web::ffmpeg::Choice;
 
+use crate::canary;
 use crate::clock;
 use crate::failure::Failure;
 use crate::http;
@@ -453,7 +454,10 @@ impl ConfigFile {
         let machine = Machine { zone, name, lans: self.site.lans()?, people, canary: self.canary.number() };
         let Ruling { rules, sip, devices, ports, retention } = book.clone().resolve(&machine)?;
         let archive = archive.or(self.archive.dir).unwrap_or_else(|| PathBuf::from("earwitness-archive"));
-        let alarms = self.alarms.resolve(self.site.zone()?)?;
+        let mut alarms = self.alarms.resolve(self.site.zone()?)?;
+        if self.canary.every.is_some() && !self.capture.hears_loopback() {
+            alarms.limits.of_canary = Some(canary::ADAPTER.to_owned());
+        }
         let smdr = self.smdr.resolve(&rules.zone)?;
         let field_names = self.tags.resolve()?;
         let ffmpeg = self.playback.ffmpeg.map_or(Choice::OnPath, |word| Choice::from_word(word.as_os_str()));

@@ -135,11 +135,12 @@ impl Reload {
         let has_book = of_book.is_some();
         let ruling = of_book.unwrap_or(Ruling { rules, sip, devices, ports, retention });
         let retention = ruling.retention.clone();
-        retention.take_up(&self.archive, Take::InForce)?;
+        // First what may not answer in time: then nothing else has changed.
         let of_recorder = machine.clone();
-        self.control
-            .ask(move |recorder, _| recorder.renew(ruling, of_recorder))
-            .map_err(|error| Failure::new(format!("the recorder: {error}")))?;
+        self.control.ask(move |recorder, _| recorder.renew(ruling, of_recorder)).map_err(|error| {
+            Failure::new(format!("the recorder does not answer ({error}); it may follow later: reload again"))
+        })?;
+        retention.take_up(&self.archive, Take::InForce)?;
         self.keeping.change(retention, machine);
         self.alarms.change(alarms.limits, sinks);
         self.tokens.replace(tokens);

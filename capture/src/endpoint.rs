@@ -10,7 +10,7 @@
 mod connections;
 mod packet;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
@@ -37,6 +37,8 @@ const SIP_BUFFER_BYTES: usize = 4 << 20;
 /// Datagrams that are taken from one socket before the others are looked at.
 const SIP_BATCH: usize = 64;
 const MEDIA_BATCH: usize = 16;
+/// Connections taken in one go.
+const CONNECTIONS_AT_ONCE: usize = 64;
 /// Frames are handed over, and the stop flag is looked at, at least this often.
 const BATCH_WAIT_MS: i64 = 20;
 /// Between two questions to the kernel how much it dropped.
@@ -157,6 +159,9 @@ impl EndpointListener {
         sink.link = packet::LINK_RAW;
         let address = self.address();
         let EndpointListener { options, udp, tcp, pairs, gauges } = self;
+        let sockets = std::iter::once(&udp).chain(pairs.iter().flatten());
+        let ports =
+            sockets.map(|socket| Ok(socket.local_addr()?.port())).collect::<io::Result<HashSet<u16>>>()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let watch = |socket: &UdpSocket, token: u64| {
             epoll::add(&epoll, socket, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
@@ -175,6 +180,7 @@ impl EndpointListener {
             epoll,
             udp,
             tcp,
+            ports,
             pairs,
             connections: Connections::default(),
             routes: HashMap::new(),
@@ -202,13 +208,13 @@ fn make_room_for_files(more: usize) {
     }
 }
 
-/// This thread reads what others send, and opens no adapter: it may do nothing that any user may not.
-fn give_up_capabilities() {
+/// A thread that reads what others send to a socket, and opens no adapter, may do nothing that any user may not.
+pub(crate) fn give_up_capabilities() {
     use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     if let Err(error) = set_capabilities(None, sets) {
-        tracing::warn!(%error, "the Record-A-Call endpoint keeps the privileges of the threads that capture");
+        tracing::warn!(%error, "a thread that listens keeps the privileges of those that capture");
     }
 }
 
@@ -267,6 +273,8 @@ struct Running {
     udp: UdpSocket,
     tcp: TcpListener,
     pairs: Vec<[UdpSocket; 2]>,
+    /// Ports of all UDP sockets here.
+    ports: HashSet<u16>,
     connections: Connections,
     /// Our address as each peer reaches it.
     routes: HashMap<IpAddr, IpAddr>,
@@ -391,7 +399,8 @@ impl Running {
     }
 
     fn take_connections(&mut self) {
-        loop {
+        // The rest comes after what else has happened: whoever only connects holds nobody up.
+        for _ in 0..CONNECTIONS_AT_ONCE {
             let agent = &self.agent;
             let admitted = |peer: SocketAddr| agent.admits(peer.ip().to_canonical());
             match self.connections.accept(&self.tcp, admitted) {
@@ -495,14 +504,7 @@ impl Running {
 
     /// Datagrams that the kernel dropped since the last look: no one read them in time.
     fn count_drops(&mut self) {
-        let ours = |port: u16| {
-            port == self.local.port
-                || self
-                    .pairs
-                    .iter()
-                    .flatten()
-                    .any(|socket| socket.local_addr().is_ok_and(|at| at.port() == port))
-        };
+        let ours = |port: u16| self.ports.contains(&port);
         let tables =
             ["/proc/net/udp", "/proc/net/udp6"].iter().filter_map(|path| std::fs::read_to_string(path).ok());
         let dropped = tables.map(|table| drops_of(&table, ours)).sum();

@@ -18,6 +18,7 @@ use decode::hep::{self, HEP_BYTES_MAX};
 use decode::net::LINK_HEP;
 
 use crate::Error;
+use crate::endpoint::give_up_capabilities;
 use crate::ring::Sink;
 
 /// Agents that may be connected over TCP at the same time; a further one is refused.
@@ -141,6 +142,7 @@ struct Datagrams {
 
 impl Datagrams {
     fn run(mut self) {
+        give_up_capabilities();
         let mut buffer = vec![0; HEP_BYTES_MAX];
         let name = self.socket.local_addr().ok().map(kernel_name);
         let (mut handed_over, mut asked) = (Timestamp::MIN, Timestamp::MIN);
@@ -188,6 +190,8 @@ struct Connections {
 
 impl Connections {
     fn run(self, listener: &TcpListener) {
+        // The threads that it starts have none either.
+        give_up_capabilities();
         let mut running: Vec<JoinHandle<()>> = Vec::new();
         while !self.sink.stopped() {
             match listener.accept() {

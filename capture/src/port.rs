@@ -113,17 +113,35 @@ impl MirrorPort {
     pub fn open(options: PortOptions) -> Result<MirrorPort, Error> {
         let refused = |error: pcap::Error| refusal(&options.interface, &error);
         let clamp = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
-        let mut capture = Capture::from_device(options.interface.as_str())
-            .map_err(refused)?
-            .timeout(BATCH_WAIT_MS)
-            .promisc(options.promiscuous)
-            .snaplen(clamp(options.snap_len))
-            .buffer_size(clamp(options.buffer_bytes));
-        if matches!(options.time_stamps, TimeStamps::Adapter { .. }) {
-            // What the adapter does not offer is left at the host's by libpcap, with a warning that the binding keeps to itself.
-            capture = capture.tstamp_type(TimestampType::AdapterUnsynced);
-        }
-        let mut capture = capture.open().map_err(refused)?;
+        let open = |stamps: Option<TimestampType>| {
+            let capture = Capture::from_device(options.interface.as_str())?
+                .timeout(BATCH_WAIT_MS)
+                // The kernel has no such mode for all interfaces at once, and libpcap's warning of that counts as an error.
+                .promisc(options.promiscuous && options.interface != "any")
+                .snaplen(clamp(options.snap_len))
+                .buffer_size(clamp(options.buffer_bytes));
+            match stamps {
+                // What the adapter does not offer is left at the host's by libpcap, with a warning that the binding keeps to itself.
+                Some(stamps) => capture.tstamp_type(stamps).open(),
+                None => capture.open(),
+            }
+        };
+        let wants_stamps = matches!(options.time_stamps, TimeStamps::Adapter { .. });
+        let opened = open(wants_stamps.then_some(TimestampType::AdapterUnsynced)).or_else(|error| {
+            if !wants_stamps {
+                return Err(error);
+            }
+            // Switching them on takes CAP_NET_ADMIN. Recording with the kernel's own is better than not.
+            let capture = open(None)?;
+            let (interface, message) = (&options.interface, message(&error));
+            tracing::warn!(
+                interface,
+                message,
+                "the adapter's time stamps cannot be had (CAP_NET_ADMIN?): the kernel's are taken"
+            );
+            Ok(capture)
+        });
+        let mut capture = opened.map_err(refused)?;
         if !options.filter.trim().is_empty() {
             capture
                 .filter(options.filter.trim(), true)

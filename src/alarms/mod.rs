@@ -125,6 +125,8 @@ pub(crate) struct Beside {
 pub(crate) struct Limits {
     /// A way in is silent after so many milliseconds; never when absent.
     pub(crate) silent_ms: Option<u64>,
+    /// This way in is silent between two calls of the canary, which is what watches it.
+    pub(crate) of_canary: Option<String>,
     /// Silence counts in these hours only; always when absent.
     pub(crate) office_hours: Option<Hours>,
     pub(crate) zone: TimeZone,
@@ -264,6 +266,7 @@ impl Watch {
                     format!("{} is down: nothing is recorded from it", port.name),
                 );
             } else if let Some(silent_ms) = self.limits.silent_ms
+                && self.limits.of_canary.as_ref() != Some(&port.name)
                 && now.millis_since(port.last_frame.unwrap_or(since).max(since)) >= silent_ms
                 && self
                     .limits
@@ -335,6 +338,7 @@ mod tests {
     fn watch(office_hours: Option<&str>) -> Watch {
         Watch::new(Limits {
             silent_ms: Some(600_000),
+            of_canary: Some("lo".into()),
             office_hours: office_hours.map(|text| Hours::new(text).expect("hours")),
             zone: TimeZone::UTC,
             repeat_ms: 3_600_000,
@@ -370,6 +374,19 @@ mod tests {
             [(Kind::PortDown, Turn::Cleared)]
         );
         assert_eq!(watch.kinds(), []);
+    }
+
+    #[test]
+    fn where_the_canary_goes_may_be_silent_and_must_be_there() {
+        let mut watch = watch(None);
+        let lo = |up| Status {
+            ports: vec![Port { name: "lo".into(), up, ..Port::default() }],
+            ..Status::default()
+        };
+        assert_eq!(told(watch.look(&lo(true), &Beside::default(), at(0))), []);
+        assert_eq!(told(watch.look(&lo(true), &Beside::default(), at(3_000))), []);
+        let gone = watch.look(&lo(false), &Beside::default(), at(3_001));
+        assert_eq!(told(gone), [(Kind::PortDown, Turn::Raised)]);
     }
 
     #[test]

@@ -171,8 +171,7 @@ fn open_ring(settings: &Settings) -> Result<(Ring, Option<Endpoint>), Failure> {
         Ok::<_, Failure>(adapter)
     };
     let mut adapters: Vec<Adapter> = capture.interfaces.iter().map(open).collect::<Result<_, _>>()?;
-    let is_captured = |name: &str| capture.interfaces.iter().any(|one| one == name || one == "any");
-    if settings.canary.every.is_some() && !is_captured(canary::ADAPTER) {
+    if settings.canary.every.is_some() && !capture.hears_loopback() {
         let options = PortOptions { filter: canary::FILTER.into(), ..PortOptions::new(canary::ADAPTER) };
         adapters.push(Adapter::open(options).map_err(Failure::new)?);
     }

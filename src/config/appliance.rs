@@ -18,6 +18,7 @@ use super::Wrong;
 use crate::alarms::Limits;
 use crate::alarms::mail::MailSection;
 use crate::alarms::sinks::{Sinks, Webhook};
+use crate::canary;
 use crate::failure::Failure;
 use crate::feed::Admission;
 use crate::http::Address;
@@ -74,6 +75,11 @@ impl Default for CaptureSection {
 }
 
 impl CaptureSection {
+    /// Calls are captured from the loopback adapter, where the canary goes, too.
+    pub(crate) fn hears_loopback(&self) -> bool {
+        self.interfaces.iter().any(|name| name == canary::ADAPTER || name == "any")
+    }
+
     pub(super) fn check(&self) -> Result<(), Wrong> {
         for (name, mb) in [("kernel_mb", self.kernel_mb), ("ring_mb", self.ring_mb)] {
             if !BUFFER_MB.contains(&mb) {
@@ -188,6 +194,7 @@ impl AlarmSection {
         let milliseconds = |minutes: u32| u64::from(minutes) * 60_000;
         Ok(Alarms {
             limits: Limits {
+                of_canary: None,
                 silent_ms: Some(self.silent_min).filter(|&min| min > 0).map(milliseconds),
                 office_hours: hours.map_err(|why| wrong("office_hours", why))?,
                 zone,

@@ -419,6 +419,8 @@ impl Scribe {
                     running.len = chunk.offset;
                 }
             }
+            // Whole entries may stand behind the journal's end now: a replay must not meet them behind a shorter one.
+            let _ = self.shared.disk.set_len(&path, before);
             return known.into_iter().for_each(|chunk| self.chunk(chunk));
         }
         for Chunk { open, entry, .. } in known {

@@ -141,6 +141,7 @@ impl UserAgent {
             session: call.session,
             version: call.version,
             sends: self.has_something_to_send(),
+            is_offer: call.is_offering,
         };
         offer::describe(&call.lines, &origin, |pair| self.ports.port(pair))
     }

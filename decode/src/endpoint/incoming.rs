@@ -386,7 +386,10 @@ impl UserAgent {
     /// May a peer's offer be taken now (RFC 3261, 14.2; RFC 3311, 5.2)?
     fn check_turn(&self, key: u64) -> Result<(), Refusal> {
         let Some(call) = self.calls.get(&key) else { return Ok(()) };
-        if call.asking.is_some() {
+        // A refresh of ours that offers nothing is in nobody's way.
+        let offer =
+            call.asking.and_then(|id| self.clients.get(&id)).filter(|client| client.method == "INVITE");
+        if offer.is_some() {
             return Err(Refusal::new(491, "Request Pending"));
         }
         if call.stage != Stage::Confirmed {

@@ -89,7 +89,8 @@ impl Agreed {
 
     /// Does the peer say that it sends now?
     pub(super) fn is_heard(&self) -> bool {
-        matches!(self.theirs, Direction::SendRecv | Direction::SendOnly)
+        // Without an address it is held in the way of RFC 2543.
+        matches!(self.theirs, Direction::SendRecv | Direction::SendOnly) && self.remote.is_some()
     }
 
     /// May we send now?
@@ -240,11 +241,13 @@ pub(super) struct Origin {
     pub(super) version: u64,
     /// We have something to send.
     pub(super) sends: bool,
+    /// It is an offer of ours, and no answer: what the peer said before binds nobody (RFC 3264, 8).
+    pub(super) is_offer: bool,
 }
 
 /// Writes a description; `port_of` tells the RTP port of a pair.
 pub(super) fn describe(lines: &[Line], origin: &Origin, port_of: impl Fn(usize) -> u16) -> Vec<u8> {
-    let Origin { ip, session, version, sends } = origin;
+    let Origin { ip, session, version, sends, is_offer } = origin;
     let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
     let mut out = format!(
         "v=0\r\no=earwitness {session} {version} IN {family} {ip}\r\ns=earwitness\r\nc=IN {family} {ip}\r\nt=0 0\r\n"
@@ -282,7 +285,8 @@ pub(super) fn describe(lines: &[Line], origin: &Origin, port_of: impl Fn(usize) 
         if let Some(label) = agreed.label.as_ref().filter(|label| !label.contains(char::is_control)) {
             let _ = write!(lines, "a=label:{label}\r\n");
         }
-        let direction = match reply(agreed.theirs, *sends) {
+        let theirs = if *is_offer { Direction::SendRecv } else { agreed.theirs };
+        let direction = match reply(theirs, *sends) {
             Direction::SendRecv => "sendrecv",
             Direction::SendOnly => "sendonly",
             Direction::RecvOnly => "recvonly",
@@ -317,7 +321,8 @@ mod tests {
         let sections = sections(offer.as_bytes()).expect("not too long");
         let lines: Vec<Line> =
             sections.iter().enumerate().map(|(nth, s)| Line::of(s, agree(s, nth, &TERMS))).collect();
-        let origin = Origin { ip: IpAddr::from([192, 0, 2, 1]), session: 5, version: 6, sends };
+        let origin =
+            Origin { ip: IpAddr::from([192, 0, 2, 1]), session: 5, version: 6, sends, is_offer: false };
         String::from_utf8(describe(&lines, &origin, |pair| 12_000 + 2 * pair as u16)).expect("text")
     }
 

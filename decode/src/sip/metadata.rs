@@ -168,6 +168,9 @@ fn attribute(attributes: &[u8], name: &str) -> String {
     String::new()
 }
 
+/// The longest entity, `&#x10ffff;`, and a little more.
+const ENTITY_BYTES_MAX: usize = 11;
+
 /// Text without blanks around it, and with the entities of XML undone.
 fn unescaped(bytes: &[u8]) -> String {
     let text = text(super::trim(bytes));
@@ -179,7 +182,8 @@ fn unescaped(bytes: &[u8]) -> String {
     while let Some(at) = rest.find('&') {
         let (before, entity) = rest.split_at(at);
         out.push_str(before);
-        let end = entity.find(';').filter(|&end| end <= 10);
+        // No further: text of nothing but ampersands must not be searched from each of them to its end.
+        let end = entity.bytes().take(ENTITY_BYTES_MAX).position(|byte| byte == b';');
         let word = end.and_then(|end| entity.get(1..end)).unwrap_or_default();
         let number = match word.strip_prefix("#x") {
             Some(hex) => u32::from_str_radix(hex, 16).ok(),

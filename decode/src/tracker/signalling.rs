@@ -289,7 +289,7 @@ impl Signalling {
         assert_identity(&mut caller, heard.message);
         let mut callee = self.identity(&heard.to, heard.flow.dst);
         let mut conferenced = self.conferenced(heard.message, uri);
-        let parties = conference::speakers(heard.message).filter(|_| conferenced.is_some());
+        let parties = conferenced.as_ref().and_then(|_| conference::speakers(heard.message));
         let is_named = parties.is_some();
         if let Some(parties) = parties {
             // The metadata says whose voice each stream is: neither party is at the client's address.

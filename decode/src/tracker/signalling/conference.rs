@@ -106,7 +106,7 @@ impl Conference {
                 NamedBy::Application => (shown_user(uri), String::new()),
                 NamedBy::From => of(message.from()?),
                 NamedBy::Diversion => of(Address::parse(first(message, "Diversion")?)),
-                NamedBy::HistoryInfo => of(Address::parse(diverted(message)?)),
+                NamedBy::HistoryInfo => of(Address::parse(diverted(message, uri)?)),
                 NamedBy::AssertedIdentity => of(Address::parse(first(message, "P-Asserted-Identity")?)),
                 NamedBy::RemoteParty => of(Address::parse(first(message, "Remote-Party-ID")?)),
                 NamedBy::Header(field) => {
@@ -145,10 +145,12 @@ fn first<'a>(message: &Message<'a>, name: &str) -> Option<&'a [u8]> {
     sip::values(message, name).into_iter().next()
 }
 
-/// The entry before the last: the last one is where the call went, to us. One that stands alone is whom it was for.
-fn diverted<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
+/// The last entry that is not the number called: the last one of all is where the call went, to us (RFC 7044, 5), and a call that was not
+/// diverted has no other.
+fn diverted<'a>(message: &Message<'a>, uri: &[u8]) -> Option<&'a [u8]> {
+    let application = shown_user(uri);
     let entries = sip::values(message, "History-Info");
-    entries.iter().rev().nth(1).or_else(|| entries.last()).copied()
+    entries.into_iter().rev().find(|entry| of(Address::parse(entry)).0 != application)
 }
 
 #[cfg(test)]
