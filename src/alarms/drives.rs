@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use decode::Timestamp;
 use store::Space;
@@ -52,45 +53,89 @@ impl Forecast {
     }
 }
 
+/// The device of a folder, and the room on it.
+type Answer = Option<(u64, Space)>;
+
+/// A folder on a drive.
+#[derive(Debug)]
+struct Watched {
+    name: String,
+    folder: PathBuf,
+    forecast: Forecast,
+    /// Where a thread puts the answer; none where it is waited for.
+    asked: Option<Arc<Mutex<Asked>>>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    is_waiting: bool,
+    answer: Answer,
+}
+
 /// The drives that are watched, each once.
 #[derive(Debug)]
 pub(crate) struct Drives {
-    /// Name, a folder on it, and how it fills.
-    watched: Vec<(String, PathBuf, Forecast)>,
+    watched: Vec<Watched>,
 }
 
 impl Drives {
-    /// Those of the archive, of the system, and of archive locations that are folders.
+    /// Those of the archive, of the system, and of archive locations that are folders. A location is asked by a thread of its own, and
+    /// what it said is told at the next look: a mount whose server is gone may never answer, and alarms do not wait for it.
     pub(crate) fn new(archive: &Path, locations: impl Iterator<Item = (String, PathBuf)>) -> Drives {
-        let system = ("system".to_owned(), PathBuf::from("/"));
-        let all = [("archive".to_owned(), archive.to_owned())].into_iter().chain(locations).chain([system]);
-        Drives { watched: all.map(|(name, folder)| (name, folder, Forecast::default())).collect() }
+        let watched = |name: String, folder: PathBuf, asked| Watched {
+            name,
+            folder,
+            forecast: Forecast::default(),
+            asked,
+        };
+        let mut all = vec![watched("archive".to_owned(), archive.to_owned(), None)];
+        all.extend(locations.map(|(name, folder)| watched(name, folder, Some(Arc::default()))));
+        all.push(watched("system".to_owned(), PathBuf::from("/"), None));
+        Drives { watched: all }
     }
 
-    /// How they are now. One that cannot be asked (a mount that is gone) is left out, and so is one on a drive that was told already.
+    /// How they are now. One that cannot be asked (a mount that is gone or hangs) is left out, and so is one on a drive that was told
+    /// already.
     pub(crate) fn look(&mut self, now: Timestamp) -> Vec<Drive> {
         let mut seen = Vec::new();
         let mut drives = Vec::new();
-        for (name, folder, forecast) in &mut self.watched {
-            let (Ok(stat), Ok(device)) =
-                (rustix::fs::statvfs(folder.as_path()), rustix::fs::stat(folder.as_path()))
-            else {
-                continue;
+        for Watched { name, folder, forecast, asked } in &mut self.watched {
+            let answer = match asked {
+                None => ask(folder),
+                Some(asked) => ask_aside(folder, asked),
             };
-            if seen.contains(&device.st_dev) {
-                continue;
-            }
-            seen.push(device.st_dev);
-            let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-            // What the system keeps for root is not room.
-            let used = stat.f_blocks.saturating_sub(stat.f_bfree);
-            let space =
-                Space { free: bytes(stat.f_bavail), total: bytes(used.saturating_add(stat.f_bavail)) };
+            let Some((device, space)) = answer.filter(|(device, _)| !seen.contains(device)) else { continue };
+            seen.push(device);
             let full_in_h = forecast.look(space, now);
             drives.push(Drive { name: name.clone(), space, full_in_h });
         }
         drives
     }
+}
+
+fn ask(folder: &Path) -> Answer {
+    let (stat, device) = (rustix::fs::statvfs(folder).ok()?, rustix::fs::stat(folder).ok()?);
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    // What the system keeps for root is not room.
+    let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+    let total = bytes(used.saturating_add(stat.f_bavail));
+    Some((device.st_dev, Space { free: bytes(stat.f_bavail), total }))
+}
+
+/// The latest answer, and asks anew; none while the one asked before has not answered.
+fn ask_aside(folder: &Path, asked: &Arc<Mutex<Asked>>) -> Answer {
+    let mut known = asked.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.is_waiting {
+        return None;
+    }
+    let (folder, place) = (folder.to_owned(), Arc::clone(asked));
+    let asking = move || {
+        let answer = ask(&folder);
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Asked { is_waiting: false, answer };
+    };
+    // Nobody waits for its end, the process neither.
+    known.is_waiting = std::thread::Builder::new().name("drive".into()).spawn(asking).is_ok();
+    known.answer
 }
 
 #[cfg(test)]
@@ -134,9 +179,28 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let nas = ("nas".to_owned(), dir.path().to_owned());
         let gone = ("gone".to_owned(), dir.path().join("gone"));
-        let drives = Drives::new(dir.path(), [nas, gone].into_iter()).look(at_min(0));
+        let mut watched = Drives::new(dir.path(), [nas, gone].into_iter());
+        watched.look(at_min(0));
+        let are_answered = |drives: &Drives| {
+            let mut asked = drives.watched.iter().filter_map(|one| one.asked.as_ref());
+            asked.all(|asked| !asked.lock().expect("not broken").is_waiting)
+        };
+        while !are_answered(&watched) {
+            std::thread::yield_now();
+        }
+        let drives = watched.look(at_min(1));
         assert_eq!(drives.first().map(|drive| drive.name.as_str()), Some("archive"));
         assert!(drives.iter().all(|drive| drive.name != "nas" && drive.name != "gone"));
         assert!(drives[0].space.total >= drives[0].space.free && drives[0].space.total > 0);
+    }
+
+    #[test]
+    fn a_location_that_never_answers_is_left_out_and_asked_once() {
+        let asked =
+            Arc::new(Mutex::new(Asked { is_waiting: true, answer: Some((1, Space { free: 1, total: 2 })) }));
+        assert_eq!(ask_aside(Path::new("/"), &asked), None);
+        assert_eq!(Arc::strong_count(&asked), 1, "no further thread");
+        asked.lock().expect("not broken").is_waiting = false;
+        assert_eq!(ask_aside(Path::new("/"), &asked), Some((1, Space { free: 1, total: 2 })));
     }
 }

@@ -182,9 +182,10 @@ pub(crate) type Trouble = Arc<Mutex<Option<String>>>;
 impl Mail {
     /// Mails what comes through the queue until it ends, and looks in between whether the server would take more.
     pub(crate) fn run(mut self, queue: &Receiver<Notice>, trouble: &Trouble) {
+        let server = self.server.clone();
         let tell = |result: Result<(), String>| {
             if let Err(error) = &result {
-                tracing::error!(server = self.server, error, "alarms cannot be mailed");
+                tracing::error!(server, error, "alarms cannot be mailed");
             }
             *trouble.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
         };
@@ -194,15 +195,39 @@ impl Mail {
         // Far away where it is not looked at all.
         let check_every = self.check_every.unwrap_or(Duration::from_secs(365 * 24 * 3_600));
         loop {
-            match queue.recv_timeout(check_every) {
-                Ok(notice) if self.spacing.is_due(&notice) => {
-                    tell(send_surely(&self.transport, &self.letter(&notice)))
+            let is_behind = !self.spacing.unsent.is_empty();
+            match queue.recv_timeout(if is_behind { AGAIN_EVERY.min(check_every) } else { check_every }) {
+                Ok(notice) => {
+                    if let Some(notice) = self.spacing.due(notice) {
+                        tell(self.mail(notice));
+                    }
                 }
-                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) if is_behind => {
+                    let unsent = std::mem::take(&mut self.spacing.unsent);
+                    // One is enough to find out whether the server takes mail again.
+                    let mut result = Ok(());
+                    for notice in unsent.into_values() {
+                        match result {
+                            Ok(()) => result = self.mail(notice),
+                            Err(_) => self.spacing.failed(notice),
+                        }
+                    }
+                    tell(result);
+                }
                 Err(RecvTimeoutError::Timeout) => tell(self.check()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Mails one; it is tried again later when that fails.
+    fn mail(&mut self, notice: Notice) -> Result<(), String> {
+        let result = send_surely(&self.transport, &self.letter(&notice));
+        match result {
+            Ok(()) => self.spacing.sent(&notice),
+            Err(_) => self.spacing.failed(notice),
+        }
+        result
     }
 
     /// Connects, makes sure of TLS, says who we are, and sends nothing.
@@ -272,38 +297,58 @@ fn hello() -> ClientId {
     if host == "-" { ClientId::default() } else { ClientId::Domain(host) }
 }
 
-/// How often one alarm is mailed.
+/// Between two tries of what the server did not take.
+const AGAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// An alarm, and where.
+type Key = (Kind, String);
+
+/// How often one alarm is mailed, and what could not be mailed yet.
 #[derive(Debug)]
 struct Spacing {
     every_ms: u64,
     /// When each alarm was mailed last, as begun or lasting.
-    told: BTreeMap<(Kind, String), Timestamp>,
+    told: BTreeMap<Key, Timestamp>,
     /// Alarms whose beginning was mailed, and whose end is to be.
-    open: BTreeSet<(Kind, String)>,
+    open: BTreeSet<Key>,
+    /// The latest of each alarm that the server did not take: at most one for each alarm and place.
+    unsent: BTreeMap<Key, Notice>,
 }
 
 impl Spacing {
     fn new(every_ms: u64) -> Spacing {
-        Spacing { every_ms, told: BTreeMap::new(), open: BTreeSet::new() }
+        Spacing { every_ms, told: BTreeMap::new(), open: BTreeSet::new(), unsent: BTreeMap::new() }
     }
 
-    /// Is this one to be mailed? That an alarm is over is, when its beginning was: then nobody is left to wonder.
-    fn is_due(&mut self, notice: &Notice) -> bool {
+    /// The notice, if it is to be mailed. That an alarm is over is, when its beginning was: then nobody is left to wonder. What is not
+    /// mailed by then is never.
+    fn due(&mut self, notice: Notice) -> Option<Notice> {
         if notice.alarm == Kind::MailFailed {
-            return false;
+            return None;
         }
         let key = (notice.alarm, notice.place.clone());
+        self.unsent.remove(&key);
         if notice.turn == Turn::Cleared {
-            return self.open.remove(&key);
+            return self.open.contains(&key).then_some(notice);
         }
         let last = self.told.get(&key).copied();
         let is_due =
             last.is_none_or(|last| notice.at < last || notice.at.millis_since(last) >= self.every_ms);
-        if is_due {
+        is_due.then_some(notice)
+    }
+
+    fn sent(&mut self, notice: &Notice) {
+        let key = (notice.alarm, notice.place.clone());
+        if notice.turn == Turn::Cleared {
+            self.open.remove(&key);
+        } else {
             self.told.insert(key.clone(), notice.at);
             self.open.insert(key);
         }
-        is_due
+    }
+
+    fn failed(&mut self, notice: Notice) {
+        self.unsent.insert((notice.alarm, notice.place.clone()), notice);
     }
 }
 
@@ -331,11 +376,31 @@ mod tests {
             (Turn::Cleared, 151, true),
             (Turn::Cleared, 152, false),
         ] {
-            assert_eq!(spacing.is_due(&notice(turn, minute)), due, "{turn:?} at {minute}");
+            let mailed = spacing.due(notice(turn, minute));
+            mailed.iter().for_each(|notice| spacing.sent(notice));
+            assert_eq!(mailed.is_some(), due, "{turn:?} at {minute}");
         }
-        let other = Notice { place: "eth2".into(), ..notice(Turn::Raised, 151) };
-        assert!(spacing.is_due(&other), "another adapter's is another alarm");
-        assert!(!spacing.is_due(&Notice { alarm: Kind::MailFailed, ..other }), "it could not be mailed");
+        let other = || Notice { place: "eth2".into(), ..notice(Turn::Raised, 151) };
+        assert!(spacing.due(other()).is_some(), "another adapter's is another alarm");
+        let of_mail = Notice { alarm: Kind::MailFailed, ..other() };
+        assert!(spacing.due(of_mail).is_none(), "it could not be mailed");
+    }
+
+    #[test]
+    fn what_the_server_did_not_take_counts_as_not_mailed_and_is_kept_while_it_holds() {
+        let mut spacing = Spacing::new(3_600_000);
+        let begun = spacing.due(notice(Turn::Raised, 0)).expect("due");
+        spacing.failed(begun);
+        assert_eq!(spacing.unsent.len(), 1);
+        assert!(spacing.due(notice(Turn::Cleared, 1)).is_none(), "nobody knows that it began");
+        assert!(spacing.unsent.is_empty());
+        let begun = spacing.due(notice(Turn::Raised, 2)).expect("not mailed yet, so due at once");
+        spacing.sent(&begun);
+        let over = spacing.due(notice(Turn::Cleared, 3)).expect("its beginning was mailed");
+        spacing.failed(over);
+        let unsent = std::mem::take(&mut spacing.unsent);
+        unsent.values().for_each(|notice| spacing.sent(notice));
+        assert!(spacing.due(notice(Turn::Cleared, 4)).is_none(), "it has been mailed now");
     }
 
     #[test]

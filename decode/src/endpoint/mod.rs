@@ -48,7 +48,9 @@ use transaction::{Client, Key, Server};
 pub use announcement::{ANNOUNCEMENT_MS_MAX, Announcement, AnnouncementError};
 pub use call::{HELD_S_MAX, STREAMS_MAX};
 pub use peers::{BURST_MAX, MESSAGES_PER_S_MAX, SOURCES_MAX};
-pub use transaction::{TRANSACTION_BYTES_MAX, TRANSACTIONS_MAX, TRANSACTIONS_PER_PEER_MAX};
+pub use transaction::{
+    TRANSACTION_BYTES_MAX, TRANSACTION_BYTES_PER_PEER_MAX, TRANSACTIONS_MAX, TRANSACTIONS_PER_PEER_MAX,
+};
 
 /// An estimate of the round trip, from which the other timers follow (RFC 3261, 17.1.1.1), in milliseconds.
 pub const T1_MS: i64 = 500;
@@ -270,7 +272,7 @@ pub struct UserAgent {
     /// INVITEs by Call-ID, tag and CSeq: one that comes by two ways is one (RFC 3261, 8.2.2.2).
     merged: FxHashMap<Key, u64>,
     server_bytes: usize,
-    servers_of: FxHashMap<IpAddr, usize>,
+    servers_of: FxHashMap<IpAddr, transaction::Share>,
     clients: BTreeMap<u64, Client>,
     by_branch: FxHashMap<String, u64>,
     timers: Timers<Timer>,

@@ -82,6 +82,19 @@ pub(super) struct Agreed {
 }
 
 impl Agreed {
+    /// On this line of the peer's, in `format`, with digits in `events` where both know them.
+    fn on(media: &Media, pair: usize, format: &Format, events: Option<&Format>) -> Agreed {
+        Agreed {
+            pair,
+            remote: media.receives_at,
+            remote_rtcp: media.rtcp_at,
+            mux: media.rtcp_mux,
+            formats: [Some(format), events].into_iter().flatten().cloned().collect(),
+            theirs: media.direction,
+            label: media.label.clone(),
+        }
+    }
+
     /// The encoding of the audio.
     pub(super) fn format(&self) -> Option<&Format> {
         self.formats.first()
@@ -131,15 +144,7 @@ pub(super) fn agree(section: &Section, pair: usize, terms: &Terms<'_>) -> Option
         other.codec == Codec::TelephoneEvent
             && (other.clock_rate == format.clock_rate || other.clock_rate == 8000)
     });
-    Some(Agreed {
-        pair,
-        remote: media.receives_at,
-        remote_rtcp: media.rtcp_at,
-        mux: media.rtcp_mux,
-        formats: [Some(format), events].into_iter().flatten().cloned().collect(),
-        theirs: media.direction,
-        label: media.label.clone(),
-    })
+    Some(Agreed::on(media, pair, format, events))
 }
 
 /// Could this section be agreed on at all?
@@ -154,15 +159,7 @@ pub(super) fn settle(offered: &Agreed, answer: &Section) -> Option<Agreed> {
     let audio = |format: &&Format| !matches!(format.codec, Codec::TelephoneEvent | Codec::ComfortNoise);
     let format = media.formats.iter().filter(known).find(audio)?;
     let events = media.formats.iter().find(|format| format.codec == Codec::TelephoneEvent);
-    Some(Agreed {
-        pair: offered.pair,
-        remote: media.receives_at,
-        remote_rtcp: media.rtcp_at,
-        mux: media.rtcp_mux,
-        formats: [Some(format), events].into_iter().flatten().cloned().collect(),
-        theirs: media.direction,
-        label: media.label.clone(),
-    })
+    Some(Agreed::on(media, offered.pair, format, events))
 }
 
 /// An offer of everything that we know.

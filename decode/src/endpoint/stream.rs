@@ -11,6 +11,8 @@ use super::offer::Agreed;
 
 /// Length of the packets that we send.
 pub(super) const PACKET_MS: i64 = 20;
+/// While a source was heard within this time, another one is not taken in its place.
+const LATCHED_MS: u64 = 500;
 /// Seconds from the NTP era, 1900, to the Unix epoch.
 const NTP_TO_UNIX_S: u64 = 2_208_988_800;
 
@@ -20,6 +22,8 @@ pub(super) struct Stream {
     pub(super) agreed: Agreed,
     /// Where its RTP and its RTCP come from.
     rtp_from: Option<Endpoint>,
+    /// When the latest RTP came from there.
+    rtp_at: Timestamp,
     rtcp_from: Option<Endpoint>,
     heard: Option<Heard>,
     /// Ours.
@@ -54,6 +58,7 @@ impl Stream {
         Stream {
             agreed,
             rtp_from: None,
+            rtp_at: Timestamp::MIN,
             rtcp_from: None,
             heard: None,
             ssrc: (random >> 32) as u32,
@@ -87,6 +92,9 @@ impl Stream {
             return false;
         }
         if is_rtcp || rtp::is_rtcp(bytes) {
+            if !rtp::is_rtcp(bytes) {
+                return false;
+            }
             self.rtcp_from = Some(from);
             rtcp::read(bytes, |item| {
                 if let (Some(heard), rtcp::Item::SenderReport(report)) = (&mut self.heard, item)
@@ -97,11 +105,20 @@ impl Stream {
             });
             return true;
         }
-        if let Ok(packet) = rtp::parse(bytes) {
-            self.rtp_from = Some(from);
-            self.note(&packet, now);
+        let Ok(packet) = rtp::parse(bytes) else { return false };
+        if self.is_latched(from, now) {
+            return false;
         }
+        (self.rtp_from, self.rtp_at) = (Some(from), now);
+        self.note(&packet, now);
         true
+    }
+
+    /// Is this somebody who speaks while the party itself is heard? What comes from where the description says is the party's always.
+    fn is_latched(&self, from: Endpoint, now: Timestamp) -> bool {
+        self.rtp_from.is_some_and(|party| party != from)
+            && self.agreed.remote != Some(from)
+            && now.millis_since(self.rtp_at) < LATCHED_MS
     }
 
     fn note(&mut self, packet: &rtp::Packet<'_>, now: Timestamp) {
@@ -291,7 +308,13 @@ mod tests {
         let moved = Endpoint::v4([192, 0, 2, 9], 4444);
         assert!(stream.take(moved, false, false, &packet(1, 0), now));
         assert_eq!((stream.rtp_to(), stream.rtcp_to().map(|to| to.port)), (Some(moved), Some(4001)));
-        assert!(stream.take(stranger, false, true, &packet(1, 0), now), "a peer's other address");
+        assert!(!stream.take(stranger, false, true, &packet(1, 0), now), "while the party itself is heard");
+        let described = moved.with_port(4000);
+        assert!(stream.take(described, false, false, &packet(2, 160), now), "where it said that it is");
+        let later = Timestamp::from_millis(1 + LATCHED_MS as i64);
+        assert!(stream.take(stranger, false, true, &packet(1, 0), later), "a peer's other address");
+        assert!(!stream.take(stranger, false, true, b"no RTP", later));
+        assert!(!stream.take(stranger, true, true, b"no RTCP", later));
     }
 
     #[test]

@@ -13,6 +13,15 @@ pub const TRANSACTIONS_MAX: usize = 32_768;
 pub const TRANSACTIONS_PER_PEER_MAX: usize = 16_384;
 /// Bytes that all of them take.
 pub const TRANSACTION_BYTES_MAX: usize = 64 << 20;
+/// The same of one address: a flood of long requests from there leaves room for the others'.
+pub const TRANSACTION_BYTES_PER_PEER_MAX: usize = 16 << 20;
+
+/// What the transactions of one address take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    count: usize,
+    bytes: usize,
+}
 
 /// What a request is known by.
 pub(super) type Key = [u8; 16];
@@ -95,7 +104,8 @@ impl UserAgent {
         }
         let of_source = self.servers_of.get(&source).copied().unwrap_or_default();
         if self.servers.len() >= TRANSACTIONS_MAX
-            || of_source >= TRANSACTIONS_PER_PEER_MAX
+            || of_source.count >= TRANSACTIONS_PER_PEER_MAX
+            || of_source.bytes.saturating_add(head.len()) > TRANSACTION_BYTES_PER_PEER_MAX
             || self.server_bytes.saturating_add(head.len()) > TRANSACTION_BYTES_MAX
         {
             self.counts.overloaded += 1;
@@ -106,7 +116,9 @@ impl UserAgent {
         let id = self.next_id();
         let key = key_of(message, via, path, method);
         self.server_bytes += head.len();
-        *self.servers_of.entry(source).or_default() += 1;
+        let share = self.servers_of.entry(source).or_default();
+        share.count += 1;
+        share.bytes += head.len();
         self.by_key.insert(key, id);
         let state = ServerState::Proceeding;
         let is_invite = method == b"INVITE";
@@ -122,6 +134,9 @@ impl UserAgent {
         let Some(server) = self.servers.get_mut(&id) else { return Vec::new() };
         let bytes = compose::response(&server.head, status, reason, parts);
         self.server_bytes = (self.server_bytes + bytes.len()).saturating_sub(server.response.len());
+        if let Some(share) = self.servers_of.get_mut(&server.source) {
+            share.bytes = (share.bytes + bytes.len()).saturating_sub(server.response.len());
+        }
         server.response.clone_from(&bytes);
         let (path, is_invite) = (server.path, server.is_invite);
         if status >= 200 {
@@ -190,10 +205,12 @@ impl UserAgent {
         if let Some(merge) = server.merge {
             self.merged.remove(&merge);
         }
-        self.server_bytes = self.server_bytes.saturating_sub(server.head.len() + server.response.len());
-        if let Some(count) = self.servers_of.get_mut(&server.source) {
-            *count -= 1;
-            if *count == 0 {
+        let bytes = server.head.len() + server.response.len();
+        self.server_bytes = self.server_bytes.saturating_sub(bytes);
+        if let Some(share) = self.servers_of.get_mut(&server.source) {
+            share.count -= 1;
+            share.bytes = share.bytes.saturating_sub(bytes);
+            if share.count == 0 {
                 self.servers_of.remove(&server.source);
             }
         }

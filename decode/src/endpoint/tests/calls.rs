@@ -221,6 +221,24 @@ fn a_flood_of_one_peer_does_not_keep_another_waiting() {
 }
 
 #[test]
+fn long_requests_of_one_peer_leave_room_for_another() {
+    let mut bench = Bench::new();
+    bench.path.peer = Endpoint::v4([198, 51, 100, 7], 5060);
+    let long = format!("Subject: {}\r\n", "long".repeat(1_500));
+    for n in 0..20_000_u32 {
+        bench.give(&Bench::text("OPTIONS", n, "", &long));
+        if n % 1_000 == 0 {
+            // Within what an address may send.
+            bench.wait(1_000);
+        }
+    }
+    let held = bench.agent.server_bytes;
+    assert!(held <= TRANSACTION_BYTES_PER_PEER_MAX + 65_536, "{held}");
+    bench.path.peer = pbx();
+    bench.call("");
+}
+
+#[test]
 fn many_calls_leave_nothing_behind() {
     let mut bench = Bench::with(|options| options.channels = 50);
     for n in 0..3_000_u32 {
