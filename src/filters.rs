@@ -4,7 +4,7 @@ use decode::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{ToSpan, Zoned};
-use store::{Field, Query};
+use store::{Field, Query, QueryError};
 
 use crate::cli;
 use crate::failure::Failure;
@@ -35,10 +35,10 @@ pub(crate) fn query(written: &cli::Filters, now: Timestamp) -> Result<Query, Fai
         let (field, value) = term.split_once('=').ok_or_else(|| {
             Failure::usage(format!("--filter {term:?}: write FIELD=PATTERN, as extension=1000-1005"))
         })?;
-        let usage = |error| Failure::usage(format!("--filter: {error}"));
+        let usage = |error: QueryError| Failure::usage(format!("--filter: {error}"));
         let custom = web::words::field_named(field.trim()).map(Field::from);
-        let field = custom.map_or_else(|| field.trim().parse(), Ok).map_err(usage)?;
-        query.filter(field, value).map_err(usage)?;
+        let named = custom.map_or_else(|| field.trim().parse().map_err(QueryError::Field), Ok);
+        query.filter(named.map_err(usage)?, value).map_err(usage)?;
     }
     Ok(query)
 }

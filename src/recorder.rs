@@ -15,10 +15,10 @@ use policy::gate::{DesksFull, Reply, Request, Told};
 use policy::modes::orders::{Order, OrdersFull, Whose};
 use policy::{Gate, Outcome, RecordingKey, Rules};
 use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
-use web::live::{LiveCall, Status};
+use web::live::{LiveCall, LiveWho, Status};
 
 use crate::config::{Machine, Ruling};
-use crate::facts::Keyed;
+use crate::facts::{Keyed, with_known};
 use crate::late::{self, LateReports};
 use crate::smdr::Logger;
 use failure::Failure;
@@ -536,18 +536,39 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// A running recording as others see it.
+/// A running recording as others see it: by what is known of its segment now.
 fn live_call(gate: &Gate, key: RecordingKey, facts: &RecordingFacts) -> LiveCall {
     let (paused_since, paused_by) = gate.pause_of(key).unzip();
+    let now = gate.facts_of(key).map(|known| with_known(facts.clone(), known));
+    let facts = now.unwrap_or_else(|| facts.clone());
     LiveCall {
         recording: facts.id,
-        call: facts.call.clone(),
+        call: facts.call,
         segment: facts.segment,
-        extension: facts.extension.clone(),
-        extension_name: facts.extension_name.clone(),
-        other_party: facts.other_party.clone().unwrap_or_default(),
+        extension: facts.extension,
+        extension_name: facts.extension_name,
+        other_party: facts.other_party.unwrap_or_default(),
+        other_party_name: facts.other_party_name,
         direction: facts.direction,
-        agent: gate.facts_of(key).and_then(|known| known.agent.clone()),
+        agent: facts.agent,
+        who: LiveWho {
+            user: facts.user,
+            user_name: facts.user_name,
+            business_unit: facts.business_unit,
+            units_above: facts.units_above,
+            site: facts.site,
+        },
+        outside_number: facts.outside_number,
+        account_code: facts.account_code,
+        hunt_group: facts.hunt_group,
+        trunk: facts.trunk,
+        ddi: facts.ddi,
+        ddi_name: facts.ddi_name,
+        contact: facts.contact,
+        transferred_from: facts.transferred_from,
+        tags: facts.tags,
+        fields: facts.fields,
+        source: facts.source,
         started: facts.started,
         paused_since,
         paused_by: paused_by.unwrap_or_default(),

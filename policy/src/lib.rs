@@ -1,9 +1,12 @@
-//! What may be kept, and for how long: rules, verdicts, the gate that all audio passes, and retention. Pure: no clock, no I/O.
+//! What may be kept, for how long, and who may hear it: rules, verdicts, the gate that all audio passes, retention, access. Pure: no
+//! clock, no I/O.
 
+pub mod access;
 pub mod channels;
 pub mod custom;
 pub mod devices;
 pub mod feed;
+pub mod field;
 pub mod gate;
 pub mod modes;
 pub mod numbers;
@@ -20,9 +23,11 @@ pub mod smdr;
 mod testing;
 pub mod whatif;
 
+pub use access::{Caller, Permission};
 pub use channels::{Overload, Priority};
 pub use custom::{CustomField, CustomFields, CustomNames};
 pub use devices::{RecordedDevice, RecordedDevices};
+pub use field::{Field, FieldError, Segment};
 pub use gate::{
     Action, Cleared, ClearedSignal, Closing, Cold, ColdCodec, ColdVerdict, Gate, ImportPass, ImportRefusal,
     Late, RecodePass, RecordingKey, RecordingPlan, Reply, Request, Stays, Told, Whom,

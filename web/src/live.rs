@@ -8,8 +8,9 @@ use decode::Timestamp;
 use policy::gate::{Reply, Request, Told};
 use policy::modes::Role;
 use policy::modes::orders::{Lasting, Order, Whose};
+use policy::{CustomField, CustomFields, Field, Segment};
 use serde::Serialize;
-use store::{Counters, Direction, RecordingId};
+use store::{Counters, Direction, RecordingId, Source, State};
 
 /// A recording that runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -32,6 +33,44 @@ pub struct LiveCall {
     /// Who is logged in at the extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
+    /// Whom it counts for, as is known now.
+    #[serde(flatten)]
+    pub who: LiveWho,
+    /// The number outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outside_number: Option<String>,
+    /// The other side's name, as signalled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_party_name: Option<String>,
+    /// Account code entered on the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_code: Option<String>,
+    /// Hunt group that the call came through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hunt_group: Option<String>,
+    /// Trunk that the call uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
+    /// The number that the outside party dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ddi: Option<String>,
+    /// What that number is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ddi_name: Option<String>,
+    /// Who the outside number belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// The extension that passed the call on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transferred_from: Option<String>,
+    /// Tags that were reported of it. What people put on by hand stands in its row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The five fields, likewise.
+    #[serde(skip_serializing_if = "CustomFields::is_empty")]
+    pub fields: CustomFields,
+    /// Where the audio comes from.
+    pub source: Source,
     /// When the recording began.
     pub started: Timestamp,
     /// Nothing is kept at this moment: since when.
@@ -40,6 +79,77 @@ pub struct LiveCall {
     /// Who or what holds the pause.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paused_by: Vec<String>,
+}
+
+/// Whom a running recording counts for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LiveWho {
+    /// The user's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    /// The business unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub business_unit: Option<String>,
+    /// The units above that one, the nearest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub units_above: Vec<String>,
+    /// The site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+}
+
+/// What scope and filters ask of it. Like its row, it has no length before its end, and no rating or hold here.
+impl Segment for LiveCall {
+    fn value(&self, field: Field) -> &str {
+        fn known(text: &Option<String>) -> &str {
+            text.as_deref().unwrap_or_default()
+        }
+        let custom = |field| self.fields.of(field).unwrap_or_default();
+        match field {
+            Field::Extension => &self.extension,
+            Field::ExtensionName => known(&self.extension_name),
+            Field::OutsideNumber => known(&self.outside_number),
+            Field::OtherParty => &self.other_party,
+            Field::OtherPartyName => known(&self.other_party_name),
+            Field::User => known(&self.who.user),
+            Field::Agent => known(&self.agent),
+            Field::AccountCode => known(&self.account_code),
+            Field::HuntGroup => known(&self.hunt_group),
+            Field::Trunk => known(&self.trunk),
+            Field::Ddi => known(&self.ddi),
+            Field::Call => &self.call,
+            Field::UserName => known(&self.who.user_name),
+            Field::Site => known(&self.who.site),
+            Field::Tag1 => custom(CustomField::Tag1),
+            Field::Tag2 => custom(CustomField::Tag2),
+            Field::Tag3 => custom(CustomField::Tag3),
+            Field::Tag4 => custom(CustomField::Tag4),
+            Field::Tag5 => custom(CustomField::Tag5),
+            Field::DdiName => known(&self.ddi_name),
+            Field::Contact => known(&self.contact),
+            Field::TransferredFrom => known(&self.transferred_from),
+            Field::Direction => self.direction.key(),
+            Field::State => State::Recording.key(),
+            Field::Source => self.source.key(),
+            Field::Held | Field::Deleted => "no",
+            Field::Tag | Field::BusinessUnit | Field::Rating => "",
+        }
+    }
+
+    fn tags(&self) -> impl Iterator<Item = &str> + Clone {
+        self.tags.iter().map(String::as_str)
+    }
+
+    fn units(&self) -> impl Iterator<Item = &str> + Clone {
+        self.who.business_unit.iter().chain(&self.who.units_above).map(String::as_str)
+    }
+
+    fn duration_ms(&self) -> u64 {
+        0
+    }
 }
 
 /// How a way by which frames come in is doing.

@@ -7,238 +7,24 @@
 pub(crate) mod blocks;
 pub(crate) mod hits;
 pub(crate) mod record;
+mod segment;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::str::FromStr;
-
 use decode::Timestamp;
-use policy::{CustomField, Pattern, PatternError};
+use policy::{Caller, FieldError, Pattern};
+
+pub use policy::Field;
 
 use crate::{RecordingFacts, RecordingId};
 use record::{CALL_START_DIGITS, CallDigest, View, call_started_ms};
 
-/// A field of recordings that can be asked for. `Display` and [`FromStr`] use the names of `archive list --json`; `tag`, `held`
-/// and `deleted` are said in the singular.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// The recorded extension; a field of numbers.
-    Extension,
-    /// Its name.
-    ExtensionName,
-    /// The outside number.
-    OutsideNumber,
-    /// The other side, number or user; it may be an extension, so ranges count.
-    OtherParty,
-    /// The other side's name.
-    OtherPartyName,
-    /// The user, by id or name: either may match.
-    User,
-    /// The agent; a field of numbers.
-    Agent,
-    /// The account code.
-    AccountCode,
-    /// The hunt group; a field of numbers.
-    HuntGroup,
-    /// The trunk; a field of numbers.
-    Trunk,
-    /// The number that was dialled from outside.
-    Ddi,
-    /// The logical call.
-    Call,
-    /// The user's name alone.
-    UserName,
-    /// The site that it was recorded at.
-    Site,
-    /// The first of the five fields that the site fills as it likes.
-    Tag1,
-    /// The second.
-    Tag2,
-    /// The third.
-    Tag3,
-    /// The fourth.
-    Tag4,
-    /// The fifth.
-    Tag5,
-    /// What the number that was dialled from outside is called.
-    DdiName,
-    /// Who the outside number belongs to.
-    Contact,
-    /// The extension that passed the call on; a field of numbers.
-    TransferredFrom,
-    /// Any of its tags.
-    Tag,
-    /// The business unit, or any above it.
-    BusinessUnit,
-    /// Stars; a field of numbers.
-    Rating,
-    /// `inbound`, `outbound`, `internal`, `unknown`.
-    Direction,
-    /// `recording`, `complete`, `interrupted`.
-    State,
-    /// `mirror`, `record-a-call`, `import`.
-    Source,
-    /// Under a legal hold: `yes`, `no`.
-    Held,
-    /// Its audio is gone, its facts stayed: `yes`, `no`.
-    Deleted,
-}
-
-/// How many fields hold one text; they come first.
-pub(crate) const TEXTS: usize = 22;
-
-impl Field {
-    /// All of them.
-    pub const ALL: [Field; 30] = [
-        Field::Extension,
-        Field::ExtensionName,
-        Field::OutsideNumber,
-        Field::OtherParty,
-        Field::OtherPartyName,
-        Field::User,
-        Field::Agent,
-        Field::AccountCode,
-        Field::HuntGroup,
-        Field::Trunk,
-        Field::Ddi,
-        Field::Call,
-        Field::UserName,
-        Field::Site,
-        Field::Tag1,
-        Field::Tag2,
-        Field::Tag3,
-        Field::Tag4,
-        Field::Tag5,
-        Field::DdiName,
-        Field::Contact,
-        Field::TransferredFrom,
-        Field::Tag,
-        Field::BusinessUnit,
-        Field::Rating,
-        Field::Direction,
-        Field::State,
-        Field::Source,
-        Field::Held,
-        Field::Deleted,
-    ];
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Field::Extension => "extension",
-            Field::ExtensionName => "extension_name",
-            Field::OutsideNumber => "outside_number",
-            Field::OtherParty => "other_party",
-            Field::OtherPartyName => "other_party_name",
-            Field::User => "user",
-            Field::Agent => "agent",
-            Field::AccountCode => "account_code",
-            Field::HuntGroup => "hunt_group",
-            Field::Trunk => "trunk",
-            Field::Ddi => "ddi",
-            Field::Call => "call",
-            Field::UserName => "user_name",
-            Field::Site => "site",
-            Field::Tag1 => CustomField::Tag1.key(),
-            Field::Tag2 => CustomField::Tag2.key(),
-            Field::Tag3 => CustomField::Tag3.key(),
-            Field::Tag4 => CustomField::Tag4.key(),
-            Field::Tag5 => CustomField::Tag5.key(),
-            Field::DdiName => "ddi_name",
-            Field::Contact => "contact",
-            Field::TransferredFrom => "transferred_from",
-            Field::Tag => "tag",
-            Field::BusinessUnit => "business_unit",
-            Field::Rating => "rating",
-            Field::Direction => "direction",
-            Field::State => "state",
-            Field::Source => "source",
-            Field::Held => "held",
-            Field::Deleted => "deleted",
-        }
-    }
-
-    /// The words that it can hold, where these are few, in the order of their numbers in a search record.
-    #[must_use]
-    pub const fn words(self) -> &'static [&'static str] {
-        match self {
-            Field::Direction => &["inbound", "outbound", "internal", "unknown"],
-            Field::State => &["recording", "complete", "interrupted"],
-            Field::Source => &["mirror", "record-a-call", "import"],
-            Field::Held | Field::Deleted => &["no", "yes"],
-            _ => &[],
-        }
-    }
-
-    /// Does it hold numbers, in which ranges can be meant?
-    #[must_use]
-    pub const fn is_number(self) -> bool {
-        use Field::{Agent, Extension, HuntGroup, OtherParty, Rating, TransferredFrom, Trunk};
-        matches!(self, Extension | OtherParty | Agent | HuntGroup | Trunk | Rating | TransferredFrom)
-    }
-
-    /// Which of the fields with few words.
-    fn word_place(self) -> Option<usize> {
-        (self as usize).checked_sub(Field::Direction as usize)
-    }
-}
-
-impl From<CustomField> for Field {
-    fn from(field: CustomField) -> Self {
-        match field {
-            CustomField::Tag1 => Field::Tag1,
-            CustomField::Tag2 => Field::Tag2,
-            CustomField::Tag3 => Field::Tag3,
-            CustomField::Tag4 => Field::Tag4,
-            CustomField::Tag5 => Field::Tag5,
-        }
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Field {
-    type Err = QueryError;
-
-    fn from_str(name: &str) -> Result<Self, QueryError> {
-        // A unit is a unit in speech.
-        let full = if name == "unit" { Field::BusinessUnit.name() } else { name };
-        let field = Field::ALL.into_iter().find(|field| field.name() == full);
-        field.ok_or_else(|| QueryError::NoField { name: name.to_owned() })
-    }
-}
-
 /// What was asked for cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// There is no such field.
-    #[error("no field {name:?}; there are {}", Field::ALL.map(Field::name).join(", "))]
-    NoField {
-        /// As it was written.
-        name: String,
-    },
-    /// The field never holds this word: it would match nothing, silently.
-    #[error("{field}: {word:?} is none of {}", field.words().join(", "))]
-    NoWord {
-        /// The field.
-        field: Field,
-        /// As it was written.
-        word: String,
-    },
-    /// The pattern cannot be read.
-    #[error("{field}: {error}")]
-    Pattern {
-        /// The field.
-        field: Field,
-        /// Why not.
-        error: PatternError,
-    },
+    /// The field, or what is asked for of it.
+    #[error(transparent)]
+    Field(#[from] FieldError),
     /// A call is named by nothing.
     #[error("call: is empty")]
     EmptyCall,
@@ -256,6 +42,8 @@ pub struct Query {
     pub before: Option<RecordingId>,
     /// At most so many.
     pub limit: Option<usize>,
+    /// Only what this caller's scope and filters admit; without one, everything. What may be done with it is not looked at.
+    pub seen_by: Option<Caller>,
     call: Option<Call>,
     texts: Vec<(Field, Pattern)>,
     /// For each field with few words, the ones that are not meant, as bits.
@@ -321,15 +109,9 @@ impl Query {
     /// Asks for a value of a field, besides what is asked for already.
     ///
     /// # Errors
-    /// [`QueryError::Pattern`], [`QueryError::NoWord`].
+    /// [`QueryError::Field`].
     pub fn filter(&mut self, field: Field, written: &str) -> Result<(), QueryError> {
-        let words = field.words();
-        let known = |word: &&str| words.contains(&word.trim().trim_start_matches('!').trim());
-        if let Some(word) = written.split(',').find(|word| !words.is_empty() && !known(word)) {
-            return Err(QueryError::NoWord { field, word: word.trim().trim_start_matches('!').to_owned() });
-        }
-        let pattern = if field.is_number() { written.parse() } else { Pattern::of_text(written) };
-        let pattern = pattern.map_err(|error| QueryError::Pattern { field, error })?;
+        let (words, pattern) = (field.words(), field.pattern(written)?);
         match field.word_place().and_then(|place| self.excluded.get_mut(place)) {
             Some(excluded) => {
                 for (i, _) in words.iter().enumerate().filter(|(_, word)| !pattern.matches(word)) {
@@ -371,16 +153,9 @@ impl Query {
                     view.sip_calls().contains(digest) || view.text(Field::Call).starts_with(name.as_str())
                 }
             })
-            && self.texts.iter().all(|(field, pattern)| match field {
-                Field::Tag => pattern.matches_any(view.tags()),
-                Field::Rating => pattern.matches(view.rating()),
-                Field::BusinessUnit => pattern.matches_any(view.units()),
-                Field::User => {
-                    let forms = [view.text(Field::User), view.text(Field::UserName)];
-                    pattern.matches_any(forms.into_iter().filter(|text| !text.is_empty()))
-                }
-                field => pattern.matches(view.text(*field)),
-            })
+            && self.texts.iter().all(|(field, pattern)| field.matches(pattern, view))
+            // Last: whoever asks for little pays for little.
+            && self.seen_by.as_ref().is_none_or(|caller| caller.admits(view))
     }
 
     /// The names among which all that are meant are found: from the first one on, up to before the second one.

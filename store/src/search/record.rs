@@ -19,11 +19,12 @@
 //! format of that.
 
 use decode::Timestamp;
+use policy::Segment;
 use sha2::{Digest, Sha256};
 
-use super::{Field, TEXTS};
+use super::Field;
 use crate::event::STARS_MAX;
-use crate::{CustomField, Direction, RecordingFacts, RecordingId, Row, Source, State};
+use crate::{Direction, RecordingId, Row, Source, State};
 
 /// The longest record that the index keeps, in bytes.
 pub(crate) const RECORD_MAX: usize = 1024;
@@ -65,7 +66,8 @@ pub(crate) fn call_started_ms(name: &str) -> Option<i64> {
 /// Writes the record of a row as it stands, at any length.
 pub(crate) fn encode_whole(row: &Row, out: &mut Vec<u8>) {
     let facts = &row.facts;
-    let texts = texts_of(facts);
+    let texts = Field::ALL.map(|field| facts.value(field));
+    let (texts, _) = texts.split_at(Field::TEXTS);
     let same = !texts[OUTSIDE].is_empty() && texts[OUTSIDE] == texts[OTHER];
     head(row, if same { SAME_PARTY } else { 0 }, out);
     let present_at = out.len();
@@ -78,7 +80,7 @@ pub(crate) fn encode_whole(row: &Row, out: &mut Vec<u8>) {
     put_varint(facts.units().count() as u64, out);
     facts.units().for_each(|unit| put_text(unit, out));
     let mut present = 0_u32;
-    for (i, text) in texts.into_iter().enumerate() {
+    for (i, &text) in texts.iter().enumerate() {
         let stands_already = same && i == OTHER;
         if !text.is_empty() && !stands_already {
             present |= 1 << i;
@@ -105,38 +107,6 @@ pub(crate) fn encode(row: &Row) -> Vec<u8> {
 const PRESENT_LEN: usize = size_of::<u32>();
 const OUTSIDE: usize = Field::OutsideNumber as usize;
 const OTHER: usize = Field::OtherParty as usize;
-
-/// In the order of [`Field`]; empty for a fact that is not known.
-fn texts_of(facts: &RecordingFacts) -> [&str; TEXTS] {
-    fn known(text: &Option<String>) -> &str {
-        text.as_deref().unwrap_or_default()
-    }
-    let custom = |field| facts.fields.of(field).unwrap_or_default();
-    [
-        &facts.extension,
-        known(&facts.extension_name),
-        known(&facts.outside_number),
-        known(&facts.other_party),
-        known(&facts.other_party_name),
-        known(&facts.user),
-        known(&facts.agent),
-        known(&facts.account_code),
-        known(&facts.hunt_group),
-        known(&facts.trunk),
-        known(&facts.ddi),
-        &facts.call,
-        known(&facts.user_name),
-        known(&facts.site),
-        custom(CustomField::Tag1),
-        custom(CustomField::Tag2),
-        custom(CustomField::Tag3),
-        custom(CustomField::Tag4),
-        custom(CustomField::Tag5),
-        known(&facts.ddi_name),
-        known(&facts.contact),
-        known(&facts.transferred_from),
-    ]
-}
 
 fn head(row: &Row, bits: u16, out: &mut Vec<u8>) {
     let facts = &row.facts;
@@ -284,17 +254,14 @@ impl<'a> View<'a> {
 
     /// The number of its stars; empty without a rating.
     pub(crate) fn rating(&self) -> &'static str {
-        ["", "1", "2", "3", "4", "5"]
-            .get(usize::from(self.flags >> RATING_AT & 7))
-            .copied()
-            .unwrap_or_default()
+        super::segment::stars((self.flags >> RATING_AT & 7) as u8)
     }
 
     /// The text of a field that holds one; empty when the fact is not known.
     pub(crate) fn text(&self, field: Field) -> &'a str {
         let same = field == Field::OtherParty && self.flags & SAME_PARTY != 0;
         let place = if same { OUTSIDE } else { field as usize };
-        if place >= TEXTS || self.present >> place & 1 == 0 {
+        if place >= Field::TEXTS || self.present >> place & 1 == 0 {
             return "";
         }
         let before = (self.present & ((1 << place) - 1)).count_ones();
@@ -337,5 +304,30 @@ impl<'a> View<'a> {
     /// The digests of its SIP Call-IDs.
     pub(crate) fn sip_calls(&self) -> &'a [CallDigest] {
         self.sip_calls_and_rest().map_or(&[], |(digests, _)| digests.as_chunks().0)
+    }
+}
+
+impl Segment for View<'_> {
+    fn value(&self, field: Field) -> &str {
+        match field.word_place() {
+            Some(place) => {
+                let word = self.words().get(place).copied().unwrap_or_default();
+                field.words().get(usize::from(word)).copied().unwrap_or_default()
+            }
+            None if field == Field::Rating => self.rating(),
+            None => self.text(field),
+        }
+    }
+
+    fn tags(&self) -> impl Iterator<Item = &str> + Clone {
+        View::tags(self)
+    }
+
+    fn units(&self) -> impl Iterator<Item = &str> + Clone {
+        View::units(self)
+    }
+
+    fn duration_ms(&self) -> u64 {
+        self.duration_ms
     }
 }

@@ -1,0 +1,168 @@
+//! The one place where it is decided what somebody may do, and with which segments.
+
+use std::sync::Arc;
+
+use super::{AccessFilter, FilterMode, Permission, Permissions, Scope};
+use crate::field::{Field, Segment};
+use crate::people::units;
+
+/// Where somebody stands at this moment: what scopes are relative to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The id of the person in [`crate::People`].
+    pub person: Option<String>,
+    /// The person's unit. A unit of the system is nobody's own.
+    pub unit: Option<String>,
+    /// The site's name; none where it has none.
+    pub site: Option<String>,
+}
+
+/// Somebody who asks for something, with all that may be asked for, as of one moment. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller(Arc<Inner>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
+    name: String,
+    permissions: Permissions,
+    /// Holds the archive itself: no filter and no scope stands before it.
+    is_console: bool,
+    scope: Scope,
+    standing: Standing,
+    /// Those that deny first, in the order in which they were given.
+    filters: Vec<AccessFilter>,
+    /// How many of them deny.
+    denying: usize,
+}
+
+/// Why somebody is refused something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The profile lacks it.
+    #[error("your role has no permission {:?}; ask whoever administers accounts for it", .0.label())]
+    NoPermission(Permission),
+    /// There is nothing that the caller could do it with: permissions alone show no recording.
+    #[error(
+        "your role has no access scope and no granting filter, so that it sees no calls; ask whoever administers accounts"
+    )]
+    SeesNone,
+    /// Scope and filters do not admit this segment.
+    #[error("this call is not among those that your role sees; ask whoever administers accounts")]
+    NotAdmitted,
+}
+
+impl Caller {
+    /// Somebody with these permissions, this scope, relative to where the person stands, and these filters.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        permissions: Permissions,
+        scope: Scope,
+        mut filters: Vec<AccessFilter>,
+        mut standing: Standing,
+    ) -> Caller {
+        filters.sort_by_key(|filter| filter.mode() == FilterMode::Grant);
+        let denying = filters.partition_point(|filter| filter.mode() == FilterMode::Deny);
+        standing.unit = standing.unit.filter(|unit| !units::is_system(unit));
+        let name = name.to_owned();
+        Caller(Arc::new(Inner { name, permissions, is_console: false, scope, standing, filters, denying }))
+    }
+
+    /// Whoever holds the archive at the machine itself: everything. What is read from the archive's folder nobody can refuse.
+    #[must_use]
+    pub fn console(name: &str) -> Caller {
+        Caller(Arc::new(Inner {
+            name: name.to_owned(),
+            permissions: Permissions::all(),
+            is_console: true,
+            scope: Scope::Organization,
+            standing: Standing::default(),
+            filters: Vec::new(),
+            denying: 0,
+        }))
+    }
+
+    /// The user name, as the audit trail has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The id of the person, where the account is a person's.
+    #[must_use]
+    pub fn person(&self) -> Option<&str> {
+        self.0.standing.person.as_deref()
+    }
+
+    /// Whose segments are seen, by the role.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.0.scope
+    }
+
+    /// What may be done at all.
+    #[must_use]
+    pub fn permissions(&self) -> Permissions {
+        self.0.permissions
+    }
+
+    /// May this be done at all? Of what is about segments, with those that are admitted.
+    #[must_use]
+    pub fn may(&self, permission: Permission) -> bool {
+        self.0.permissions.has(permission)
+    }
+
+    /// Could there be a segment that is admitted: is there a scope, and what it is relative to, or a filter that grants? Without,
+    /// there is no page of recordings.
+    #[must_use]
+    pub fn sees_any(&self) -> bool {
+        let Inner { scope, standing, filters, denying, .. } = &*self.0;
+        let has_scope = match scope {
+            Scope::None => false,
+            Scope::Own => standing.person.is_some(),
+            Scope::Unit | Scope::UnitAndBelow => standing.unit.is_some(),
+            Scope::Site | Scope::Organization => true,
+        };
+        has_scope || filters.len() > *denying
+    }
+
+    /// May this be done with this segment?
+    ///
+    /// # Errors
+    /// [`Refusal`]: why not. To somebody who must not know that the segment exists all of them are to look the same.
+    pub fn permit(&self, permission: Permission, segment: &impl Segment) -> Result<(), Refusal> {
+        if !self.may(permission) {
+            return Err(Refusal::NoPermission(permission));
+        }
+        if self.admits(segment) {
+            return Ok(());
+        }
+        Err(if self.sees_any() { Refusal::NotAdmitted } else { Refusal::SeesNone })
+    }
+
+    /// Do scope and filters admit this segment? Deny wins, then grant, then the scope.
+    #[must_use]
+    pub fn admits(&self, segment: &impl Segment) -> bool {
+        let Inner { is_console, filters, denying, .. } = &*self.0;
+        if *is_console {
+            return true;
+        }
+        let (deny, grant) = filters.split_at_checked(*denying).unwrap_or((filters, &[]));
+        let any = |filters: &[AccessFilter]| filters.iter().any(|filter| filter.matches(segment));
+        !any(deny) && (any(grant) || self.is_in_scope(segment))
+    }
+
+    fn is_in_scope(&self, segment: &impl Segment) -> bool {
+        let Inner { scope, standing, .. } = &*self.0;
+        let is = |own: &Option<String>, value: &str| own.as_deref().is_some_and(|own| own == value);
+        match scope {
+            Scope::None => false,
+            Scope::Own => is(&standing.person, segment.value(Field::User)),
+            Scope::Unit => segment.units().next().is_some_and(|unit| is(&standing.unit, unit)),
+            Scope::UnitAndBelow => segment.units().any(|unit| is(&standing.unit, unit)),
+            // A recording of a box without a name is of the site without a name.
+            Scope::Site => standing.site.as_deref().unwrap_or_default() == segment.value(Field::Site),
+            Scope::Organization => true,
+        }
+    }
+}
