@@ -1,1 +1,43 @@
-export {};
+//! The script of every page: htmx within its fence (README), and our elements, each in its file.
+
+import htmx from "htmx.org";
+import "./time.js";
+import "./player.js";
+import "./dock.js";
+import "./listen.js";
+import "./live.js";
+import "./forms.js";
+import "./session.js";
+
+// Pages are of this server alone, scripts come with the first page only, and nothing is evaluated.
+htmx.config.includeIndicatorCSS = false;
+
+interface Swapping { ctx?: { text?: string; response?: { raw?: Response }; sourceElement?: Element } }
+
+// Who was signed out meanwhile gets that page whole, with its own frame.
+document.addEventListener("htmx:before:swap", (event) => {
+  const { ctx } = (event as CustomEvent<Swapping>).detail ?? {};
+  if (!ctx?.text || !/<body[^>]*class="outside"/.test(ctx.text)) return;
+  event.preventDefault();
+  location.assign(ctx.response?.raw?.url || location.href);
+});
+
+/** After another page's content came: the menu shows where one is, and reading begins at the content. */
+function arrived(): void {
+  const first = `/${location.pathname.split("/")[1] ?? ""}`;
+  for (const link of document.querySelectorAll<HTMLAnchorElement>(".bar nav a")) {
+    const own = link.getAttribute("href") === first || (link.dataset["section"] ?? "").split(" ").includes(first) || (first === "/" && link.getAttribute("href") === "/recordings");
+    if (own) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  for (const open of document.querySelectorAll<HTMLElement>(".bar [popover]:popover-open")) open.hidePopover();
+}
+
+document.addEventListener("htmx:after:history:push", () => {
+  queueMicrotask(arrived);
+  requestAnimationFrame(() => {
+    document.querySelector<HTMLElement>("main")?.focus({ preventScroll: true });
+    if (!location.hash) scrollTo(0, 0);
+  });
+});
+document.addEventListener("htmx:after:swap", arrived);
