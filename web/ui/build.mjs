@@ -45,6 +45,7 @@ async function outputs() {
     ["earwitness.js", page.outputFiles[0].text],
     ["listen-worklet.js", worklet.outputFiles[0].text],
     ["earwitness.css", style.outputFiles[0].text],
+    ["icon.svg", await readFile(here + "style/icon.svg", "utf8")],
     ["LICENSES.txt", await licences()],
   ]);
 }

@@ -7,7 +7,7 @@ import * as made from "./made.mjs";
 
 const prototypes = new URL("../prototypes/", import.meta.url);
 const dist = new URL("../../dist/", import.meta.url);
-const TYPES = { css: "text/css; charset=utf-8", js: "text/javascript; charset=utf-8", txt: "text/plain; charset=utf-8" };
+const TYPES = { svg: "image/svg+xml", css: "text/css; charset=utf-8", js: "text/javascript; charset=utf-8", txt: "text/plain; charset=utf-8" };
 
 /** The policy that the recorder sends, to the letter. */
 export const CSP =
