@@ -12,6 +12,7 @@ use decode::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::accounts;
 use crate::archive_copy;
 use crate::disk::{Disk, Lock, RealDisk, locked, read_whole};
 use crate::index::Index;
@@ -188,6 +189,7 @@ impl Archive {
             let id = read_archive_file(&*disk)?.id;
             let keys = Keys::open(&*disk)?;
             let (index, index_is_new) = Index::open(index_dir)?;
+            let accounts = accounts::Kept::open(&*disk);
             let shared = Arc::new(Shared {
                 disk,
                 id,
@@ -198,6 +200,7 @@ impl Archive {
                 live: Default::default(),
                 failed: Latch::default(),
                 full: AtomicBool::new(false),
+                accounts,
                 book: Default::default(),
                 locations: Locations::default(),
                 witnesses: Default::default(),
@@ -220,6 +223,9 @@ impl Archive {
             let archive =
                 Archive { shared, handle, stamper: Mutex::default(), scrubber: Mutex::default(), recovery };
             archive.note_first_key()?;
+            if let Err(error) = archive.tell_untold(accounts::Untold::Perhaps) {
+                tracing::error!(%error, "the audit trail lacks the last change of accounts; the next opening tries again");
+            }
             Ok(archive)
         };
         open().map_err(|e: Error| e.under(root))

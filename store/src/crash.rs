@@ -1,5 +1,6 @@
 //! Tests of what survives: the process killed, the power cut, the disk full or failing, at every single operation.
 
+mod accounts;
 mod book;
 mod recode;
 mod rotation;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::locations::copies::{CopyLine, MovedLine};
 use crate::log::begin::Adopted;
+use crate::trail::AccessEvent;
 use crate::{CustomField, Direction, Error, RecordingFacts, RecordingId, Row};
 
 /// The longest text of a note, in bytes.
@@ -224,9 +225,89 @@ pub enum What {
         /// The archive location that had it.
         location: String,
     },
+    /// Somebody signed in; who is the event's.
+    SignedIn {
+        /// The address that it was done from.
+        from: String,
+        /// A code of a second factor was given.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        second_factor: bool,
+    },
+    /// Somebody was not let in. Who is the account, and `?` where there is none of the name that was given.
+    SignInRefused {
+        /// The address that it was tried from.
+        from: String,
+        /// Why.
+        why: RefusedTry,
+        /// So many more were refused before it, in a minute that had too many lines.
+        #[serde(default, skip_serializing_if = "is_nought")]
+        untold: u64,
+    },
+    /// An account, a role, a profile, a filter or the password policy was changed.
+    AccountsChanged {
+        /// What was done, in words.
+        what: String,
+        /// To which one; empty for the policy.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        name: String,
+        /// What of it is another now, as it was; no hashes and secrets.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        before: BTreeMap<String, String>,
+        /// The same as it is.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        after: BTreeMap<String, String>,
+    },
+    /// Somebody did something with recordings, calls or settings.
+    Accessed {
+        /// The address that it was done from; empty at the machine itself.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        from: String,
+        /// What.
+        #[serde(flatten)]
+        access: AccessEvent,
+    },
     /// An event of a later version.
     #[serde(other)]
     Unknown,
+}
+
+/// Why somebody was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusedTry {
+    /// No account has the name.
+    NoAccount,
+    /// The password is another one.
+    Password,
+    /// The code of the second factor is none of now, or has counted already.
+    Code,
+    /// The account is locked.
+    Locked,
+    /// The account is disabled, has no role, or its role has no access to the pages.
+    NoAccess,
+    /// One of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl RefusedTry {
+    /// In words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            RefusedTry::NoAccount => "no such account",
+            RefusedTry::Password => "wrong password",
+            RefusedTry::Code => "wrong code",
+            RefusedTry::Locked => "the account is locked",
+            RefusedTry::NoAccess => "the account has no access",
+            RefusedTry::Unknown => "for a reason of a later version",
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it would write")]
+fn is_nought(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Event {
@@ -261,6 +342,10 @@ impl Event {
             | What::ScrubFound { .. }
             | What::Stamped { .. }
             | What::CopyOpened { .. }
+            | What::SignedIn { .. }
+            | What::SignInRefused { .. }
+            | What::AccountsChanged { .. }
+            | What::Accessed { .. }
             | What::Unknown => None,
         }
     }

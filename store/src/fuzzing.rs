@@ -52,6 +52,18 @@ pub fn search(bytes: &[u8], field: u8, written: &str) {
     let _ = blocks::rewrite(bytes, &[(id, None)]);
 }
 
+/// Takes the bytes for a document of accounts, for the end of a file of events, and text for a place in the audit trail.
+pub fn accounts(bytes: &[u8], written: &str) {
+    let disk = disk_with("", crate::accounts::ACCOUNTS, bytes);
+    drop(crate::accounts::Kept::open(&*disk));
+    crate::trail::fuzz(disk_with("", "events", bytes), "events");
+    if let Ok(place) = written.parse::<crate::TrailPlace>() {
+        assert_eq!(place.to_string().parse(), Ok(place));
+    }
+    let secret: Result<crate::TotpSecret, _> = serde_json::from_value(written.into());
+    let _ = secret.map(|secret| secret.uri(written, written));
+}
+
 /// Takes the bytes for an authority's reply, and for a token that stands in the ledger.
 pub fn time_stamp(bytes: &[u8]) {
     use base64::Engine;

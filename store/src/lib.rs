@@ -8,6 +8,7 @@
 //! Not here: which audio may be kept (`policy`), how payload becomes sound (`decode`).
 #![allow(unexpected_cfgs, reason = "cargo-fuzz builds with `--cfg fuzzing`")]
 
+pub mod accounts;
 mod archive;
 mod archive_copy;
 mod audit;
@@ -56,16 +57,21 @@ mod sim;
 mod source;
 mod space;
 mod stamp;
+mod trail;
 mod verify;
 mod wave;
 mod writer;
 
+pub use accounts::{
+    Account, AccountChange, AccountEdit, Accounts, Password, PasswordPolicy, SignInRefused, SignedIn,
+    Strength, TotpSecret,
+};
 pub use archive::Archive;
 pub use audit::Trusted;
 pub use book::{BOOK_LEN_MAX, BOOK_WHY_MAX, BookChange, BookVersion};
 pub use certificate::Jws;
 pub use error::Error;
-pub use event::{Event, Hold, NOTE_TEXT_MAX, Note, STARS_MAX, What};
+pub use event::{Event, Hold, NOTE_TEXT_MAX, Note, RefusedTry, STARS_MAX, What};
 pub use evidence::{InLedger, Sealed, verify_sealed};
 pub use facts::{
     Absence, CallRow, Counters, CustomField, CustomFields, Direction, DtmfFact, NoKey, Outcome, PastPart,
@@ -96,4 +102,5 @@ pub use space::{Space, SpaceAlert};
 pub use stamp::authority::Authorities;
 pub use stamp::token::REPLY_MAX;
 pub use stamp::{Ask, Stamp, reply_of_token};
+pub use trail::{AccessEvent, AuditFilter, NoTrailPlace, TRAIL_IDS_MAX, TRAIL_TEXT_MAX, TrailPlace};
 pub use writer::{CHUNK_BYTES_MAX, CHUNK_SPAN_FILE_MS, CHUNK_SPAN_MS, Writer};

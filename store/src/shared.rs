@@ -106,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) journals_gone: AtomicU64,
     /// How long the chunks of recordings that begin now may span, in milliseconds of capture time.
     pub(crate) chunk_span_ms: AtomicI64,
+    /// Who may sign in.
+    pub(crate) accounts: crate::accounts::Kept,
     /// The newest version of the rule book.
     pub(crate) book: Newest,
     /// Where copies of recordings go.
