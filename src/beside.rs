@@ -254,7 +254,13 @@ fn perform(words: &Words) -> Result<Done, Failure> {
 
 /// The side of a command whose archive is open elsewhere: has it done there, if an appliance is what has it. None when there is
 /// none, and the archive is simply in use.
-pub(crate) fn hand_over(archive: &Path, output: Option<&File>) -> Option<Result<u8, Failure>> {
+///
+/// `input` is a file of no name that the command reads, under the name that it asks for it by.
+pub(crate) fn hand_over(
+    archive: &Path,
+    output: Option<&File>,
+    input: Option<(&str, File)>,
+) -> Option<Result<u8, Failure>> {
     let socket = socket().ok()?;
     let (address, _folder) = address(archive).ok()?;
     connect(&socket, &address).ok()?;
@@ -264,7 +270,7 @@ pub(crate) fn hand_over(archive: &Path, output: Option<&File>) -> Option<Result<
     if !listener.is_root() && listener.as_raw() != owner && listener != rustix::process::geteuid() {
         return None;
     }
-    Some(speak(&socket, output))
+    Some(speak(&socket, output, input))
 }
 
 /// The files that the command's words name and that this user can read, opened: `FILE`, or `--option=FILE`.
@@ -281,9 +287,14 @@ fn named_files() -> Vec<(PathBuf, File)> {
     paths.filter_map(open).take(FILES_MAX).collect()
 }
 
-fn speak(socket: &OwnedFd, output: Option<&File>) -> Result<u8, Failure> {
+fn speak(socket: &OwnedFd, output: Option<&File>, input: Option<(&str, File)>) -> Result<u8, Failure> {
     let words: Result<Vec<String>, _> = std::env::args_os().skip(1).map(|word| word.into_string()).collect();
-    let (names, files): (Vec<PathBuf>, Vec<File>) = named_files().into_iter().unzip();
+    let mut named = named_files();
+    if let Some((name, file)) = input {
+        named.truncate(FILES_MAX - 1);
+        named.push((name.into(), file));
+    }
+    let (names, files): (Vec<PathBuf>, Vec<File>) = named.into_iter().unzip();
     let words = Words {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         words: words.map_err(|word| Failure::usage(format!("{}: no text in UTF-8", word.display())))?,

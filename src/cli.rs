@@ -1,5 +1,6 @@
 //! The command line: its words, its help, its examples.
 
+pub(crate) mod accounts;
 pub(crate) mod marks;
 pub(crate) mod people;
 
@@ -77,8 +78,10 @@ pub(crate) enum Command {
         Ctrl-C. While it runs, no other command can open the archive."
     )]
     Serve(Serve),
-    /// Users, and whose which extension and agent was when
+    /// Users, whose which extension and agent was when, and the accounts that can sign in
     User(people::User),
+    /// Roles, profiles and access filters: what accounts may see and do
+    Role(accounts::Role),
     /// Business units
     Unit(people::Unit),
     /// The rule book: what is recorded and for how long, in versions; try a change on past calls

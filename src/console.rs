@@ -123,6 +123,15 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     guest(handed).unwrap_or_else(|| File::open(path))
 }
 
+/// The file that was handed over under this name; none where none was, and for a command of this process's own.
+pub(crate) fn handed(name: &Path) -> Option<io::Result<File>> {
+    let find = |guest: &Guest| {
+        let found = guest.files.iter().find(|(handed, _)| handed == name)?;
+        Some(found.1.try_clone())
+    };
+    guest(find).flatten()
+}
+
 /// All of such a file's text.
 pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
     io::read_to_string(open(path)?)

@@ -51,12 +51,17 @@ pub(crate) fn choose(sealed: bool) -> Result<Passphrase, Failure> {
             "no terminal to ask at: name a file that holds the new passphrase in {NEW_FILE}"
         ))
     };
-    let first = read_terminal("new passphrase: ")?.ok_or_else(nobody)?;
-    let second = read_terminal("the same again: ")?.ok_or_else(nobody)?;
+    Ok(Passphrase::new(type_new("new passphrase")?.ok_or_else(nobody)?)?)
+}
+
+/// Something new that is typed twice, without echo; none when there is no terminal.
+pub(crate) fn type_new(what: &str) -> Result<Option<Zeroizing<String>>, Failure> {
+    let Some(first) = read_terminal(&format!("{what}: "))? else { return Ok(None) };
+    let Some(second) = read_terminal("the same again: ")? else { return Ok(None) };
     if first != second {
         return Err(Failure::new("the two are not the same: nothing was changed"));
     }
-    Ok(Passphrase::new(first)?)
+    Ok(Some(first))
 }
 
 fn from_file(variable: &str) -> Result<Option<Passphrase>, Failure> {

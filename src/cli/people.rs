@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Json;
+use super::accounts::AccountCommand;
 
 #[derive(Debug, Args)]
 pub(crate) struct User {
@@ -45,6 +46,9 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         file: PeopleFile,
     },
+    /// Accounts.
+    #[command(flatten)]
+    Account(AccountCommand),
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The commands. Each takes its words from [`crate::cli`] and says how it ended.
 
+mod accounts;
 mod archive;
 mod calls;
 mod config;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Calls(args) => calls::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::User(args) => people::user(&args.command),
+        Command::Role(args) => accounts::role(&args.command),
         Command::Unit(args) => people::unit(&args.command),
         Command::Rule(args) => rule::run(args.command),
         Command::Device(args) => device::run(args.command),
@@ -61,15 +63,18 @@ pub(crate) fn run_or_hand_over(cli: Cli) -> Result<u8, Failure> {
         }
         _ => None,
     };
+    // The command goes on elsewhere, and with it what it reads.
+    let reads = accounts::Reads::of(&cli);
     match run(cli) {
         Ok(done) => Ok(done.code()),
         Err(failure) => {
             let Some(archive) = failure.locked_archive() else { return Err(failure) };
             let Some(output) = output else {
-                return beside::hand_over(archive, None).unwrap_or(Err(failure));
+                let input = reads.for_appliance()?;
+                return beside::hand_over(archive, None, input).unwrap_or(Err(failure));
             };
             let target = export::Target::open(&output, archive)?;
-            let Some(code) = beside::hand_over(archive, target.file()) else { return Err(failure) };
+            let Some(code) = beside::hand_over(archive, target.file(), None) else { return Err(failure) };
             let code = code?;
             if [Done::All, Done::InPart].map(Done::code).contains(&code) {
                 target.into_place()?;
@@ -147,4 +152,9 @@ fn settle_recovery(archive: &store::Archive) -> Result<(), Failure> {
         warn("the index was missing or unusable and was made anew from the recordings");
     }
     Ok(())
+}
+
+/// From now on whoever signs in stands where these people say, on the site that they say.
+pub(crate) fn know_people(archive: &store::Archive, rules: &policy::Rules) {
+    archive.know_people(std::sync::Arc::new(rules.people.clone()), rules.site.name.clone());
 }

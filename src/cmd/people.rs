@@ -21,6 +21,7 @@ pub(crate) fn user(command: &UserCommand) -> Result<Done, Failure> {
             list(&people(file)?, text.as_deref(), *deleted, file.json.json)
         }
         UserCommand::Show { id, file } => show(&people(file)?, id, file.json.json),
+        UserCommand::Account(command) => super::accounts::account(command),
     }
 }
 

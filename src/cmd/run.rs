@@ -17,7 +17,7 @@ use super::record::{listeners, tell_of_keys};
 use super::rule::follow_book;
 use super::serve::close;
 use super::upkeep::{copy_checkpoints, have_stamped};
-use super::{copies, print_line, progress, settle_recovery, warn};
+use super::{copies, know_people, print_line, progress, settle_recovery, warn};
 use crate::alarms::Watch;
 use crate::alarms::drives::Drives;
 use crate::alarms::sinks::{Alarms, Shown};
@@ -71,6 +71,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     // the door of root's commands.
     harden::wall_in(&walls(&settings, args))?;
     let version = follow_book(&mut settings, &archive)?;
+    know_people(&archive, &settings.rules);
     let (control, desk) = control();
     let beside = Beside { live: Some(Arc::new(control.clone())), tokens: Arc::clone(&tokens) };
     let pages = Server::bind(Arc::clone(&archive), settings.web.listen, beside, announce)?.spawn()?;

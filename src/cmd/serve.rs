@@ -6,7 +6,7 @@ use store::Archive;
 use store::locations::Duty;
 use web::server::{Beside, Server};
 
-use super::{copies, open_archive, print_line, warn};
+use super::{copies, know_people, open_archive, print_line, warn};
 use crate::cli;
 use crate::config;
 use crate::failure::{Done, Failure};
@@ -25,6 +25,7 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
         let why = if archive.is_locked() { "is sealed with a passphrase" } else { "is not here" };
         warn(&format!("the private key {why}: recordings are listed and verified, and cannot be played"));
     }
+    know_people(&archive, &settings.rules);
     let archive = Arc::new(archive);
     Server::bind(Arc::clone(&archive), args.listen, Beside::default(), announce)?.run()?;
     close(archive)?;

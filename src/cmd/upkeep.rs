@@ -1,12 +1,13 @@
 //! `archive hold, release, delete, log, checkpoint`: what people do to recordings, and the record of it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use policy::CustomField;
 use serde_json::json;
 use store::locations::Duty;
-use store::{Archive, Deletion, Event, RecordingId, What};
+use store::{AccessEvent, Archive, Deletion, Event, RecordingId, What};
 use web::words;
 
 use super::{archive::resolve_ids, copies, open_archive, print_json, print_line, warn};
@@ -231,6 +232,49 @@ fn describe(what: &What) -> String {
         What::ScrubFound { id, what } => format!("found {id} wrong: {what}"),
         What::Stamped { lines, time, .. } => {
             format!("got a time stamp of {time} on the first {lines} lines of the ledger")
+        }
+        What::SignedIn { from, second_factor } => {
+            format!("signed in from {from}{}", if *second_factor { ", with a second factor" } else { "" })
+        }
+        What::SignInRefused { from, why, untold } => {
+            let more = if *untold > 0 { format!("; {untold} more before") } else { String::new() };
+            format!("was not let in from {from}: {}{more}", why.words())
+        }
+        What::AccountsChanged { what, name, before, after } => {
+            let of = if name.is_empty() { String::new() } else { format!(" {name}") };
+            format!("{what}{of}: {}, before {}", pairs(after), pairs(before))
+        }
+        What::Accessed { from, access } => {
+            let from = if from.is_empty() { String::new() } else { format!(" from {from}") };
+            format!("{}{from}", describe_access(access))
+        }
+        _ => "did what a later version knows".into(),
+    }
+}
+
+fn pairs(facts: &BTreeMap<String, String>) -> String {
+    if facts.is_empty() {
+        return "nothing".into();
+    }
+    facts.iter().map(|(key, value)| format!("{key} {value:?}")).collect::<Vec<_>>().join(", ")
+}
+
+fn describe_access(access: &AccessEvent) -> String {
+    match access {
+        AccessEvent::SignedOut { by } => format!("signed out ({by})"),
+        AccessEvent::Viewed { id } => format!("looked at {id}"),
+        AccessEvent::Played { id, .. } => format!("played {id}"),
+        AccessEvent::Listened { id, .. } => format!("listened in on {id}"),
+        AccessEvent::Exported { ids, count, format } => {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            format!("took {count} recordings along as {format}: {}", ids.join(", "))
+        }
+        AccessEvent::SipDownloaded { id } => format!("took the SIP messages of {id} along"),
+        AccessEvent::Controlled { id, action } => {
+            format!("asked for {action}{}", id.map(|id| format!(" of {id}")).unwrap_or_default())
+        }
+        AccessEvent::SettingsChanged { what, before, after } => {
+            format!("changed {what} to {after:?}, before {before:?}")
         }
         _ => "did what a later version knows".into(),
     }
