@@ -198,6 +198,7 @@ impl Archive {
                 index,
                 tuning,
                 live: Default::default(),
+                tails: Default::default(),
                 failed: Latch::default(),
                 full: AtomicBool::new(false),
                 accounts,
@@ -559,6 +560,7 @@ impl Archive {
         if self.handle.is_none() {
             return Ok(());
         }
+        self.shared.end_tails();
         // What they still have to say goes into the ledger before it closes.
         self.shared.locations.close();
         if let Some(stamper) = locked(&self.stamper).take() {

@@ -12,6 +12,7 @@ use crate::book::Newest;
 use crate::disk::{Disk, Lock, locked};
 use crate::index::Index;
 use crate::keys::Keys;
+use crate::listen::Tail;
 use crate::locations::Locations;
 use crate::log::witness::Witnesses;
 use crate::space::SpaceAlert;
@@ -94,6 +95,8 @@ pub(crate) struct Shared {
     pub(crate) tuning: Tuning,
     /// Recordings that the index does not have yet: running ones, and finished ones until their row is put.
     pub(crate) live: Mutex<BTreeMap<RecordingId, Row>>,
+    /// Where running recordings can be listened to.
+    pub(crate) tails: Mutex<BTreeMap<RecordingId, Arc<Tail>>>,
     /// A journal write or an fsync failed: nothing can be promised any more until the archive is opened again.
     pub(crate) failed: Latch,
     /// The disk is full; only ends of recordings are written.

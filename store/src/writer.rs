@@ -20,6 +20,7 @@ use crate::journal;
 use crate::keys::DataKey;
 use crate::keys::manage::KeyLine;
 use crate::ledger::{self, Fate, RecordingLine};
+use crate::listen::{LiveEnd, Tail};
 use crate::record::{
     Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, SIGNAL_HEADER_LEN, put_signal, to_micros,
 };
@@ -73,6 +74,10 @@ pub struct Writer {
     commands: Commands,
     pool: Receiver<Vec<u8>>,
     open: Arc<Open>,
+    /// Who listens while the recording runs.
+    tail: Arc<Tail>,
+    /// The open chunk has marks.
+    marked: bool,
 }
 
 impl Writer {
@@ -114,6 +119,8 @@ impl Writer {
             lossy: false,
             ended: false,
             open: Arc::clone(&open),
+            tail: shared.begin_tail(id),
+            marked: false,
         };
         writer.next_buffer(0);
         let len = writer.offset;
@@ -162,6 +169,8 @@ impl Writer {
     pub fn mark(&mut self, at: Timestamp, mark: &Mark) -> Result<(), Error> {
         let base = self.make_room(at, MARK_LEN_MAX)?;
         self.encoder.mark(&mut self.buf, base, at, mark);
+        self.tail.note(to_micros(at), mark);
+        self.marked = true;
         Ok(())
     }
 
@@ -226,6 +235,7 @@ impl Writer {
         let at = facts.ended.unwrap_or(self.latest);
         let frame_at = self.frame_at;
         let (base, latest) = *self.span.get_or_insert((to_micros(at), to_micros(at)));
+        let heard = self.tail.copy(base, latest, self.buf.get(frame_at + FRAME_LEN..).unwrap_or_default());
         self.sealer.seal(&mut self.buf, frame_at, true, base, latest);
         let last_chunk = self.buf.split_off(frame_at);
         self.hash.update(&last_chunk);
@@ -235,6 +245,8 @@ impl Writer {
         crate::disk::locked(&self.shared.live).insert(self.open.id, ending.row());
         self.ended = true;
         self.send(Command::Finish { open: Arc::clone(&self.open), ending: Box::new(ending) })?;
+        self.tail.publish(heard, self.marked);
+        self.shared.end_tail(self.open.id, &self.tail, LiveEnd::Finished);
         Ok(self.open.id)
     }
 
@@ -246,6 +258,7 @@ impl Writer {
     /// [`Error::Io`] when the disk refuses; [`Error::Closed`] when the archive is closed.
     pub fn discard(mut self, why: &str) -> Result<(), Error> {
         self.ended = true;
+        self.shared.end_tail(self.open.id, &self.tail, LiveEnd::Discarded);
         self.buf.zeroize();
         let line = RecordingLine {
             id: self.open.id,
@@ -295,7 +308,7 @@ impl Writer {
         Ok(*base)
     }
 
-    /// Seals the open chunk and sends it off.
+    /// Seals the open chunk and sends it off, and lets those hear it who listen.
     fn seal(&mut self) -> Result<(), Error> {
         let Some((base, latest)) = self.span.take() else { return Ok(()) };
         let frame_at = self.frame_at;
@@ -305,13 +318,16 @@ impl Writer {
             self.next_buffer(0);
             return Err(Error::Refused { what: "a recording of more than 4 GB".into() });
         }
+        let heard = self.tail.copy(base, latest, self.buf.get(frame_at + FRAME_LEN..).unwrap_or_default());
         self.sealer.seal(&mut self.buf, frame_at, false, base, latest);
         self.hash.update(&self.buf[frame_at..]);
         journal::finish_single(&mut self.buf, &self.open.path, self.offset);
         let (entry, offset, open) = (std::mem::take(&mut self.buf), self.offset, Arc::clone(&self.open));
         self.offset = file_len;
         self.next_buffer(entry.len());
-        self.send(Command::Chunk(Chunk { open, entry, offset, end: file_len }))
+        self.send(Command::Chunk(Chunk { open, entry, offset, end: file_len }))?;
+        self.tail.publish(heard, std::mem::take(&mut self.marked));
+        Ok(())
     }
 
     /// Begins the next chunk's buffer, in one that the disk thread is done with if there is one. A new one has room for as much
@@ -345,5 +361,7 @@ impl Drop for Writer {
             // An error says that the archive is closed; then it has ended this recording itself.
             let _ = self.abandon(None);
         }
+        // However it ended; the first word counts.
+        self.shared.end_tail(self.open.id, &self.tail, LiveEnd::Interrupted);
     }
 }
