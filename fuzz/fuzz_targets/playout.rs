@@ -1,9 +1,9 @@
 //! Packets built from arbitrary bytes go through both passes of the playout: nothing panics, and the samples that come
-//! out are as many as the timeline says.
+//! out are as many as the timeline says. Then once more as a listener gets them while the call runs: whole frames, in order.
 
 #![no_main]
 
-use decode::playout::{Bounds, Renderer, Survey};
+use decode::playout::{Bounds, Live, Renderer, Survey};
 use decode::{AudioFrame, Codec, Format, Party, Timestamp};
 use libfuzzer_sys::fuzz_target;
 
@@ -85,4 +85,23 @@ fuzz_target!(|data: &[u8]| {
     }
     renderer.finish();
     assert_eq!(count(&mut renderer), timeline.samples);
+
+    let rate = [8_000, 16_000, 48_000][data.len() % 3];
+    let mut live = Live::new(open.start, rate, open.start);
+    let (mut rest, mut now, mut next_start) = (data, begin, 0);
+    while let Some((party, frame)) = next(&mut rest, &mut now, &formats) {
+        match frame.payload.len() {
+            251 => live.handle_pause(frame.at),
+            252 => live.handle_resume(frame.at),
+            _ => {}
+        }
+        live.handle_frame(party, &frame);
+        live.handle_time(frame.at);
+        while let Some(block) = live.poll_frame() {
+            assert!(block.start >= next_start && block.near.len() == block.far.len());
+            assert_eq!(block.near.len(), rate as usize / 50);
+            next_start = block.start + block.near.len() as u64;
+        }
+        while live.poll_silent().is_some() {}
+    }
 });

@@ -3,7 +3,7 @@
 //! A recording keeps RTP packets as they came. Two passes turn them into sound of the call's own length:
 //! [`Survey`] reads all packets once and measures (runs, clocks, drift, loss, gaps), which gives a [`Timeline`];
 //! [`Renderer`] reads them again and gives samples, block by block, in bounded memory. [`MediaClock`] is the
-//! measuring part alone; the call tracker runs it while the call lasts.
+//! measuring part alone; the call tracker runs it while the call lasts. [`Live`] plays in one pass what is still being recorded.
 
 mod batch;
 pub mod clock;
@@ -11,6 +11,7 @@ pub mod completeness;
 mod conceal;
 mod envelope;
 mod gaps;
+pub mod live;
 #[cfg(test)]
 mod mixed;
 pub mod render;
@@ -22,6 +23,7 @@ pub mod timeline;
 
 pub use clock::{ClockMap, MediaClock, Placement, Run};
 pub use completeness::Second;
+pub use live::Live;
 pub use render::{Block, Renderer};
 pub use survey::{Bounds, Survey};
 pub use timeline::{Gap, GapKind, Timeline, TrackFacts};

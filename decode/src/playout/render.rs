@@ -234,7 +234,7 @@ const ONE: i64 = 1 << 32;
 
 /// Fills `out` with the samples read at `first`, `first + step`, ... of a source, by Catmull-Rom curves through four
 /// samples.
-fn interpolate(source: &mut Source, tools: &mut Tools, first: f64, step: f64, out: &mut [i16]) {
+pub(super) fn interpolate(source: &mut Source, tools: &mut Tools, first: f64, step: f64, out: &mut [i16]) {
     let base = first.floor() as i64 - 1;
     let last = (first + step * out.len() as f64).floor() as i64;
     let samples = source.read(base..last.saturating_add(3), tools);

@@ -213,7 +213,15 @@ impl Source {
         self.pcm.get(from..from.saturating_add(count)).unwrap_or_default()
     }
 
-    fn end(&self) -> i64 {
+    /// What waits, by place and sequence number; the queue is empty then.
+    pub(super) fn take_queue(&mut self) -> impl Iterator<Item = (i64, u16, u16, Box<[u8]>)> + use<> {
+        self.waiting = 0;
+        let queue = std::mem::take(&mut self.queue);
+        queue.into_iter().map(|((place, sequence), queued)| (place, sequence, queued.format, queued.payload))
+    }
+
+    /// The sample after the last one that there is.
+    pub(super) fn end(&self) -> i64 {
         self.base.saturating_add(self.pcm.len() as i64)
     }
 

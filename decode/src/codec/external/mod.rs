@@ -90,7 +90,7 @@ impl Abilities {
 }
 
 /// A program that decodes.
-pub trait External {
+pub trait External: Send {
     /// What it can decode.
     fn abilities(&self) -> Abilities;
 
