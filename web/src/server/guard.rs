@@ -69,6 +69,17 @@ fn names_us(address: SocketAddr, uri: &Uri, headers: &HeaderMap) -> bool {
     host.to_str().is_ok_and(is_ours) && uri.authority().is_none_or(|authority| is_ours(authority.as_str()))
 }
 
+/// Was the request made by one of our own pages? Browsers say so of each WebSocket that they open (RFC 6455, 10.2; RFC 6454, 7).
+pub(super) fn is_of_our_pages(address: SocketAddr, headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let (Some(origin), None) = (origins.next(), origins.next()) else { return false };
+    let host = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
+    host.is_some_and(|host| is_our_name(address, host))
+}
+
 fn is_our_name(address: SocketAddr, name: &str) -> bool {
     let port = address.port();
     // Browsers leave the port of http out.
@@ -110,6 +121,30 @@ mod tests {
         }
         assert!(at("127.0.0.1:80", "localhost") && at("127.0.0.1:80", "127.0.0.1:80"));
         assert!(at("127.0.0.2:8480", "127.0.0.2:8480") && at("[::1]:8480", "[::1]:8480"));
+    }
+
+    #[test]
+    fn only_our_own_pages_are_an_origin_of_ours() {
+        let address = "127.0.0.1:8480".parse().expect("an address");
+        let of = |origins: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for origin in origins {
+                headers.append(header::ORIGIN, HeaderValue::from_str(origin).expect("ASCII"));
+            }
+            is_of_our_pages(address, &headers)
+        };
+        assert!(of(&["http://127.0.0.1:8480"]) && of(&["https://localhost:8480"]));
+        for wrong in [
+            "null",
+            "http://localhost:9000",
+            "http://evil.example",
+            "ws://localhost:8480",
+            "localhost:8480",
+            "",
+        ] {
+            assert!(!of(&[wrong]), "{wrong}");
+        }
+        assert!(!of(&[]) && !of(&["http://localhost:8480", "http://localhost:8480"]));
     }
 
     #[test]

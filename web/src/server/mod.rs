@@ -10,6 +10,7 @@ mod audio;
 mod guard;
 mod html;
 mod limited;
+mod listen;
 mod monitoring;
 mod pages;
 mod range;
@@ -88,6 +89,7 @@ struct Inner {
     door: Door,
     announce: Announce,
     playbacks: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
 }
 
 impl fmt::Debug for App {
@@ -116,10 +118,20 @@ impl App {
     ) -> App {
         let (door, token) = Door::new();
         let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
+        let listeners = Arc::new(Semaphore::new(listen::LISTENERS_MAX));
         let Beside { live, tokens } = beside;
         let announce = Box::new(announce);
         let archive = archive.into();
-        let app = App(Arc::new(Inner { archive, live, tokens, address, door, announce, playbacks }));
+        let app = App(Arc::new(Inner {
+            archive,
+            live,
+            tokens,
+            address,
+            door,
+            announce,
+            playbacks,
+            listeners,
+        }));
         app.announce(&token);
         app
     }
@@ -188,6 +200,7 @@ pub fn router(app: App) -> Router {
         .route("/recordings/{id}", get(pages::recording))
         .route("/recordings/{id}/audio.wav", get(audio::audio))
         .route("/recordings/{id}/sip.pcapng", get(sip::capture))
+        .route("/live/{id}/listen", get(listen::listen))
         .route("/calls", get(pages::calls))
         .route("/style.css", get(style))
         .route("/enter/{token}", get(enter))

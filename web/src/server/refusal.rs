@@ -18,6 +18,10 @@ pub(super) enum Refusal {
     WrongToken,
     /// The request was meant for another host: a page elsewhere gave its name our address.
     WrongHost,
+    /// A page of another site asks to listen.
+    WrongOrigin,
+    /// What can only be had over a WebSocket was asked for without one.
+    NoSocket,
     /// There is no such page.
     NoPage,
     /// Only reading is served.
@@ -55,7 +59,8 @@ impl Refusal {
         use store::Error as E;
         match self {
             Refusal::NotLetIn | Refusal::WrongToken => StatusCode::FORBIDDEN,
-            Refusal::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::WrongHost | Refusal::WrongOrigin => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::NoSocket => StatusCode::UPGRADE_REQUIRED,
             Refusal::NoPage => StatusCode::NOT_FOUND,
             Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::WrongQuery => StatusCode::BAD_REQUEST,
@@ -105,11 +110,13 @@ impl Refusal {
             Refusal::WrongHost => "These pages answer only to this machine's own names: localhost, 127.0.0.1 or [::1] with \
                 the port that `earwitness serve` printed."
                 .to_owned(),
+            Refusal::WrongOrigin => "A running call can be listened to from the pages of this recorder alone. Open it there.".to_owned(),
+            Refusal::NoSocket => "A running call is listened to over a WebSocket: open its page, and listen there.".to_owned(),
             Refusal::NoPage => "There is no page at this address.".to_owned(),
             Refusal::WrongMethod => "These pages can only be read.".to_owned(),
             Refusal::WrongQuery => "The part of the address behind the question mark is not one of ours.".to_owned(),
             Refusal::WrongRange { total } => format!("The audio has {total} bytes and none of those asked for."),
-            Refusal::Busy => "Too many recordings are being played at once. Stop one of them and try again.".to_owned(),
+            Refusal::Busy => "Too many are listening at once. Stop one of them and try again.".to_owned(),
             Refusal::BrokeOff => "The recorder's log says more.".to_owned(),
             Refusal::Failed(error) => failure(error),
         }
