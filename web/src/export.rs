@@ -194,6 +194,20 @@ const BUFFER_LEN: usize = 64 * 1024;
 /// Encodings told apart in one recording; further ones are not listed. A call has a handful.
 const ENCODINGS_MAX: usize = 64;
 
+/// Pauses, holds and keyed digits that are told of one recording; further ones are not.
+pub const MOMENTS_MAX: usize = 4_000;
+
+fn is_moment(mark: &Mark) -> bool {
+    match mark {
+        Mark::Hold { .. }
+        | Mark::Retrieve { .. }
+        | Mark::PauseStart { .. }
+        | Mark::PauseEnd { .. }
+        | Mark::Digit { .. } => true,
+        Mark::SenderReport { .. } | Mark::CaptureDrops { .. } => false,
+    }
+}
+
 /// A recording that has been measured and can be written, more than once and in several shapes.
 #[derive(Debug)]
 pub struct Export<'a> {
@@ -203,6 +217,10 @@ pub struct Export<'a> {
     encodings: Vec<Encoding>,
     /// Decodes what `decode` cannot; looked up only when the recording has something for it.
     ffmpeg: Option<&'static Ffmpeg>,
+    /// Where it is cut off, when not at its end.
+    until: Option<Timestamp>,
+    /// Pauses, holds and keyed digits, in the order in which they were written.
+    moments: Vec<(Timestamp, Mark)>,
 }
 
 /// Writes one recording as an audio file to `out`; see [`Export`] for more than one shape, and
@@ -228,14 +246,39 @@ impl<'a> Export<'a> {
     /// # Errors
     /// When the archive cannot give the recording: no such one, no key, tampered with.
     pub fn prepare(archive: &'a Archive, id: RecordingId) -> Result<Self, Error> {
+        Export::prepare_until(archive, id, None)
+    }
+
+    /// The same of its first `until_ms` milliseconds: of a recording that still runs this is a file whose length stays, however
+    /// often it is asked for. A recording that is shorter is as long as it is.
+    ///
+    /// # Errors
+    /// What [`Export::prepare`] says.
+    pub fn prepare_until(
+        archive: &'a Archive,
+        id: RecordingId,
+        until_ms: Option<u64>,
+    ) -> Result<Self, Error> {
         let mut reader = archive.read(id)?;
         let facts = reader.facts().clone();
+        let until = until_ms.map(|ms| facts.started.plus_millis(i64::try_from(ms).unwrap_or(i64::MAX)));
+        let mut moments = Vec::new();
         let mut survey = Survey::new();
         let mut encodings = Vec::new();
         let mut ffmpeg = None;
         while let Some(chunk) = reader.next_chunk()? {
             for record in chunk.records() {
-                match record? {
+                let record = record?;
+                if until.is_some_and(|until| record.at() >= until) {
+                    continue;
+                }
+                if let Record::Mark { at, mark } = &record
+                    && is_moment(mark)
+                    && moments.len() < MOMENTS_MAX
+                {
+                    moments.push((*at, mark.clone()));
+                }
+                match record {
                     Record::Audio { party, frame } => {
                         let is_new = count(&mut encodings, party, frame.format);
                         if is_new && ffmpeg.is_none() && Framing::of(frame.format).is_some() {
@@ -261,8 +304,12 @@ impl<'a> Export<'a> {
             Some(recoded) => Some(end_of(&facts, recoded)),
             None => facts.ended.filter(|_| facts.source != Source::Import),
         };
+        let end = match (end, until) {
+            (Some(end), Some(until)) => Some(end.min(until)),
+            (end, until) => end.or(until),
+        };
         let timeline = survey.finish(Bounds { start: Some(facts.started), end });
-        Ok(Export { archive, facts, timeline, encodings, ffmpeg })
+        Ok(Export { archive, facts, timeline, encodings, ffmpeg, until, moments })
     }
 
     /// What is known about the recording.
@@ -275,6 +322,12 @@ impl<'a> Export<'a> {
     #[must_use]
     pub fn timeline(&self) -> &Timeline {
         &self.timeline
+    }
+
+    /// Pauses, holds and keyed digits, in the order in which they were written; the first [`MOMENTS_MAX`].
+    #[must_use]
+    pub fn moments(&self) -> &[(Timestamp, Mark)] {
+        &self.moments
     }
 
     /// What the listener of this shape must know: what was kept and cannot be decoded here. One sentence each.
@@ -410,6 +463,9 @@ impl<'a> Export<'a> {
         while let Some(chunk) = reader.next_chunk()? {
             for record in chunk.records() {
                 if let Record::Audio { party, frame } = record? {
+                    if self.until.is_some_and(|until| frame.at >= until) {
+                        continue;
+                    }
                     renderer.push(party, &frame);
                     while let Some(block) = renderer.poll_block() {
                         each(block.near, block.far)?;

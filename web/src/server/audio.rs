@@ -5,6 +5,9 @@
 //! outside program decodes). Memory holds
 //! [`CHUNKS_WAITING`] pieces per playback, whatever the length of the call: a listener who does not read makes the
 //! renderer wait. Who may listen was settled before; an audit line of it comes with users.
+//!
+//! A recording that still runs is served up to now. A player asks for its file in several ranges and must be given the same file each
+//! time: `?until_ms=N` cuts it off there, so that its length stays while the call goes on and after it has ended.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -12,10 +15,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
+use serde::Deserialize;
 use store::{Archive, RecordingId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -36,8 +40,10 @@ pub(super) async fn audio(
     method: Method,
     headers: HeaderMap,
     id: Result<Path<RecordingId>, axum::extract::rejection::PathRejection>,
+    cut: Result<Query<Cut>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
+    let Query(Cut { until_ms }) = cut.map_err(|_| Refusal::WrongQuery)?;
     let permit = app.playback_permit()?;
     // Ranges are defined for GET. `If-Range` names a version of the file and we give none out, so it cannot match.
     let wanted = headers
@@ -48,7 +54,7 @@ pub(super) async fn audio(
     let (ready, opened) = oneshot::channel();
     let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
     let wants_body = method == Method::GET;
-    let work = Work { id, wanted, wants_body, sender, _permit: permit };
+    let work = Work { id, until_ms, wanted, wants_body, sender, _permit: permit };
     let archive = app.clone();
     tokio::task::spawn_blocking(move || work.run(archive.archive(), ready));
     let Opened { selection, total } = opened.await.map_err(|_| Refusal::BrokeOff)??;
@@ -75,6 +81,13 @@ pub(super) async fn audio(
     Ok(response)
 }
 
+/// Where the file is cut off, in milliseconds from the recording's start.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cut {
+    until_ms: Option<u64>,
+}
+
 /// What is known before the first byte leaves.
 struct Opened {
     selection: Selection,
@@ -85,6 +98,7 @@ struct Opened {
 /// One playback, on a thread that may wait.
 struct Work {
     id: RecordingId,
+    until_ms: Option<u64>,
     wanted: Option<String>,
     wants_body: bool,
     sender: mpsc::Sender<Bytes>,
@@ -94,7 +108,7 @@ struct Work {
 
 impl Work {
     fn run(self, archive: &Archive, ready: oneshot::Sender<Result<Opened, Refusal>>) {
-        let measured = Export::prepare(archive, self.id)
+        let measured = Export::prepare_until(archive, self.id, self.until_ms)
             .and_then(|export| export.bytes(FORMAT, SHAPE).map(|total| (export, total)));
         let (export, total) = match measured {
             Ok(measured) => measured,

@@ -13,10 +13,12 @@ mod limited;
 mod listen;
 mod monitoring;
 mod pages;
+mod peaks;
 mod range;
 mod refusal;
 mod session;
 mod sip;
+mod timeline;
 mod token;
 
 use std::fmt;
@@ -90,6 +92,7 @@ struct Inner {
     announce: Announce,
     playbacks: Arc<Semaphore>,
     listeners: Arc<Semaphore>,
+    peaks: peaks::Cache,
 }
 
 impl fmt::Debug for App {
@@ -131,6 +134,7 @@ impl App {
             announce,
             playbacks,
             listeners,
+            peaks: peaks::Cache::default(),
         }));
         app.announce(&token);
         app
@@ -199,6 +203,8 @@ pub fn router(app: App) -> Router {
         .route("/", get(pages::recordings))
         .route("/recordings/{id}", get(pages::recording))
         .route("/recordings/{id}/audio.wav", get(audio::audio))
+        .route("/recordings/{id}/peaks", get(peaks::peaks))
+        .route("/recordings/{id}/timeline.json", get(timeline::timeline))
         .route("/recordings/{id}/sip.pcapng", get(sip::capture))
         .route("/live/{id}/listen", get(listen::listen))
         .route("/calls", get(pages::calls))
