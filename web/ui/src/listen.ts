@@ -95,7 +95,10 @@ class Listen extends HTMLElement {
 
   #silence(): void {
     this.#node?.disconnect();
-    void this.#context?.close();
+    if (this.#context) {
+      this.#context.onstatechange = null;
+      void this.#context.close();
+    }
     this.#node = this.#context = this.#gain = undefined;
     for (const bar of [this.#built?.near, this.#built?.far]) if (bar) bar.style.transform = "scaleX(0)";
     if (this.#built) this.#built.latency.textContent = "";
