@@ -5,12 +5,14 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 MAKEFLAGS += --no-print-directory
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup setup-test build demo test bench fuzz deny deb
+.PHONY: help setup setup-test build demo test ui test-ui bench fuzz deny deb
 
 help:
 	@echo 'make build   the release binary, target/release/earwitness'
 	@echo 'make demo    records the calls of pcaps/demo into a throw-away archive, lists, verifies and exports'
 	@echo 'make test    format, lints, documentation and all tests'
+	@echo 'make ui      the script and style sheet of the pages, web/dist, from web/ui (needs Node 20 and npm)'
+	@echo 'make test-ui tests of those in Chromium, and whether web/dist is what web/ui makes'
 	@echo 'make deb     a Debian package of the release binary, in target/debian'
 	@echo 'make bench   benchmarks'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs cargo-fuzz and a nightly toolchain)'
@@ -34,7 +36,16 @@ test: setup-test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	$(MAKE) test-ui
 	cargo test --workspace --locked
+
+# The pages' script and style sheet are committed: only who changes them needs Node.
+ui:
+	cd web/ui && npm ci --no-audit --no-fund && npm run build
+
+test-ui: setup-test
+	@command -v npm >/dev/null || { echo 'skipped: the tests of the pages need Node 20 and npm'; exit 0; }; \
+	cd web/ui && npm ci --no-audit --no-fund && npm test
 
 deb: build
 	@sh xtask/scripts/deb.sh

@@ -1,6 +1,7 @@
 #!/bin/sh
 # setup.sh [COMPONENT…]: what it takes to build: a Rust toolchain, a C compiler and linker, libpcap's headers. With components,
-# which tests need, also ffmpeg, which decodes for playback and is what decoders are tested against, ip, and SIPp, which plays the PBX.
+# which tests need, also ffmpeg, which decodes for playback and is what decoders are tested against, ip, and SIPp, which plays the PBX,
+# and Chromium where there is npm: the pages are tested in it.
 # Says nothing when all is there. Installs Debian packages by itself, with sudo when not root; never installs Rust.
 set -eu
 
@@ -35,6 +36,9 @@ if [ $# -gt 0 ] && ! command -v ip >/dev/null; then
 fi
 if [ $# -gt 0 ] && ! command -v sipp >/dev/null; then
     missing="$missing sip-tester"
+fi
+if [ $# -gt 0 ] && command -v npm >/dev/null && ! command -v chromium >/dev/null; then
+    missing="$missing chromium"
 fi
 [ -n "$missing" ] || exit 0
 

@@ -183,10 +183,10 @@ class Player extends HTMLElement {
         h("thead", { class: "unseen" }, h("tr", {}, ...["Time", "What", "Who"].map((name) => h("th", { scope: "col" }, name)))), rows)));
     const legend = h("p", { class: "player-legend" });
     const root = h("div", { class: "player", role: "group", "aria-label": `Player: ${this.getAttribute("title") ?? ""}` },
-      legend, lanes, slider,
+      h("div", { class: "player-top" }, legend, state), lanes, slider,
       h("div", { class: "player-controls" },
         play, step("back", "10 seconds back", -10), step("back", "5 seconds back", -5), step("forward", "5 seconds on", 5), step("forward", "10 seconds on", 10),
-        now, state,
+        now,
         h("span", { class: "group end" }, speed),
         lane,
         h("span", { class: "group", role: "group", "aria-label": "Loop" }, icon("loop"), loopA, loopB, loopOff),

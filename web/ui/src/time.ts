@@ -3,9 +3,11 @@
 
 import { define, h } from "./dom.js";
 
+const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+
 /** The zone that times are shown in. */
 export function zone(): string {
-  return document.documentElement.dataset["zone"] || Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+  return document.documentElement.dataset["zone"] || browserZone;
 }
 
 const formats = new Map<string, Intl.DateTimeFormat>();
@@ -33,7 +35,22 @@ function formatIn(timeZone: string): Intl.DateTimeFormat {
 
 /** The offset from UTC at a moment, as `+01:00`. */
 export function offset(at: Date): string {
-  return (parts(at)["timeZoneName"] ?? "").replace("GMT", "") || "+00:00";
+  return offsetIn(parts(at));
+}
+
+function offsetIn(p: Record<string, string>): string {
+  return (p["timeZoneName"] ?? "").replace("GMT", "") || "+00:00";
+}
+
+let fresh = { until: 0, zone: "", year: "", offset: "" };
+
+/** Year and offset of now. A list asks for them hundreds of times in a row; a minute old is new enough. */
+function today(): { year: string; offset: string } {
+  const now = new Date();
+  if (now.valueOf() > fresh.until || fresh.zone !== zone()) {
+    fresh = { until: now.valueOf() + 60_000, zone: zone(), year: parts(now)["year"] ?? "", offset: offset(now) };
+  }
+  return fresh;
 }
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -42,14 +59,14 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 export function moment(at: Date, style: string, seconds: boolean): string {
   const p = parts(at);
   const clock = `${p["hour"]}:${p["minute"]}${seconds ? `:${p["second"]}` : ""}`;
-  const its = offset(at);
+  const its = offsetIn(p);
   if (style === "date") return `${p["year"]}-${p["month"]}-${p["day"]}`;
   if (style === "time") return `${clock} ${its}`;
   if (style === "short") {
-    const now = new Date();
-    const year = p["year"] === parts(now)["year"] ? "" : ` ${p["year"]}`;
+    const now = today();
+    const year = p["year"] === now.year ? "" : ` ${p["year"]}`;
     const month = MONTHS[Number(p["month"]) - 1] ?? "";
-    return `${Number(p["day"])} ${month}${year} ${clock}${its === offset(now) ? "" : ` ${its}`}`;
+    return `${Number(p["day"])} ${month}${year} ${clock}${its === now.offset ? "" : ` ${its}`}`;
   }
   return `${p["year"]}-${p["month"]}-${p["day"]} ${clock} ${its}`;
 }
@@ -89,10 +106,27 @@ class Zone extends HTMLElement {
   }
 }
 
-/** `<ew-countdown until="…">` or `since="…"`; `now`, the server's time when it wrote this, corrects a clock that is wrong here. */
+/** Two short tones, where the browser lets a page sound. */
+function chime(): void {
+  const context = new AudioContext();
+  for (const [at, hz] of [[0, 660], [0.25, 880]] as const) {
+    const [tone, gain] = [context.createOscillator(), context.createGain()];
+    tone.frequency.value = hz;
+    gain.gain.value = 0.2;
+    tone.connect(gain).connect(context.destination);
+    tone.start(context.currentTime + at);
+    tone.stop(context.currentTime + at + 0.18);
+  }
+  setTimeout(() => void context.close(), 1500);
+}
+
+/** `<ew-countdown until="…">` or `since="…"`; `now`, the server's time when it wrote this, corrects a clock that is wrong here.
+    `chime="10"` sounds ten seconds before the end. */
 class Countdown extends HTMLElement {
   #timer: number | undefined;
   #skew = 0;
+  /** Whether the chime is still to come: one that begins inside its time is silent. */
+  #armed = false;
 
   connectedCallback(): void {
     const now = Date.parse(this.getAttribute("now") ?? "");
@@ -112,6 +146,14 @@ class Countdown extends HTMLElement {
     if (Number.isNaN(left)) return;
     const text = clock(Number.isNaN(until) ? left / 1000 : Math.ceil(left / 1000));
     if (this.textContent !== text) this.textContent = text;
+    const ahead = Number(this.getAttribute("chime")) * 1000;
+    if (ahead > 0 && !Number.isNaN(until)) {
+      if (left > ahead) this.#armed = true;
+      else if (this.#armed) {
+        this.#armed = false;
+        chime();
+      }
+    }
     if (!Number.isNaN(until) && left <= 0) {
       clearInterval(this.#timer);
       this.dispatchEvent(new Event("ew-done", { bubbles: true }));

@@ -35,10 +35,10 @@ export function suite(hooks = {}) {
     shared.server?.stop();
   });
   const it = (name, path, body, { context: options = {}, expected = [], init } = {}) =>
-    test(name, { skip, timeout: 60_000 }, async () => {
+    test(name, { skip, timeout: 120_000 }, async () => {
       const context = await shared.browser.newContext({ timezoneId: "Europe/Berlin", locale: "en-GB", viewport: { width: 1280, height: 800 }, ...options });
       const page = await context.newPage();
-      page.setDefaultTimeout(8000);
+      page.setDefaultTimeout(20_000);
       const problems = [];
       const note = (text) => expected.some((pattern) => pattern.test(text)) || problems.push(text);
       page.on("console", (message) => message.type() === "error" && note(message.text()));
@@ -56,7 +56,7 @@ export function suite(hooks = {}) {
 }
 
 /** Waits until `probe` gives something true, and gives it; says `what` did not come otherwise. */
-export async function until(what, probe, ms = 5000) {
+export async function until(what, probe, ms = 15_000) {
   const end = Date.now() + ms;
   for (;;) {
     const got = await probe();

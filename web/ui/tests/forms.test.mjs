@@ -28,6 +28,17 @@ it("older rows come below and leave what is ticked", "/recordings", async (page)
   assert.equal(await page.locator(".more-row").count(), 1);
 });
 
+it("a search is in the address, and Back undoes it", "/recordings", async (page) => {
+  await page.evaluate(() => (window.mark = 1));
+  await page.getByRole("textbox", { name: "Outside number" }).fill("0113*");
+  await page.getByRole("button", { name: "Search" }).click();
+  await until("the address", () => page.url().includes("outside=0113*"));
+  assert.match(page.url(), /zone=Europe%2FBerlin/);
+  await page.goBack();
+  await until("the address before", () => !page.url().includes("outside="));
+  assert.equal(await page.evaluate(() => window.mark), 1, "no page was loaded anew");
+});
+
 it("columns are chosen by the keyboard alone", "/recordings", async (page) => {
   await page.getByRole("button", { name: "Columns" }).focus();
   await page.keyboard.press("Enter");
