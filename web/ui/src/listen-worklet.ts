@@ -1,13 +1,20 @@
-//! Plays what comes from the listening socket: waits for 100 ms, plays, and never lets a stall leave latency behind. It runs at
+//! Plays what comes from the listening socket: waits for 100 ms (more, to 300, on a line that stalls again and again), plays, and
+//! never lets a stall leave latency behind. It runs at
 //! the stream's own rate; small excess is played off 3 % faster, which nobody hears, large excess is skipped.
 
 interface ProcessorPort { postMessage(message: unknown): void; onmessage: ((event: { data: unknown }) => void) | null }
 declare const sampleRate: number;
+declare const currentTime: number;
 declare class AudioWorkletProcessor { readonly port: ProcessorPort }
 declare function registerProcessor(name: string, processor: new () => AudioWorkletProcessor): void;
 
 /** What is waited for before the first sound and after running dry. */
 const PRIME_S = 0.1;
+/** A line that runs dry again within AGAIN_S gets STEP_S more, to PRIME_MAX_S; what it got goes again as slowly as EASE_S a second. */
+const PRIME_MAX_S = 0.3;
+const STEP_S = 0.05;
+const AGAIN_S = 10;
+const EASE_S = 0.005;
 /** More than this over the aim is skipped at once. */
 const SKIP_S = 0.2;
 /** More than this over the aim is played off faster. */
@@ -26,6 +33,8 @@ class Listen extends AudioWorkletProcessor {
   #written = 0;
   #read = 0;
   #primed = false;
+  #aim = PRIME_S;
+  #dryAt = -Infinity;
   /** Position in the recording of the sample last written, ms. */
   #position = 0;
   /** The least that waited in this window: what is there even at the worst moment is excess. */
@@ -55,8 +64,8 @@ class Listen extends AudioWorkletProcessor {
     }
     this.#written += samples;
     this.#position = frame.position + (samples * 1000) / sampleRate;
-    if (this.#waiting > (PRIME_S + SKIP_S) * sampleRate) {
-      const to = this.#written - PRIME_S * sampleRate;
+    if (this.#waiting > (this.#aim + SKIP_S) * sampleRate) {
+      const to = this.#written - Math.round(this.#aim * sampleRate);
       this.#skipped += to - this.#read;
       this.#read = to;
     }
@@ -65,11 +74,13 @@ class Listen extends AudioWorkletProcessor {
   process(_inputs: unknown, outputs: Float32Array[][]): boolean {
     const out = outputs[0] ?? [];
     const length = out[0]?.length ?? 0;
-    if (!this.#primed && this.#waiting >= PRIME_S * sampleRate) this.#primed = true;
+    if (!this.#primed && this.#waiting >= this.#aim * sampleRate) this.#primed = true;
     if (this.#primed) {
       if (this.#waiting < length * this.#rate + 1) {
         this.#primed = false;
         this.#dry += 1;
+        if (currentTime - this.#dryAt < AGAIN_S) this.#aim = Math.min(PRIME_MAX_S, this.#aim + STEP_S);
+        this.#dryAt = currentTime;
       } else {
         this.#play(out, length);
       }
@@ -101,8 +112,9 @@ class Listen extends AudioWorkletProcessor {
   #report(): void {
     this.#until = REPORT_S * sampleRate;
     const least = this.#least / sampleRate;
-    if (least > PRIME_S + TRIM_S) this.#rate = FASTER;
-    else if (least <= PRIME_S) this.#rate = 1;
+    if (currentTime - this.#dryAt > AGAIN_S) this.#aim = Math.max(PRIME_S, this.#aim - EASE_S * REPORT_S);
+    if (least > this.#aim + TRIM_S) this.#rate = FASTER;
+    else if (least <= this.#aim) this.#rate = 1;
     const waiting = this.#waiting / sampleRate;
     this.port.postMessage({
       buffered_ms: Math.round(waiting * 1000),

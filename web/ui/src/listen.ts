@@ -78,6 +78,7 @@ class Listen extends HTMLElement {
 
   #start(): void {
     this.#wanted = true;
+    this.toggleAttribute("listening", true);
     this.#attempt = 0;
     this.#built?.toggle.replaceChildren(icon("stop"), "Stop listening");
     this.#connect();
@@ -85,6 +86,7 @@ class Listen extends HTMLElement {
 
   #stop(why: string, kind: "" | "bad" = "", note = ""): void {
     this.#wanted = false;
+    this.toggleAttribute("listening", false);
     clearTimeout(this.#timer);
     this.#socket?.close();
     this.#silence();

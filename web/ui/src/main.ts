@@ -1,6 +1,7 @@
 //! The script of every page: htmx within its fence (README), and our elements, each in its file.
 
 import htmx from "htmx.org";
+import { h, icon } from "./dom.js";
 import "./time.js";
 import "./player.js";
 import "./dock.js";
@@ -20,6 +21,15 @@ document.addEventListener("htmx:before:swap", (event) => {
   if (!ctx?.text || !/<body[^>]*class="outside"/.test(ctx.text)) return;
   event.preventDefault();
   location.assign(ctx.response?.raw?.url || location.href);
+});
+
+// A click that leads nowhere says so.
+document.addEventListener("htmx:error", () => {
+  const main = document.querySelector("main");
+  if (!main || main.querySelector(".notice.offline")) return;
+  const place = main.querySelector(".content") ?? main;
+  place.prepend(h("div", { class: "notice bad offline", role: "alert" }, icon("warning"),
+    h("div", {}, h("strong", {}, "The recorder does not answer."), " Nothing was changed. Try again in a moment.")));
 });
 
 /** After another page's content came: the menu shows where one is, and reading begins at the content. */

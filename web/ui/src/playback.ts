@@ -43,6 +43,8 @@ class Playback extends EventTarget {
   load(source: Source, at = 0): void {
     if (this.is(source.src)) return this.seek(at);
     const rate = this.audio.playbackRate;
+    // What was chosen for one call would leave a party of the next one unheard.
+    if (this.source && this.lane !== "both") this.setLane("both");
     this.source = source;
     this.loop = {};
     this.audio.src = source.src;

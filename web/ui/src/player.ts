@@ -37,6 +37,7 @@ class Player extends HTMLElement {
   #seconds = 0;
   #built: ReturnType<Player["build"]> | undefined;
   #problem = "";
+  #gliding = false;
 
   connectedCallback(): void {
     if (this.#abort) return;
@@ -314,12 +315,18 @@ class Player extends HTMLElement {
     built.loopB.setAttribute("aria-pressed", String(loop.b !== undefined));
     built.loopOff.disabled = loop.a === undefined && loop.b === undefined;
     this.#wave?.move(at, loop, playing);
-    if (playing) requestAnimationFrame(() => this.#glide());
+    if (playing && !this.#gliding) {
+      this.#gliding = true;
+      requestAnimationFrame(() => this.#glide());
+    }
   }
 
   /** Between the audio's own reports, four a second, the playhead moves with each frame. */
   #glide(): void {
-    if (!this.isConnected || !this.#active || !playback.playing) return;
+    if (!this.isConnected || !this.#active || !playback.playing) {
+      this.#gliding = false;
+      return;
+    }
     this.#wave?.move(playback.audio.currentTime, playback.loop, true);
     requestAnimationFrame(() => this.#glide());
   }

@@ -1,11 +1,14 @@
 //! `<ew-session idle="SECONDS" touch="/session">`: says that the session is about to end, and lets it go on. Every page and part that
-//! is loaded begins the time again, in all tabs.
+//! is loaded begins the time again, in all tabs; so does hearing a recording or a call.
 
 import { define, h, icon } from "./dom.js";
+import { playback } from "./playback.js";
 import { clock } from "./time.js";
 
 /** When the warning comes before the end, s: WCAG 2.2.1 wants 20 at least. */
 const WARN_S = 90;
+/** How often hearing counts as use. */
+const HEARS_MS = 60_000;
 
 class Session extends HTMLElement {
   #timer: number | undefined;
@@ -45,6 +48,8 @@ class Session extends HTMLElement {
 
   #check(): void {
     const idle = Number(this.getAttribute("idle")) || 900;
+    const hears = playback.playing || document.querySelector("ew-listen[listening]") !== null;
+    if (hears && Date.now() - this.#last > Math.min(HEARS_MS, idle * 300)) return void this.#stay();
     const left = idle - (Date.now() - this.#last) / 1000;
     if (left <= 0) return location.assign("/sign-in?ended=idle");
     if (left > Math.min(WARN_S, idle / 2)) return;
@@ -61,7 +66,8 @@ class Session extends HTMLElement {
   async #stay(): Promise<void> {
     const response = await fetch(this.getAttribute("touch") ?? "/session", { credentials: "same-origin" }).catch(() => undefined);
     if (response?.ok) this.#used();
-    else location.assign("/sign-in?ended=idle");
+    // A recorder that does not answer is not the end of the session.
+    else if (response) location.assign("/sign-in?ended=idle");
   }
 }
 

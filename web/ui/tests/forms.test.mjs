@@ -103,6 +103,23 @@ it("a session that is about to end says so, and can go on", "/recordings", async
   assert.ok(seen.includes("GET /session"));
 });
 
+it("hearing something is use: no warning comes while it plays", "/recordings", async (page) => {
+  await page.locator("a[data-play]").first().click();
+  await page.evaluate(() => document.querySelector("ew-session").setAttribute("idle", "4"));
+  const before = seen.filter((line) => line === "GET /session").length;
+  await page.waitForTimeout(6000);
+  assert.equal(await page.getByText("You will be signed out soon").count(), 0);
+  assert.ok(page.url().endsWith("/recordings"));
+  assert.ok(seen.filter((line) => line === "GET /session").length > before);
+});
+
+it("a recorder that does not answer a click is told", "/recordings", async (page) => {
+  await page.route("**/calls", (route) => route.abort());
+  await page.getByRole("link", { name: "Calls", exact: true }).click();
+  await page.getByRole("alert").getByText("The recorder does not answer.").waitFor();
+  assert.ok(page.url().endsWith("/recordings"));
+}, { expected: [/ERR_FAILED/, /Failed to fetch/, /htmx/] });
+
 it("one that has ended goes to sign-in, whole", "/recordings", async (page, server) => {
   await page.route("**/calls", (route) => (route.request().isNavigationRequest() ? route.continue() : route.fulfill({ status: 200, contentType: "text/html", body: '<!DOCTYPE html><html lang="en"><body class="outside"><main>sign in</main></body></html>' })));
   await page.route(`${server.origin}/calls`, (route) => (route.request().isNavigationRequest() ? route.fulfill({ status: 302, headers: { location: "/sign-in" } }) : route.fallback()));
