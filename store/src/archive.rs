@@ -26,13 +26,14 @@ use crate::retention::WATCH;
 use crate::scribe::{self, Command, Commands, Handle, RESERVE};
 use crate::scrub::{SCRUB, Scrubber};
 use crate::search::hits::Hits;
+use crate::search::sorted;
 use crate::shared::{Latch, Shared, Tuning, wall_clock};
 use crate::stamp::Stamper;
 use crate::wave::{RECORDINGS_DIR, make_sayable, path_of};
 use crate::writer::CHUNK_SPAN_MS;
 use crate::{
-    CallRow, Cost, Created, Error, Problem, Query, Reader, Rebuilt, RecordingFacts, RecordingId, Recovery,
-    Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats, Writer,
+    CallRow, Cost, Created, Error, Order, Problem, Query, Reader, Rebuilt, RecordingFacts, RecordingId,
+    Recovery, Row, RunRow, SignatureState, Space, SpaceAlert, State, Stats, Writer,
 };
 
 /// Names the archive and its format.
@@ -392,6 +393,28 @@ impl Archive {
             row => Some(row),
         };
         hits.filter_map(row).take(query.limit.unwrap_or(usize::MAX))
+    }
+
+    /// A page of the recordings that are asked for, in another order: up to `limit` rows behind `after`, and where the next page begins if
+    /// there is one. What `query` says of a place and a limit is not looked at. Looks through the whole search for each page.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Damaged`] when the index cannot be read.
+    pub fn sorted(
+        &self,
+        query: &Query,
+        order: Order,
+        after: Option<&sorted::Cursor>,
+        limit: usize,
+    ) -> Result<(Vec<Row>, Option<sorted::Cursor>), Error> {
+        let mut query = query.clone();
+        (query.before, query.limit) = (None, None);
+        let (ids, next) = sorted::page(&self.shared, &query, order, after, limit)?;
+        let row = |id| match self.row(id) {
+            Err(Error::NotFound { .. }) => None,
+            row => Some(row),
+        };
+        Ok((ids.into_iter().filter_map(row).collect::<Result<_, _>>()?, next))
     }
 
     /// The names of the recordings that are asked for, newest first.

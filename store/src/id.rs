@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Crockford's base 32: no I, L, O, U, so that a name survives being read out.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Characters of a whole name.
-const TEXT_LEN: usize = 26;
+pub(crate) const TEXT_LEN: usize = 26;
 
 /// The name of one recording. Orders, prints and sorts by the start of the recording.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

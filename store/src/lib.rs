@@ -99,6 +99,7 @@ pub use report::{
 pub use restore::restore;
 pub use retention::{Differs, Kept, Pruned, Retention, Take};
 pub use scrub::{ScrubFinding, Scrubbed};
+pub use search::sorted::{Cursor, NoCursor, Order, OrderBy};
 pub use search::{Field, Query, QueryError};
 pub use space::{Space, SpaceAlert};
 pub use stamp::authority::Authorities;

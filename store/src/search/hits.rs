@@ -15,7 +15,6 @@ const BLOCKS_MAX: usize = 64;
 /// reads, whatever the archive's size.
 ///
 /// A recording that is there all the while is given once; what comes or goes meanwhile may be given or not.
-#[derive(Debug)]
 pub(crate) struct Hits<'a, T> {
     shared: &'a Shared,
     /// Names of live recordings, oldest first. Taken before the index is read: one that is indexed meanwhile is then met
@@ -37,11 +36,11 @@ impl<'a> Hits<'a, ()> {
 }
 
 impl<'a, T> Hits<'a, T> {
-    pub(crate) fn new(shared: &'a Shared, query: &Query, pick: fn(&View<'_>) -> T) -> Self {
+    pub(crate) fn new(shared: &'a Shared, query: &Query, pick: impl Fn(&View<'_>) -> T + 'a) -> Self {
         let before = query.before;
         let is_behind = |id: &&RecordingId| before.is_none_or(|before| **id < before);
         let live = locked(&shared.live).keys().take_while(is_behind).copied().collect();
-        Hits { shared, live, scan: Scan::new(&shared.index, query.clone(), pick), indexed: None }
+        Hits { shared, live, scan: Scan::new(&shared.index, query.clone(), Box::new(pick)), indexed: None }
     }
 
     /// What the record of a live recording has to say, if it is meant.
@@ -88,12 +87,14 @@ impl<T> Iterator for Hits<'_, T> {
     }
 }
 
+/// Takes what is wanted from a search record.
+type Pick<'a, T> = Box<dyn Fn(&View<'_>) -> T + 'a>;
+
 /// What a query means in the index, newest first.
-#[derive(Debug)]
 struct Scan<'a, T> {
     index: &'a Index,
     query: Query,
-    pick: fn(&View<'_>) -> T,
+    pick: Pick<'a, T>,
     low: RecordingId,
     /// All from here on has been read.
     below: Option<RecordingId>,
@@ -108,7 +109,7 @@ struct Scan<'a, T> {
 }
 
 impl<'a, T> Scan<'a, T> {
-    fn new(index: &'a Index, query: Query, pick: fn(&View<'_>) -> T) -> Self {
+    fn new(index: &'a Index, query: Query, pick: Pick<'a, T>) -> Self {
         let (low, below) = query.names(index.reach());
         let (blocks, found, whole) = (Vec::new(), Vec::new(), Vec::new());
         Scan { index, query, pick, low, below, at_once: BLOCKS_FIRST, blocks, found, done: false, whole }

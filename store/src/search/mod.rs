@@ -8,6 +8,7 @@ pub(crate) mod blocks;
 pub(crate) mod hits;
 pub(crate) mod record;
 mod segment;
+pub(crate) mod sorted;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,10 @@ pub struct Query {
     pub before: Option<RecordingId>,
     /// At most so many.
     pub limit: Option<usize>,
+    /// At least so much audio, in milliseconds.
+    pub at_least_ms: Option<u64>,
+    /// At most so much.
+    pub at_most_ms: Option<u64>,
     /// Only what this caller's scope and filters admit; without one, everything. What may be done with it is not looked at.
     pub seen_by: Option<Caller>,
     call: Option<Call>,
@@ -146,6 +151,8 @@ impl Query {
         let started = view.started();
         self.since.is_none_or(|since| started >= since)
             && self.until.is_none_or(|until| started < until)
+            && self.at_least_ms.is_none_or(|least| view.duration_ms >= least)
+            && self.at_most_ms.is_none_or(|most| view.duration_ms <= most)
             && self.excluded.iter().zip(view.words()).all(|(excluded, word)| excluded >> word & 1 == 0)
             && self.call.as_ref().is_none_or(|call| match call {
                 Call::Logical { name, .. } => view.text(Field::Call).starts_with(name.as_str()),

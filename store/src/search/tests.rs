@@ -8,6 +8,7 @@ use policy::{Caller, Pattern, Segment};
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::sorted::{Order, OrderBy};
 use super::{Field, Query, blocks, record};
 use crate::disk::locked;
 use crate::{
@@ -413,6 +414,54 @@ impl Both {
             paged.extend(some);
         }
         assert_eq!(paged, wanted, "pages of {page}: {asked:?}");
+        self.ask_in_order(asked, page);
+    }
+
+    /// Pages in another order, by a length, a number and a text, against all rows sorted at once.
+    fn ask_in_order(&self, asked: &Asked, page: usize) {
+        let rows: Vec<Row> =
+            self.rows.keys().map(|n| self.shown(*n)).filter(|row| asked.admits(row)).collect();
+        let extension = |row: &Row| {
+            let text = row.facts.extension.clone();
+            let number: Option<u64> = text.parse().ok();
+            (!text.is_empty(), number.is_none(), number, text.to_lowercase())
+        };
+        let state = |row: &Row| (row.facts.state != State::Complete, row.facts.state == State::Recording);
+        for descending in [false, true] {
+            let compare = |by: OrderBy, a: &Row, b: &Row| {
+                let order = match by {
+                    OrderBy::Duration => a.facts.duration_ms.cmp(&b.facts.duration_ms),
+                    OrderBy::Started => a.facts.started.as_millis().cmp(&b.facts.started.as_millis()),
+                    OrderBy::Field(Field::Extension) => extension(a).cmp(&extension(b)),
+                    _ => state(a).cmp(&state(b)),
+                };
+                let order = if descending { order.reverse() } else { order };
+                order.then(b.facts.id.cmp(&a.facts.id))
+            };
+            for by in [
+                OrderBy::Duration,
+                OrderBy::Started,
+                OrderBy::Field(Field::Extension),
+                OrderBy::Field(Field::State),
+            ] {
+                let mut wanted = rows.clone();
+                wanted.sort_by(|a, b| compare(by, a, b));
+                let (mut paged, mut after) = (Vec::new(), None);
+                loop {
+                    let order = Order { by, descending };
+                    let (some, next) =
+                        self.archive.sorted(&asked.query(), order, after.as_ref(), page).expect("a page");
+                    assert!(some.len() <= page && (next.is_none() || some.len() == page));
+                    paged.extend(some.into_iter().map(|row| row.facts.id));
+                    after = next.map(|place| place.to_string().parse().expect("as written"));
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                let wanted: Vec<_> = wanted.iter().map(|row| row.facts.id).collect();
+                assert_eq!(paged, wanted, "{by} {descending}, pages of {page}: {asked:?}");
+            }
+        }
     }
 }
 
