@@ -619,7 +619,7 @@ pub(crate) struct Calls {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) dir: ArchiveDir,
-    /// Address and port to listen on; only this machine's own (loopback) addresses are accepted
+    /// Address and port to listen on; anywhere but on this machine's own (loopback) addresses pages are served over HTTPS
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8480")]
     pub(crate) listen: SocketAddr,
 }

@@ -450,6 +450,7 @@ impl ConfigFile {
         let (zone, name) = (self.site.zone()?, self.site.name()?);
         let people = people::resolve(&self.units, &self.users, &zone)?;
         self.capture.check()?;
+        self.web.check()?;
         self.canary.check()?;
         let machine = Machine { zone, name, lans: self.site.lans()?, people, canary: self.canary.number() };
         let Ruling { rules, sip, devices, ports, retention } = book.clone().resolve(&machine)?;

@@ -20,6 +20,7 @@ mod keylog;
 mod late;
 mod live;
 mod machine;
+mod pages;
 mod passphrase;
 mod presets;
 mod quality;

@@ -424,7 +424,6 @@ fn words_that_are_off_are_said_with_what_would_be_right() {
         (&["calls", "--outcome", "lost"], "not_answered"),
         (&["archive", "list", "--direction", "sideways"], "inbound"),
         (&["record"], "--read"),
-        (&["serve", "--listen", "0.0.0.0:8480"], "127.0.0.1"),
         (&["archive", "export", "-o", "/", "--limit", "1"], "name a file"),
     ] {
         let run = bench.run(words).expect_code(2);

@@ -97,7 +97,7 @@ fn print_line(text: &str) -> Result<(), Failure> {
 }
 
 /// A note on stderr that the command goes on from.
-fn warn(text: &str) {
+pub(crate) fn warn(text: &str) {
     // Nobody listens on stderr: nothing can be done about it.
     let _ = console::err().write_all(format!("earwitness: {text}\n").as_bytes());
 }

@@ -11,7 +11,7 @@ use store::locations::Duty;
 use store::{Archive, Created};
 use web::ffmpeg::Choice;
 use web::metrics::Machine;
-use web::server::{Beside, Monitoring, Running, Server, Tokens};
+use web::server::{Beside, Look, Monitoring, Running, Server, Tokens};
 
 use super::record::{listeners, tell_of_keys};
 use super::rule::follow_book;
@@ -36,6 +36,7 @@ use crate::keylog::KeyLogs;
 use crate::late;
 use crate::live::{stop_flag, walk};
 use crate::machine;
+use crate::pages;
 use crate::passphrase;
 use crate::recorder::Recorder;
 use crate::reload::{Reload, reload_flag};
@@ -73,14 +74,23 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let version = follow_book(&mut settings, &archive)?;
     know_people(&archive, &settings.rules);
     let (control, desk) = control();
-    let beside = Beside { live: Some(Arc::new(control.clone())), tokens: Arc::clone(&tokens) };
-    let pages = Server::bind(Arc::clone(&archive), settings.web.listen, beside, announce)?.spawn()?;
     let feed = admission.map(|admission| open_feed(admission, control.clone())).transpose()?;
     let (smdr, outlets) = open_smdr(&settings.smdr, control.clone())?;
     let (canary, sung) = start_canary(&settings, &archive, control.clone())?.unzip();
     let watch = Watch::new(settings.alarms.limits.clone());
     let alarms = Alarms::start(watch, sinks, control.clone(), drives(&settings), sung.clone())?;
-    let metrics = monitoring(&settings, &archive, control.clone(), alarms.shown(), sung)?;
+    let look = look(&archive, alarms.shown(), sung);
+    let beside = Beside {
+        live: Some(Arc::new(control.clone())),
+        tokens: Arc::clone(&tokens),
+        zone: settings.machine.zone.clone(),
+        machine: Some(Arc::clone(&look)),
+        ..Beside::new(clock::now)
+    };
+    let place = pages::place(&settings, settings.web.listen)?;
+    let pages = Server::bind(Arc::clone(&archive), place, beside, announce)?.spawn()?;
+    let metrics =
+        settings.metrics.listen.map(|listen| monitoring(control.clone(), look).spawn(listen)).transpose()?;
     let (late, amender) = late::start(Arc::clone(&archive), settings.rules.clone())?;
     let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone(), settings.machine.clone())?;
     let reload = Reload {
@@ -308,16 +318,14 @@ fn open_archive(settings: &Settings, stop: &AtomicBool) -> Result<Archive, Failu
     Ok(archive)
 }
 
-fn monitoring(
-    settings: &Settings,
-    archive: &Arc<Archive>,
-    control: Control,
-    alarms: Shown,
-    canary: Option<canary::Shown>,
-) -> Result<Option<Running>, Failure> {
-    let Some(listen) = settings.metrics.listen else { return Ok(None) };
+fn monitoring(control: Control, look: Look) -> Monitoring {
+    Monitoring { live: Arc::new(control), machine: Box::new(move || look()), now: clock::now }
+}
+
+/// A look at the machine, for metrics and dashboard.
+fn look(archive: &Arc<Archive>, alarms: Shown, canary: Option<canary::Shown>) -> Look {
     let archive = Arc::clone(archive);
-    let look = move || {
+    Arc::new(move || {
         let state = alarms.lock().unwrap_or_else(PoisonError::into_inner);
         let drives =
             state.drives.iter().map(|drive| (drive.name.clone(), drive.space, drive.full_in_h)).collect();
@@ -332,9 +340,7 @@ fn monitoring(
             open_fds: machine::open_fds(),
             cpu_seconds: machine::cpu_seconds(),
         }
-    };
-    let monitoring = Monitoring { live: Arc::new(control), machine: Box::new(look), now: clock::now };
-    Ok(Some(monitoring.spawn(listen)?))
+    })
 }
 
 /// The link, for one browser. A service's standard output goes into a log, which is no place for it: it stands in a file of the

@@ -1,4 +1,4 @@
-//! `serve`: pages over an archive, to listen by in a browser on this machine.
+//! `serve`: pages over an archive, to listen by in a browser.
 
 use std::sync::Arc;
 
@@ -8,15 +8,13 @@ use web::server::{Beside, Server};
 
 use super::{copies, know_people, open_archive, print_line, warn};
 use crate::cli;
+use crate::clock;
 use crate::config;
 use crate::failure::{Done, Failure};
+use crate::pages;
 use crate::passphrase;
 
 pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
-    // Before the archive is opened: opening mends what a crash left, which a slip in the words should not set off.
-    if !args.listen.ip().is_loopback() {
-        return Err(Failure::usage(web::Error::NotLoopback { address: args.listen }));
-    }
     let settings = config::resolve(&args.dir)?;
     let archive = open_archive(&settings.archive)?.into_own()?;
     copies::use_locations(&archive, &settings, Duty::Read)?;
@@ -27,7 +25,9 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
     }
     know_people(&archive, &settings.rules);
     let archive = Arc::new(archive);
-    Server::bind(Arc::clone(&archive), args.listen, Beside::default(), announce)?.run()?;
+    let place = pages::place(&settings, args.listen)?;
+    let beside = Beside { zone: settings.machine.zone.clone(), ..Beside::new(clock::now) };
+    Server::bind(Arc::clone(&archive), place, beside, announce)?.run()?;
     close(archive)?;
     Ok(Done::All)
 }

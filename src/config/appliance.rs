@@ -97,13 +97,51 @@ impl CaptureSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct WebSection {
-    /// Where they are, on this machine. Default `127.0.0.1:8480`.
+    /// Where they are. Default `127.0.0.1:8480`, this machine alone; anywhere else they are served over HTTPS.
     pub(crate) listen: SocketAddr,
+    /// HTTPS on this machine's own addresses too. Default false.
+    pub(crate) https: bool,
+    /// A certificate (PEM, with those between it and its authority behind it); without one the archive's folder has one that is made at
+    /// the first start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its private key: a file for its owner alone, or `credential:NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<PathBuf>,
+    /// Names by which browsers reach them, besides addresses and `localhost`. The machine's own name when absent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) names: Vec<String>,
 }
 
 impl Default for WebSection {
     fn default() -> Self {
-        WebSection { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8480)) }
+        WebSection {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8480)),
+            https: false,
+            certificate: None,
+            key: None,
+            names: Vec::new(),
+        }
+    }
+}
+
+impl WebSection {
+    /// Are pages served over HTTPS when they are at this address?
+    pub(crate) fn is_secure(&self, listen: SocketAddr) -> bool {
+        self.https || self.certificate.is_some() || !listen.ip().to_canonical().is_loopback()
+    }
+
+    pub(super) fn check(&self) -> Result<(), Wrong> {
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err(Wrong("web.certificate and web.key go together".into()));
+        }
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b);
+        match self.names.iter().find(|name| name.is_empty() || !name.bytes().all(is_plain)) {
+            Some(name) => Err(Wrong(format!(
+                "web.names: {name:?} is no host name; write it as recorder.example, without scheme and port"
+            ))),
+            None => Ok(()),
+        }
     }
 }
 

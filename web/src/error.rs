@@ -59,14 +59,15 @@ pub enum Error {
         /// What can be had.
         instead: &'static str,
     },
-    /// Pages are served to this machine only.
-    #[error(
-        "{address} can be reached from other machines: the pages have no sign-in, users or TLS yet; listen on 127.0.0.1 or ::1"
-    )]
+    /// Without a certificate pages are served to this machine only.
+    #[error("{address} can be reached from other machines: pages are served there over HTTPS alone")]
     NotLoopback {
         /// The address asked for.
         address: SocketAddr,
     },
+    /// The pages' certificate cannot be used.
+    #[error("the pages' certificate: {0}")]
+    Certificate(#[from] crate::server::CertificateError),
     /// The port cannot be had, or failed.
     #[error("listening on {address}: {source}; `--listen` names another address")]
     Listen {

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
-use common::{Voice, facts, read_wav, record};
+use common::{Voice, facts, read_wav, record, started};
 use decode::codec::g711::{self, Law};
 use decode::{AudioFrame, Party, Timestamp};
 use policy::gate::Cleared;
 use serde_json::{Value, json};
 use store::{Archive, Mark, RecordingFacts, RecordingId, Writer};
 use tower::ServiceExt;
-use web::server::{App, Beside, Server, router};
+use web::server::{App, Beside, Place, Reached, Server, router};
 
 const ADDRESS: &str = "127.0.0.1:8480";
 
@@ -37,7 +37,12 @@ impl Site {
         let links = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&links);
         let announce = move |link: &str| heard.lock().expect("no panic").push(link.to_owned());
-        let router = router(App::new(Arc::clone(archive), ADDRESS.parse().expect("an address"), announce));
+        let router = router(App::new(
+            Arc::clone(archive),
+            Reached::plain(ADDRESS.parse().expect("an address")),
+            Beside::new(started),
+            announce,
+        ));
         let mut site = Site { router, cookie: String::new() };
         let link = links.lock().expect("no panic")[0].clone();
         let path = link.strip_prefix(&format!("http://{ADDRESS}")).expect("our address").to_owned();
@@ -233,8 +238,8 @@ fn only_who_was_let_in_and_asks_from_our_own_pages_may_listen_and_only_to_what_r
     let links = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&links);
     let announce = move |link: &str| heard.lock().expect("no panic").push(link.to_owned());
-    let listen = "127.0.0.1:0".parse().expect("an address");
-    let server = Server::bind(Arc::clone(&archive), listen, Beside::default(), announce).expect("a port");
+    let listen = Place::plain("127.0.0.1:0".parse().expect("an address"));
+    let server = Server::bind(Arc::clone(&archive), listen, Beside::new(started), announce).expect("a port");
     let (address, running) = (server.address(), server.spawn().expect("a thread"));
     let link = links.lock().expect("no panic")[0].clone();
     let entrance = link.strip_prefix(&format!("http://{address}")).expect("our address").to_owned();

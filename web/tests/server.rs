@@ -17,12 +17,13 @@ use decode::{AudioFrame, Codec, Format, Party};
 use policy::gate::Cleared;
 use store::{Archive, CallRow, Outcome, RecordingFacts, RecordingId};
 use tower::ServiceExt;
-use web::server::{App, Beside, Server, router};
+use web::server::{App, Beside, Place, Reached, Server, router};
 use web::{Error, FileFormat, Shape};
 
 /// Samples in a packet: 20 ms.
 const PACKET: usize = 160;
 const ADDRESS: &str = "127.0.0.1:8480";
+const ORIGIN: &str = "http://127.0.0.1:8480";
 const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}\u{0}</bdi></title>";
 
 /// Records `ms` milliseconds of noise that never repeats, both parties.
@@ -68,6 +69,11 @@ fn archive_of_one(dir: &Path, ms: u64) -> (Archive, RecordingId) {
     (archive, id)
 }
 
+/// A clock that stands a minute behind the recordings that the tests make.
+fn beside() -> Beside {
+    Beside::new(|| started().plus_millis(60_000))
+}
+
 /// The pages, and every link that they announced.
 struct Site {
     router: Router,
@@ -95,7 +101,8 @@ impl Site {
         let links = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&links);
         let announce = move |link: &str| heard.lock().expect("no panic").push(link.to_owned());
-        let app = App::new(archive, ADDRESS.parse().expect("an address"), announce);
+        let reached = Reached::plain(ADDRESS.parse().expect("an address"));
+        let app = App::new(archive, reached, beside(), announce);
         Site { router: router(app), links }
     }
 
@@ -141,13 +148,45 @@ fn request(method: Method, path: &str) -> axum::http::request::Builder {
 
 /// Every route, as a browser would ask for it, and some that do not exist.
 fn routes(id: RecordingId) -> Vec<String> {
-    ["/", "/?before=", "/calls", "/style.css", "/nowhere", "/enter/", "/enter/a/b", "/favicon.ico"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain([format!("/recordings/{id}"), format!("/recordings/{id}/audio.wav")])
-        .chain([format!("/recordings/{id}/sip.pcapng")])
-        .chain([format!("/recordings/{}", RecordingId::from_bytes([9; 16])), "/recordings/x".to_owned()])
-        .collect()
+    [
+        "/",
+        "/recordings",
+        "/recordings?range=all",
+        "/recordings?extension=5-1",
+        "/recordings/columns",
+        "/recordings/selected",
+        "/recordings/zip",
+        "/live",
+        "/live/events",
+        "/calls",
+        "/calls.csv",
+        "/mine",
+        "/dashboard",
+        "/users",
+        "/users/new",
+        "/users/ann",
+        "/roles",
+        "/audit",
+        "/audit.csv",
+        "/me",
+        "/me/password",
+        "/me/totp",
+        "/session",
+        "/sign-out",
+        "/nowhere",
+        "/enter/",
+        "/enter/a/b",
+        "/favicon.ico",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain(
+        ["", "/audio.wav", "/facts", "/notes", "/save", "/sip.pcapng"]
+            .map(|of| format!("/recordings/{id}{of}")),
+    )
+    .chain([format!("/live/{id}"), format!("/mine/{id}")])
+    .chain([format!("/recordings/{}", RecordingId::from_bytes([9; 16])), "/recordings/x".to_owned()])
+    .collect()
 }
 
 #[tokio::test]
@@ -160,7 +199,9 @@ async fn without_a_session_every_route_is_forbidden_whatever_the_method() {
             for cookie in
                 ["", "earwitness-8480=", "earwitness-8480=00000000000000000000000000000000", "x=y; a"]
             {
-                let request = request(method.clone(), &path).header(header::COOKIE, cookie);
+                let request = request(method.clone(), &path)
+                    .header(header::COOKIE, cookie)
+                    .header(header::ORIGIN, ORIGIN);
                 let reply = site.ask(request.body(Body::empty()).expect("a request")).await;
                 assert_eq!(reply.status, StatusCode::FORBIDDEN, "{method} {path} {cookie}");
                 if method == Method::GET {
@@ -173,7 +214,7 @@ async fn without_a_session_every_route_is_forbidden_whatever_the_method() {
         }
     }
     let cookie = site.enter().await;
-    assert_eq!(site.get_as(&cookie, "/").await.status, StatusCode::OK);
+    assert_eq!(site.get_as(&cookie, "/recordings?range=all").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -226,14 +267,14 @@ async fn a_request_for_another_host_is_misdirected_even_with_the_cookie_or_the_l
         }
     }
     for host in ["localhost:8480", "127.0.0.1:8480", "[::1]:8480"] {
-        assert_eq!(ask("/", host, &cookie).await.status, StatusCode::OK, "{host}");
+        assert_eq!(ask("/calls", host, &cookie).await.status, StatusCode::OK, "{host}");
     }
     let no_host = Request::builder().uri("/").body(Body::empty()).expect("a request");
     assert_eq!(site.ask(no_host).await.status, StatusCode::MISDIRECTED_REQUEST);
 }
 
 #[tokio::test]
-async fn every_reply_carries_the_strict_headers_and_no_page_has_script_or_style() {
+async fn every_reply_carries_the_strict_headers_and_no_page_has_script_or_style_in_it() {
     let (_dir, path) = folder();
     let (archive, id) = archive_of_one(&path, 1_000);
     let site = Site::new(archive);
@@ -247,7 +288,7 @@ async fn every_reply_carries_the_strict_headers_and_no_page_has_script_or_style(
     let audio = format!("/recordings/{id}/audio.wav");
     replies.push(site.range(&cookie, &audio, "bytes=0-9").await);
     replies.push(site.range(&cookie, &audio, "bytes=99999999-").await);
-    let post = request(Method::POST, "/").header(header::COOKIE, &cookie);
+    let post = request(Method::POST, "/calls").header(header::COOKIE, &cookie).header(header::ORIGIN, ORIGIN);
     replies.push(site.ask(post.body(Body::empty()).expect("a request")).await);
     let elsewhere = Request::builder().uri("/").header(header::HOST, "evil.example");
     replies.push(site.ask(elsewhere.body(Body::empty()).expect("a request")).await);
@@ -255,16 +296,17 @@ async fn every_reply_carries_the_strict_headers_and_no_page_has_script_or_style(
     let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status.as_u16()).collect();
     statuses.sort_unstable();
     statuses.dedup();
-    assert_eq!(statuses, [200, 206, 303, 400, 403, 404, 405, 416, 421]);
+    assert_eq!(statuses, [200, 204, 206, 303, 403, 404, 405, 416, 421, 422, 503]);
     for reply in &replies {
         for (name, value) in [
             (
                 header::CONTENT_SECURITY_POLICY,
-                "default-src 'none'; style-src 'self'; media-src 'self'; form-action 'self'; base-uri 'none'; \
-                 frame-ancestors 'none'",
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; \
+                 connect-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
             ),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
+            (header::REFERRER_POLICY, "same-origin"),
+            (header::X_FRAME_OPTIONS, "DENY"),
             (header::CACHE_CONTROL, "no-store"),
         ] {
             let given: Vec<_> = reply.headers.get_all(&name).iter().collect();
@@ -272,10 +314,12 @@ async fn every_reply_carries_the_strict_headers_and_no_page_has_script_or_style(
         }
         if reply.field(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
             let page = reply.text();
+            let ours = "<script src=\"/assets/earwitness.js\" defer></script>";
+            let page = page.replace(ours, "");
             assert!(
                 !["<script", "<style", " style=", "javascript:", " onclick"].iter().any(|s| page.contains(s))
             );
-            assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+            assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
         }
     }
 }
@@ -303,14 +347,21 @@ async fn what_a_stranger_wrote_stays_text_on_every_page() {
     archive.append_call(&row).expect("room");
     let site = Site::new(archive);
     let cookie = site.enter().await;
-    for path in ["/".to_owned(), format!("/recordings/{id}"), "/calls".to_owned()] {
+    let list =
+        format!("/recordings?range=all&extension={}", "%22%3E%3Cscript%3Ealert(1)%3C/script%3E%25,_%25");
+    for path in [
+        list,
+        format!("/recordings/{id}"),
+        "/calls?range=all&outcome=recorded".to_owned(),
+        "/audit?who=%3Cscript%3E%3Cscript%3E".to_owned(),
+    ] {
         let reply = site.get_as(&cookie, &path).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}");
-        let page = reply.text();
-        for part in ["<script", "<img", "\u{202e}", "\u{0}", "onerror=alert(1)>", "'"] {
+        let page = reply.text().replace("<script src=\"/assets/earwitness.js\" defer></script>", "");
+        for part in ["<script", "<img", "\u{202e}", "\u{0}", "onerror=alert(1)>"] {
             assert!(!page.contains(part), "{part} in {path}: {page}");
         }
-        assert!(page.matches("&lt;script&gt;").count() >= 2, "it is shown: {page}");
+        assert!(page.matches("&lt;script&gt;").count() >= 1, "it is shown: {page}");
         assert_eq!(page.matches("<bdi>").count(), page.matches("</bdi>").count());
     }
 }
@@ -388,28 +439,162 @@ async fn head_says_the_length_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn pages_of_fifty_follow_each_other_without_a_gap_newest_first() {
+async fn pages_follow_each_other_without_a_gap_newest_first_and_in_any_order() {
     let (_dir, path) = folder();
     let (archive, _) = Archive::open_or_create(&path).expect("an archive");
-    let mut ids: Vec<String> =
-        (0..110).map(|i| record(&archive, facts(i, 20, "x"), Codec::Pcmu).to_string()).collect();
+    let mut ids: Vec<String> = (0..250_u8)
+        .map(|i| record(&archive, facts(i, 20 + 20 * (u64::from(i) % 7), "x"), Codec::Pcmu).to_string())
+        .collect();
     archive.sync().expect("a disk");
     ids.reverse();
     let site = Site::new(archive);
     let cookie = site.enter().await;
-    let (mut seen, mut next, mut pages) = (Vec::new(), Some("/".to_owned()), 0);
-    while let Some(path) = next {
-        let reply = site.get_as(&cookie, &path).await;
-        let page = reply.text();
-        let links = page.split("href=\"/recordings/").skip(1).map(|rest| rest[..26].to_owned());
-        seen.extend(links);
-        next = page.split("href=\"/?before=").nth(1).map(|rest| format!("/?before={}", &rest[..26]));
-        pages += 1;
+    for sort in ["", "&sort=-duration", "&sort=extension"] {
+        let (mut seen, mut next, mut pages) = (Vec::new(), Some(format!("/recordings?range=all{sort}")), 0);
+        while let Some(path) = next {
+            let reply = site.get_as(&cookie, &path).await;
+            assert_eq!(reply.status, StatusCode::OK, "{path}");
+            let page = reply.text();
+            seen.extend(page.split("name=\"id\" value=\"").skip(1).map(|rest| rest[..26].to_owned()));
+            next = page
+                .split("hx-get=\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .map(|path| path.replace("&amp;", "&"));
+            pages += 1;
+        }
+        assert_eq!((pages, seen.len()), (2, 250), "{sort}");
+        if sort == "&sort=-duration" {
+            seen.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        assert!(seen == ids, "{sort}");
     }
-    assert_eq!((pages, seen == ids), (3, true));
-    let past = site.get_as(&cookie, &format!("/?before={}", ids[109])).await;
-    assert!(past.text().contains("no older ones"));
-    assert_eq!(site.get_as(&cookie, "/?before=x").await.status, StatusCode::BAD_REQUEST);
+    let past = site.get_as(&cookie, &format!("/recordings?range=all&before={}", ids[249])).await;
+    assert!(past.text().contains("There are no more"));
+    for wrong in ["before=x", "sort=duration&before=x", "extension=5-1", "from=soon"] {
+        let reply = site.get_as(&cookie, &format!("/recordings?range=all&{wrong}")).await;
+        assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_search_is_remembered_and_a_number_is_found_at_all_times() {
+    let (_dir, path) = folder();
+    let (archive, id) = archive_of_one(&path, 100);
+    let site = Site::new(archive);
+    let cookie = site.enter().await;
+    let first = site.get_as(&cookie, "/recordings").await;
+    assert_eq!(first.field(header::LOCATION), Some("/recordings?range=15m"));
+    site.get_as(&cookie, "/recordings?range=month&extension=9999").await;
+    let again = site.get_as(&cookie, "/recordings").await;
+    assert_eq!(again.field(header::LOCATION), Some("/recordings?range=month&extension=9999"));
+    let number = &id.to_string()[..20];
+    let found = site.get_as(&cookie, &format!("/recordings?range=15m&extension=9999&id={number}")).await;
+    assert!(found.text().contains(&id.to_string()), "{}", found.text());
+}
+
+#[tokio::test]
+async fn what_another_page_asks_to_be_changed_is_not_changed() {
+    let (_dir, path) = folder();
+    let (archive, id) = archive_of_one(&path, 100);
+    let site = Site::new(archive);
+    let cookie = site.enter().await;
+    let post = async |path: &str, body: &str, fields: &[(&'static str, &'static str)]| {
+        let mut request = request(Method::POST, path).header(header::COOKIE, &cookie);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        site.ask(request.body(Body::from(body.to_owned())).expect("a request")).await
+    };
+    let path = format!("/recordings/{id}/facts");
+    for foreign in [
+        &[][..],
+        &[("origin", "http://evil.example")],
+        &[("origin", "null")],
+        &[("origin", "http://127.0.0.1:9999")],
+        &[("sec-fetch-site", "cross-site")],
+    ] {
+        assert_eq!(post(&path, "tags=claim", foreign).await.status, StatusCode::FORBIDDEN, "{foreign:?}");
+    }
+    let page = site.get_as(&cookie, &format!("/recordings/{id}")).await;
+    assert!(!page.text().contains("claim"));
+    let ours = [("origin", ORIGIN)];
+    assert_eq!(
+        post(&path, "tags=claim, %3Ci%3Evip&stars=4&tag1=HD-1", &ours).await.status,
+        StatusCode::SEE_OTHER
+    );
+    let note = format!("/recordings/{id}/notes");
+    assert_eq!(post(&note, "text=asks+for+Anna&at=0:00.1", &ours).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(post(&note, "text=x&at=soon", &ours).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let page = site.get_as(&cookie, &format!("/recordings/{id}")).await;
+    for shown in ["value=\"claim, &lt;i&gt;vip\"", "value=\"4\" checked", "HD-1", "asks for Anna", "#t=0.1"] {
+        assert!(page.text().contains(shown), "{shown}: {}", page.text());
+    }
+    assert_eq!(post(&path, "tags=vip&stars=0", &ours).await.status, StatusCode::SEE_OTHER);
+    let page = site.get_as(&cookie, &format!("/recordings/{id}")).await;
+    assert!(page.text().contains("value=\"vip\"") && !page.text().contains("claim"));
+}
+
+#[tokio::test]
+async fn recordings_are_saved_one_by_one_and_as_a_zip_of_what_is_seen() {
+    let (_dir, path) = folder();
+    let (archive, _) = Archive::open_or_create(&path).expect("an archive");
+    let ids: Vec<RecordingId> =
+        (0..3).map(|i| record(&archive, facts(i, 200, "2041"), Codec::Pcmu)).collect();
+    archive.sync().expect("a disk");
+    let site = Site::new(archive);
+    let cookie = site.enter().await;
+    for (format, magic) in
+        [("zip", &b"PK"[..]), ("wav", b"RIFF"), ("flac", b"fLaC"), ("ogg", b"OggS"), ("vcon", b"{")]
+    {
+        let reply = site.get_as(&cookie, &format!("/recordings/{}/save?as={format}", ids[0])).await;
+        assert_eq!(reply.status, StatusCode::OK, "{format}");
+        assert!(reply.body.starts_with(magic), "{format}");
+        let name = reply.field(header::CONTENT_DISPOSITION).expect("a name");
+        assert!(name.starts_with(&format!("attachment; filename=\"{}.", ids[0])), "{name}");
+    }
+    assert_eq!(
+        site.get_as(&cookie, &format!("/recordings/{}/save?as=exe", ids[0])).await.status,
+        StatusCode::BAD_REQUEST
+    );
+    let post = async |path: &str, body: String| {
+        let request =
+            request(Method::POST, path).header(header::COOKIE, &cookie).header(header::ORIGIN, ORIGIN);
+        site.ask(request.body(Body::from(body)).expect("a request")).await
+    };
+    let names = |reply: &Reply| {
+        let zip = zip::ZipArchive::new(std::io::Cursor::new(reply.body.clone())).expect("a ZIP");
+        zip.file_names()
+            .map(|name| name.expect("a name").into_owned())
+            .filter(|name| name.ends_with(".wav"))
+            .collect::<Vec<_>>()
+    };
+    let all = post("/recordings/zip", "search=/recordings?range%3Dall".to_owned()).await;
+    assert_eq!((all.status, names(&all).len()), (StatusCode::OK, 3));
+    let two = post("/recordings/selected", format!("do=zip&id={}&id={}&id=nonsense", ids[0], ids[2])).await;
+    assert_eq!((two.status, names(&two).len()), (StatusCode::OK, 2));
+    assert_eq!(
+        post("/recordings/selected", "do=zip".to_owned()).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    let trail = site.get_as(&cookie, "/audit.csv?kind=saved").await;
+    assert_eq!(trail.text().matches("\"exported\"").count(), 7, "{}", trail.text());
+}
+
+#[tokio::test]
+async fn a_play_is_one_line_of_the_trail_and_stands_there_before_the_first_byte() {
+    let (_dir, path) = folder();
+    let (archive, id) = archive_of_one(&path, 5_000);
+    let site = Site::new(archive);
+    let cookie = site.enter().await;
+    for range in ["bytes=0-9", "bytes=44-99", "bytes=0-"] {
+        site.range(&cookie, &format!("/recordings/{id}/audio.wav"), range).await;
+    }
+    let trail = site.get_as(&cookie, &format!("/audit.csv?recording={id}&kind=heard")).await;
+    assert_eq!(trail.text().matches("\"played\"").count(), 1, "{}", trail.text());
+    assert!(trail.text().contains("\"console\",\"127.0.0.1\""));
+    let page = site.get_as(&cookie, "/audit").await;
+    assert!(page.text().contains("played") && !page.text().contains(&cookie[20..]), "no secret in it");
 }
 
 #[tokio::test]
@@ -420,7 +605,7 @@ async fn the_page_of_a_sound_recording_says_so_and_plays_it() {
     let cookie = site.enter().await;
     let reply = site.get_as(&cookie, &format!("/recordings/{id}")).await;
     assert_eq!(reply.status, StatusCode::OK);
-    assert!(reply.text().contains("✓ valid"));
+    assert!(reply.text().contains("valid, verified just now"));
     assert!(reply.text().contains(&format!("preload=\"none\" src=\"/recordings/{id}/audio.wav\"")));
     for path in [format!("/recordings/{}", RecordingId::from_bytes([9; 16])), "/recordings/zzz".to_owned()] {
         assert_eq!(site.get_as(&cookie, &path).await.status, StatusCode::NOT_FOUND);
@@ -453,7 +638,7 @@ async fn a_recording_that_was_changed_is_shown_as_such_and_not_played() {
     for reply in [page, audio] {
         assert!(!reply.text().contains(path.to_str().expect("UTF-8")), "no path of this machine");
     }
-    assert_eq!(site.get_as(&cookie, "/").await.status, StatusCode::OK);
+    assert_eq!(site.get_as(&cookie, "/recordings?range=all").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -475,7 +660,7 @@ async fn a_deleted_recording_says_by_whom_and_why_and_has_no_player() {
         assert!(page.text().contains(told), "{told}: {}", page.text());
     }
     assert!(!page.text().contains("<audio"));
-    assert!(site.get_as(&cookie, "/").await.text().contains("deleted"));
+    assert!(site.get_as(&cookie, "/recordings?range=all").await.text().contains("the audio was deleted"));
     let audio = site.get_as(&cookie, &format!("/recordings/{id}/audio.wav")).await;
     assert_eq!(audio.status, StatusCode::NOT_FOUND);
 }
@@ -488,10 +673,13 @@ async fn without_the_private_key_everything_is_listed_and_a_sentence_stands_for_
     std::fs::remove_file(path.join("keys/unwrap.key")).expect("the key");
     let site = Site::new(Archive::open(&path).expect("the archive"));
     let cookie = site.enter().await;
-    assert!(site.get_as(&cookie, "/").await.text().contains(&id.to_string()));
+    assert!(site.get_as(&cookie, "/recordings?range=all").await.text().contains(&id.to_string()));
     let page = site.get_as(&cookie, &format!("/recordings/{id}")).await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.text().contains("✓ valid") && page.text().contains("private key is not on this machine"));
+    assert!(
+        page.text().contains("valid, verified just now")
+            && page.text().contains("private key is not on this machine")
+    );
     assert!(!page.text().contains("<audio"));
     let audio = site.get_as(&cookie, &format!("/recordings/{id}/audio.wav")).await;
     assert_eq!(audio.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -521,12 +709,12 @@ async fn the_balance_sheet_adds_up_and_names_the_last_calls_with_their_reason() 
     }
     let site = Site::new(archive);
     let cookie = site.enter().await;
-    let reply = site.get_as(&cookie, "/calls").await;
+    let reply = site.get_as(&cookie, "/calls?range=all").await;
     let page = reply.text();
     for line in [
-        "excluded</td><td class=\"n\">3<",
-        "not answered</td><td class=\"n\">200<",
-        "calls seen</td><td class=\"n\">203<",
+        "excluded</a></th><td class=\"n\">3<",
+        "not answered</a></th><td class=\"n\">200<",
+        "calls seen</th><td class=\"n\">203<",
     ] {
         assert!(page.contains(line), "{line}");
     }
@@ -540,7 +728,8 @@ fn addresses_that_others_can_reach_are_refused() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
         let (_dir, path) = folder();
         let (archive, _) = Archive::open_or_create(&path).expect("an archive");
-        let refused = Server::bind(archive, address.parse().expect("an address"), Beside::default(), |_| {});
+        let refused =
+            Server::bind(archive, Place::plain(address.parse().expect("an address")), beside(), |_| {});
         assert!(matches!(refused, Err(Error::NotLoopback { .. })), "{address}");
         Archive::open(&path).expect("the archive was closed");
     }
@@ -555,7 +744,7 @@ fn the_server_ends_when_told_even_while_a_player_holds_its_reply_open() {
     let heard = Arc::clone(&links);
     let announce = move |link: &str| heard.lock().expect("no panic").push(link.to_owned());
     let server =
-        Server::bind(archive, "127.0.0.1:0".parse().expect("an address"), Beside::default(), announce)
+        Server::bind(archive, Place::plain("127.0.0.1:0".parse().expect("an address")), beside(), announce)
             .expect("a port");
     let address = server.address();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -568,7 +757,7 @@ fn the_server_ends_when_told_even_while_a_player_holds_its_reply_open() {
     let entrance = link.strip_prefix(&format!("http://{address}")).expect("our address").to_owned();
     let entered = whole_reply(address, &entrance, "");
     let cookie = entered.split("set-cookie: ").nth(1).and_then(|c| c.split(';').next()).expect("a cookie");
-    assert!(whole_reply(address, "/", cookie).contains(&id.to_string()));
+    assert!(whole_reply(address, "/recordings?range=all", cookie).contains(&id.to_string()));
     let mut player = ask(address, &format!("/recordings/{id}/audio.wav"), cookie);
     let mut first = [0; 12];
     player.read_exact(&mut first).expect("the reply begins");

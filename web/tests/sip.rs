@@ -14,7 +14,7 @@ use policy::redact::Digits;
 use store::{Archive, RecordingId, State};
 use tower::ServiceExt;
 use web::manifest::Manifest;
-use web::server::{App, router};
+use web::server::{App, Beside, Reached, router};
 use web::{Exporter, FileFormat, Selection, Shape, Trace};
 
 const ADDRESS: &str = "127.0.0.1:8480";
@@ -113,7 +113,8 @@ async fn the_page_lists_the_messages_and_gives_the_capture_file() {
     let links = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&links);
     let announce = move |link: &str| heard.lock().expect("no panic").push(link.to_owned());
-    let site = router(App::new(archive, ADDRESS.parse().expect("an address"), announce));
+    let reached = Reached::plain(ADDRESS.parse().expect("an address"));
+    let site = router(App::new(archive, reached, Beside::new(started), announce));
     let link = links.lock().expect("no panic")[0].clone();
     let path = link.strip_prefix(&format!("http://{ADDRESS}")).expect("ours").to_owned();
     let (_, fields, _) = get(&site, "", &path).await;
@@ -123,18 +124,25 @@ async fn the_page_lists_the_messages_and_gives_the_capture_file() {
     let (status, _, page) = get(&site, &cookie, &format!("/recordings/{id}")).await;
     let page = String::from_utf8(page).expect("UTF-8");
     assert_eq!(status, StatusCode::OK);
-    for text in
-        ["<h2>SIP</h2>", "192.0.2.1:5060", "INVITE", "BYE", "sent again", "replaced: body", "2 SIP messages"]
-    {
+    for text in [
+        "<h2>Signalling</h2>",
+        "192.0.2.1:5060",
+        "INVITE",
+        "BYE",
+        "sent again",
+        "replaced: body",
+        "/sip.pcapng\"",
+    ] {
         assert!(page.contains(text), "{text}");
     }
+    let page = page.replace("<script src=\"/assets/earwitness.js\" defer></script>", "");
     assert!(!page.contains("<script") && page.contains("&lt;script"));
     let (status, fields, body) = get(&site, &cookie, &format!("/recordings/{id}/sip.pcapng")).await;
     assert_eq!((status, body == capture), (StatusCode::OK, true));
     let disposition = fields[header::CONTENT_DISPOSITION].to_str().expect("ASCII");
     assert_eq!(disposition, format!("attachment; filename=\"{id}.sip.pcapng\""));
     let (status, _, page) = get(&site, &cookie, &format!("/recordings/{without}")).await;
-    assert_eq!((status, String::from_utf8_lossy(&page).contains("SIP</h2>")), (StatusCode::OK, false));
+    assert_eq!((status, String::from_utf8_lossy(&page).contains("Signalling</h2>")), (StatusCode::OK, false));
     let (status, ..) = get(&site, &cookie, &format!("/recordings/{without}/sip.pcapng")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (status, ..) = get(&site, &cookie, "/recordings/x/sip.pcapng").await;

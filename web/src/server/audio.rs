@@ -4,26 +4,25 @@
 //! state from packet to packet, and rendering runs some thousand times faster than listening (some hundred times where an
 //! outside program decodes). Memory holds
 //! [`CHUNKS_WAITING`] pieces per playback, whatever the length of the call: a listener who does not read makes the
-//! renderer wait. Who may listen was settled before; an audit line of it comes with users.
+//! renderer wait. Who listens is written down once, not for each range.
 //!
 //! A recording that still runs is served up to now. A player asks for its file in several ranges and must be given the same file each
 //! time: `?until_ms=N` cuts it off there, so that its length stays while the call goes on and after it has ended.
 
 use std::io::{self, Write};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body::{Frame, SizeHint};
+use policy::Permission;
 use serde::Deserialize;
 use store::{Archive, RecordingId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::App;
+use super::body::{Exactly, Use};
+use super::caller::Asker;
 use super::range::{Selection, select};
 use super::refusal::Refusal;
 use crate::export::{Export, FileFormat, Shape};
@@ -37,6 +36,7 @@ const SHAPE: Shape = Shape::Stereo;
 /// `GET /recordings/{id}/audio.wav`.
 pub(super) async fn audio(
     State(app): State<App>,
+    asker: Asker,
     method: Method,
     headers: HeaderMap,
     id: Result<Path<RecordingId>, axum::extract::rejection::PathRejection>,
@@ -44,6 +44,9 @@ pub(super) async fn audio(
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
     let Query(Cut { until_ms }) = cut.map_err(|_| Refusal::WrongQuery)?;
+    let who = asker.clone();
+    app.read(move |archive| who.permitted(archive, id, Permission::Play).map(drop)).await?;
+    app.note_played(&asker, id).await?;
     let permit = app.playback_permit()?;
     // Ranges are defined for GET. `If-Range` names a version of the file and we give none out, so it cannot match.
     let wanted = headers
@@ -65,7 +68,11 @@ pub(super) async fn audio(
         Selection::Unsatisfiable => return Err(Refusal::WrongRange { total }),
     };
     let length = range.end - range.start;
-    let body = if wants_body { Body::new(AudioBody { chunks, left: length, app }) } else { Body::empty() };
+    let body = if wants_body {
+        Body::new(Exactly::new(chunks, length, Use::new(&app, &asker)))
+    } else {
+        Body::empty()
+    };
     let fields = [
         (header::CONTENT_TYPE, "audio/wav".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
@@ -168,46 +175,6 @@ impl Write for Window {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// The bytes on their way to the listener: exactly as many as announced, or an error that ends the connection.
-struct AudioBody {
-    chunks: mpsc::Receiver<Bytes>,
-    left: u64,
-    app: App,
-}
-
-impl http_body::Body for AudioBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        Poll::Ready(Some(match ready!(self.chunks.poll_recv(context)) {
-            Some(chunk) => {
-                self.left = self.left.saturating_sub(chunk.len() as u64);
-                self.app.keep_open(Instant::now());
-                Ok(Frame::data(chunk))
-            }
-            None => {
-                self.left = 0;
-                Err(io::ErrorKind::UnexpectedEof.into())
-            }
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
     }
 }
 

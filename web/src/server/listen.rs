@@ -16,17 +16,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use decode::Timestamp;
 use decode::playout::live::FRAME_MS;
+use policy::Permission;
 use serde_json::json;
 use store::{Live, LiveTap, RecordingId};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use self::feed::{Feed, Out};
 use super::App;
-use super::guard::is_of_our_pages;
+use super::caller::Asker;
 use super::refusal::Refusal;
 
 /// Listeners at once, of all calls.
@@ -44,21 +45,31 @@ type Still = Arc<dyn Fn() -> bool + Send + Sync>;
 /// `GET /live/{recording}/listen`.
 pub(super) async fn listen(
     State(app): State<App>,
+    asker: Asker,
     headers: HeaderMap,
     id: Result<Path<RecordingId>, axum::extract::rejection::PathRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
-    if !is_of_our_pages(app.address(), &headers) {
+    if !headers.contains_key(header::ORIGIN) || !app.reached().is_from_us(&headers) {
         return Err(Refusal::WrongOrigin);
     }
     let upgrade = upgrade.map_err(|_| Refusal::NoSocket)?;
+    let who = asker.clone();
+    app.read(move |archive| who.permitted(archive, id, Permission::Monitor).map(drop)).await?;
     let place = Arc::clone(&app.0.listeners).try_acquire_owned().map_err(|_| Refusal::Busy)?;
     let not_running = || store::Error::NotFound { what: id.to_string() };
     let tap = app.archive().listen(id).ok_or_else(not_running)?;
+    // Before the first word is heard.
+    app.note_listened(&asker, id).await?;
     let still: Still = {
         let app = app.clone();
-        Arc::new(move || app.knows(&headers, Instant::now()))
+        // Who they are and what the call's facts say may have changed. To listen is a use of the session.
+        Arc::new(move || {
+            let now = Instant::now();
+            app.used(&asker, now)
+                .is_some_and(|asker| asker.permitted(app.archive(), id, Permission::Monitor).is_ok())
+        })
     };
     let upgrade = upgrade.max_message_size(MESSAGE_MAX).max_frame_size(MESSAGE_MAX);
     Ok(upgrade.on_upgrade(async move |socket| {

@@ -1,78 +1,117 @@
-//! Pages to listen by, on this machine only: recordings, one recording with its player, and the balance sheet.
+//! The pages by which people use the recorder, and its API.
 //!
 //! One [`Router`], one state ([`App`]), thin handlers: archive work runs on threads that may wait (`App::read`), failures
-//! become statuses in `refusal`, what every request must show and every reply must carry is `guard`'s. Nothing here
-//! changes the archive. Users, permissions, TLS and the audit of who heard what are not here yet: that is why only
-//! loopback addresses are served.
+//! become statuses in `refusal`, what every request must show and every reply must carry is `guard`'s, who asks and may
+//! what is `caller`'s. Pages are templates (`web/templates`); their style and script are built from `web/ui`.
 
+mod accounts;
 mod api;
+mod assets;
 mod audio;
+mod audit;
+mod body;
+mod caller;
+mod calls;
+mod certificate;
+mod dashboard;
+mod escape;
+mod form;
+mod frame;
 mod guard;
-mod html;
 mod limited;
 mod listen;
+mod live;
+mod mine;
 mod monitoring;
-mod pages;
 mod peaks;
 mod range;
+mod reached;
+mod recording;
+mod recordings;
 mod refusal;
+mod save;
+mod serving;
 mod session;
 mod sip;
 mod timeline;
 mod token;
+mod users;
+mod zone;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use decode::Timestamp;
+use jiff::tz::TimeZone;
 use store::Archive;
-use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::accounts::Pending;
+use self::audit::Plays;
+use self::caller::Asker;
+pub use self::certificate::{Certificate, CertificateError, Made};
+pub use self::dashboard::Look;
 use self::guard::ENTRANCE;
-use self::limited::Limited;
 pub use self::monitoring::Monitoring;
+pub use self::reached::Reached;
 use self::refusal::Refusal;
+pub use self::serving::{Place, Running, Server};
 use self::session::Door;
 pub use self::token::{Right, Token, TokenError, Tokens};
-use crate::Error;
+use self::zone::Zone;
 use crate::live::Live;
 
 /// Recordings played at once; one browser asks for six at most.
 const PLAYBACKS_MAX: usize = 16;
-/// How long replies under way may take after the end was asked for. A player that pauses holds its reply open for ever.
-const FAREWELL: Duration = Duration::from_millis(500);
-/// Threads that answer; reading and decoding have threads of their own.
-const WORKERS: usize = 2;
+
+/// Bytes of a form; a rule book is the longest one.
+const BODY_MAX: usize = 1024 * 1024;
+/// Accounts whose last search is remembered.
+const SEARCHES_MAX: usize = 2_000;
 
 /// Hears the address of the entrance whenever a new one is made.
 type Announce = Box<dyn Fn(&str) + Send + Sync>;
 
 /// What stands beside the pages.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Beside {
     /// A recorder that runs, for what is live.
     pub live: Option<Arc<dyn Live>>,
-    /// Who may use the API.
+    /// Programs that may use the API.
     pub tokens: Arc<Tokens>,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+    /// The zone that times are written in.
+    pub zone: TimeZone,
+    /// A look at the machine, for the dashboard.
+    pub machine: Option<Look>,
+}
+
+impl Beside {
+    /// Nothing but a clock; times are UTC.
+    #[must_use]
+    pub fn new(now: fn() -> Timestamp) -> Beside {
+        Beside { live: None, tokens: Arc::default(), now, zone: TimeZone::UTC, machine: None }
+    }
 }
 
 impl fmt::Debug for Beside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Beside { live, tokens } = self;
-        f.debug_struct("Beside").field("live", &live.is_some()).field("tokens", tokens).finish()
+        let Beside { live, tokens, zone, .. } = self;
+        f.debug_struct("Beside")
+            .field("live", &live.is_some())
+            .field("tokens", tokens)
+            .field("zone", zone)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,53 +126,55 @@ struct Inner {
     archive: Arc<Archive>,
     live: Option<Arc<dyn Live>>,
     tokens: Arc<Tokens>,
-    address: SocketAddr,
+    machine: Option<Look>,
+    reached: Reached,
+    zone: Zone,
+    now: fn() -> Timestamp,
     door: Door,
     announce: Announce,
     playbacks: Arc<Semaphore>,
     listeners: Arc<Semaphore>,
+    pending: Pending,
+    plays: Plays,
+    /// The last search of each account.
+    searches: Mutex<BTreeMap<String, String>>,
     peaks: peaks::Cache,
 }
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("address", &self.0.address).finish_non_exhaustive()
+        f.debug_struct("App").field("reached", &self.0.reached).finish_non_exhaustive()
     }
 }
 
 impl App {
-    /// Pages over `archive`, reached at `address`. `announce` is given the address of the entrance, which works once:
-    /// now, and again whenever a session has ended by itself.
+    /// Pages over `archive`, as browsers reach them. `announce` is given the address of the entrance, which works once: now, and
+    /// again whenever the session behind it has ended by itself.
     pub fn new(
         archive: impl Into<Arc<Archive>>,
-        address: SocketAddr,
-        announce: impl Fn(&str) + Send + Sync + 'static,
-    ) -> App {
-        App::with(archive, address, Beside::default(), announce)
-    }
-
-    /// The same beside a recorder.
-    pub fn with(
-        archive: impl Into<Arc<Archive>>,
-        address: SocketAddr,
+        reached: Reached,
         beside: Beside,
         announce: impl Fn(&str) + Send + Sync + 'static,
     ) -> App {
         let (door, token) = Door::new();
         let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
-        let listeners = Arc::new(Semaphore::new(listen::LISTENERS_MAX));
-        let Beside { live, tokens } = beside;
-        let announce = Box::new(announce);
-        let archive = archive.into();
+        let Beside { live, tokens, now, zone, machine } = beside;
+        let (announce, archive, zone) = (Box::new(announce), archive.into(), Zone::new(zone));
         let app = App(Arc::new(Inner {
             archive,
             live,
             tokens,
-            address,
+            machine,
+            reached,
+            zone,
+            now,
             door,
             announce,
             playbacks,
-            listeners,
+            listeners: Arc::new(Semaphore::new(listen::LISTENERS_MAX)),
+            pending: Pending::default(),
+            plays: Plays::default(),
+            searches: Mutex::default(),
             peaks: peaks::Cache::default(),
         }));
         app.announce(&token);
@@ -141,15 +182,43 @@ impl App {
     }
 
     fn announce(&self, token: &str) {
-        (self.0.announce)(&format!("http://{}{ENTRANCE}{token}", self.0.address));
+        (self.0.announce)(&format!("{}{ENTRANCE}{token}", self.0.reached.origin()));
     }
 
     fn address(&self) -> SocketAddr {
-        self.0.address
+        self.0.reached.address
+    }
+
+    fn reached(&self) -> &Reached {
+        &self.0.reached
     }
 
     fn archive(&self) -> &Archive {
         &self.0.archive
+    }
+
+    fn door(&self) -> &Door {
+        &self.0.door
+    }
+
+    fn machine(&self) -> Option<&Look> {
+        self.0.machine.as_ref()
+    }
+
+    fn pending(&self) -> &Pending {
+        &self.0.pending
+    }
+
+    fn plays(&self) -> &Plays {
+        &self.0.plays
+    }
+
+    fn zone(&self) -> &Zone {
+        &self.0.zone
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.0.now)()
     }
 
     /// The recorder beside; there is none while an archive is only served.
@@ -157,23 +226,22 @@ impl App {
         self.0.live.as_ref().ok_or(NoRecorder)
     }
 
-    /// Another server on this machine gets our cookie and could replace it: at least two of us do not.
+    /// Over HTTPS no other server of this machine can set a cookie of this name; over HTTP another one gets ours and could
+    /// replace it: at least two of us do not.
     fn cookie_name(&self) -> String {
-        format!("earwitness-{}", self.0.address.port())
+        if self.0.reached.is_secure {
+            return "__Host-earwitness".to_owned();
+        }
+        format!("earwitness-{}", self.address().port())
     }
 
-    /// Do these headers carry the cookie of the running session?
-    fn knows(&self, headers: &HeaderMap, now: Instant) -> bool {
-        let name = self.cookie_name();
-        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|field| field.to_str().ok());
-        cookies
-            .flat_map(|field| field.split(';'))
-            .filter_map(|cookie| cookie.trim().split_once('='))
-            .any(|(given, value)| given == name && self.0.door.knows(value, now))
-    }
-
-    fn keep_open(&self, now: Instant) {
-        self.0.door.keep_open(now);
+    /// What sets the cookie of a session; without a value, what takes it away.
+    fn cookie(&self, value: Option<&str>) -> Result<HeaderValue, Refusal> {
+        let secure = if self.0.reached.is_secure { "; Secure" } else { "" };
+        let age = if value.is_some() { "" } else { "; Max-Age=0" };
+        let (name, value) = (self.cookie_name(), value.unwrap_or_default());
+        let field = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{age}");
+        HeaderValue::try_from(field).map_err(|_| Refusal::BrokeOff)
     }
 
     fn renew(&self, now: Instant) {
@@ -184,6 +252,21 @@ impl App {
 
     fn playback_permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         Arc::clone(&self.0.playbacks).try_acquire_owned().map_err(|_| Refusal::Busy)
+    }
+
+    fn last_search(&self, name: &str) -> Option<String> {
+        self.searches().get(name).cloned()
+    }
+
+    fn remember_search(&self, name: &str, address: String) {
+        let mut searches = self.searches();
+        if searches.len() < SEARCHES_MAX || searches.contains_key(name) {
+            searches.insert(name.to_owned(), address);
+        }
+    }
+
+    fn searches(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.searches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Works on the archive, on a thread that may wait for the disk.
@@ -200,26 +283,50 @@ impl App {
 /// All pages.
 pub fn router(app: App) -> Router {
     Router::new()
-        .route("/", get(pages::recordings))
-        .route("/recordings/{id}", get(pages::recording))
+        .route("/", get(recordings::start))
+        .route("/recordings", get(recordings::recordings))
+        .route("/recordings/columns", post(recordings::choose_columns))
+        .route("/recordings/selected", post(save::selected))
+        .route("/recordings/zip", post(save::zip))
+        .route("/recordings/{id}", get(recording::recording))
         .route("/recordings/{id}/audio.wav", get(audio::audio))
+        .route("/recordings/{id}/facts", post(recording::set_facts))
+        .route("/recordings/{id}/notes", post(recording::add_note))
+        .route("/recordings/{id}/save", get(save::save))
         .route("/recordings/{id}/peaks", get(peaks::peaks))
         .route("/recordings/{id}/timeline.json", get(timeline::timeline))
         .route("/recordings/{id}/sip.pcapng", get(sip::capture))
+        .route("/live", get(live::live))
+        .route("/live/events", get(live::events))
+        .route("/live/{id}", get(live::call).post(live::ask))
         .route("/live/{id}/listen", get(listen::listen))
-        .route("/calls", get(pages::calls))
-        .route("/style.css", get(style))
+        .route("/dashboard", get(dashboard::dashboard))
+        .route("/mine", get(mine::mine))
+        .route("/mine/{id}", post(mine::ask))
+        .route("/calls", get(calls::calls))
+        .route("/calls.csv", get(calls::csv))
+        .route("/session", get(async |_: Asker| StatusCode::NO_CONTENT))
+        .route("/sign-in", get(accounts::sign_in).post(accounts::try_sign_in))
+        .route("/sign-in/code", post(accounts::try_code))
+        .route("/sign-out", post(accounts::sign_out))
+        .route("/me", get(accounts::me).post(accounts::set_me))
+        .route("/me/password", get(accounts::password).post(accounts::set_password))
+        .route("/me/totp", post(accounts::set_totp))
+        .route("/users", get(users::users).post(users::add))
+        .route("/users/new", get(users::new))
+        .route("/users/{name}", get(users::user).post(users::change))
+        .route("/roles", get(users::roles).post(users::change_roles))
+        .route("/audit", get(audit::audit))
+        .route("/audit.csv", get(audit::csv))
+        .route("/assets/{name}", get(assets::asset))
         .route("/enter/{token}", get(enter))
         .fallback(async || Refusal::NoPage)
         .method_not_allowed_fallback(async || Refusal::WrongMethod)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn_with_state(app.clone(), guard::guard))
         // Behind the layer: who asks the API has a token and no session.
         .nest("/api/v1", api::router(&app))
         .with_state(app)
-}
-
-async fn style() -> Response {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css")).into_response()
 }
 
 /// `GET /enter/{token}`: the session begins. A HEAD, as a preview of a link sends it, does not use the token up.
@@ -233,180 +340,7 @@ async fn enter(
         _ => None,
     };
     let cookie = cookie.ok_or(Refusal::WrongToken)?;
-    let field = format!("{}={cookie}; Path=/; HttpOnly; SameSite=Strict", app.cookie_name());
-    let field = HeaderValue::try_from(field).map_err(|_| Refusal::BrokeOff)?;
     let mut response = Redirect::to("/").into_response();
-    response.headers_mut().insert(header::SET_COOKIE, field);
+    response.headers_mut().insert(header::SET_COOKIE, app.cookie(Some(&cookie))?);
     Ok(response)
-}
-
-/// The pages on their port.
-#[derive(Debug)]
-pub struct Server {
-    runtime: Runtime,
-    listener: TcpListener,
-    app: App,
-}
-
-impl Server {
-    /// Takes the port; see [`App::new`] for `announce`. Port 0 takes any that is free.
-    ///
-    /// # Errors
-    /// [`Error::NotLoopback`]; [`Error::Listen`] when the address cannot be had.
-    pub fn bind(
-        archive: impl Into<Arc<Archive>>,
-        listen: SocketAddr,
-        beside: Beside,
-        announce: impl Fn(&str) + Send + Sync + 'static,
-    ) -> Result<Server, Error> {
-        if !listen.ip().is_loopback() {
-            return Err(Error::NotLoopback { address: listen });
-        }
-        let bind = || {
-            let listener = TcpListener::bind(listen)?;
-            listener.set_nonblocking(true)?;
-            let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-            Ok((listener.local_addr()?, listener, runtime))
-        };
-        let (address, listener, runtime) =
-            bind().map_err(|source: io::Error| Error::Listen { address: listen, source })?;
-        Ok(Server { runtime, listener, app: App::with(archive, address, beside, announce) })
-    }
-
-    /// Where the pages are.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.app.address()
-    }
-
-    /// Answers until SIGINT or SIGTERM.
-    ///
-    /// # Errors
-    /// As [`Server::run_until`].
-    pub fn run(self) -> Result<(), Error> {
-        let signals = {
-            let _context = self.runtime.enter();
-            signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?)))
-        };
-        let (mut interrupt, mut terminate) = signals.map_err(|source| self.error(source))?;
-        self.run_until(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
-    }
-
-    /// Answers until `stop`. Replies under way get a moment to end; the archive is its owner's to close.
-    ///
-    /// # Errors
-    /// [`Error::Listen`] when the port fails.
-    pub fn run_until(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
-        let Server { runtime, listener, app } = self;
-        let address = app.address();
-        answer(runtime, listener, router(app), address, stop)
-    }
-
-    /// Answers on a thread of its own.
-    ///
-    /// # Errors
-    /// [`Error::Listen`] when the system gives no thread.
-    pub fn spawn(self) -> Result<Running, Error> {
-        spawn("pages", self.address(), move |stop| self.run_until(stop))
-    }
-
-    fn error(&self, source: io::Error) -> Error {
-        Error::Listen { address: self.address(), source }
-    }
-}
-
-/// Pages that are served by a thread of their own.
-#[derive(Debug)]
-pub struct Running {
-    address: SocketAddr,
-    quit: oneshot::Sender<()>,
-    thread: JoinHandle<Result<(), Error>>,
-}
-
-impl Running {
-    /// Where the pages are.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Have they ended by themselves?
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Ends them, and waits until nothing of them has the archive any more.
-    ///
-    /// # Errors
-    /// As [`Server::run_until`].
-    pub fn stop(self) -> Result<(), Error> {
-        // They may have ended already.
-        let _ = self.quit.send(());
-        match self.thread.join() {
-            Ok(served) => served,
-            Err(_) => {
-                Err(Error::Listen { address: self.address, source: io::Error::other("the pages broke off") })
-            }
-        }
-    }
-}
-
-/// What ends a server that has a thread of its own.
-type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Has a server answer on a thread of its own, until it is told to end.
-fn spawn(
-    name: &str,
-    address: SocketAddr,
-    run: impl FnOnce(Stop) -> Result<(), Error> + Send + 'static,
-) -> Result<Running, Error> {
-    let (quit, asked_to) = oneshot::channel();
-    let stop: Stop = Box::pin(async {
-        // Gone without a word is an end as well.
-        let _ = asked_to.await;
-    });
-    let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(stop));
-    let thread = thread.map_err(|source| Error::Listen { address, source })?;
-    Ok(Running { address, quit, thread })
-}
-
-/// Answers until `stop`. Replies under way get a moment to end.
-fn answer(
-    runtime: Runtime,
-    listener: TcpListener,
-    router: Router,
-    address: SocketAddr,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), Error> {
-    let served = runtime.block_on(serve(listener, router, stop));
-    // Connections end here, and with them the renderers that wait for a listener.
-    runtime.shutdown_timeout(FAREWELL);
-    served.map_err(|source| Error::Listen { address, source })
-}
-
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let listener = Limited::new(tokio::net::TcpListener::from_std(listener)?);
-    let (stopping, stopped) = oneshot::channel();
-    let stop = async move {
-        stop.await;
-        // The other side waits for as long as there is a server.
-        let _ = stopping.send(());
-    };
-    tokio::select! {
-        served = axum::serve(listener, router).with_graceful_shutdown(stop) => served,
-        () = async {
-            let _ = stopped.await;
-            tokio::time::sleep(FAREWELL).await;
-        } => Ok(()),
-    }
 }

@@ -12,7 +12,7 @@ use axum::routing::get;
 use decode::Timestamp;
 use tokio::runtime::Builder;
 
-use super::{Running, answer, spawn};
+use super::serving::{Running, answer, spawn};
 use crate::Error;
 use crate::live::{Live, Status};
 use crate::metrics::{self, Machine};
@@ -49,7 +49,7 @@ impl Monitoring {
         };
         let (address, listener, runtime) =
             bind().map_err(|source| Error::Listen { address: listen, source })?;
-        spawn("metrics", address, move |stop| answer(runtime, listener, self.router(), address, stop))
+        spawn("metrics", address, move |stop| answer(runtime, listener, None, self.router(), address, stop))
     }
 
     /// The three addresses.

@@ -12,9 +12,11 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use policy::Permission;
 use store::{Archive, RecordingId};
 
 use super::App;
+use super::caller::Asker;
 use super::refusal::Refusal;
 use crate::export::Export;
 
@@ -31,6 +33,7 @@ const LANES: u8 = 2;
 /// `GET /recordings/{id}/peaks`.
 pub(super) async fn peaks(
     State(app): State<App>,
+    asker: Asker,
     id: Result<Path<RecordingId>, axum::extract::rejection::PathRejection>,
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
@@ -38,6 +41,7 @@ pub(super) async fn peaks(
     let keeper = app.clone();
     let bytes = app.read(move |archive| {
         let _permit = permit;
+        asker.permitted(archive, id, Permission::Play)?;
         keeper.0.peaks.find_or_draw(archive, id)
     });
     let bytes = bytes.await?;

@@ -4,41 +4,83 @@
 //! log; the page says what a listener can act on.
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html as HtmlBody, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use form_urlencoded::Serializer;
 
-use super::html::{Frame, Html, page};
+use super::guard::{PASSWORD, SIGN_IN};
 use crate::Error;
 
 /// Why a request is not served.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// No session.
+    /// No session, and no accounts to sign in with.
     NotLetIn,
+    /// No session: to sign in comes first, then what was asked for.
+    SignInFirst {
+        /// Path and query.
+        to: String,
+    },
+    /// Nothing else until there is a new password.
+    MustChangePassword,
     /// The link was used before, or never was one.
     WrongToken,
     /// The request was meant for another host: a page elsewhere gave its name our address.
     WrongHost,
+    /// A change that none of our own pages asked for.
+    NotFromUs,
     /// A page of another site asks to listen.
     WrongOrigin,
     /// What can only be had over a WebSocket was asked for without one.
     NoSocket,
-    /// There is no such page.
+    /// There is no such page, or not for whoever asks.
     NoPage,
-    /// Only reading is served.
+    /// The role has neither a scope nor a filter that grants.
+    SeesNothing,
+    /// It is not done this way.
     WrongMethod,
-    /// The query's words are off.
+    /// The query's words, or the form's, are off.
     WrongQuery,
+    /// They are off: how, and what would be right.
+    Wrong(String),
     /// The file has none of the bytes asked for.
     WrongRange {
         /// Its length.
         total: u64,
     },
+    /// Nothing records beside these pages.
+    NoRecorder,
+    /// The recorder does not answer.
+    Unavailable,
+    /// The call is over.
+    NoSuchCall,
     /// Too many are listening at once.
     Busy,
     /// The work for it broke off.
     BrokeOff,
     /// The archive or the export could not give it.
     Failed(Error),
+}
+
+/// A page that says why.
+#[derive(askama::Template)]
+#[template(path = "refused.html")]
+struct Refused {
+    title: &'static str,
+    words: Vec<Part>,
+    /// There is a way back.
+    is_inside: bool,
+}
+
+/// A stretch of a sentence.
+struct Part {
+    is_code: bool,
+    text: String,
+}
+
+/// What stands in backticks is code.
+fn parts(sentence: &str) -> Vec<Part> {
+    let part = |(i, text): (usize, &str)| Part { is_code: i % 2 == 1, text: text.to_owned() };
+    sentence.split('`').enumerate().map(part).collect()
 }
 
 impl From<Error> for Refusal {
@@ -58,12 +100,17 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         use store::Error as E;
         match self {
-            Refusal::NotLetIn | Refusal::WrongToken => StatusCode::FORBIDDEN,
+            Refusal::NotLetIn | Refusal::WrongToken | Refusal::NotFromUs | Refusal::SeesNothing => {
+                StatusCode::FORBIDDEN
+            }
+            Refusal::SignInFirst { .. } | Refusal::MustChangePassword => StatusCode::SEE_OTHER,
             Refusal::WrongHost | Refusal::WrongOrigin => StatusCode::MISDIRECTED_REQUEST,
             Refusal::NoSocket => StatusCode::UPGRADE_REQUIRED,
-            Refusal::NoPage => StatusCode::NOT_FOUND,
+            Refusal::NoPage | Refusal::NoSuchCall => StatusCode::NOT_FOUND,
             Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::WrongQuery => StatusCode::BAD_REQUEST,
+            Refusal::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::NoRecorder | Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::WrongRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::BrokeOff => StatusCode::INTERNAL_SERVER_ERROR,
@@ -87,9 +134,13 @@ impl Refusal {
 
     fn title(&self) -> &'static str {
         match self.status() {
+            StatusCode::FORBIDDEN if matches!(self, Refusal::SeesNothing) => "Your role sees no recordings",
+            StatusCode::FORBIDDEN if matches!(self, Refusal::NotFromUs) => {
+                "This was not asked by one of our pages"
+            }
             StatusCode::FORBIDDEN => "You are not signed in",
             StatusCode::MISDIRECTED_REQUEST => "Wrong address",
-            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::NOT_FOUND => "There is nothing here, or not for you",
             StatusCode::CONFLICT => "Not as it was sealed",
             StatusCode::SERVICE_UNAVAILABLE => "Not available now",
             StatusCode::INTERNAL_SERVER_ERROR => "This did not work",
@@ -107,14 +158,28 @@ impl Refusal {
             Refusal::WrongToken => "This link has been used, or it is not the one that was printed last. Stop `earwitness \
                 serve` with Ctrl-C and start it again to get a new one."
                 .to_owned(),
-            Refusal::WrongHost => "These pages answer only to this machine's own names: localhost, 127.0.0.1 or [::1] with \
-                the port that `earwitness serve` printed."
+            Refusal::WrongHost => "These pages answer to addresses of this machine and to the names of `[web] names` alone, with \
+                the port that they listen at."
+                .to_owned(),
+            Refusal::NotFromUs => "A change was asked for by a page of another site, or by a program. Programs have the API: \
+                `docs/api.md`."
                 .to_owned(),
             Refusal::WrongOrigin => "A running call can be listened to from the pages of this recorder alone. Open it there.".to_owned(),
             Refusal::NoSocket => "A running call is listened to over a WebSocket: open its page, and listen there.".to_owned(),
-            Refusal::NoPage => "There is no page at this address.".to_owned(),
-            Refusal::WrongMethod => "These pages can only be read.".to_owned(),
-            Refusal::WrongQuery => "The part of the address behind the question mark is not one of ours.".to_owned(),
+            Refusal::SignInFirst { .. } | Refusal::MustChangePassword => "Go on there.".to_owned(),
+            Refusal::NoPage => "The address may be mistyped, what was here may be gone, or your role does not let you see it. If \
+                you need it, ask whoever administers accounts."
+                .to_owned(),
+            Refusal::SeesNothing => "It has neither an access scope nor a filter that grants access to calls, and permissions \
+                alone show none. Ask whoever administers accounts for a scope."
+                .to_owned(),
+            Refusal::WrongMethod => "This is not done with that method.".to_owned(),
+            Refusal::WrongQuery => "The address or the form is not one of ours.".to_owned(),
+            Refusal::Wrong(why) => why.clone(),
+            Refusal::NoRecorder => "Nothing records here: these pages are served over an archive alone. `earwitness run` records."
+                .to_owned(),
+            Refusal::Unavailable => "The recorder does not answer now. Try again in a moment.".to_owned(),
+            Refusal::NoSuchCall => "No such call is running any more.".to_owned(),
             Refusal::WrongRange { total } => format!("The audio has {total} bytes and none of those asked for."),
             Refusal::Busy => "Too many are listening at once. Stop one of them and try again.".to_owned(),
             Refusal::BrokeOff => "The recorder's log says more.".to_owned(),
@@ -159,21 +224,37 @@ fn failure(error: &Error) -> String {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() {
-            tracing::error!(refusal = ?self, "a request failed");
+        match &self {
+            Refusal::SignInFirst { to } => {
+                let to = Serializer::new(String::new()).append_pair("to", to).finish();
+                return Redirect::to(&format!("{SIGN_IN}?{to}")).into_response();
+            }
+            Refusal::MustChangePassword => return Redirect::to(PASSWORD).into_response(),
+            _ if status.is_server_error() => tracing::error!(refusal = ?self, "a request failed"),
+            _ => {}
         }
-        let mut body = Html::default();
-        body.raw("<h1>").raw(self.title()).raw("</h1>\n<p>").sentence(self.words()).raw("</p>\n");
-        let frame = match self {
-            Refusal::NotLetIn | Refusal::WrongToken | Refusal::WrongHost => Frame::Outside,
-            _ => Frame::Inside,
-        };
-        let mut response = (status, HtmlBody(page(frame, self.title(), &body))).into_response();
+        let is_inside = !matches!(self, Refusal::NotLetIn | Refusal::WrongToken | Refusal::WrongHost);
+        let refused = Refused { title: self.title(), words: parts(&self.words()), is_inside };
+        // A page that cannot be written leaves its status.
+        let page = askama::Template::render(&refused).unwrap_or_default();
+        let mut response = (status, Html(page)).into_response();
         if let Refusal::WrongRange { total } = self
             && let Ok(value) = HeaderValue::try_from(format!("bytes */{total}"))
         {
             response.headers_mut().insert(header::CONTENT_RANGE, value);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_backticks_is_code() {
+        let parts = parts("say `a <b>` twice");
+        let shown: Vec<(bool, &str)> = parts.iter().map(|part| (part.is_code, part.text.as_str())).collect();
+        assert_eq!(shown, [(false, "say "), (true, "a <b>"), (false, " twice")]);
     }
 }

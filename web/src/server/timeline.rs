@@ -8,11 +8,13 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use decode::playout::GapKind;
 use decode::{Party, Timestamp};
+use policy::Permission;
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::{Mark, RecordingFacts, RecordingId, Row};
 
 use super::App;
+use super::caller::Asker;
 use super::refusal::Refusal;
 use crate::export::Export;
 
@@ -24,13 +26,14 @@ const ASKING_MAX: usize = 16;
 /// `GET /recordings/{id}/timeline.json`.
 pub(super) async fn timeline(
     State(app): State<App>,
+    asker: Asker,
     id: Result<Path<RecordingId>, axum::extract::rejection::PathRejection>,
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
     let permit = app.playback_permit()?;
     let told = app.read(move |archive| {
         let _permit = permit;
-        let row = archive.row(id)?;
+        let row = asker.permitted(archive, id, Permission::Play)?;
         Ok(tell(&row, &Export::prepare(archive, id)?))
     });
     Ok(Json(told.await?).into_response())

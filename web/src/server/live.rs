@@ -1,0 +1,255 @@
+//! `/live`: the calls that are being recorded now, and what may be asked of them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use askama::Template;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Redirect, Response};
+use futures_core::Stream;
+use policy::Permission;
+use policy::gate::{Reply, Request, Whom};
+use policy::modes::{Ask, Role};
+use store::RecordingId;
+
+use super::App;
+use super::caller::Asker;
+use super::escape::brief;
+use super::frame::{Frame, Page, page};
+use super::recordings::columns::{short_length, way_of};
+use super::refusal::Refusal;
+use super::zone::Moment;
+use crate::live::{LiveCall, Status};
+use crate::words;
+
+/// How often browsers hear of what has changed.
+const EVERY: Duration = Duration::from_secs(1);
+
+struct Row {
+    id: RecordingId,
+    is_paused: bool,
+    paused_by: String,
+    since: Moment,
+    running: String,
+    icon: &'static str,
+    way: &'static str,
+    extension: String,
+    extension_name: String,
+    other: String,
+    title: String,
+    agent: String,
+}
+
+/// The rows alone, as events carry them.
+#[derive(Template)]
+#[template(path = "live_rows.html")]
+struct Rows {
+    rows: Vec<Row>,
+    may_listen: bool,
+    may_pause: bool,
+    may_control: bool,
+}
+
+#[derive(Template)]
+#[template(path = "live.html")]
+struct Shown {
+    frame: Frame,
+    rows: Vec<Row>,
+    may_listen: bool,
+    may_pause: bool,
+    may_control: bool,
+    failure: String,
+    channels: String,
+}
+
+#[derive(Template)]
+#[template(path = "live_call.html")]
+struct One {
+    frame: Frame,
+    row: Row,
+    may_play: bool,
+    may_listen: bool,
+    position_ms: u64,
+}
+
+impl App {
+    /// The running recordings that somebody sees.
+    pub(super) fn seen_live<'s>(
+        &self,
+        status: &'s Status,
+        asker: &Asker,
+    ) -> impl Iterator<Item = &'s LiveCall> {
+        status.calls.iter().filter(|call| asker.caller.admits(*call))
+    }
+
+    fn live_rows(&self, asker: &Asker, status: &Status) -> Rows {
+        let rows = self.seen_live(status, asker).map(|call| self.live_row(call)).collect();
+        let may = |permission| asker.caller.may(permission);
+        Rows {
+            rows,
+            may_listen: may(Permission::Monitor),
+            may_pause: may(Permission::Pause),
+            may_control: may(Permission::Control),
+        }
+    }
+
+    fn live_row(&self, call: &LiveCall) -> Row {
+        let (icon, way) = way_of(call.direction);
+        let extension = words::named(&call.extension, call.extension_name.as_deref());
+        let running = self.now().millis_since(call.started);
+        Row {
+            id: call.recording,
+            is_paused: call.paused_since.is_some(),
+            paused_by: call.paused_by.iter().map(|by| brief(by).into_owned()).collect::<Vec<_>>().join(", "),
+            since: self.zone().moment(call.started),
+            running: short_length(running),
+            icon,
+            way,
+            extension: brief(&call.extension).into_owned(),
+            extension_name: brief(
+                call.extension_name.as_deref().filter(|name| *name != call.extension).unwrap_or_default(),
+            )
+            .into_owned(),
+            other: brief(&call.other_party).into_owned(),
+            title: format!("{}, {}", brief(&extension), brief(&call.other_party)),
+            agent: brief(call.agent.as_deref().unwrap_or_default()).into_owned(),
+        }
+    }
+}
+
+/// The recorder's state, for somebody who may see it.
+fn status(app: &App, asker: &Asker) -> Result<Arc<Status>, Refusal> {
+    asker.need(Permission::LiveView)?;
+    Ok(app.live().map_err(|_| Refusal::NoRecorder)?.status())
+}
+
+/// `GET /live`.
+pub(super) async fn live(State(app): State<App>, asker: Asker) -> Result<Response, Refusal> {
+    let status = status(&app, &asker)?;
+    let channels = match status.channels {
+        Some(channels) => format!("{} of {channels} channels in use", status.channels_in_use),
+        None => String::new(),
+    };
+    let Rows { rows, may_listen, may_pause, may_control } = app.live_rows(&asker, &status);
+    page(&Shown {
+        frame: app.frame(&asker, Page::Live, "Live"),
+        rows,
+        may_listen,
+        may_pause,
+        may_control,
+        failure: status.failure.clone().unwrap_or_default(),
+        channels,
+    })
+}
+
+/// `GET /live/events`: the rows whenever they have changed, for as long as one may see them.
+pub(super) async fn events(State(app): State<App>, asker: Asker) -> Result<Response, Refusal> {
+    status(&app, &asker)?;
+    let stream = Rounds { app, asker, tick: tokio::time::interval(EVERY), last: String::new() };
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// A stream of events that ends with the right to them.
+struct Rounds {
+    app: App,
+    asker: Asker,
+    tick: tokio::time::Interval,
+    last: String,
+}
+
+impl Rounds {
+    /// What there is to say now; none when they may not hear more.
+    fn look(&mut self) -> Option<Option<SseEvent>> {
+        // Who they are is asked anew, without using the session: a page that is left open does not keep it alive.
+        self.asker = self.app.still(&self.asker, Instant::now())?;
+        let status = status(&self.app, &self.asker).ok()?;
+        let rows = self.app.live_rows(&self.asker, &status).render().ok()?;
+        if rows == self.last {
+            return Some(None);
+        }
+        self.last.clone_from(&rows);
+        Some(Some(SseEvent::default().event("calls").data(rows.replace(['\r', '\n'], " "))))
+    }
+}
+
+impl Stream for Rounds {
+    type Item = Result<SseEvent, Infallible>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        loop {
+            std::task::ready!(self.tick.poll_tick(context));
+            match self.look() {
+                None => return std::task::Poll::Ready(None),
+                Some(Some(event)) => return std::task::Poll::Ready(Some(Ok(event))),
+                Some(None) => {}
+            }
+        }
+    }
+}
+
+/// `GET /live/{recording}`: listen in, and hear what was so far.
+pub(super) async fn call(
+    State(app): State<App>,
+    asker: Asker,
+    id: Result<Path<RecordingId>, PathRejection>,
+) -> Result<Response, Refusal> {
+    let Path(id) = id.map_err(|_| Refusal::NoPage)?;
+    let status = status(&app, &asker)?;
+    let Some(call) = app.seen_live(&status, &asker).find(|call| call.recording == id) else {
+        // It has ended meanwhile: its page is another one.
+        return Ok(Redirect::to(&format!("/recordings/{id}")).into_response());
+    };
+    let row = app.live_row(call);
+    let position_ms = app.now().millis_since(call.started);
+    page(&One {
+        frame: app.frame(&asker, Page::Live, format!("Listening to {}", row.extension)),
+        may_play: asker.caller.may(Permission::Play),
+        may_listen: asker.caller.may(Permission::Monitor),
+        row,
+        position_ms,
+    })
+}
+
+/// `POST /live/{recording}`: start, stop, pause, resume, keep or discard.
+pub(super) async fn ask(
+    State(app): State<App>,
+    asker: Asker,
+    id: Result<Path<RecordingId>, PathRejection>,
+    body: String,
+) -> Result<Response, Refusal> {
+    let Path(id) = id.map_err(|_| Refusal::NoPage)?;
+    let word = form_urlencoded::parse(body.as_bytes())
+        .find(|(name, _)| name == "do")
+        .map(|(_, word)| word.into_owned());
+    let ask =
+        Ask::ALL.into_iter().find(|ask| Some(ask.key()) == word.as_deref()).ok_or(Refusal::WrongQuery)?;
+    asker.need(match ask {
+        Ask::Pause | Ask::Resume => Permission::Pause,
+        Ask::Start | Ask::Stop | Ask::Keep | Ask::Discard => Permission::Control,
+    })?;
+    let status = status(&app, &asker)?;
+    let call = app.seen_live(&status, &asker).find(|call| call.recording == id).ok_or(Refusal::NoSuchCall)?;
+    let is_own = asker.caller.person().is_some_and(|person| call.who.user.as_deref() == Some(person));
+    let request = Request {
+        whom: Whom::Extension(call.extension.clone()),
+        ask,
+        role: if is_own { Role::Agent } else { Role::Supervisor },
+        name: asker.caller.name().to_owned(),
+    };
+    app.note_controlled(&asker, Some(id), ask).await?;
+    let live = Arc::clone(app.live().map_err(|_| Refusal::NoRecorder)?);
+    let reply = tokio::task::spawn_blocking(move || live.request(request)).await;
+    match reply.map_err(|_| Refusal::BrokeOff)?.map_err(|_| Refusal::Unavailable)? {
+        Reply { done: 0, already: 0, refused: 0, .. } => Err(Refusal::NoSuchCall),
+        Reply { done: 0, already: 0, why, .. } => {
+            Err(Refusal::Wrong(why.unwrap_or("The recording mode does not allow it.").to_owned()))
+        }
+        Reply { .. } => Ok(Redirect::to("/live").into_response()),
+    }
+}

@@ -1,0 +1,156 @@
+//! `/mine`: the own calls of somebody who speaks, with one big button that pauses.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use decode::Timestamp;
+use policy::gate::{Reply, Request, Whom};
+use policy::modes::{Ask, Role};
+use policy::{Caller, Permission};
+use store::{Event, Field, RecordingId, What};
+
+use super::App;
+use super::caller::Asker;
+use super::escape::brief;
+use super::form::Form;
+use super::frame::{Frame, Page, page};
+use super::recordings::columns::{short_length, way_of};
+use super::refusal::Refusal;
+use super::zone::{Moment, Range};
+use crate::live::{LiveCall, Status};
+
+/// Earlier calls on the page.
+const EARLIER_MAX: usize = 50;
+
+struct Now {
+    id: RecordingId,
+    other: String,
+    way: &'static str,
+    since: Moment,
+    is_paused: bool,
+    paused_by: String,
+}
+
+struct Earlier {
+    id: RecordingId,
+    at: Moment,
+    icon: &'static str,
+    way: &'static str,
+    other: String,
+    length: String,
+}
+
+#[derive(askama::Template)]
+#[template(path = "mine.html")]
+struct Mine {
+    frame: Frame,
+    calls: Vec<Now>,
+    may_pause: bool,
+    may_change: bool,
+    may_play: bool,
+    earlier: Vec<Earlier>,
+}
+
+/// The running calls that are somebody's own.
+fn own<'s>(status: &'s Status, caller: &Caller) -> impl Iterator<Item = &'s LiveCall> {
+    let person = caller.person().map(str::to_owned);
+    status.calls.iter().filter(move |call| person.is_some() && call.who.user == person)
+}
+
+/// `GET /mine`.
+pub(super) async fn mine(State(app): State<App>, asker: Asker) -> Result<Response, Refusal> {
+    let person = asker.caller.person().ok_or(Refusal::NoPage)?.to_owned();
+    let status = app.live().map_err(|_| Refusal::NoRecorder)?.status();
+    let calls = own(&status, &asker.caller)
+        .map(|call| Now {
+            id: call.recording,
+            other: brief(&call.other_party).into_owned(),
+            way: way_of(call.direction).1,
+            since: app.zone().moment(call.started),
+            is_paused: call.paused_since.is_some(),
+            paused_by: brief(&call.paused_by.join(", ")).into_owned(),
+        })
+        .collect();
+    let earlier =
+        if asker.sees_recordings() { earlier(&app, &asker, &person, app.now()).await? } else { Vec::new() };
+    page(&Mine {
+        frame: app.frame(&asker, Page::Mine, "My calls"),
+        calls,
+        may_pause: asker.caller.may(Permission::Pause),
+        may_change: asker.caller.may(Permission::ModifyDetails),
+        may_play: asker.caller.may(Permission::Play),
+        earlier,
+    })
+}
+
+async fn earlier(app: &App, asker: &Asker, person: &str, now: Timestamp) -> Result<Vec<Earlier>, Refusal> {
+    let mut query = store::Query::default();
+    query.seen_by = Some(asker.caller.clone());
+    (query.since, query.until) = Range::Today.bounds(now, app.zone());
+    query.limit = Some(EARLIER_MAX);
+    // Signs of the filters' grammar mean themselves nowhere: a person whose id has one is found by the pages of recordings.
+    query.filter(Field::User, person).map_err(|_| Refusal::NoPage)?;
+    super::recordings::search::leave_running_out(&mut query);
+    let rows = app.read(move |archive| Ok(archive.search(&query).collect::<Result<Vec<_>, _>>()?)).await?;
+    let earlier = rows.iter().map(|row| {
+        let (icon, way) = way_of(row.facts.direction);
+        Earlier {
+            id: row.facts.id,
+            at: app.zone().moment(row.facts.started),
+            icon,
+            way,
+            other: brief(row.facts.other_party.as_deref().unwrap_or("unknown")).into_owned(),
+            length: short_length(row.facts.duration_ms),
+        }
+    });
+    Ok(earlier.collect())
+}
+
+/// `POST /mine/{recording}`: pause, resume, or a note at this moment.
+pub(super) async fn ask(
+    State(app): State<App>,
+    asker: Asker,
+    axum::extract::Path(id): axum::extract::Path<String>,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let id: RecordingId = id.parse().map_err(|_| Refusal::NoPage)?;
+    let status = app.live().map_err(|_| Refusal::NoRecorder)?.status();
+    let call = own(&status, &asker.caller).find(|call| call.recording == id).ok_or(Refusal::NoSuchCall)?;
+    let ask = match form.text("do") {
+        "pause" => Ask::Pause,
+        "resume" => Ask::Resume,
+        "note" => return note(&app, &asker, call, form.text("note")).await,
+        _ => return Err(Refusal::WrongQuery),
+    };
+    asker.need(Permission::Pause)?;
+    let request = Request {
+        whom: Whom::Extension(call.extension.clone()),
+        ask,
+        role: Role::Agent,
+        name: asker.caller.name().to_owned(),
+    };
+    app.note_controlled(&asker, Some(id), ask).await?;
+    let live = Arc::clone(app.live().map_err(|_| Refusal::NoRecorder)?);
+    let reply = tokio::task::spawn_blocking(move || live.request(request)).await;
+    match reply.map_err(|_| Refusal::BrokeOff)?.map_err(|_| Refusal::Unavailable)? {
+        Reply { done: 0, already: 0, refused: 0, .. } => Err(Refusal::NoSuchCall),
+        Reply { done: 0, already: 0, why, .. } => {
+            Err(Refusal::Wrong(why.unwrap_or("The recording mode does not allow it.").to_owned()))
+        }
+        Reply { .. } => Ok(Redirect::to("/mine").into_response()),
+    }
+}
+
+async fn note(app: &App, asker: &Asker, call: &LiveCall, text: &str) -> Result<Response, Refusal> {
+    asker.need(Permission::ModifyDetails)?;
+    if text.is_empty() {
+        return Err(Refusal::Wrong("A note needs some text.".to_owned()));
+    }
+    let now = app.now();
+    let at_ms = Some(now.millis_since(call.started));
+    let what = What::Noted { id: call.recording, text: text.to_owned(), at_ms };
+    let event = Event { at: now, who: asker.caller.name().to_owned(), what };
+    app.read(move |archive| Ok(archive.edit(event)?)).await?;
+    Ok(Redirect::to("/mine").into_response())
+}

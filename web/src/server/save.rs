@@ -1,0 +1,289 @@
+//! Recordings as files for whoever may take them along: one as one file, several as a ZIP. They are decrypted while they are sent;
+//! nothing of them is kept on the way.
+
+use std::io::{self, Write};
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Redirect, Response};
+use policy::Permission;
+use store::{Archive, Event, RecordingId, What};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::App;
+use super::body::{Chunks, Use};
+use super::caller::Asker;
+use super::recordings::Selected;
+use super::recordings::search::Search;
+use super::refusal::Refusal;
+use crate::bundle::{RECORDINGS_MAX, Selection, bundle};
+use crate::export::{Export, FileFormat, Shape};
+use crate::manifest::Exporter;
+use crate::vcon;
+
+/// Pieces that may wait for whoever takes them.
+const CHUNKS_WAITING: usize = 4;
+/// Bytes of a piece.
+const CHUNK: usize = 64 * 1024;
+
+/// What a file is saved as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum As {
+    Audio(FileFormat),
+    Zip,
+    Vcon,
+}
+
+impl As {
+    fn of(query: &str) -> Option<As> {
+        let word =
+            form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "as").map(|(_, value)| value);
+        Some(match word.as_deref() {
+            None | Some("zip") => As::Zip,
+            Some("vcon") => As::Vcon,
+            Some("wav") => As::Audio(FileFormat::Wav),
+            Some("flac") => As::Audio(FileFormat::Flac),
+            Some("ogg") => As::Audio(FileFormat::Ogg),
+            Some("gsm") => As::Audio(FileFormat::Gsm),
+            Some(_) => return None,
+        })
+    }
+
+    /// The end of the file's name, and its media type.
+    fn kind(self) -> (&'static str, &'static str) {
+        match self {
+            As::Zip => ("zip", "application/zip"),
+            As::Vcon => ("vcon.json", "application/vcon+json"),
+            As::Audio(FileFormat::Flac) => ("flac", "audio/flac"),
+            As::Audio(FileFormat::Ogg) => ("ogg", "audio/ogg"),
+            As::Audio(_) => ("wav", "audio/wav"),
+        }
+    }
+}
+
+/// `GET /recordings/{id}/save?as=FORMAT`.
+pub(super) async fn save(
+    State(app): State<App>,
+    asker: Asker,
+    id: Result<Path<RecordingId>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let Path(id) = id.map_err(|_| Refusal::NoPage)?;
+    let kind = As::of(&query.unwrap_or_default()).ok_or(Refusal::WrongQuery)?;
+    let who = asker.clone();
+    app.read(move |archive| who.permitted(archive, id, Permission::Save).map(drop)).await?;
+    send(&app, &asker, vec![id], kind, &id.to_string()).await
+}
+
+/// `POST /recordings/zip`: all that a search means.
+pub(super) async fn zip(State(app): State<App>, asker: Asker, body: String) -> Result<Response, Refusal> {
+    asker.need(Permission::Save)?;
+    let address = form_urlencoded::parse(body.as_bytes())
+        .find(|(name, _)| name == "search")
+        .map(|(_, value)| value.into_owned());
+    let query = address.as_deref().and_then(|address| address.split_once('?')).map_or("", |(_, query)| query);
+    let ids = app.meant(&asker, &Search::parse(query), RECORDINGS_MAX + 1).await?;
+    send_zip(&app, &asker, ids).await
+}
+
+/// `POST /recordings/selected`: what is done with those that somebody has picked.
+pub(super) async fn selected(
+    State(app): State<App>,
+    asker: Asker,
+    body: String,
+) -> Result<Response, Refusal> {
+    let selected = Selected::parse(&body);
+    let permission = match selected.what.as_str() {
+        "zip" => Permission::Save,
+        "tag" => Permission::ModifyDetails,
+        _ => return Err(Refusal::WrongQuery),
+    };
+    let (ids, calls, who) = (selected.ids, selected.calls, asker.clone());
+    let ids = app.read(move |archive| picked(archive, &who, permission, ids, &calls)).await?;
+    if permission == Permission::Save {
+        return send_zip(&app, &asker, ids).await;
+    }
+    let tag = form_urlencoded::parse(body.as_bytes())
+        .find(|(name, _)| name == "tag")
+        .map(|(_, value)| value.trim().to_owned());
+    let tag = tag
+        .filter(|tag| !tag.is_empty())
+        .ok_or_else(|| Refusal::Wrong("Write a tag before the button.".to_owned()))?;
+    let (now, name) = (app.now(), asker.caller.name().to_owned());
+    app.read(move |archive| {
+        for id in ids {
+            archive.edit(Event {
+                at: now,
+                who: name.clone(),
+                what: What::Tagged { id, tag: tag.clone() },
+            })?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(Redirect::to(&app.last_search(asker.caller.name()).unwrap_or_else(|| "/recordings".to_owned()))
+        .into_response())
+}
+
+/// Those of them that one may do this with, and the segments of whole calls likewise.
+fn picked(
+    archive: &Archive,
+    asker: &Asker,
+    permission: Permission,
+    ids: Vec<RecordingId>,
+    calls: &[String],
+) -> Result<Vec<RecordingId>, Refusal> {
+    let mut all = Vec::new();
+    for id in ids.into_iter().take(RECORDINGS_MAX) {
+        asker.permitted(archive, id, permission)?;
+        all.push(id);
+    }
+    asker.need(permission)?;
+    for call in calls.iter().filter(|call| !call.is_empty()).take(RECORDINGS_MAX) {
+        let mut query = store::Query::default();
+        query.seen_by = Some(asker.caller.clone());
+        query.call(call).map_err(|_| Refusal::WrongQuery)?;
+        for id in archive.find(&query) {
+            let id = id?;
+            if !all.contains(&id) {
+                all.push(id);
+            }
+        }
+    }
+    Ok(all)
+}
+
+async fn send_zip(app: &App, asker: &Asker, ids: Vec<RecordingId>) -> Result<Response, Refusal> {
+    match ids.len() {
+        0 => Err(Refusal::Wrong("Pick at least one recording.".to_owned())),
+        n if n > RECORDINGS_MAX => Err(Refusal::Wrong(format!(
+            "One ZIP holds {RECORDINGS_MAX} recordings. Take a shorter time, and make several."
+        ))),
+        _ => {
+            let name = format!("recordings-{}", app.zone().zoned(app.now()).strftime("%Y%m%d-%H%M%S"));
+            send(app, asker, ids, As::Zip, &name).await
+        }
+    }
+}
+
+/// Writes them while they are sent. Who saved what is written down before the first byte leaves.
+async fn send(
+    app: &App,
+    asker: &Asker,
+    ids: Vec<RecordingId>,
+    kind: As,
+    name: &str,
+) -> Result<Response, Refusal> {
+    let permit = app.playback_permit()?;
+    let (ending, media_type) = kind.kind();
+    app.note_saved(asker, &ids, ending).await?;
+    let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
+    let (ready, opened) = oneshot::channel();
+    let job = Job { ids, kind, exporter: Exporter::new(asker.caller.name(), app.now()), _permit: permit };
+    let archive = app.clone();
+    tokio::task::spawn_blocking(move || {
+        job.run(archive.archive(), Sink { sender, waiting: Vec::new() }, ready)
+    });
+    opened.await.map_err(|_| Refusal::BrokeOff)??;
+    let fields = [
+        (header::CONTENT_TYPE, media_type.to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{ending}\"")),
+    ];
+    Ok((fields, Body::new(Chunks::new(chunks, Use::new(app, asker)))).into_response())
+}
+
+/// One file on its way, on a thread that may wait.
+struct Job {
+    ids: Vec<RecordingId>,
+    kind: As,
+    exporter: Exporter,
+    /// Given back when the work ends.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Job {
+    fn run(self, archive: &Archive, mut sink: Sink, ready: oneshot::Sender<Result<(), Refusal>>) {
+        let written = match (self.kind, self.ids.as_slice()) {
+            (As::Audio(format), &[id]) => {
+                let export = Export::prepare(archive, id)
+                    .and_then(|export| export.check(format, Shape::Stereo).map(|()| export));
+                let export = match export {
+                    Ok(export) => export,
+                    Err(error) => return drop(ready.send(Err(error.into()))),
+                };
+                let _ = ready.send(Ok(()));
+                export.write(format, Shape::Stereo, &mut sink).map(drop)
+            }
+            (As::Vcon, &[id]) => {
+                // It is held in memory whole: what cannot be made is told before anything leaves.
+                let selection = Selection { format: FileFormat::Ogg, ..Selection::default() };
+                let mut whole = Vec::new();
+                if let Err(error) = vcon::export(archive, id, selection, &self.exporter, &mut whole) {
+                    return drop(ready.send(Err(error.into())));
+                }
+                let _ = ready.send(Ok(()));
+                sink.write_all(&whole).map_err(Into::into)
+            }
+            (_, ids) => {
+                let _ = ready.send(Ok(()));
+                bundle(archive, ids, Selection::default(), &self.exporter, &mut sink, |_, _| ()).map(drop)
+            }
+        };
+        let written = written.and_then(|()| sink.flush().map_err(Into::into));
+        if let Err(error) = written
+            && !sink.sender.is_closed()
+        {
+            // The connection breaks off without an end: nobody takes the file for whole.
+            tracing::error!(%error, "a file that was being saved broke off");
+            sink.break_off();
+        }
+    }
+}
+
+/// Hands over what is written, in pieces.
+struct Sink {
+    sender: mpsc::Sender<Result<Bytes, io::Error>>,
+    waiting: Vec<u8>,
+}
+
+impl Sink {
+    fn hand_over(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let piece = Bytes::from(std::mem::take(&mut self.waiting));
+        self.sender.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn break_off(&self) {
+        let _ = self.sender.blocking_send(Err(io::Error::other("the file broke off")));
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= CHUNK {
+            self.hand_over()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.hand_over()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_one_of_ours_or_none() {
+        assert_eq!(As::of(""), Some(As::Zip));
+        assert_eq!(As::of("as=flac"), Some(As::Audio(FileFormat::Flac)));
+        assert_eq!(As::of("as=exe"), None);
+    }
+}
