@@ -442,9 +442,12 @@ async fn head_says_the_length_and_sends_nothing() {
 async fn pages_follow_each_other_without_a_gap_newest_first_and_in_any_order() {
     let (_dir, path) = folder();
     let (archive, _) = Archive::open_or_create(&path).expect("an archive");
-    let mut ids: Vec<String> = (0..250_u8)
-        .map(|i| record(&archive, facts(i, 20 + 20 * (u64::from(i) % 7), "x"), Codec::Pcmu).to_string())
-        .collect();
+    let one = |i: u8| {
+        let of_its_own =
+            RecordingFacts { call: format!("call-{i}"), ..facts(i, 20 + 20 * (u64::from(i) % 7), "x") };
+        record(&archive, of_its_own, Codec::Pcmu).to_string()
+    };
+    let mut ids: Vec<String> = (0..250).map(one).collect();
     archive.sync().expect("a disk");
     ids.reverse();
     let site = Site::new(archive);
@@ -527,7 +530,7 @@ async fn what_another_page_asks_to_be_changed_is_not_changed() {
     assert_eq!(post(&note, "text=asks+for+Anna&at=0:00.1", &ours).await.status, StatusCode::SEE_OTHER);
     assert_eq!(post(&note, "text=x&at=soon", &ours).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     let page = site.get_as(&cookie, &format!("/recordings/{id}")).await;
-    for shown in ["value=\"claim, &lt;i&gt;vip\"", "value=\"4\" checked", "HD-1", "asks for Anna", "#t=0.1"] {
+    for shown in ["value=\"&lt;i&gt;vip, claim\"", "value=\"4\" checked", "HD-1", "asks for Anna", "#t=0.1"] {
         assert!(page.text().contains(shown), "{shown}: {}", page.text());
     }
     assert_eq!(post(&path, "tags=vip&stars=0", &ours).await.status, StatusCode::SEE_OTHER);

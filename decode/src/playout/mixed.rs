@@ -1,7 +1,7 @@
 //! Tests of calls whose parties, or whose packets, are not coded alike: other rates, other codecs, codecs decoded outside.
 
 use std::f64::consts::TAU;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::codec::external::{Abilities, Coding, External};
 use crate::codec::g711::{self, Law};
@@ -155,12 +155,10 @@ fn a_codec_that_changes_within_the_call_changes_without_a_hole_or_a_click() {
     assert!(db < -30.0, "{db:.1} dB around the change");
 }
 
-/// How many frames each call of a program had.
-type Calls = Arc<Mutex<Vec<usize>>>;
-
 /// Decodes G.729 to a line at the height that a frame's first byte says.
 struct Program {
-    calls: Calls,
+    /// How many frames each call has.
+    calls: Sender<usize>,
     works: bool,
 }
 
@@ -171,7 +169,7 @@ impl External for Program {
 
     fn decode(&mut self, coding: Coding, frames: &[Box<[u8]>]) -> Option<Vec<i16>> {
         assert_eq!(coding, Coding::G729);
-        self.calls.lock().expect("no panic").push(frames.len());
+        self.calls.send(frames.len()).expect("the test listens");
         let height = |frame: &[u8]| i16::from(frame.first().copied().unwrap_or_default()) * 100;
         self.works.then(|| frames.iter().flat_map(|frame| [height(frame); 80]).collect())
     }
@@ -182,9 +180,9 @@ fn g729(party: Party, packets: i64) -> Spoken {
     Spoken { party, format: format("G729", 8_000), first: 0, payloads: (0..packets).map(payload).collect() }
 }
 
-fn program(works: bool) -> (Option<Box<dyn External>>, Calls) {
-    let calls = Calls::default();
-    (Some(Box::new(Program { calls: Arc::clone(&calls), works })), calls)
+fn program(works: bool) -> (Option<Box<dyn External>>, Receiver<usize>) {
+    let (calls, heard) = channel();
+    (Some(Box::new(Program { calls, works })), heard)
 }
 
 #[test]
@@ -198,14 +196,14 @@ fn frames_decoded_outside_land_in_their_packets_places() {
         assert!(samples.iter().all(|&sample| sample == (packet + second) as i16 * 100), "frame {frame}");
     }
     // 100 s of audio in a handful of calls, each but the first with a second of what went before.
-    let calls = calls.lock().expect("no panic");
+    let calls: Vec<usize> = calls.try_iter().collect();
     assert!((3..=5).contains(&calls.len()), "{calls:?}");
     assert_eq!(calls.iter().sum::<usize>(), 10_000 + (calls.len() - 1) * 100);
 }
 
 #[test]
 fn a_loss_between_frames_decoded_outside_is_covered_like_any_other() {
-    let (external, _) = program(true);
+    let (external, _calls) = program(true);
     let heard = play(&[g729(Party::Near, 200)], external, &[100]);
     assert_eq!(heard.timeline.samples, 200 * 160);
     let gaps: Vec<_> = heard.timeline.gaps.iter().filter(|gap| gap.party == Party::Near).collect();
@@ -219,7 +217,7 @@ fn without_a_program_or_with_one_that_fails_it_is_a_gap_or_counted() {
     let heard = play(&[g729(Party::Near, 100)], None, &[]);
     assert_eq!(heard.timeline.track(Party::Near).undecodable, 100);
     assert!(heard.timeline.gaps.iter().any(|gap| gap.kind == GapKind::NotDecodable));
-    let (external, _) = program(false);
+    let (external, _calls) = program(false);
     let heard =
         play(&[g729(Party::Near, 100), tone(Party::Far, "PCMU", 8_000, 500.0, 0, 100)], external, &[]);
     assert_eq!(heard.undecoded, 100);

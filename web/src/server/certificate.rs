@@ -91,7 +91,7 @@ impl Certificate {
     /// What browsers show of it: SHA-256 of the pages' own, in hexadecimal with colons.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let digest = self.chain.first().map(|own| Sha256::digest(own)).unwrap_or_default();
+        let digest = self.chain.first().map(Sha256::digest).unwrap_or_default();
         digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
     }
 
