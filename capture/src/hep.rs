@@ -21,6 +21,8 @@ use crate::Error;
 use crate::endpoint::give_up_capabilities;
 use crate::ring::Sink;
 
+/// Ports that are tried where any will do.
+const PORT_TRIES: usize = 32;
 /// Agents that may be connected over TCP at the same time; a further one is refused.
 pub const HEP_CONNECTIONS_MAX: usize = 64;
 /// Packets are handed over at least this often.
@@ -94,9 +96,7 @@ impl HepListener {
     /// [`Error::Listen`] when an address or port is not to be had.
     pub fn bind(options: HepOptions) -> Result<HepListener, Error> {
         let sockets = || -> io::Result<(UdpSocket, TcpListener)> {
-            let udp = UdpSocket::bind(options.listen)?;
-            // Port 0 is any free one, and both have the same.
-            let tcp = TcpListener::bind(udp.local_addr()?)?;
+            let (udp, tcp) = bind_both(options.listen)?;
             udp.set_read_timeout(Some(BATCH_WAIT))?;
             tcp.set_nonblocking(true)?;
             Ok((udp, tcp))
@@ -304,6 +304,20 @@ fn kernel_drops(name: &str) -> Option<u64> {
 fn drops_of(table: &str, name: &str) -> Option<u64> {
     let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(name))?;
     line.split_whitespace().next_back()?.parse().ok()
+}
+
+/// A UDP and a TCP socket of the same port. Port 0 is any that is free for both, which not every port is that is free for one.
+fn bind_both(listen: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let tries = if listen.port() == 0 { PORT_TRIES } else { 1 };
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..tries {
+        let udp = UdpSocket::bind(listen)?;
+        match TcpListener::bind(udp.local_addr()?) {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]

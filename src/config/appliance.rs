@@ -394,8 +394,11 @@ pub(crate) struct TokenEntry {
     /// As whom it asks. Default agent.
     #[serde(default = "agent")]
     pub(crate) role: Role,
-    /// What it may: `status`, `requests`, `events`.
+    /// What it may: `status`, `requests`, `events`, `recordings`.
     pub(crate) rights: Vec<Right>,
+    /// The account whose rights it has with recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<String>,
 }
 
 fn agent() -> Role {
@@ -408,8 +411,14 @@ impl ApiSection {
         let read = |entry: &TokenEntry| {
             let what = format!("api.token {:?}", entry.name);
             let secret = secrets::read(&what, &entry.file)?;
-            Token::new(&entry.name, &secret, entry.role, entry.rights.iter().copied())
-                .map_err(|error| Failure::config(format!("{what}: {error}")))
+            if entry.rights.contains(&Right::Recordings) && entry.account.is_none() {
+                return Err(Failure::config(format!(
+                    "{what}: the right recordings takes account = \"NAME\": whose rights it has"
+                )));
+            }
+            let token = Token::new(&entry.name, &secret, entry.role, entry.rights.iter().copied())
+                .map_err(|error| Failure::config(format!("{what}: {error}")))?;
+            Ok(token.of_account(entry.account.clone()))
         };
         self.tokens.iter().map(read).collect()
     }

@@ -192,7 +192,9 @@ impl Archive {
         let _turn = self.shared.accounts.turns.take().ok_or_else(|| Error::Refused {
             what: "a password now: too many are being checked; try again in a minute".into(),
         })?;
-        if let Some(account) = account {
+        // A name that is taken is told of by the change itself.
+        let is_new = matches!(change, AccountChange::Add { .. });
+        if let Some(account) = account.filter(|_| !is_new) {
             let kept = account.hash.iter().chain(&account.old_hashes).take(policy.reuse as usize);
             if kept.into_iter().any(|old| old.is_of(password)) {
                 return Err(refused("it is one of the last ones; take another"));

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use store::{AccessEvent, AccountChange, AccountEdit, Password, SignInRefused, Strength, TotpSecret};
 
 use super::App;
-use super::caller::Asker;
+use super::caller::{Asker, First};
 use super::form::Form;
 use super::frame::{Frame, Page, page, page_with};
 use super::guard::From;
@@ -115,14 +115,19 @@ impl App {
         self.archive().has_accounts()
     }
 
-    /// What an account may now, in a session that began at `since`, and whether its password must be changed first; none when it is
-    /// gone or disabled, or sessions from then have been ended.
-    pub(super) fn account(&self, name: &str, since: Timestamp) -> Option<(Caller, bool)> {
+    /// What an account may now, in a session that began at `since`, and what must be done first; none when it is gone or disabled, or
+    /// sessions from then have been ended.
+    pub(super) fn account(&self, name: &str, since: Timestamp) -> Option<(Caller, Option<First>)> {
         let now = self.now();
         let caller = self.archive().caller(name, now)?;
         let accounts = self.archive().accounts();
         let account = accounts.account(name).filter(|account| account.sessions_since <= since)?;
-        Some((caller, accounts.must_change(account, now)))
+        let first = if accounts.must_change(account, now) {
+            Some(First::Password)
+        } else {
+            (accounts.password_policy().second_factor && !account.has_totp()).then_some(First::SecondFactor)
+        };
+        Some((caller, first))
     }
 
     fn sign_in_page(
@@ -260,6 +265,7 @@ struct Me {
     email: String,
     role: String,
     must_change: bool,
+    must_enroll: bool,
     has_totp: bool,
     /// Shown once, while it is being set up.
     secret: Option<String>,
@@ -297,6 +303,7 @@ impl App {
                 email: account.email.clone(),
                 role: account.role.clone().unwrap_or_else(|| "none".to_owned()),
                 must_change: accounts.must_change(account, self.now()),
+                must_enroll: accounts.password_policy().second_factor && !account.has_totp(),
                 has_totp: account.has_totp(),
                 uri: secret.as_ref().map_or(String::new(), |secret| secret.uri(ISSUER, &name).to_string()),
                 secret: secret.map(|secret| in_fours(&secret.base32())),

@@ -2,6 +2,8 @@
 //!
 //! Who asks shows a token (RFC 6750) and has only its rights. Answers are JSON, refusals `application/problem+json` (RFC 9457).
 
+mod recordings;
+
 use std::fmt;
 
 use axum::body::Bytes;
@@ -17,6 +19,7 @@ use policy::modes::orders::{Lasting, Whose};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::refusal::Refusal;
 use super::token::{Right, Token};
 use super::{App, NoRecorder};
 use crate::live::{Live, LiveCall, NotTaken, Unavailable};
@@ -38,6 +41,7 @@ pub(super) fn router(_: &App) -> Router<App> {
         .route("/extensions/{number}", get(extension))
         .route("/extensions/{number}/{ask}", post(ask_extension))
         .route("/agents/{agent}/{ask}", post(ask_agent))
+        .merge(recordings::router())
         .fallback(async || Problem::NoSuchPlace)
         .method_not_allowed_fallback(async || Problem::WrongMethod)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -72,6 +76,12 @@ pub(super) enum Problem {
     Wrong(String),
     /// No such call is running.
     NoSuchCall,
+    /// There is no such recording, or not for the token's account.
+    NoSuchRecording,
+    /// The token names no account, or one that is gone or disabled.
+    NoAccount,
+    /// The recording could not be given.
+    Failed(StatusCode, String),
     /// What runs does not allow it: why.
     Refused(String),
     /// There is no room for more: of what.
@@ -80,6 +90,16 @@ pub(super) enum Problem {
     NoRecorder,
     /// It does not answer.
     Unavailable(Unavailable),
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoPage => Problem::NoSuchRecording,
+            Refusal::Wrong(what) => Problem::Wrong(what),
+            refusal => Problem::Failed(refusal.status(), refusal.words()),
+        }
+    }
 }
 
 impl From<NoRecorder> for Problem {
@@ -108,8 +128,9 @@ impl Problem {
     fn status(&self) -> StatusCode {
         match self {
             Problem::NoToken => StatusCode::UNAUTHORIZED,
-            Problem::NotAllowed(_) => StatusCode::FORBIDDEN,
-            Problem::NoSuchPlace | Problem::NoSuchCall => StatusCode::NOT_FOUND,
+            Problem::NotAllowed(_) | Problem::NoAccount => StatusCode::FORBIDDEN,
+            Problem::NoSuchPlace | Problem::NoSuchCall | Problem::NoSuchRecording => StatusCode::NOT_FOUND,
+            Problem::Failed(status, _) => *status,
             Problem::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Wrong(_) => StatusCode::BAD_REQUEST,
             Problem::Refused(_) => StatusCode::CONFLICT,
@@ -128,6 +149,9 @@ impl Problem {
             Problem::WrongMethod => "wrong-method",
             Problem::Wrong(_) => "wrong-request",
             Problem::NoSuchCall => "no-such-call",
+            Problem::NoSuchRecording => "no-such-recording",
+            Problem::NoAccount => "no-account",
+            Problem::Failed(..) => "failed",
             Problem::Refused(_) => "refused",
             Problem::Full(_) => "full",
             Problem::NoRecorder => "no-recorder",
@@ -148,6 +172,13 @@ impl fmt::Display for Problem {
             Problem::WrongMethod => f.write_str("this is not done with that method; docs/api.md tells which"),
             Problem::Wrong(what) | Problem::Refused(what) | Problem::Full(what) => f.write_str(what),
             Problem::NoSuchCall => f.write_str("no such call is running"),
+            Problem::NoSuchRecording => {
+                f.write_str("there is no such recording, or the token's account may not do this with it")
+            }
+            Problem::NoAccount => f.write_str(
+                "the token has no account whose rights it could have: name one in [[api.token]] account that can sign in",
+            ),
+            Problem::Failed(_, what) => f.write_str(what),
             Problem::NoRecorder => {
                 f.write_str("nothing records here: `earwitness run` serves this, not `serve`")
             }

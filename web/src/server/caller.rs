@@ -27,8 +27,17 @@ pub(super) struct Asker {
     pub(super) cookie: Arc<str>,
     /// From where.
     pub(super) peer: IpAddr,
-    /// Nothing else until then.
-    pub(super) must_change_password: bool,
+    /// What comes before everything else.
+    pub(super) first: Option<First>,
+}
+
+/// What somebody must do before anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// Choose another password.
+    Password,
+    /// Set up a second factor, because everybody must have one.
+    SecondFactor,
 }
 
 impl Asker {
@@ -98,10 +107,10 @@ impl App {
 
     /// Somebody with what they may at this moment; none for an account that is gone or disabled.
     fn asker(&self, who: Who, since: Timestamp, cookie: Arc<str>, peer: IpAddr) -> Option<Asker> {
-        let (caller, must_change_password) = match &who {
-            Who::Console => (Caller::console(CONSOLE), false),
+        let (caller, first) = match &who {
+            Who::Console => (Caller::console(CONSOLE), None),
             Who::Account(name) => self.account(name, since)?,
         };
-        Some(Asker { caller, who, cookie, peer, must_change_password })
+        Some(Asker { caller, who, cookie, peer, first })
     }
 }

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::App;
-use super::caller::Asker;
+use super::caller::{Asker, First};
 use super::limited::Peer;
 use super::refusal::Refusal;
 
@@ -45,8 +45,11 @@ pub(super) const ASSETS: &str = "/assets/";
 /// Where people sign in.
 pub(super) const SIGN_IN: &str = "/sign-in";
 /// Where somebody who must change the password does so.
-pub(super) const PASSWORD: &str = "/me/password";
-pub(super) const SIGN_OUT: &str = "/sign-out";
+const PASSWORD: &str = "/me/password";
+/// Where somebody sets up a second factor, and what the page sends it to.
+const ME: &str = "/me";
+const SECOND_FACTOR: &str = "/me/totp";
+const SIGN_OUT: &str = "/sign-out";
 
 /// Lets a request through or refuses it, and dresses the answer.
 pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -88,8 +91,16 @@ fn admit(app: &App, request: &mut Request) -> Result<(), Refusal> {
     let peer = peer(request);
     match app.session(headers, peer, Instant::now()) {
         Some(asker) => {
-            if asker.must_change_password && !is_open && ![PASSWORD, SIGN_OUT].contains(&path) {
-                return Err(Refusal::MustChangePassword);
+            let way = match asker.first {
+                None => &[][..],
+                Some(First::Password) => &[PASSWORD, SIGN_OUT],
+                Some(First::SecondFactor) => &[ME, SECOND_FACTOR, SIGN_OUT],
+            };
+            if let Some(to) = way.first()
+                && !is_open
+                && !way.contains(&path)
+            {
+                return Err(Refusal::Before { to });
             }
             request.extensions_mut().insert(asker);
             Ok(())

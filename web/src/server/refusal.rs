@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use form_urlencoded::Serializer;
 
-use super::guard::{PASSWORD, SIGN_IN};
+use super::guard::SIGN_IN;
 use crate::Error;
 
 /// Why a request is not served.
@@ -20,8 +20,11 @@ pub(super) enum Refusal {
         /// Path and query.
         to: String,
     },
-    /// Nothing else until there is a new password.
-    MustChangePassword,
+    /// Something else comes first.
+    Before {
+        /// The page of it.
+        to: &'static str,
+    },
     /// The link was used before, or never was one.
     WrongToken,
     /// The request was meant for another host: a page elsewhere gave its name our address.
@@ -103,7 +106,7 @@ impl Refusal {
             Refusal::NotLetIn | Refusal::WrongToken | Refusal::NotFromUs | Refusal::SeesNothing => {
                 StatusCode::FORBIDDEN
             }
-            Refusal::SignInFirst { .. } | Refusal::MustChangePassword => StatusCode::SEE_OTHER,
+            Refusal::SignInFirst { .. } | Refusal::Before { .. } => StatusCode::SEE_OTHER,
             Refusal::WrongHost | Refusal::WrongOrigin => StatusCode::MISDIRECTED_REQUEST,
             Refusal::NoSocket => StatusCode::UPGRADE_REQUIRED,
             Refusal::NoPage | Refusal::NoSuchCall => StatusCode::NOT_FOUND,
@@ -166,7 +169,7 @@ impl Refusal {
                 .to_owned(),
             Refusal::WrongOrigin => "A running call can be listened to from the pages of this recorder alone. Open it there.".to_owned(),
             Refusal::NoSocket => "A running call is listened to over a WebSocket: open its page, and listen there.".to_owned(),
-            Refusal::SignInFirst { .. } | Refusal::MustChangePassword => "Go on there.".to_owned(),
+            Refusal::SignInFirst { .. } | Refusal::Before { .. } => "Go on there.".to_owned(),
             Refusal::NoPage => "The address may be mistyped, what was here may be gone, or your role does not let you see it. If \
                 you need it, ask whoever administers accounts."
                 .to_owned(),
@@ -229,7 +232,7 @@ impl IntoResponse for Refusal {
                 let to = Serializer::new(String::new()).append_pair("to", to).finish();
                 return Redirect::to(&format!("{SIGN_IN}?{to}")).into_response();
             }
-            Refusal::MustChangePassword => return Redirect::to(PASSWORD).into_response(),
+            Refusal::Before { to } => return Redirect::to(to).into_response(),
             _ if status.is_server_error() => tracing::error!(refusal = ?self, "a request failed"),
             _ => {}
         }

@@ -30,14 +30,14 @@ const CHUNK: usize = 64 * 1024;
 
 /// What a file is saved as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum As {
+pub(super) enum As {
     Audio(FileFormat),
     Zip,
     Vcon,
 }
 
 impl As {
-    fn of(query: &str) -> Option<As> {
+    pub(super) fn of(query: &str) -> Option<As> {
         let word =
             form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "as").map(|(_, value)| value);
         Some(match word.as_deref() {
@@ -169,7 +169,7 @@ async fn send_zip(app: &App, asker: &Asker, ids: Vec<RecordingId>) -> Result<Res
 }
 
 /// Writes them while they are sent. Who saved what is written down before the first byte leaves.
-async fn send(
+pub(super) async fn send(
     app: &App,
     asker: &Asker,
     ids: Vec<RecordingId>,

@@ -27,6 +27,8 @@ pub enum Right {
     Requests,
     /// Say what is known of calls, and what windows show.
     Events,
+    /// Find, take along and mark recordings, as far as the token's account may.
+    Recordings,
 }
 
 /// A program that may use the API.
@@ -36,6 +38,7 @@ pub struct Token {
     digest: [u8; 32],
     role: Role,
     rights: BTreeSet<Right>,
+    account: Option<String>,
 }
 
 /// Why a token is none.
@@ -71,7 +74,19 @@ impl Token {
             return Err(TokenError::Secret);
         }
         let digest = Sha256::digest(secret).into();
-        Ok(Token { name: name.to_owned(), digest, role, rights: rights.into_iter().collect() })
+        Ok(Token { name: name.to_owned(), digest, role, rights: rights.into_iter().collect(), account: None })
+    }
+
+    /// With the rights of this account, for what is about recordings.
+    #[must_use]
+    pub fn of_account(mut self, account: Option<String>) -> Token {
+        self.account = account;
+        self
+    }
+
+    /// The account whose rights it has.
+    pub(super) fn account(&self) -> Option<&str> {
+        self.account.as_deref()
     }
 
     /// Whose it is.
@@ -132,8 +147,13 @@ impl fmt::Debug for Tokens {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Token { name, role, rights, .. } = self;
-        f.debug_struct("Token").field("name", name).field("role", role).field("rights", rights).finish()
+        let Token { name, role, rights, account, .. } = self;
+        f.debug_struct("Token")
+            .field("name", name)
+            .field("role", role)
+            .field("rights", rights)
+            .field("account", account)
+            .finish_non_exhaustive()
     }
 }
 

@@ -25,26 +25,26 @@ pub(in crate::server) struct Search {
     pub(super) from: String,
     pub(super) to: String,
     /// A recording's or a call's name, or its beginning; then nothing else counts.
-    pub(super) id: String,
+    pub(in crate::server) id: String,
     /// Patterns by field, in the order of the address.
     pub(super) fields: Vec<(Field, String)>,
     /// Seconds, as written.
     pub(super) least: String,
     pub(super) most: String,
     /// Running ones are shown, too.
-    pub(super) live: bool,
-    pub(super) order: Option<Order>,
+    pub(in crate::server) live: bool,
+    pub(in crate::server) order: Option<Order>,
     /// Where the page begins, in the order of names or in another.
-    pub(super) before: Option<String>,
+    pub(in crate::server) before: Option<String>,
 }
 
 /// Something in it cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::server) struct Wrong {
     /// The name of what is off.
-    pub(super) name: String,
+    pub(in crate::server) name: String,
     /// What is off, and what would be right.
-    pub(super) why: String,
+    pub(in crate::server) why: String,
 }
 
 /// A filter that is in force, for the chips above the list.
@@ -152,7 +152,7 @@ impl Search {
         })
     }
 
-    pub(super) fn behind(&self, before: String) -> String {
+    pub(in crate::server) fn behind(&self, before: String) -> String {
         self.but(|search| search.before = Some(before))
     }
 
@@ -238,7 +238,7 @@ fn write_order(order: Order) -> String {
 }
 
 /// A cursor of the sorted list.
-pub(super) fn cursor(text: &str) -> Result<Cursor, Wrong> {
+pub(in crate::server) fn cursor(text: &str) -> Result<Cursor, Wrong> {
     text.parse().map_err(|error| wrong("before", error))
 }
 
