@@ -1,4 +1,4 @@
-//! The sockets of the Record-A-Call endpoint: SIP over UDP and TCP, and the port pairs of RTP and RTCP.
+//! The sockets of the Record-A-Call endpoint: SIP over UDP, TCP and TLS, and the port pairs of RTP and RTCP.
 //!
 //! Owns the sockets and one thread that turns [`decode::endpoint`]'s machine. Every message and packet that the machine takes, and
 //! every SIP message that it sends, becomes a frame: an IP packet as it would have been captured, with the time of its receipt. So the
@@ -8,9 +8,11 @@
 //! All ports are bound at the start, and stay: what is free then cannot be taken by another program later.
 
 mod connections;
+mod control;
 mod packet;
+mod tls;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
@@ -18,17 +20,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use decode::endpoint::{Counts, Options, Output, Path, Taken, UserAgent};
+use crossbeam_channel::Receiver;
+use decode::endpoint::{Counts, JoinError, Options, Output, Path, Taken, UserAgent, destination};
 use decode::{Carrier, Endpoint, Flow, Timestamp};
 use rustix::event::{Timespec, epoll};
 
 use crate::Error;
 use crate::ring::Sink;
 use connections::Connections;
+use control::{Wish, wishes};
 
 pub use connections::{
-    SIP_CONNECTIONS_MAX, SIP_CONNECTIONS_PER_PEER_MAX, SIP_MESSAGE_BYTES_MAX, SIP_UNSENT_BYTES_MAX,
+    SIP_CONNECT_MS_MAX, SIP_CONNECTIONS_MAX, SIP_CONNECTIONS_PER_PEER_MAX, SIP_MESSAGE_BYTES_MAX,
+    SIP_UNSENT_BYTES_MAX,
 };
+pub use control::{EndpointBusy, EndpointControl};
+pub use tls::EndpointTls;
 
 /// Port pairs at most.
 pub const RTP_PAIRS_MAX: usize = 4_096;
@@ -45,6 +52,8 @@ const BATCH_WAIT_MS: i64 = 20;
 const STATISTICS_EVERY: Duration = Duration::from_secs(1);
 /// Addresses of ours that are remembered by the peer that reaches us there.
 const ROUTES_MAX: usize = 4_096;
+/// For how long they are believed: an adapter's address may change.
+const ROUTES_FOR: Duration = Duration::from_secs(60);
 /// Largest datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
@@ -53,6 +62,8 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 pub struct EndpointOptions {
     /// Address and port of SIP, over UDP and TCP.
     pub listen: SocketAddr,
+    /// The same over TLS, where there is a certificate.
+    pub tls: Option<EndpointTls>,
     /// Ports of RTP and RTCP: each pair begins with an even one.
     pub rtp_ports: RangeInclusive<u16>,
     /// How it behaves; its ports are filled in here.
@@ -67,9 +78,12 @@ pub struct EndpointListener {
     options: EndpointOptions,
     udp: UdpSocket,
     tcp: TcpListener,
+    tls: Option<TcpListener>,
     /// RTP and RTCP.
     pairs: Vec<[UdpSocket; 2]>,
     gauges: EndpointGauges,
+    control: EndpointControl,
+    wishes: Receiver<Wish>,
 }
 
 /// Reads what the endpoint counts, from anywhere.
@@ -114,6 +128,14 @@ impl EndpointListener {
             Ok((udp, tcp))
         };
         let (udp, tcp) = sip().map_err(failed("SIP", listen))?;
+        let secure = |listen: SocketAddr| {
+            let bound = TcpListener::bind(listen).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
+            bound.map_err(failed("SIP over TLS", listen))
+        };
+        let tls = options.tls.as_ref().map(|tls| secure(tls.listen)).transpose()?;
         let first = options.rtp_ports.start().next_multiple_of(2);
         let ports: Vec<u16> = (first..*options.rtp_ports.end()).step_by(2).take(RTP_PAIRS_MAX).collect();
         make_room_for_files(2 * ports.len());
@@ -128,7 +150,21 @@ impl EndpointListener {
         let pairs = ports.iter().map(|&port| Ok([media(port)?, media(port + 1)?]));
         let pairs: Vec<[UdpSocket; 2]> = pairs.collect::<Result<_, Error>>()?;
         options.agent.ports = ports;
-        Ok(EndpointListener { options, udp, tcp, pairs, gauges: EndpointGauges::default() })
+        let (control, wishes) = wishes();
+        let gauges = EndpointGauges::default();
+        Ok(EndpointListener { options, udp, tcp, tls, pairs, gauges, control, wishes })
+    }
+
+    /// The address and port of SIP over TLS that were bound.
+    #[must_use]
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// How conversations are joined and left once it runs.
+    #[must_use]
+    pub fn control(&self) -> EndpointControl {
+        self.control.clone()
     }
 
     /// The address and port of SIP that were bound.
@@ -157,8 +193,8 @@ impl EndpointListener {
     /// Starts the thread.
     pub(crate) fn start(self, mut sink: Sink) -> io::Result<JoinHandle<()>> {
         sink.link = packet::LINK_RAW;
-        let address = self.address();
-        let EndpointListener { options, udp, tcp, pairs, gauges } = self;
+        let (address, tls_address) = (self.address(), self.tls_address());
+        let EndpointListener { options, udp, tcp, tls: secure, pairs, gauges, control: _, wishes } = self;
         let sockets = std::iter::once(&udp).chain(pairs.iter().flatten());
         let ports =
             sockets.map(|socket| Ok(socket.local_addr()?.port())).collect::<io::Result<HashSet<u16>>>()?;
@@ -168,18 +204,29 @@ impl EndpointListener {
         };
         watch(&udp, Token::Sip.number())?;
         epoll::add(&epoll, &tcp, epoll::EventData::new_u64(Token::Listener.number()), epoll::EventFlags::IN)?;
+        if let Some(secure) = &secure {
+            let token = epoll::EventData::new_u64(Token::SecureListener.number());
+            epoll::add(&epoll, secure, token, epoll::EventFlags::IN)?;
+        }
         for (nth, [rtp, rtcp]) in pairs.iter().enumerate() {
             watch(rtp, Token::Media { pair: nth, is_rtcp: false }.number())?;
             watch(rtcp, Token::Media { pair: nth, is_rtcp: true }.number())?;
         }
         let wall = options.now;
+        let registrar = options.agent.registration.as_ref().map(|own| (own.carrier, own.registrar));
         let running = Running {
             agent: UserAgent::new(options.agent),
             clock: Clock { wall, begun: (wall)(), instant: Instant::now() },
             local: Endpoint::new(address.ip().to_canonical(), address.port()),
+            secure_local: tls_address.map(|at| Endpoint::new(at.ip().to_canonical(), at.port())),
             epoll,
             udp,
             tcp,
+            secure,
+            tls: options.tls,
+            registrar,
+            wishes,
+            not_sent: VecDeque::new(),
             ports,
             pairs,
             connections: Connections::default(),
@@ -223,6 +270,7 @@ pub(crate) fn give_up_capabilities() {
 enum Token {
     Sip,
     Listener,
+    SecureListener,
     Media { pair: usize, is_rtcp: bool },
     Connection(u64),
 }
@@ -235,7 +283,8 @@ impl Token {
         match self {
             Token::Sip => 0,
             Token::Listener => 1,
-            Token::Media { pair, is_rtcp } => 2 + 2 * pair as u64 + u64::from(is_rtcp),
+            Token::SecureListener => 2,
+            Token::Media { pair, is_rtcp } => 4 + 2 * pair as u64 + u64::from(is_rtcp),
             Token::Connection(number) => CONNECTIONS_FROM.saturating_add(number),
         }
     }
@@ -244,8 +293,9 @@ impl Token {
         match number {
             0 => Token::Sip,
             1 => Token::Listener,
+            2 | 3 => Token::SecureListener,
             CONNECTIONS_FROM.. => Token::Connection(number - CONNECTIONS_FROM),
-            _ => Token::Media { pair: ((number - 2) / 2) as usize, is_rtcp: number % 2 == 1 },
+            _ => Token::Media { pair: ((number - 4) / 2) as usize, is_rtcp: number % 2 == 1 },
         }
     }
 }
@@ -267,17 +317,25 @@ impl Clock {
 struct Running {
     agent: UserAgent,
     clock: Clock,
-    /// The address of SIP, which may be an unspecified one.
+    /// The address of SIP, which may be an unspecified one; and of SIP over TLS.
     local: Endpoint,
+    secure_local: Option<Endpoint>,
     epoll: rustix::fd::OwnedFd,
     udp: UdpSocket,
     tcp: TcpListener,
+    secure: Option<TcpListener>,
+    tls: Option<EndpointTls>,
+    /// Where we register, and by what.
+    registrar: Option<(Carrier, Endpoint)>,
+    wishes: Receiver<Wish>,
+    /// Paths that no connection could be made for; the machine is told when it has said all else.
+    not_sent: VecDeque<Path>,
     pairs: Vec<[UdpSocket; 2]>,
     /// Ports of all UDP sockets here.
     ports: HashSet<u16>,
     connections: Connections,
-    /// Our address as each peer reaches it.
-    routes: HashMap<IpAddr, IpAddr>,
+    /// Our address as each peer reaches it, and when that was asked.
+    routes: HashMap<IpAddr, (IpAddr, Instant)>,
     sink: Sink,
     frame: Vec<u8>,
     gauges: EndpointGauges,
@@ -292,6 +350,10 @@ impl Running {
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         let mut handed_over = self.clock.even();
         let mut asked = Instant::now();
+        if let Some((carrier, registrar)) = self.registrar {
+            let local = self.local_by(carrier, registrar.ip());
+            self.agent.register(local, self.clock.even());
+        }
         while !self.sink.stopped() {
             events.clear();
             let timeout = self.patience();
@@ -305,11 +367,13 @@ impl Running {
             for event in &events {
                 match Token::of(event.data.u64()) {
                     Token::Sip => self.take_datagrams(&mut buffer),
-                    Token::Listener => self.take_connections(),
+                    Token::Listener => self.take_connections(false),
+                    Token::SecureListener => self.take_connections(true),
                     Token::Media { pair, is_rtcp } => self.take_media(pair, is_rtcp, &mut buffer),
                     Token::Connection(number) => self.take_stream(number, &mut buffer),
                 }
             }
+            self.grant_wishes();
             self.agent.handle_timeout(self.clock.even());
             self.send();
             for number in self.connections.flush() {
@@ -345,7 +409,9 @@ impl Running {
         if !self.local.is_unspecified() {
             return self.local;
         }
-        if let Some(&ip) = self.routes.get(&peer) {
+        if let Some(&(ip, at)) = self.routes.get(&peer)
+            && at.elapsed() < ROUTES_FOR
+        {
             return Endpoint::new(ip, self.local.port);
         }
         // The kernel chooses as it would for a datagram; nothing is sent.
@@ -359,8 +425,41 @@ impl Running {
         if self.routes.len() >= ROUTES_MAX {
             self.routes.clear();
         }
-        self.routes.insert(peer, ip);
+        self.routes.insert(peer, (ip, Instant::now()));
         Endpoint::new(ip, self.local.port)
+    }
+
+    /// The same for what comes by this way.
+    fn local_by(&mut self, carrier: Carrier, peer: IpAddr) -> Endpoint {
+        match self.secure_local.filter(|_| carrier == Carrier::Tls) {
+            Some(local) if local.is_unspecified() => self.local_for(peer).with_port(local.port),
+            Some(local) => local,
+            None => self.local_for(peer),
+        }
+    }
+
+    /// Does what other threads wish.
+    fn grant_wishes(&mut self) {
+        while let Ok(wish) = self.wishes.try_recv() {
+            let now = self.clock.even();
+            // Who asked may have given up.
+            match wish {
+                Wish::Join { uri, extension, answer } => {
+                    let joined = match destination(&uri) {
+                        Some((Carrier::Tls, _)) if self.tls.is_none() => Err(JoinError::NotAllowed),
+                        Some((carrier, peer)) => {
+                            let local = self.local_by(carrier, peer.ip());
+                            self.agent.join(&uri, &extension, local, now)
+                        }
+                        None => Err(JoinError::Unreadable),
+                    };
+                    let _ = answer.send(joined);
+                }
+                Wish::Leave { uri, answer } => {
+                    let _ = answer.send(self.agent.leave(&uri, now));
+                }
+            }
+        }
     }
 
     fn take_datagrams(&mut self, buffer: &mut [u8]) {
@@ -392,27 +491,24 @@ impl Running {
             Taken::Taken => {
                 push(&mut self.sink, &mut self.frame, at, Flow { src: path.peer, dst: path.local }, message);
             }
-            Taken::Early => {}
+            Taken::Early | Taken::Aside => {}
             Taken::Stranger | Taken::Flood => self.sink.refuse(),
         }
         self.send();
     }
 
-    fn take_connections(&mut self) {
+    fn take_connections(&mut self, is_secure: bool) {
         // The rest comes after what else has happened: whoever only connects holds nobody up.
         for _ in 0..CONNECTIONS_AT_ONCE {
             let agent = &self.agent;
             let admitted = |peer: SocketAddr| agent.admits(peer.ip().to_canonical());
-            match self.connections.accept(&self.tcp, admitted) {
-                Ok(Some(number)) => {
-                    let token = epoll::EventData::new_u64(Token::Connection(number).number());
-                    let added = self.connections.get(number).map(|connection| {
-                        epoll::add(&self.epoll, &connection.stream, token, epoll::EventFlags::IN)
-                    });
-                    if !matches!(added, Some(Ok(()))) {
-                        self.close(number);
-                    }
-                }
+            let (listener, tls) = match (is_secure, &self.secure) {
+                (true, Some(secure)) => (secure, self.tls.as_ref()),
+                (true, None) => return,
+                (false, _) => (&self.tcp, None),
+            };
+            match self.connections.accept(listener, tls, admitted) {
+                Ok(Some(number)) => self.watch(number),
                 Ok(None) => {
                     self.agent.count_stranger();
                     self.sink.refuse();
@@ -429,10 +525,8 @@ impl Running {
 
     fn take_stream(&mut self, number: u64, buffer: &mut [u8]) {
         let mut messages: Vec<(Path, Vec<u8>)> = Vec::new();
-        let goes_on = self.connections.read(number, buffer, |connection, message| {
-            let (local, peer) = (connection.local, connection.peer);
-            messages
-                .push((Path { carrier: Carrier::Tcp, connection: number, local, peer }, message.to_vec()));
+        let goes_on = self.connections.read(number, buffer, |path, message| {
+            messages.push((*path, message.to_vec()));
         });
         for (path, message) in messages {
             self.take_message(&path, &message);
@@ -442,10 +536,56 @@ impl Running {
         }
     }
 
+    /// Has the kernel tell of what comes on this connection.
+    fn watch(&mut self, number: u64) {
+        let token = epoll::EventData::new_u64(Token::Connection(number).number());
+        let added = self
+            .connections
+            .get(number)
+            .map(|connection| epoll::add(&self.epoll, &connection.stream, token, epoll::EventFlags::IN));
+        if !matches!(added, Some(Ok(()))) {
+            self.close(number);
+        }
+    }
+
+    /// Ends a connection. The machine says by which way what was to go by it goes now.
     fn close(&mut self, number: u64) {
         if let Some(connection) = self.connections.close(number) {
             let _ = epoll::delete(&self.epoll, &connection.stream);
+            if connection.was_never_ready() {
+                self.not_sent.push_back(Path { connection: 0, ..connection.path });
+            } else {
+                self.agent.handle_closed(number, self.clock.even());
+            }
         }
+    }
+
+    /// Sends on the connection that the path means, which is opened when there is none. False when it cannot be.
+    fn send_by_connection(&mut self, path: &Path, bytes: &[u8]) -> bool {
+        let number = match self.connections.find(path) {
+            Some(number) => number,
+            // One that is over: the machine hears of that.
+            None if path.connection != 0 => return false,
+            None => {
+                let bind = (!self.local.is_unspecified()).then(|| self.local.ip());
+                match self.connections.open(path, bind, self.tls.as_ref()) {
+                    Ok(number) => {
+                        self.watch(number);
+                        number
+                    }
+                    Err(error) => {
+                        tracing::debug!(peer = %path.peer, %error, "SIP connection");
+                        self.not_sent.push_back(*path);
+                        return false;
+                    }
+                }
+            }
+        };
+        let is_sent = self.connections.write(number, bytes);
+        if !is_sent {
+            self.close(number);
+        }
+        is_sent
     }
 
     fn take_media(&mut self, pair: usize, is_rtcp: bool, buffer: &mut [u8]) {
@@ -464,7 +604,7 @@ impl Running {
                             let Some(to) = self.agent.place(pair, is_rtcp) else { continue };
                             push(&mut self.sink, &mut self.frame, at, Flow { src: from, dst: to }, packet);
                         }
-                        Taken::Early => {}
+                        Taken::Early | Taken::Aside => {}
                         Taken::Stranger | Taken::Flood => self.sink.refuse(),
                     }
                 }
@@ -476,19 +616,22 @@ impl Running {
 
     /// Sends what the machine has to say.
     fn send(&mut self) {
-        while let Some(output) = self.agent.poll_output() {
+        loop {
+            let Some(output) = self.agent.poll_output() else {
+                let Some(path) = self.not_sent.pop_front() else { return };
+                self.agent.handle_unreachable(&path, self.clock.even());
+                continue;
+            };
             match output {
-                Output::Sip { path, bytes } => {
+                Output::Sip { path, bytes, is_seen } => {
                     let is_sent = if path.carrier == Carrier::Udp {
                         self.udp.send_to(&bytes, (path.peer.ip(), path.peer.port)).is_ok()
                     } else {
-                        self.connections.write(path.connection, &bytes)
+                        self.send_by_connection(&path, &bytes)
                     };
-                    if is_sent {
+                    if is_sent && is_seen {
                         let flow = Flow { src: path.local, dst: path.peer };
                         push(&mut self.sink, &mut self.frame, (self.clock.wall)(), flow, &bytes);
-                    } else if path.carrier != Carrier::Udp {
-                        self.close(path.connection);
                     }
                 }
                 Output::Media { pair, is_rtcp, to, bytes } => {

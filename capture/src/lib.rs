@@ -23,8 +23,9 @@ mod ring;
 mod samples;
 
 pub use endpoint::{
-    EndpointGauges, EndpointListener, EndpointOptions, RTP_PAIRS_MAX, SIP_CONNECTIONS_MAX,
-    SIP_CONNECTIONS_PER_PEER_MAX, SIP_MESSAGE_BYTES_MAX, SIP_UNSENT_BYTES_MAX,
+    EndpointBusy, EndpointControl, EndpointGauges, EndpointListener, EndpointOptions, EndpointTls,
+    RTP_PAIRS_MAX, SIP_CONNECT_MS_MAX, SIP_CONNECTIONS_MAX, SIP_CONNECTIONS_PER_PEER_MAX,
+    SIP_MESSAGE_BYTES_MAX, SIP_UNSENT_BYTES_MAX,
 };
 pub use error::{Error, LooksLike};
 pub use file::{FRAME_BYTES_MAX, INTERFACES_MAX, PcapFile, TLS_SECRETS_BYTES_MAX};

@@ -5,20 +5,25 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use capture::{EndpointOptions, RTP_PAIRS_MAX};
-use decode::Codec;
-use decode::endpoint::{Announcement, Options, RecordFrom, Sends};
+use capture::{EndpointOptions, EndpointTls, RTP_PAIRS_MAX};
+use decode::endpoint::{Account, Announcement, Demand, Options, RecordFrom, Registration, Secret, Sends};
 use decode::tracker::{NAMED_BY_MAX, NamedBy, Subnet};
+use decode::{Carrier, Codec, Endpoint};
 use serde::{Deserialize, Serialize};
 
 use super::Wrong;
 use crate::clock;
 use crate::failure::Failure;
+use crate::secrets;
 
 /// Largest file of an announcement, in bytes.
 const ANNOUNCEMENT_BYTES_MAX: u64 = 64 << 20;
 /// Names of files that an error lists.
 const LISTED_MAX: usize = 20;
+/// Largest file of certificates, in bytes.
+const CERTIFICATE_BYTES_MAX: u64 = 1 << 20;
+/// Longest name of a user, realm or domain, in bytes.
+const WORD_BYTES_MAX: usize = 128;
 
 /// As it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +61,85 @@ pub(crate) struct RecordACallSection {
     pub(crate) announcement: Option<String>,
     /// When the recording begins: `start` or `announcement-end`.
     pub(crate) record_from: Begins,
+    /// Where SIP is taken over TLS; nowhere when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_listen: Option<SocketAddr>,
+    /// The certificate that is shown there, with those above it (PEM): a file or `credential:NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its key (PEM): a file or `credential:NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<PathBuf>,
+    /// Authorities (PEM) of the PBXs' certificates, for connections that we open; the system's when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) authorities: Option<PathBuf>,
+    /// Addresses or subnets where conversations may be joined; none when empty.
+    pub(crate) join: Vec<String>,
+    /// What callers must say to be let in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<DigestSection>,
+    /// Where the recorder registers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) register: Option<RegisterSection>,
+}
+
+/// `[record_a_call.digest]`: who calls must say who he is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DigestSection {
+    /// What PBXs show with the question. Default `earwitness`.
+    #[serde(default = "realm")]
+    pub(crate) realm: String,
+    /// The user.
+    pub(crate) user: String,
+    /// The file with the password, or `credential:NAME`.
+    pub(crate) password_file: PathBuf,
+}
+
+fn realm() -> String {
+    "earwitness".into()
+}
+
+/// `[record_a_call.register]`: the recorder registers at a PBX.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RegisterSection {
+    /// The PBX's address and port.
+    pub(crate) registrar: SocketAddr,
+    /// `udp`, `tcp` or `tls`. Default `udp`.
+    #[serde(default)]
+    pub(crate) transport: Transport,
+    /// The domain of the address of record; the PBX's address when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) domain: Option<String>,
+    /// The user of the address of record: the number that is called.
+    pub(crate) user: String,
+    /// The name beside the password, when that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) login: Option<String>,
+    /// The file with the password, or `credential:NAME`; without it no question is answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// For how long, in seconds. Default 3600.
+    #[serde(default = "expires_s")]
+    pub(crate) expires_s: u32,
+}
+
+fn expires_s() -> u32 {
+    3_600
+}
+
+/// By what a registration goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    /// UDP.
+    #[default]
+    Udp,
+    /// TCP.
+    Tcp,
+    /// TLS.
+    Tls,
 }
 
 /// What is sent.
@@ -96,8 +180,24 @@ impl Default for RecordACallSection {
             announcements: None,
             announcement: None,
             record_from: Begins::default(),
+            tls_listen: None,
+            certificate: None,
+            key: None,
+            authorities: None,
+            join: Vec::new(),
+            digest: None,
+            register: None,
         }
     }
+}
+
+/// Files of TLS.
+#[derive(Clone, Debug)]
+struct TlsFiles {
+    listen: SocketAddr,
+    certificate: PathBuf,
+    key: PathBuf,
+    authorities: Option<PathBuf>,
 }
 
 /// What follows from it.
@@ -107,6 +207,9 @@ pub(crate) struct RecordACall {
     rtp_ports: RangeInclusive<u16>,
     agent: Options,
     announcement: Option<PathBuf>,
+    tls: Option<TlsFiles>,
+    digest: Option<DigestSection>,
+    register: Option<RegisterSection>,
     /// Nobody but this machine may call.
     pub(crate) is_local_only: bool,
     /// Where the recorded extension is looked for.
@@ -116,13 +219,25 @@ pub(crate) struct RecordACall {
 impl RecordACallSection {
     pub(super) fn resolve(self) -> Result<Option<RecordACall>, Wrong> {
         let wrong = |name: &str, why: String| Wrong(format!("record_a_call.{name}: {why}"));
-        let peers: Vec<Subnet> = self
-            .from
-            .iter()
-            .map(|text| {
-                subnet(text).ok_or_else(|| wrong("from", format!("{text:?} is no address or subnet")))
-            })
-            .collect::<Result<_, _>>()?;
+        let subnets = |name: &str, texts: &[String]| -> Result<Vec<Subnet>, Wrong> {
+            let read = |text: &String| {
+                subnet(text).ok_or_else(|| wrong(name, format!("{text:?} is no address or subnet")))
+            };
+            texts.iter().map(read).collect()
+        };
+        let (peers, joins) = (subnets("from", &self.from)?, subnets("join", &self.join)?);
+        // What is said by somebody who is not listed is not heard, an answer neither.
+        let is_peer = |ip: IpAddr| match peers.is_empty() {
+            true => ip.to_canonical().is_loopback(),
+            false => peers.iter().any(|subnet| subnet.contains(ip.to_canonical())),
+        };
+        for (text, first) in self.join.iter().filter_map(|text| Some((text, first_of(text)?))) {
+            if !is_peer(first) {
+                return Err(wrong("join", format!("{text}: name it in record_a_call.from as well")));
+            }
+        }
+        let tls = self.tls(&wrong)?;
+        check_words(&self, is_peer, tls.is_some(), &wrong)?;
         let rtp_ports = ports(&self.rtp_ports)
             .ok_or_else(|| wrong("rtp_ports", format!("{:?} is no range as 12000-12100", self.rtp_ports)))?;
         let pairs = usize::from(rtp_ports.end() - rtp_ports.start()).div_ceil(2);
@@ -195,6 +310,7 @@ impl RecordACallSection {
         let is_local_only = peers.is_empty();
         let agent = Options {
             peers,
+            joins,
             channels: self.channels,
             codecs,
             sends: match self.sends {
@@ -211,8 +327,80 @@ impl RecordACallSection {
             // The ports and the seed come when it starts.
             ..Options::new(Vec::new(), [0; 32])
         };
-        Ok(Some(RecordACall { listen, rtp_ports, agent, announcement, is_local_only, order }))
+        let (digest, register) = (self.digest, self.register);
+        Ok(Some(RecordACall {
+            listen,
+            rtp_ports,
+            agent,
+            announcement,
+            tls,
+            digest,
+            register,
+            is_local_only,
+            order,
+        }))
     }
+
+    fn tls(&self, wrong: &impl Fn(&str, String) -> Wrong) -> Result<Option<TlsFiles>, Wrong> {
+        let (certificate, key, authorities) =
+            (self.certificate.clone(), self.key.clone(), self.authorities.clone());
+        match (self.tls_listen, certificate, key) {
+            (Some(listen), Some(certificate), Some(key)) => {
+                Ok(Some(TlsFiles { listen, certificate, key, authorities }))
+            }
+            (None, None, None) if authorities.is_none() => Ok(None),
+            (None, ..) => Err(wrong("tls_listen", "an address and port, as 0.0.0.0:5061, is missing".into())),
+            (_, None, _) => Err(wrong("certificate", "tls_listen needs a certificate".into())),
+            (_, _, None) => Err(wrong("key", "tls_listen needs the certificate's key".into())),
+        }
+    }
+}
+
+/// Are the words of digests and of a registration such as can stand in SIP?
+fn check_words(
+    section: &RecordACallSection,
+    is_peer: impl Fn(IpAddr) -> bool,
+    has_tls: bool,
+    wrong: &impl Fn(&str, String) -> Wrong,
+) -> Result<(), Wrong> {
+    let is_text =
+        |text: &str| !text.is_empty() && text.len() <= WORD_BYTES_MAX && !text.contains(char::is_control);
+    let is_word = |text: &str| {
+        is_text(text)
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!~*'&=+$,;?/%:[]".contains(&b))
+    };
+    if let Some(DigestSection { realm, user, .. }) = &section.digest {
+        for (name, text) in [("digest.realm", realm), ("digest.user", user)] {
+            if !is_text(text) {
+                return Err(wrong(name, format!("1 to {WORD_BYTES_MAX} bytes without control characters")));
+            }
+        }
+    }
+    let Some(register) = &section.register else { return Ok(()) };
+    if !is_peer(register.registrar.ip()) {
+        let why = format!("{}: name it in record_a_call.from as well", register.registrar.ip());
+        return Err(wrong("register.registrar", why));
+    }
+    if register.transport == Transport::Tls && !has_tls {
+        return Err(wrong("register.transport", "tls needs tls_listen, certificate and key".into()));
+    }
+    for (name, text) in
+        [("register.user", Some(&register.user)), ("register.domain", register.domain.as_ref())]
+    {
+        if text.is_some_and(|text| !is_word(text)) {
+            return Err(wrong(name, "not a word that can stand in a SIP URI".into()));
+        }
+    }
+    if register.login.as_ref().is_some_and(|login| !is_text(login)) {
+        return Err(wrong(
+            "register.login",
+            format!("1 to {WORD_BYTES_MAX} bytes without control characters"),
+        ));
+    }
+    if !(60..=86_400).contains(&register.expires_s) {
+        return Err(wrong("register.expires_s", "60 to 86400".into()));
+    }
+    Ok(())
 }
 
 impl RecordACall {
@@ -225,10 +413,75 @@ impl RecordACall {
     pub(crate) fn options(&self) -> Result<EndpointOptions, Failure> {
         let mut agent = self.agent.clone();
         agent.announcement = self.announcement.as_deref().map(read).transpose()?.map(Arc::new);
+        if let Some(DigestSection { realm, user, password_file }) = &self.digest {
+            let password = Secret::new(secrets::read("record_a_call.digest.password_file", password_file)?);
+            let account = Account { user: user.clone(), password };
+            agent.demand = Some(Demand { realm: realm.clone(), account });
+        }
+        if let Some(register) = &self.register {
+            let own = |registrar: SocketAddr| Endpoint::new(registrar.ip().to_canonical(), registrar.port());
+            let carrier = match register.transport {
+                Transport::Udp => Carrier::Udp,
+                Transport::Tcp => Carrier::Tcp,
+                Transport::Tls => Carrier::Tls,
+            };
+            let (registrar, user, expires_s) =
+                (own(register.registrar), register.user.clone(), register.expires_s);
+            let domain = register.domain.clone().unwrap_or_else(|| host_of(register.registrar.ip()));
+            agent.registration = Some(Registration { registrar, carrier, domain, user, expires_s });
+            if let Some(file) = &register.password_file {
+                let password = Secret::new(secrets::read("record_a_call.register.password_file", file)?);
+                let user = register.login.clone().unwrap_or_else(|| register.user.clone());
+                agent.account = Some(Account { user, password });
+            }
+        }
+        let tls = self.tls.as_ref().map(TlsFiles::read).transpose()?;
         getrandom::fill(&mut agent.seed)
             .map_err(|error| Failure::new(format!("the system gives no random numbers: {error}")))?;
-        Ok(EndpointOptions { listen: self.listen, rtp_ports: self.rtp_ports.clone(), agent, now: clock::now })
+        let (listen, rtp_ports) = (self.listen, self.rtp_ports.clone());
+        Ok(EndpointOptions { listen, tls, rtp_ports, agent, now: clock::now })
     }
+}
+
+impl TlsFiles {
+    fn read(&self) -> Result<EndpointTls, Failure> {
+        let certificate = read_certificates("record_a_call.certificate", &self.certificate)?;
+        let key = secrets::read("record_a_call.key", &self.key)?;
+        let authorities = match &self.authorities {
+            Some(path) => {
+                let pem = read_certificates("record_a_call.authorities", path)?;
+                EndpointTls::authorities(&pem).map_err(|why| {
+                    Failure::config(format!("record_a_call.authorities: {}: {why}", path.display()))
+                })?
+            }
+            None => rustls_native_certs::load_native_certs().certs.iter().map(|one| one.to_vec()).collect(),
+        };
+        EndpointTls::new(self.listen, &certificate, key.as_bytes(), &authorities)
+            .map_err(|why| Failure::config(format!("record_a_call.certificate: {why}")))
+    }
+}
+
+fn read_certificates(what: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+    let path = secrets::locate(what, path)?.path;
+    let wrong = |why: String| Failure::config(format!("{what}: {}: {why}", path.display()));
+    let length = std::fs::metadata(&path).map_err(|error| wrong(error.to_string()))?.len();
+    if length > CERTIFICATE_BYTES_MAX {
+        return Err(wrong(format!("it is larger than {} MB", CERTIFICATE_BYTES_MAX >> 20)));
+    }
+    std::fs::read(&path).map_err(|error| wrong(error.to_string()))
+}
+
+/// An address as a URI has it.
+fn host_of(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// The address that a text of an address or subnet begins with.
+fn first_of(text: &str) -> Option<IpAddr> {
+    text.trim().split('/').next()?.parse().ok()
 }
 
 /// One address, or a subnet.
@@ -315,6 +568,28 @@ mod tests {
             ("announcement = \"a.wav\"", "record_a_call.announcement"),
             ("announcements = \"/x\"\nannouncement = \"../a.wav\"", "record_a_call.announcement"),
             ("record_from = \"announcement-end\"", "record_a_call.record_from"),
+            ("tls_listen = \"0.0.0.0:5061\"", "record_a_call.certificate"),
+            ("tls_listen = \"0.0.0.0:5061\"\ncertificate = \"a.pem\"", "record_a_call.key"),
+            ("certificate = \"a.pem\"\nkey = \"b.pem\"", "record_a_call.tls_listen"),
+            ("join = [\"192.0.2.20\"]", "record_a_call.join: 192.0.2.20: name it in record_a_call.from"),
+            ("join = [\"media.example\"]", "record_a_call.join: \"media.example\""),
+            ("[record_a_call.digest]\nuser = \"\"\npassword_file = \"p\"", "record_a_call.digest.user"),
+            (
+                "[record_a_call.register]\nregistrar = \"192.0.2.10:5060\"\nuser = \"5999\"",
+                "record_a_call.register.registrar: 192.0.2.10: name it",
+            ),
+            (
+                "[record_a_call.register]\nregistrar = \"127.0.0.1:5060\"\nuser = \"a b\"",
+                "record_a_call.register.user",
+            ),
+            (
+                "[record_a_call.register]\nregistrar = \"127.0.0.1:5060\"\nuser = \"a\"\ntransport = \"tls\"",
+                "record_a_call.register.transport",
+            ),
+            (
+                "[record_a_call.register]\nregistrar = \"127.0.0.1:5060\"\nuser = \"a\"\nexpires_s = 5",
+                "record_a_call.register.expires_s",
+            ),
         ] {
             let told = resolved(text).expect_err(text);
             assert!(told.contains(why), "{text}: {told}");

@@ -6,7 +6,7 @@
 use std::fmt::{Display, Write};
 
 use decode::Timestamp;
-use decode::endpoint::Counts;
+use decode::endpoint::{Counts, RegistrationState};
 use store::Space;
 
 use crate::live::{Port, Status};
@@ -232,6 +232,35 @@ fn endpoint(text: &mut Text, counts: &Counts) {
     text.family("record_a_call_hung_up_total", "counter", "Calls that the recorder ended, by why.");
     for (why, count) in [("silent", counts.silent), ("lost", counts.lost)] {
         text.sample("record_a_call_hung_up_total", &[("why", why)], count);
+    }
+    text.family("record_a_call_joins_total", "counter", "Conversations to be joined, by what came of it.");
+    for (outcome, count) in [("joined", counts.joined), ("not_joined", counts.not_joined)] {
+        text.sample("record_a_call_joins_total", &[("outcome", outcome)], count);
+    }
+    text.single(
+        "record_a_call_keepalives_total",
+        "counter",
+        "Signs of life of connections that were answered.",
+        counts.keepalives,
+    );
+    text.family(
+        "record_a_call_challenged_total",
+        "counter",
+        "Requests that were asked who sends them, by whether they had said so wrongly.",
+    );
+    let unsaid = counts.challenged.saturating_sub(counts.denied);
+    for (why, count) in [("unsaid", unsaid), ("wrong", counts.denied)] {
+        text.sample("record_a_call_challenged_total", &[("why", why)], count);
+    }
+    if counts.registration != RegistrationState::Off {
+        let stands = u8::from(counts.registration == RegistrationState::Registered);
+        text.single("record_a_call_registered", "gauge", "The PBX knows where we are.", stands);
+        text.single(
+            "record_a_call_registrations_failed_total",
+            "counter",
+            "Registrations and refreshes that were refused or not answered.",
+            counts.not_registered,
+        );
     }
     text.single(
         "record_a_call_not_announced_total",

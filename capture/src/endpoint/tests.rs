@@ -14,18 +14,33 @@ fn noon() -> Timestamp {
     Timestamp::from_millis(43_200_000)
 }
 
+const AUTHORITY: &[u8] = include_bytes!("tests/ca.pem");
+const CERTIFICATE: &[u8] = include_bytes!("tests/cert.pem");
+const KEY: &[u8] = include_bytes!("tests/key.pem");
+
+fn secure() -> EndpointTls {
+    let authorities = EndpointTls::authorities(AUTHORITY).expect("certificates");
+    EndpointTls::new(SocketAddr::from(([127, 0, 0, 1], 0)), CERTIFICATE, KEY, &authorities).expect("they fit")
+}
+
 /// An endpoint that a PBX at 127.0.0.2 may call, with so many port pairs.
 fn listener(pairs: u16) -> EndpointListener {
+    listener_with(pairs, |_| {})
+}
+
+fn listener_with(pairs: u16, change: impl Fn(&mut EndpointOptions)) -> EndpointListener {
     // Ports that are free now; another program may take one before we do.
     for from in (20_000..60_000).step_by(200) {
         let mut agent = Options::new(Vec::new(), [1; 32]);
         agent.peers = vec!["127.0.0.2/32".parse().expect("a subnet")];
-        let options = EndpointOptions {
+        let mut options = EndpointOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: None,
             rtp_ports: from..=from + 2 * pairs - 1,
             agent,
             now: noon,
         };
+        change(&mut options);
         if let Ok(listener) = EndpointListener::bind(options) {
             return listener;
         }
@@ -137,18 +152,147 @@ fn a_call_becomes_frames_with_what_both_sides_say() {
     }
 }
 
+/// A connection from the PBX's address: std has no way to bind before it connects.
+fn connected(address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
+        .expect("a socket");
+    rustix::net::bind(&socket, &SocketAddr::new(PBX, 0)).expect("bound");
+    rustix::net::connect(&socket, &address).expect("connected");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    stream
+}
+
+/// Reads until there is a whole message without a body, or so much of one.
+fn read_head(stream: &mut impl Read) -> String {
+    let mut text = String::new();
+    let mut buffer = [0; 4_096];
+    while !text.contains("\r\n\r\n") {
+        let length = stream.read(&mut buffer).expect("a message");
+        assert!(length > 0, "closed: {text}");
+        text.push_str(std::str::from_utf8(&buffer[..length]).expect("text"));
+    }
+    text
+}
+
+#[test]
+fn a_bye_finds_its_way_when_the_connection_of_its_call_is_gone() {
+    let listener = listener_with(1, |options| options.agent.silence_s = 1);
+    let address = listener.address();
+    let ring = Ring::start_with(Vec::new(), vec![listener], 1 << 20).expect("threads");
+    let pbx = TcpListener::bind((PBX, 0)).expect("a socket");
+    let contact = format!("Contact: <sip:{};transport=tcp>", pbx.local_addr().expect("bound"));
+    let offer = "Content-Type: application/sdp\r\n\r\nv=0\r\nc=IN IP4 127.0.0.2\r\nm=audio 9 RTP/AVP 8\r\n";
+    let invite = message("INVITE", "TCP", offer).replace("Contact: <sip:127.0.0.2>", &contact);
+    let mut stream = connected(address);
+    stream.write_all(invite.as_bytes()).expect("sent");
+    let answer = read_head(&mut stream);
+    let to = answer.lines().find(|line| line.starts_with("To: ")).expect("a To field");
+    let ack = message("ACK", "TCP", "").replace("To: <sip:5999@127.0.0.1>", to);
+    // With a ping behind it.
+    stream.write_all(format!("{ack}\r\n\r\n").as_bytes()).expect("sent");
+    let mut byte = [0; 1];
+    let mut rest = answer.clone();
+    while !rest.ends_with("recvonly\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("the rest of the answer, and a pong");
+        rest.push(char::from(byte[0]));
+    }
+    drop(stream);
+    let (mut stream, from) = pbx.accept().expect("a connection of the recorder's");
+    assert_eq!(from.ip(), address.ip());
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let bye = read_head(&mut stream);
+    assert!(
+        bye.starts_with("BYE sip:127.0.0.2:") && bye.contains("\r\nVia: SIP/2.0/TCP 127.0.0.1:"),
+        "{bye}"
+    );
+    ring.stopper().stop();
+}
+
+/// The other end of TLS, over a socket that waits.
+struct Secure {
+    tls: rustls::Connection,
+    stream: TcpStream,
+}
+
+impl Read for Secure {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            rustls::Connection::Client(tls) => rustls::Stream::new(tls, &mut self.stream).read(buffer),
+            rustls::Connection::Server(tls) => rustls::Stream::new(tls, &mut self.stream).read(buffer),
+        }
+    }
+}
+
+impl Secure {
+    fn say(&mut self, text: &str) {
+        match &mut self.tls {
+            rustls::Connection::Client(tls) => {
+                rustls::Stream::new(tls, &mut self.stream).write_all(text.as_bytes())
+            }
+            rustls::Connection::Server(tls) => {
+                rustls::Stream::new(tls, &mut self.stream).write_all(text.as_bytes())
+            }
+        }
+        .expect("sent");
+    }
+}
+
+#[test]
+fn calls_come_and_conversations_are_joined_over_tls() {
+    let listener = listener_with(1, |options| {
+        options.tls = Some(secure());
+        options.agent.joins = options.agent.peers.clone();
+    });
+    let (address, control) = (listener.tls_address().expect("it listens"), listener.control());
+    let mut ring = Ring::start_with(Vec::new(), vec![listener], 1 << 20).expect("threads");
+    // The PBX knows the authority, and sees that it speaks with 127.0.0.1.
+    let stream = connected(address);
+    let tls = *secure().connect(address.ip()).expect("ready");
+    let mut pbx = Secure { tls, stream };
+    pbx.say(&message("OPTIONS", "TLS", ""));
+    let answer = read_head(&mut pbx);
+    let contact = format!("Contact: <sip:earwitness@127.0.0.1:{};transport=tls>", address.port());
+    assert!(answer.starts_with("SIP/2.0 200 OK\r\n") && answer.contains(&contact), "{answer}");
+    assert_eq!(datagrams(&mut ring, 2)[1].1.get(..11), Some(&b"SIP/2.0 200"[..]));
+
+    // And the other way round: the recorder connects, and looks at the certificate.
+    let media = TcpListener::bind((PBX, 0)).expect("a socket");
+    let uri = format!("sip:conf@{};transport=tls", media.local_addr().expect("bound"));
+    assert_eq!(control.join(&uri, "2001"), Ok(Ok(())));
+    let (stream, _) = media.accept().expect("a connection of the recorder's");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let mut server = Secure { tls: *secure().accept().expect("ready"), stream };
+    let invite = read_head(&mut server);
+    assert!(invite.starts_with(&format!("INVITE {uri} SIP/2.0\r\n")), "{invite}");
+    assert!(invite.contains("\r\nX-Earwitness-Extension: 2001\r\n") && invite.contains(&contact), "{invite}");
+    assert_eq!(control.leave("sip:nobody@127.0.0.2"), Ok(false));
+
+    // Who does not speak TLS is disconnected.
+    let mut plain = connected(address);
+    plain.write_all(message("OPTIONS", "TCP", "").as_bytes()).expect("sent");
+    let mut rest = Vec::new();
+    let _ = plain.read_to_end(&mut rest);
+    assert!(!rest.starts_with(b"SIP"));
+    ring.stopper().stop();
+}
+
+#[test]
+fn what_is_no_certificate_is_refused_and_a_key_is_not_shown() {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    assert!(EndpointTls::new(listen, b"", KEY, &[]).expect_err("none").contains("no certificate"));
+    assert!(EndpointTls::new(listen, CERTIFICATE, b"", &[]).expect_err("none").contains("no private key"));
+    assert!(EndpointTls::new(listen, AUTHORITY, KEY, &[]).is_err(), "another's key");
+    assert!(EndpointTls::authorities(b"x").is_err());
+    assert!(!format!("{:?}", secure()).contains("PRIVATE"));
+}
+
 #[test]
 fn messages_of_a_connection_are_cut_and_answered_on_it() {
     let listener = listener(1);
     let address = listener.address();
     let mut ring = Ring::start_with(Vec::new(), vec![listener], 1 << 20).expect("threads");
-    // From the PBX's address: std has no way to bind before it connects.
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
-        .expect("a socket");
-    rustix::net::bind(&socket, &SocketAddr::new(PBX, 0)).expect("bound");
-    rustix::net::connect(&socket, &address).expect("connected");
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let mut stream = connected(address);
     let both = [message("OPTIONS", "TCP", ""), "\r\n\r\n".into(), message("BYE", "TCP", "")].concat();
     for piece in both.as_bytes().chunks(100) {
         stream.write_all(piece).expect("sent");
@@ -175,6 +319,7 @@ fn a_port_that_is_taken_is_named() {
     let first = listener(4);
     let mut options = EndpointOptions {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: None,
         rtp_ports: first.options.rtp_ports.clone(),
         agent: Options::new(Vec::new(), [1; 32]),
         now: noon,
@@ -201,6 +346,7 @@ fn tokens_are_read_back() {
     for token in [
         Token::Sip,
         Token::Listener,
+        Token::SecureListener,
         Token::Media { pair: 0, is_rtcp: false },
         Token::Media { pair: RTP_PAIRS_MAX, is_rtcp: true },
         Token::Connection(0),

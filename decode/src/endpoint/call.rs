@@ -3,6 +3,7 @@
 use super::Path;
 use super::offer::Line;
 use super::stream::Stream;
+use crate::net::Endpoint;
 use crate::time::Timestamp;
 
 /// Media lines of a recording session (RFC 7866) that are listened to, one for each of two parties. Of any other call it is one.
@@ -15,6 +16,8 @@ pub const HELD_S_MAX: i64 = 4 * 3_600;
 pub(super) enum Stage {
     /// It is not answered yet.
     Ringing,
+    /// We call, and are not answered yet.
+    Calling,
     /// Our answer, to the first INVITE or a later one, is not acknowledged yet.
     Answered,
     /// It runs.
@@ -56,6 +59,10 @@ pub(super) struct Call {
     pub(super) entry: usize,
     /// By what way its latest request came.
     pub(super) path: Path,
+    /// Where the peer is to be reached when that connection is gone, as its Via says.
+    pub(super) elsewhere: Endpoint,
+    /// Its URIs are of the kind that is encrypted all the way (RFC 3261, 12.1.1).
+    pub(super) is_sips: bool,
     pub(super) call_id: Vec<u8>,
     pub(super) local_tag: String,
     pub(super) remote_tag: Vec<u8>,
@@ -65,8 +72,8 @@ pub(super) struct Call {
     /// Their Contact.
     pub(super) target: Vec<u8>,
     pub(super) routes: Vec<Vec<u8>>,
-    /// The latest request's number, of either side.
-    pub(super) remote_cseq: u32,
+    /// The latest request's number, of either side; none before the peer's first.
+    pub(super) remote_cseq: Option<u32>,
     pub(super) local_cseq: u32,
     pub(super) stage: Stage,
     /// The INVITE that is not answered, or whose answer is not acknowledged.
@@ -86,8 +93,14 @@ pub(super) struct Call {
     pub(super) timer: Option<SessionTimer>,
     /// A request of ours that is not answered.
     pub(super) asking: Option<u64>,
-    /// Our answer holds an offer, which their ACK answers.
+    /// Our answer holds an offer, which their ACK or PRACK answers.
     pub(super) is_offering: bool,
+    /// The answer came with the PRACK: the 2xx has no description any more.
+    pub(super) is_described: bool,
+    /// The conversation that we have joined: we are a passive participant, and say nothing.
+    pub(super) joined: Option<String>,
+    /// We are to leave as soon as that can be said.
+    pub(super) is_leaving: bool,
     /// A session recording client sends it (RFC 7866).
     pub(super) is_siprec: bool,
     pub(super) lines: Vec<Line>,

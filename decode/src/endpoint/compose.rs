@@ -11,6 +11,8 @@ use crate::sip::{self, Message, StartLine, end_of_value, values};
 
 /// Default port of SIP (RFC 3261, 19.1.2).
 const SIP_PORT: u16 = 5060;
+/// The same of SIP over TLS.
+const SIPS_PORT: u16 = 5061;
 
 /// Bytes of a response's fixed part at most: what it repeats of the request. A request that makes more is refused.
 pub(super) const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -84,6 +86,11 @@ impl<'a> Via<'a> {
         let branch = sip::parameter(parameters, "branch").unwrap_or_default();
         let has_rport = sip::parameter(parameters, "rport").is_some();
         Some(Via { value, sent_by, port, branch, has_rport })
+    }
+
+    /// Where the sender is to be reached when its connection is gone: at its address, and the port that it names (RFC 3261, 18.2.2).
+    pub(super) fn elsewhere(&self, path: &Path) -> Endpoint {
+        path.peer.with_port(self.port.unwrap_or_else(|| port_for(path.carrier)))
     }
 
     /// Where a response goes over UDP (RFC 3261, 18.2.2; RFC 3581, 4).
@@ -188,6 +195,8 @@ pub(super) struct Request<'r> {
     pub(super) method: &'static str,
     pub(super) uri: &'r [u8],
     pub(super) path: &'r Path,
+    /// Where we are reached, for Via.
+    pub(super) own: Endpoint,
     pub(super) branch: &'r str,
     pub(super) from: &'r [u8],
     pub(super) to: &'r [u8],
@@ -198,11 +207,11 @@ pub(super) struct Request<'r> {
 
 /// A request.
 pub(super) fn request(request: &Request<'_>, parts: &Parts) -> Vec<u8> {
-    let Request { method, uri, path, branch, from, to, call_id, cseq, routes } = request;
+    let Request { method, uri, path, own, branch, from, to, call_id, cseq, routes } = request;
     let mut out = format!("{method} ").into_bytes();
     push_unfolded(&mut out, uri);
     out.extend_from_slice(b" SIP/2.0\r\n");
-    let via = format!("SIP/2.0/{} {};branch={branch};rport", path.carrier.name(), path.local);
+    let via = format!("SIP/2.0/{} {own};branch={branch};rport", path.carrier.name());
     push_field(&mut out, "Via", via.as_bytes());
     push_field(&mut out, "Max-Forwards", b"70");
     routes.iter().for_each(|route| push_field(&mut out, "Route", route));
@@ -218,32 +227,89 @@ pub(super) fn request(request: &Request<'_>, parts: &Parts) -> Vec<u8> {
 /// The ACK of a refused INVITE of ours: its request line, Via, route, From, Call-ID and number, and the To of the refusal (RFC 3261,
 /// 17.1.1.3).
 pub(super) fn ack_of(invite: &[u8], to: &[u8]) -> Vec<u8> {
+    within_transaction(invite, "ACK", Some(to))
+}
+
+/// A request of the transaction of `invite`, which is ours; with this To in place of its own.
+fn within_transaction(invite: &[u8], method: &str, to: Option<&[u8]>) -> Vec<u8> {
     let Ok(message) = sip::parse(invite) else { return Vec::new() };
     let StartLine::Request { uri, .. } = message.start else { return Vec::new() };
-    let mut out = b"ACK ".to_vec();
+    let mut out = format!("{method} ").into_bytes();
     push_unfolded(&mut out, uri);
     out.extend_from_slice(b" SIP/2.0\r\n");
     for name in ["Via", "Max-Forwards", "Route", "From"] {
         message.headers_named(name).for_each(|value| push_field(&mut out, name, value));
     }
-    push_field(&mut out, "To", to);
+    push_field(&mut out, "To", to.or_else(|| message.header("To")).unwrap_or_default());
     push_field(&mut out, "Call-ID", message.call_id().unwrap_or_default());
-    push_field(
-        &mut out,
-        "CSeq",
-        format!("{} ACK", message.cseq().map_or(0, |(number, _)| number)).as_bytes(),
-    );
+    let number = message.cseq().map_or(0, |(number, _)| number);
+    push_field(&mut out, "CSeq", format!("{number} {method}").as_bytes());
     Parts::none().write(&mut out);
     out
 }
 
-/// Where we are reached, for Contact.
-pub(super) fn contact(path: &Path) -> String {
-    match path.carrier {
-        Carrier::Udp => format!("<sip:earwitness@{}>", path.local),
-        Carrier::Tls => format!("<sips:earwitness@{};transport=tls>", path.local),
-        _ => format!("<sip:earwitness@{};transport=tcp>", path.local),
+/// The same request once more, with credentials: in a new transaction, with the next number. `request` is one of ours.
+pub(super) fn again(request: &[u8], branch: &str, cseq: u32, (name, value): (&str, &str)) -> Vec<u8> {
+    let end = memchr::memmem::find(request, b"\r\n\r\n").unwrap_or(request.len());
+    let (head, body) = request.split_at_checked(end).unwrap_or((request, &[]));
+    let mut out = Vec::with_capacity(request.len() + value.len() + 32);
+    for (nth, line) in head.split(|&b| b == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.starts_with(b"Authorization:") || line.starts_with(b"Proxy-Authorization:") {
+            continue;
+        }
+        if line.starts_with(b"Via:")
+            && let Some(at) = memchr::memmem::find(line, b";branch=")
+        {
+            let (before, behind) = line.split_at_checked(at + 8).unwrap_or((line, &[]));
+            let rest =
+                behind.iter().position(|&b| b == b';').and_then(|at| behind.get(at..)).unwrap_or_default();
+            [before, branch.as_bytes(), rest].iter().for_each(|part| out.extend_from_slice(part));
+        } else if line.starts_with(b"CSeq:") {
+            let method = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
+            out.extend_from_slice(format!("CSeq: {cseq} ").as_bytes());
+            out.extend_from_slice(method);
+        } else {
+            out.extend_from_slice(line);
+        }
+        out.extend_from_slice(b"\r\n");
+        if nth == 0 {
+            push_field(&mut out, name, value.as_bytes());
+        }
     }
+    // The line end of the last field is there.
+    out.extend_from_slice(body.get(2..).unwrap_or_default());
+    out
+}
+
+/// The CANCEL of an INVITE of ours: its request line, top Via, route, From, To, Call-ID and number (RFC 3261, 9.1).
+pub(super) fn cancel_of(invite: &[u8]) -> Vec<u8> {
+    within_transaction(invite, "CANCEL", None)
+}
+
+/// Where we are reached, for Contact. `is_sips` says that the peer's URIs are of that kind.
+pub(super) fn contact(carrier: Carrier, own: Endpoint, user: &str, is_sips: bool) -> String {
+    match carrier {
+        Carrier::Udp => format!("<sip:{user}@{own}>"),
+        Carrier::Tls if is_sips => format!("<sips:{user}@{own};transport=tls>"),
+        Carrier::Tls => format!("<sip:{user}@{own};transport=tls>"),
+        _ => format!("<sip:{user}@{own};transport=tcp>"),
+    }
+}
+
+/// By what a URI is to be reached, as far as it says so (RFC 3261, 19.1.1 and 26.2.2).
+pub(super) fn carrier_of(uri: &[u8]) -> Option<Carrier> {
+    if sip::Uri::parse(uri).scheme.eq_ignore_ascii_case(b"sips") {
+        return Some(Carrier::Tls);
+    }
+    let named = sip::parameter(uri, "transport")?;
+    let known = [Carrier::Udp, Carrier::Tcp, Carrier::Tls];
+    known.into_iter().find(|carrier| named.eq_ignore_ascii_case(carrier.name().as_bytes()))
+}
+
+/// The port where this is listened for unless another one is named (RFC 3261, 19.1.2).
+pub(super) fn port_for(carrier: Carrier) -> u16 {
+    if carrier == Carrier::Tls { SIPS_PORT } else { SIP_PORT }
 }
 
 /// The URI inside a Contact or Route value, and the place that it names when its host is an address.
@@ -258,7 +324,8 @@ pub(super) fn target(value: &[u8]) -> (&[u8], Option<Endpoint>) {
     let uri = sip::Uri::parse(inner);
     let host = uri.host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(uri.host);
     let ip = std::str::from_utf8(host).ok().and_then(|host| host.parse().ok());
-    (inner, ip.map(|ip| Endpoint::new(ip, uri.port.unwrap_or(SIP_PORT))))
+    let port = || carrier_of(inner).map_or(SIP_PORT, port_for);
+    (inner, ip.map(|ip| Endpoint::new(ip, uri.port.unwrap_or_else(port))))
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use super::call::{Call, Reliable, SessionTimer, Stage};
 use super::compose::{self, Parts, Request};
-use super::incoming::abilities;
 use super::offer::{self, Origin};
-use super::transaction::{Client, Purpose, ServerState};
+use super::transaction::{About, Client, Purpose, ServerState};
 use super::{Path, Sends, T1_MS, T2_MS, Timer, UserAgent};
+use crate::net::Endpoint;
 use crate::signal::Carrier;
-use crate::sip::{self, Message};
+use crate::sip::{self, Message, values};
 
 /// A request of ours that rings is waited for so long, in milliseconds (RFC 3261, 16.6: timer C).
 pub(super) const PROCEEDING_MS_MAX: i64 = 180_000;
@@ -19,11 +19,16 @@ impl UserAgent {
     pub(super) fn ring(&mut self, key: u64, is_reliable: bool) {
         let Some(call) = self.calls.get(&key) else { return };
         let (Some(invite), path, cseq) = (call.invite, call.path, call.invite_cseq) else { return };
-        let mut parts = abilities(&path);
+        let is_offering = call.is_offering;
+        let mut parts = self.abilities(&path, call.is_sips);
         // Any number up to 2^31 - 1 (RFC 3262, 3); a small one can be counted up.
         let number = (self.words.number() >> 34) as u32 | 1;
         if is_reliable {
             parts = parts.field("Require", "100rel").field("RSeq", number);
+            if is_offering {
+                // The first reliable response to an INVITE without an offer has one (RFC 3262, 5).
+                parts = parts.sdp(self.describe(key));
+            }
         }
         let bytes = self.respond(invite, 180, "Ringing", &parts);
         let path = self.servers.get(&invite).map_or(path, |server| server.path);
@@ -42,7 +47,7 @@ impl UserAgent {
         let Some(reliable) = self.calls.get_mut(&key).and_then(|call| call.reliable.as_mut()) else { return };
         reliable.resend_ms *= 2;
         let (path, bytes, ms) = (reliable.path, reliable.bytes.clone(), reliable.resend_ms);
-        self.send(path, bytes);
+        self.send(path, bytes, true);
         self.timer_in(Timer::ReliableResend(key), ms);
     }
 
@@ -63,8 +68,11 @@ impl UserAgent {
             return self.timer_in(Timer::Ring(key), T1_MS);
         }
         let is_first = call.stage == Stage::Ringing;
-        let body = self.describe(key);
-        let parts = self.session_parts(key).sdp(body);
+        let (is_described, body) = (call.is_described, self.describe(key));
+        let mut parts = self.session_parts(key);
+        if !is_described {
+            parts = parts.sdp(body);
+        }
         let bytes = self.respond(invite, 200, "OK", &parts);
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.answer = bytes;
@@ -83,22 +91,22 @@ impl UserAgent {
         let (ms, bytes) = (call.resend_ms, call.answer.clone());
         let path =
             call.invite.and_then(|invite| self.servers.get(&invite)).map_or(call.path, |server| server.path);
-        self.send(path, bytes);
+        self.send(path, bytes, true);
         self.timer_in(Timer::AnswerResend(key), ms);
     }
 
-    /// The ACK of an answer of ours: within a dialog, and in no transaction.
-    pub(super) fn acknowledged(&mut self, message: &Message<'_>) {
+    /// The ACK of an answer of ours: within a dialog, and in no transaction. Says whether it is one.
+    pub(super) fn acknowledged(&mut self, message: &Message<'_>) -> bool {
         let to = message.to();
         let tag = to.as_ref().and_then(|to| to.tag()).and_then(|tag| std::str::from_utf8(tag).ok());
-        let Some(&key) = tag.and_then(|tag| self.by_tag.get(tag)) else { return };
-        let Some(call) = self.calls.get_mut(&key) else { return };
+        let Some(&key) = tag.and_then(|tag| self.by_tag.get(tag)) else { return false };
+        let Some(call) = self.calls.get_mut(&key) else { return false };
         let from = message.from();
         let remote_tag = from.as_ref().and_then(|from| from.tag()).unwrap_or_default();
         let is_of_it = call.is_dialog(message.call_id().unwrap_or_default(), remote_tag)
             && message.cseq().is_some_and(|(number, _)| number == call.invite_cseq);
         if !is_of_it || call.stage != Stage::Answered {
-            return;
+            return is_of_it;
         }
         call.stage = Stage::Confirmed;
         call.invite = None;
@@ -109,13 +117,15 @@ impl UserAgent {
         self.timers.cancel(Timer::AnswerEnd(key));
         if is_offering && !self.take_answer(key, message) {
             // An offer that is not answered, or not agreed to, leaves no session (RFC 3261, 13.2.2.4).
-            return self.hang_up(key);
+            self.hang_up(key);
+            return true;
         }
         self.begin_media(key);
+        true
     }
 
     /// The answer to an offer of ours.
-    fn take_answer(&mut self, key: u64, message: &Message<'_>) -> bool {
+    pub(super) fn take_answer(&mut self, key: u64, message: &Message<'_>) -> bool {
         let sections = sip::sdp_body(message).and_then(offer::sections);
         let (Some(sections), Some(call)) = (sections, self.calls.get(&key)) else { return false };
         let mut lines = call.lines.clone();
@@ -137,10 +147,10 @@ impl UserAgent {
     pub(super) fn describe(&self, key: u64) -> Vec<u8> {
         let Some(call) = self.calls.get(&key) else { return Vec::new() };
         let origin = Origin {
-            ip: self.options.address.unwrap_or(call.path.local.ip()),
+            ip: self.own(call.path.local).ip(),
             session: call.session,
             version: call.version,
-            sends: self.has_something_to_send(),
+            sends: self.has_something_to_send() && call.joined.is_none(),
             is_offer: call.is_offering,
         };
         offer::describe(&call.lines, &origin, |pair| self.ports.port(pair))
@@ -152,8 +162,9 @@ impl UserAgent {
 
     /// What a 2xx that refreshes or begins a session says; sets its timer (RFC 4028, 9).
     pub(super) fn session_parts(&mut self, key: u64) -> Parts {
-        let Some(call) = self.calls.get_mut(&key) else { return Parts::none() };
-        let mut parts = abilities(&call.path);
+        let Some(call) = self.calls.get(&key) else { return Parts::none() };
+        let mut parts = self.abilities(&call.path, call.is_sips);
+        let Some(call) = self.calls.get_mut(&key) else { return parts };
         // Who does not know timers does not refresh.
         let we_refresh = |timer: SessionTimer| timer.we_refresh || !call.knows_timer;
         call.timer = call.wanted.map(|timer| SessionTimer { we_refresh: we_refresh(timer), ..timer });
@@ -168,7 +179,7 @@ impl UserAgent {
         parts
     }
 
-    fn start_session_timer(&mut self, key: u64) {
+    pub(super) fn start_session_timer(&mut self, key: u64) {
         self.timers.cancel(Timer::Refresh(key));
         self.timers.cancel(Timer::Expiry(key));
         let Some(timer) = self.calls.get(&key).and_then(|call| call.timer) else { return };
@@ -188,7 +199,9 @@ impl UserAgent {
         }
         let interval_s = call.timer.map_or(0, |timer| timer.interval_s);
         let (method, is_update) = if call.knows_update { ("UPDATE", true) } else { ("INVITE", false) };
-        let mut parts = abilities(&call.path).field("Session-Expires", format!("{interval_s};refresher=uac"));
+        let mut parts = self
+            .abilities(&call.path, call.is_sips)
+            .field("Session-Expires", format!("{interval_s};refresher=uac"));
         if !is_update {
             parts = parts.sdp(self.describe(key));
         }
@@ -199,11 +212,18 @@ impl UserAgent {
     }
 
     /// Sends a request within the call's dialog.
-    fn ask(&mut self, key: u64, method: &'static str, parts: &Parts, purpose: Purpose) -> Option<u64> {
+    pub(super) fn ask(
+        &mut self,
+        key: u64,
+        method: &'static str,
+        parts: &Parts,
+        purpose: Purpose,
+    ) -> Option<u64> {
         let branch = self.words.branch();
         let call = self.calls.get_mut(&key)?;
         call.local_cseq += 1;
-        let path = next_hop(call, |ip| self.peers.entry(ip) == Some(call.entry));
+        let call = self.calls.get(&key)?;
+        let (path, elsewhere) = self.next_hop(call);
         let (uri, _) = compose::target(&call.target);
         let uri = uri.to_vec();
         let (from, to, call_id, routes) =
@@ -212,6 +232,7 @@ impl UserAgent {
             method,
             uri: &uri,
             path: &path,
+            own: self.own(path.local),
             branch: &branch,
             from: &from,
             to: &to,
@@ -219,41 +240,53 @@ impl UserAgent {
             cseq: call.local_cseq,
             routes: &routes,
         };
-        let of = (purpose != Purpose::Bye).then_some(key);
-        Some(self.open_client(&request, parts, (purpose, of)))
+        let call = (purpose != Purpose::Bye).then_some(key);
+        Some(self.open_client(&request, parts, About { purpose, call, elsewhere }))
     }
 
-    /// The final response to a request within a call.
-    pub(super) fn answered(
-        &mut self,
-        id: u64,
-        key: u64,
-        purpose: Purpose,
-        message: &Message<'_>,
-        status: u16,
-    ) {
+    /// Where a request within the dialog goes, and where when that connection ends (RFC 3261, 12.2.1.1 and 18.1.1): to the first route or
+    /// the peer's contact, when that is an address of the same peer; else to where its latest request came from. A connection that is
+    /// open is used as long as it is. Names are not looked up, and nobody else is sent anything.
+    fn next_hop(&self, call: &Call) -> (Path, Endpoint) {
+        let mut path = call.path;
+        let (uri, place) = compose::target(call.routes.first().unwrap_or(&call.target));
+        let place = place.filter(|place| self.peers.entry(place.ip()) == Some(call.entry));
+        let named = compose::carrier_of(uri).filter(|_| place.is_some());
+        let elsewhere = match place {
+            Some(place) if named.is_none_or(|named| named == path.carrier) => place,
+            _ => call.elsewhere,
+        };
+        match (path.carrier, named) {
+            // What is to go over a connection that is not there yet.
+            (Carrier::Udp, Some(carrier @ Carrier::Tcp)) => {
+                path = Path { carrier, connection: 0, peer: place.unwrap_or(path.peer), ..path };
+            }
+            (Carrier::Udp, _) => path.peer = place.unwrap_or(path.peer),
+            _ if path.connection == 0 => path.peer = elsewhere,
+            _ => {}
+        }
+        (path, if path.carrier == call.path.carrier { elsewhere } else { path.peer })
+    }
+
+    /// The final response to a refresh of ours.
+    pub(super) fn answered(&mut self, id: u64, key: u64, message: &Message<'_>, status: u16) {
         let is_invite = self.clients.get(&id).is_some_and(|client| client.method == "INVITE");
         if is_invite && status < 300 {
             self.acknowledge(id, key);
+            if sip::sdp_body(message).is_some() {
+                // It may have changed its mind since (RFC 3264, 8); what it cannot mean leaves everything as it was.
+                self.take_answer(key, message);
+            }
         }
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.asking = None;
-        if purpose != Purpose::Refresh {
-            return;
+        if let Some(contact) = values(message, "Contact").first().filter(|_| status < 300) {
+            call.target = contact.to_vec();
         }
         match status {
             200..300 => {
                 call.heard = self.now;
-                let seconds = |value: &[u8]| {
-                    let digits = value.split(|&b| b == b';').next().map(sip::trim)?;
-                    std::str::from_utf8(digits).ok()?.parse::<u32>().ok()
-                };
-                let told = message.header("Session-Expires");
-                call.timer = told.and_then(|value| {
-                    let refresher = sip::parameter(value, "refresher").unwrap_or_default();
-                    let we_refresh = !refresher.eq_ignore_ascii_case(b"uas");
-                    Some(SessionTimer { interval_s: seconds(value)?.max(90), we_refresh })
-                });
+                call.timer = told_timer(message);
                 self.start_session_timer(key);
             }
             // The call is not there any more (RFC 4028, 10; RFC 5057).
@@ -266,10 +299,7 @@ impl UserAgent {
                 self.refresh(key);
             }
             422 => {
-                let least = message.header("Min-SE").and_then(|value| {
-                    let digits = value.split(|&b| b == b';').next().map(sip::trim)?;
-                    std::str::from_utf8(digits).ok()?.parse::<u32>().ok()
-                });
+                let least = message.header("Min-SE").and_then(seconds);
                 if let (Some(timer), Some(least)) = (&mut call.timer, least)
                     && least > timer.interval_s
                 {
@@ -283,14 +313,15 @@ impl UserAgent {
     }
 
     /// The ACK of a 2xx to an INVITE of ours: a request of its own (RFC 3261, 13.2.2.4).
-    fn acknowledge(&mut self, id: u64, key: u64) {
+    pub(super) fn acknowledge(&mut self, id: u64, key: u64) {
         let branch = self.words.branch();
-        let (Some(client), Some(call)) = (self.clients.get_mut(&id), self.calls.get(&key)) else { return };
+        let (Some(client), Some(call)) = (self.clients.get(&id), self.calls.get(&key)) else { return };
         let (uri, _) = compose::target(&call.target);
         let request = Request {
             method: "ACK",
             uri,
             path: &client.path,
+            own: self.own(client.path.local),
             branch: &branch,
             from: &call.local,
             to: &call.remote,
@@ -299,13 +330,21 @@ impl UserAgent {
             routes: &call.routes,
         };
         let bytes = compose::request(&request, &Parts::none());
-        client.ack.clone_from(&bytes);
         let path = client.path;
-        self.send(path, bytes);
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.ack.clone_from(&bytes);
+        }
+        self.send(path, bytes, true);
     }
 
     /// A request of ours was answered by nobody.
     pub(super) fn not_answered(&mut self, client: &Client) {
+        match client.purpose {
+            Purpose::Register => return self.registration_failed(None),
+            Purpose::Join => return self.kept_out(client.call),
+            Purpose::Bye | Purpose::Cancel => return,
+            Purpose::Refresh => {}
+        }
         let Some(key) = client.call else { return };
         if let Some(call) = self.calls.get_mut(&key) {
             call.asking = None;
@@ -316,6 +355,9 @@ impl UserAgent {
 
     /// Ends a call with a BYE, or refuses it when it is not answered.
     pub(super) fn hang_up(&mut self, key: u64) {
+        if self.calls.get(&key).is_some_and(|call| call.stage == Stage::Calling) {
+            return self.withdraw(key);
+        }
         let is_answered = self.calls.get(&key).is_some_and(|call| call.stage != Stage::Ringing);
         if is_answered {
             self.ask(key, "BYE", &Parts::none(), Purpose::Bye);
@@ -336,6 +378,9 @@ impl UserAgent {
             }
         }
         self.by_tag.remove(&call.local_tag);
+        if let Some(uri) = &call.joined {
+            self.joined.remove(uri);
+        }
         self.peers.release_channel(call.entry);
         call.streams.iter().flatten().for_each(|stream| self.ports.release(stream.agreed.pair));
         for timer in [
@@ -349,23 +394,23 @@ impl UserAgent {
             Timer::Expiry,
             Timer::Silence,
             Timer::Report,
+            Timer::Leave,
         ] {
             self.timers.cancel(timer(key));
         }
     }
 }
 
-/// Where a request within the dialog goes (RFC 3261, 12.2.1.1): to the first route or the peer's contact, when that is an address of
-/// the same peer; else to where its latest request came from. Names are not looked up, and nobody else is sent anything.
-fn next_hop(call: &Call, is_peer: impl Fn(std::net::IpAddr) -> bool) -> Path {
-    let mut path = call.path;
-    if path.carrier == Carrier::Udp {
-        let value = call.routes.first().unwrap_or(&call.target);
-        if let (_, Some(place)) = compose::target(value)
-            && is_peer(place.ip())
-        {
-            path.peer = place;
-        }
-    }
-    path
+/// What a response says of the session's timer (RFC 4028, 7.2): who refreshes it, and how often.
+pub(super) fn told_timer(message: &Message<'_>) -> Option<SessionTimer> {
+    let value = message.header("Session-Expires")?;
+    let refresher = sip::parameter(value, "refresher").unwrap_or_default();
+    let we_refresh = !refresher.eq_ignore_ascii_case(b"uas");
+    Some(SessionTimer { interval_s: seconds(value)?.max(90), we_refresh })
+}
+
+/// The number that a value begins with.
+pub(super) fn seconds(value: &[u8]) -> Option<u32> {
+    let digits = value.split(|&b| b == b';').next().map(sip::trim)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }

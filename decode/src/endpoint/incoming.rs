@@ -2,6 +2,8 @@
 
 use super::call::{Call, Reliable, SessionTimer, Stage, Voice};
 use super::compose::{self, HEAD_BYTES_MAX, Parts, Via, names};
+use super::digest::Denied;
+use super::join::EXTENSION_FIELD;
 use super::offer::{self, Line, Section, Terms};
 use super::ports::Owner;
 use super::stream::Stream;
@@ -41,16 +43,21 @@ impl Refusal {
     }
 }
 
-/// Contact, Allow and Supported of our responses.
-pub(super) fn abilities(path: &Path) -> Parts {
-    Parts::none()
-        // What we are to recording clients (RFC 7866, 11.1).
-        .field("Contact", format!("{};+sip.srs", compose::contact(path)))
-        .field("Allow", ALLOW)
-        .field("Supported", SUPPORTED.join(", "))
-}
+/// Methods whose sender must say who it is, where that is asked for: those that begin, change or end a call. Neither an ACK nor a CANCEL
+/// can be asked (RFC 3261, 22.1), OPTIONS tells nothing that is not known, and PRACK is part of an INVITE.
+const CHALLENGED: [&[u8]; 4] = [b"INVITE", b"UPDATE", b"BYE", b"INFO"];
 
 impl UserAgent {
+    /// Contact, Allow and Supported of what we send.
+    pub(super) fn abilities(&self, path: &Path, is_sips: bool) -> Parts {
+        Parts::none()
+            // What we are to recording clients (RFC 7866, 11.1).
+            .field("Contact", format!("{};+sip.srs", self.contact(path, is_sips)))
+            .field("Allow", ALLOW)
+            .field("Supported", SUPPORTED.join(", "))
+    }
+
+    /// A request came. Says whether the tracker is to have it.
     pub(super) fn request(
         &mut self,
         message: &Message<'_>,
@@ -58,44 +65,90 @@ impl UserAgent {
         uri: &[u8],
         path: &Path,
         entry: usize,
-    ) {
+    ) -> bool {
         let Some(via) = Via::top(message).filter(|_| message.head_len() <= HEAD_BYTES_MAX) else {
             // Nobody to answer, or an answer larger than is kept.
             self.counts.unreadable += 1;
-            return;
+            return true;
         };
         let of_transaction = if method == b"ACK" { b"INVITE" } else { method };
         let known = self.by_key.get(&key_of(message, &via, path, of_transaction)).copied();
         if let Some((id, server)) = known.and_then(|id| Some((id, self.servers.get(&id)?))) {
-            return match (method, server.state) {
-                (b"ACK", ServerState::Accepted) => self.acknowledged(message),
+            let is_seen = server.is_seen;
+            match (method, server.state) {
+                (b"ACK", ServerState::Accepted) => return self.acknowledged(message),
                 (b"ACK", _) => self.confirm(id),
                 _ => self.repeat(id),
-            };
+            }
+            return is_seen;
         }
         if method == b"ACK" {
             return self.acknowledged(message);
         }
+        if method == b"OPTIONS" && message.to().is_some_and(|to| to.tag().is_none()) {
+            self.tell_abilities(message, uri, path, &via);
+            return true;
+        }
         let tag = self.words.word();
-        let Some(id) = self.open_server(message, &via, path, (method, &tag)) else { return };
+        let Some(id) = self.open_server(message, &via, path, (method, &tag)) else { return true };
+        let is_within = message.to().is_some_and(|to| to.tag().is_some());
         if let Err(refusal) = check(message, method) {
-            return self.refuse(id, refusal);
+            return self.refuse(id, refusal, is_within);
         }
         if method == b"CANCEL" {
             let of = self.by_key.get(&key_of(message, &via, path, b"INVITE")).copied();
             return self.cancel(id, of);
         }
+        if let Err(refusal) = self.authorize(message, method, uri) {
+            return self.refuse(id, refusal, true);
+        }
         let outcome = match message.to().and_then(|to| to.tag()) {
             Some(tag) => self.within(message, method, path, id, tag),
             None => self.outside(message, method, uri, path, (id, entry, tag)),
         };
-        if let Err(refusal) = outcome {
-            self.refuse(id, refusal);
+        match outcome {
+            Ok(()) => true,
+            Err(refusal) => self.refuse(id, refusal, is_within),
         }
     }
 
-    fn refuse(&mut self, id: u64, refusal: Refusal) {
+    /// OPTIONS outside of a dialog: the same question has the same answer, and nothing is remembered of it (RFC 3261, 8.2.7 and 11.2).
+    fn tell_abilities(&mut self, message: &Message<'_>, uri: &[u8], path: &Path, via: &Via<'_>) {
+        let tag = self.words.word_of(&key_of(message, via, path, b"OPTIONS"));
+        let head = compose::head(message, via, path.peer, &tag);
+        let mut reply = *path;
+        if path.is_unreliable() {
+            reply.peer = via.reply_to(path.peer);
+        }
+        let bytes = match check(message, b"OPTIONS") {
+            // In Service, also when all channels are in use: a PBX must not take the recorder for gone.
+            Ok(()) => {
+                let parts = self.abilities(path, is_sips(uri)).field("Accept", "application/sdp");
+                compose::response(&head, 200, "OK", &parts.field("Accept-Encoding", "identity"))
+            }
+            Err(Refusal { status, reason, parts }) => compose::response(&head, status, &reason, &parts),
+        };
+        self.send(reply, bytes, true);
+    }
+
+    /// Where callers must say who they are: does this one?
+    fn authorize(&mut self, message: &Message<'_>, method: &[u8], uri: &[u8]) -> Result<(), Refusal> {
+        let Some(guard) = self.guard.as_mut().filter(|_| CHALLENGED.contains(&method)) else { return Ok(()) };
+        let Err(denied) = guard.admit(message, (method, uri), self.now) else { return Ok(()) };
+        self.counts.challenged += 1;
+        self.counts.denied += u64::from(denied == Denied::Unknown { is_wrong: true });
+        let questions = guard.questions(denied == Denied::Stale, self.now);
+        let refusal = Refusal::new(401, "Unauthorized");
+        Err(questions.into_iter().fold(refusal, |refusal, one| refusal.with("WWW-Authenticate", one)))
+    }
+
+    /// `is_aside` says that the refusal changes nothing for anybody: the tracker must not read what was asked for. Says whether it is to
+    /// have the request.
+    fn refuse(&mut self, id: u64, refusal: Refusal, is_aside: bool) -> bool {
         let Refusal { status, reason, parts } = refusal;
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.is_seen = !is_aside;
+        }
         let is_first_invite =
             self.servers.get(&id).is_some_and(|server| server.is_invite && server.merge.is_some());
         if is_first_invite {
@@ -106,6 +159,7 @@ impl UserAgent {
             }
         }
         self.respond(id, status, &reason, &parts);
+        !is_aside
     }
 
     /// A request outside of a dialog.
@@ -118,13 +172,6 @@ impl UserAgent {
         (id, entry, tag): (u64, usize, String),
     ) -> Result<(), Refusal> {
         match method {
-            b"OPTIONS" => {
-                // In Service, also when all channels are in use: a PBX must not take the recorder for gone.
-                let parts =
-                    abilities(path).field("Accept", "application/sdp").field("Accept-Encoding", "identity");
-                self.respond(id, 200, "OK", &parts);
-                Ok(())
-            }
             b"INVITE" => self.invite(message, uri, path, (id, entry, tag)),
             b"BYE" | b"PRACK" | b"UPDATE" | b"INFO" => {
                 Err(Refusal::new(481, "Call/Transaction Does Not Exist"))
@@ -160,6 +207,14 @@ impl UserAgent {
         if ![&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(Refusal::new(416, "Unsupported URI Scheme"));
         }
+        if message.header(EXTENSION_FIELD).is_some() {
+            // With it we say to ourselves for whom we have joined a conversation.
+            return Err(Refusal::new(400, format!("{EXTENSION_FIELD} Is Not For Others")));
+        }
+        // First what costs least: who has no channel could else have descriptions read without end.
+        if let Err(in_use) = self.peers.has_channel(entry) {
+            return Err(busy(in_use));
+        }
         let wanted = session_timer(message)?;
         let sections = description(message)?;
         if sections
@@ -172,10 +227,7 @@ impl UserAgent {
         let Some(contact) = values(message, "Contact").first().map(|contact| contact.to_vec()) else {
             return Err(Refusal::new(400, "Contact Missing"));
         };
-        if let Err(in_use) = self.peers.take_channel(entry) {
-            let reason = format!("Busy Here ({in_use} of {in_use} channels in use)");
-            return Err(Refusal::new(486, reason).with("Retry-After", RETRY_AFTER_S));
-        }
+        self.peers.take_channel(entry).map_err(busy)?;
         let key = self.next_id();
         let mut local = message.header("To").unwrap_or_default().to_vec();
         local.extend_from_slice(format!(";tag={tag}").as_bytes());
@@ -183,6 +235,8 @@ impl UserAgent {
         let call = Call {
             entry,
             path: *path,
+            elsewhere: self.servers.get(&id).map_or(path.peer, |server| server.elsewhere),
+            is_sips: is_sips(uri) || is_sips(compose::target(&contact).0),
             call_id: call_id.to_vec(),
             local_tag: tag.clone(),
             remote_tag: remote_tag.to_vec(),
@@ -190,7 +244,7 @@ impl UserAgent {
             remote: message.header("From").unwrap_or_default().to_vec(),
             target: contact,
             routes: values(message, "Record-Route").iter().map(|route| route.to_vec()).collect(),
-            remote_cseq: number,
+            remote_cseq: Some(number),
             local_cseq: 0,
             stage: Stage::Ringing,
             invite: Some(id),
@@ -205,6 +259,9 @@ impl UserAgent {
             timer: None,
             asking: None,
             is_offering: sections.is_none(),
+            is_described: false,
+            joined: None,
+            is_leaving: false,
             is_siprec: names(message, "Require", "siprec") || has_metadata(message),
             lines: Vec::new(),
             streams: Vec::new(),
@@ -316,11 +373,12 @@ impl UserAgent {
         };
         let Some(call) = self.calls.get_mut(&key) else { return Ok(()) };
         let (number, _) = message.cseq().unwrap_or_default();
-        if number <= call.remote_cseq {
+        if call.remote_cseq.is_some_and(|latest| number <= latest) {
             return Err(Refusal::new(500, "Request Out Of Order"));
         }
-        call.remote_cseq = number;
+        call.remote_cseq = Some(number);
         call.path = *path;
+        call.elsewhere = self.servers.get(&id).map_or(call.elsewhere, |server| server.elsewhere);
         if let Some(contact) =
             values(message, "Contact").first().filter(|_| matches!(method, b"INVITE" | b"UPDATE"))
         {
@@ -338,7 +396,9 @@ impl UserAgent {
                 self.respond(id, 200, "OK", &Parts::none());
             }
             b"OPTIONS" => {
-                self.respond(id, 200, "OK", &abilities(path).field("Accept", "application/sdp"));
+                let is_sips = call.is_sips;
+                let parts = self.abilities(path, is_sips).field("Accept", "application/sdp");
+                self.respond(id, 200, "OK", &parts);
             }
             method if NOT_ALLOWED.contains(&method) => {
                 return Err(Refusal::new(405, "Method Not Allowed").with("Allow", ALLOW));
@@ -376,6 +436,7 @@ impl UserAgent {
         call.invite = Some(id);
         call.invite_cseq = message.cseq().map_or(0, |(number, _)| number);
         call.is_offering = sections.is_none();
+        call.is_described = false;
         call.wanted = wanted;
         call.version = call.version.wrapping_add(1);
         call.heard = self.now;
@@ -425,16 +486,32 @@ impl UserAgent {
         let Some(call) = self.calls.get_mut(&key) else { return Ok(()) };
         let text = message.header("RAck").map(sip::text).unwrap_or_default();
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let is_named = |reliable: &mut Reliable| {
+        let is_named = |reliable: &mut Reliable| -> bool {
             words == [&reliable.number.to_string(), &reliable.cseq.to_string(), "INVITE"]
         };
-        if call.reliable.take_if(is_named).is_none() {
+        if !call.reliable.as_mut().is_some_and(is_named) {
             return Err(Refusal::new(481, "Call/Transaction Does Not Exist"));
         }
+        if !call.is_offering && sip::sdp_body(message).is_some() {
+            // An offer could follow an answer alone, and ours comes with the 2xx (RFC 3262, 5).
+            return Err(Refusal::new(488, "Not Acceptable Here"));
+        }
+        call.reliable = None;
         call.is_rung = true;
+        let is_offering = std::mem::take(&mut call.is_offering);
+        call.is_described = is_offering;
+        let invite = call.invite;
         self.timers.cancel(Timer::ReliableResend(key));
         self.timers.cancel(Timer::ReliableEnd(key));
         self.respond(id, 200, "OK", &Parts::none());
+        if is_offering && !self.take_answer(key, message) {
+            // Our offer was in the ringing, its answer had to be here (RFC 3262, 5).
+            if let Some(invite) = invite {
+                self.refuse(invite, Refusal::new(488, "Not Acceptable Here"), false);
+            }
+            self.end(key);
+            return Ok(());
+        }
         if self.options.ring_ms == 0 {
             self.accept(key);
         }
@@ -442,20 +519,31 @@ impl UserAgent {
     }
 
     /// CANCEL (RFC 3261, 9.2).
-    fn cancel(&mut self, id: u64, of: Option<u64>) {
+    fn cancel(&mut self, id: u64, of: Option<u64>) -> bool {
         let Some(server) = of.and_then(|of| self.servers.get(&of)) else {
-            return self.refuse(id, Refusal::new(481, "Call/Transaction Does Not Exist"));
+            return self.refuse(id, Refusal::new(481, "Call/Transaction Does Not Exist"), true);
         };
+        let is_seen = server.is_seen;
         let call = server.call.filter(|_| server.state == ServerState::Proceeding);
         self.respond(id, 200, "OK", &Parts::none());
         if let Some(call) = call {
             self.end(call);
         }
+        is_seen
     }
 }
 
+fn busy(in_use: usize) -> Refusal {
+    let reason = format!("Busy Here ({in_use} of {in_use} channels in use)");
+    Refusal::new(486, reason).with("Retry-After", RETRY_AFTER_S)
+}
+
+fn is_sips(uri: &[u8]) -> bool {
+    sip::Uri::parse(uri).scheme.eq_ignore_ascii_case(b"sips")
+}
+
 /// What offers are agreed to by: where there is an announcement, encodings that it can be said in go first.
-fn terms(options: &Options) -> Terms<'_> {
+pub(super) fn terms(options: &Options) -> Terms<'_> {
     const ANNOUNCED: [Codec; 2] = [Codec::Pcma, Codec::Pcmu];
     let first: &[Codec] = if options.announcement.is_some() { &ANNOUNCED } else { &[] };
     Terms { codecs: &options.codecs, first }

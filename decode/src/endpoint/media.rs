@@ -50,6 +50,11 @@ impl UserAgent {
         if call.voice != Voice::Idle {
             return;
         }
+        if call.joined.is_some() {
+            // A passive participant is not heard, whatever others are told or sent.
+            call.voice = Voice::Over(false);
+            return;
+        }
         let announcement = self.options.announcement.as_deref();
         let can_say = |announcement: &super::Announcement| {
             call.streams.iter().flatten().any(|s| {

@@ -1,8 +1,8 @@
 //! The Record-A-Call endpoint: a SIP user agent that a PBX conferences in, and that listens.
 //!
 //! Owns the answering side of SIP (RFC 3261) with its transactions and timers, offer and answer (RFC 3264), reliable provisional
-//! responses (RFC 3262), UPDATE (RFC 3311), session timers (RFC 4028), and as much of RTP and RTCP as a listener needs. It does not
-//! own what becomes of the audio: every message and packet that it takes goes to the [`crate::tracker`] as well, by the hand of
+//! responses (RFC 3262), UPDATE (RFC 3311), session timers (RFC 4028), digest authentication (RFC 7616), and as much of RTP and RTCP as
+//! a listener needs; of the asking side REGISTER, and INVITE for conversations that it joins as a passive participant. It does not own what becomes of the audio: every message and packet that it takes goes to the [`crate::tracker`] as well, by the hand of
 //! whoever has the sockets, and is followed there as if it had been seen on a wire.
 //!
 //! A pure machine: [`UserAgent::handle_message`], [`UserAgent::handle_media`] and [`UserAgent::handle_timeout`] take what happens,
@@ -15,12 +15,16 @@
 mod announcement;
 mod call;
 mod compose;
+mod connection;
 mod dialog;
+mod digest;
 mod incoming;
+mod join;
 mod media;
 mod offer;
 mod peers;
 mod ports;
+mod register;
 mod stream;
 mod timers;
 mod transaction;
@@ -40,14 +44,19 @@ use crate::sip::{self, StartLine};
 use crate::time::Timestamp;
 use crate::tracker::Subnet;
 use call::Call;
+use digest::Guard;
 use peers::{Admission, Peers};
 use ports::Ports;
+use register::Registrar;
 use timers::Timers;
 use transaction::{Client, Key, Server};
 
 pub use announcement::{ANNOUNCEMENT_MS_MAX, Announcement, AnnouncementError};
 pub use call::{HELD_S_MAX, STREAMS_MAX};
+pub use digest::{Account, Demand, NONCE_MS_MAX, NONCES_MAX, Secret};
+pub use join::{EXTENSION_FIELD, JOIN_MS_MAX, JoinError, URI_BYTES_MAX, destination};
 pub use peers::{BURST_MAX, MESSAGES_PER_S_MAX, SOURCES_MAX};
+pub use register::{REGISTER_AGAIN_S_MAX, REGISTER_AGAIN_S_MIN, Registration, RegistrationState};
 pub use transaction::{
     TRANSACTION_BYTES_MAX, TRANSACTION_BYTES_PER_PEER_MAX, TRANSACTIONS_MAX, TRANSACTIONS_PER_PEER_MAX,
 };
@@ -64,7 +73,7 @@ pub const T4_MS: i64 = 5_000;
 pub struct Path {
     /// What carries it: UDP, TCP or TLS.
     pub carrier: Carrier,
-    /// Which connection, by a number that is not given twice; 0 for UDP.
+    /// Which connection, by a number that is not given twice; 0 for UDP, and for any one to `peer`, which is opened when there is none.
     pub connection: u64,
     /// Our end, with the address that the peer reaches: never an unspecified one.
     pub local: Endpoint,
@@ -104,6 +113,14 @@ pub enum RecordFrom {
 pub struct Options {
     /// Whose SIP is taken; this machine's alone when empty.
     pub peers: Vec<Subnet>,
+    /// Which of them may be called, to join a conversation; nobody when empty.
+    pub joins: Vec<Subnet>,
+    /// What callers must say to be let in; nothing without it.
+    pub demand: Option<Demand>,
+    /// Who we are, when somebody asks us.
+    pub account: Option<Account>,
+    /// Where we register; nowhere without it.
+    pub registration: Option<Registration>,
     /// Calls at the same time, for each entry of `peers`.
     pub channels: usize,
     /// The RTP port of each pair that there is; RTCP has the next one.
@@ -120,7 +137,8 @@ pub struct Options {
     pub ring_ms: u32,
     /// A call of which nothing is heard for so long is hung up, in seconds.
     pub silence_s: u32,
-    /// Where media is received, when that is not the address at which the peer's SIP came in.
+    /// Where SIP and media are received, when that is not the address at which the peer's SIP came in: behind a translation of
+    /// addresses.
     pub address: Option<IpAddr>,
     /// What tags, branches and sources are made from: 32 random bytes.
     pub seed: [u8; 32],
@@ -132,6 +150,10 @@ impl Options {
     pub fn new(ports: Vec<u16>, seed: [u8; 32]) -> Options {
         Options {
             peers: Vec::new(),
+            joins: Vec::new(),
+            demand: None,
+            account: None,
+            registration: None,
             channels: 8,
             ports,
             codecs: Options::all_codecs(),
@@ -164,6 +186,8 @@ pub enum Output {
         path: Path,
         /// The message.
         bytes: Vec<u8>,
+        /// The tracker is to have it, too: it is about a call that is recorded, or that could be.
+        is_seen: bool,
     },
     /// Send RTP or RTCP.
     Media {
@@ -189,6 +213,9 @@ pub enum Taken {
     Flood,
     /// It came before the recording begins.
     Early,
+    /// It was dealt with, and says nothing about what is recorded: a sign of life, a request without credentials, one that was refused
+    /// within a call.
+    Aside,
 }
 
 /// What was counted since the start, and what runs.
@@ -222,6 +249,22 @@ pub struct Counts {
     pub foreign_media: u64,
     /// Calls that could not be given the announcement: no encoding that it can be said in, or no way to the parties.
     pub not_announced: u64,
+    /// Signs of life of connections (RFC 5626, 4.4.1), which were answered.
+    pub keepalives: u64,
+    /// Requests that were asked who sends them.
+    pub challenged: u64,
+    /// Of these: with credentials that are not right.
+    pub denied: u64,
+    /// Conversations that we were to join.
+    pub joins: u64,
+    /// Of these: joined.
+    pub joined: u64,
+    /// Refused by the other side, or not answered.
+    pub not_joined: u64,
+    /// Is the PBX where we register content with us?
+    pub registration: RegistrationState,
+    /// Registrations and refreshes that were refused or not answered.
+    pub not_registered: u64,
 }
 
 /// Which timer.
@@ -255,6 +298,10 @@ enum Timer {
     Silence(u64),
     /// RTCP is due.
     Report(u64),
+    /// A conversation that we are to join did not let us in for too long.
+    Leave(u64),
+    /// We register, or do so again.
+    Register,
 }
 
 /// See the module's text.
@@ -274,7 +321,12 @@ pub struct UserAgent {
     server_bytes: usize,
     servers_of: FxHashMap<IpAddr, transaction::Share>,
     clients: BTreeMap<u64, Client>,
-    by_branch: FxHashMap<String, u64>,
+    /// By branch and method: a CANCEL has the branch of its INVITE.
+    by_branch: FxHashMap<Key, u64>,
+    /// Conversations that we have joined or are to join, by their URIs.
+    joined: BTreeMap<String, u64>,
+    guard: Option<Guard>,
+    registrar: Option<Registrar>,
     timers: Timers<Timer>,
     out: VecDeque<Output>,
     counts: Counts,
@@ -290,6 +342,8 @@ impl UserAgent {
             now: Timestamp::MIN,
             peers: Peers::new(options.peers.clone(), options.channels),
             ports: Ports::new(options.ports.clone()),
+            guard: options.demand.clone().map(|demand| Guard::new(demand, &options.seed)),
+            registrar: None,
             options,
             calls: BTreeMap::new(),
             by_tag: FxHashMap::default(),
@@ -300,6 +354,7 @@ impl UserAgent {
             servers_of: FxHashMap::default(),
             clients: BTreeMap::new(),
             by_branch: FxHashMap::default(),
+            joined: BTreeMap::new(),
             timers: Timers::new(),
             out: VecDeque::new(),
             counts: Counts::default(),
@@ -323,7 +378,15 @@ impl UserAgent {
     pub fn place(&self, pair: usize, is_rtcp: bool) -> Option<Endpoint> {
         let call = self.calls.get(&self.ports.owner(pair)?.call)?;
         let port = self.ports.port(pair).checked_add(u16::from(is_rtcp))?;
-        Some(Endpoint::new(self.options.address.unwrap_or(call.path.local.ip()), port))
+        Some(self.own(call.path.local).with_port(port))
+    }
+
+    /// Our end as the peer is to reach it: under the address that is configured, when that is of the same family.
+    fn own(&self, local: Endpoint) -> Endpoint {
+        match self.options.address {
+            Some(ip) if ip.is_ipv4() == local.ip().is_ipv4() => Endpoint::new(ip, local.port),
+            _ => local,
+        }
     }
 
     /// A message came in: one datagram, or one message of a connection.
@@ -341,18 +404,22 @@ impl UserAgent {
             }
         };
         if bytes.iter().all(u8::is_ascii_whitespace) {
-            // Sent to keep a way open (RFC 5626, 3.5.1).
-            return Taken::Stranger;
+            // Sent to keep a way open: a ping of two line ends is answered with one (RFC 5626, 4.4.1).
+            if !path.is_unreliable() && bytes.starts_with(b"\r\n\r\n") {
+                self.counts.keepalives += 1;
+                self.send(*path, b"\r\n".to_vec(), false);
+            }
+            return Taken::Aside;
         }
         let Ok(message) = sip::parse(bytes) else {
             self.counts.unreadable += 1;
             return Taken::Stranger;
         };
-        match message.start {
+        let is_seen = match message.start {
             StartLine::Request { method, uri } => self.request(&message, method, uri, path, entry),
             StartLine::Response { status, .. } => self.response(&message, status),
-        }
-        Taken::Taken
+        };
+        if is_seen { Taken::Taken } else { Taken::Aside }
     }
 
     /// Time goes on; what is due is done.
@@ -376,6 +443,8 @@ impl UserAgent {
                 Timer::Refresh(call) => self.refresh(call),
                 Timer::Silence(call) => self.check_silence(call),
                 Timer::Report(call) => self.send_reports(call, false),
+                Timer::Leave(call) => self.hang_up(call),
+                Timer::Register => self.register_again(),
             }
         }
     }
@@ -391,9 +460,10 @@ impl UserAgent {
         self.out.pop_front()
     }
 
-    /// Ends every call in order: the program ends.
+    /// Ends every call in order, and the registration: the program ends.
     pub fn hang_up_all(&mut self, now: Timestamp) {
         self.handle_timeout(now);
+        self.unregister();
         let calls: Vec<u64> = self.calls.keys().copied().collect();
         calls.into_iter().for_each(|call| self.hang_up(call));
     }
@@ -401,7 +471,12 @@ impl UserAgent {
     /// What was counted.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts { calls: self.calls.len() as u64, free_ports: self.ports.free() as u64, ..self.counts }
+        Counts {
+            calls: self.calls.len() as u64,
+            free_ports: self.ports.free() as u64,
+            registration: self.registrar.as_ref().map(Registrar::state).unwrap_or_default(),
+            ..self.counts
+        }
     }
 
     /// Channels in use.
@@ -415,8 +490,8 @@ impl UserAgent {
         self.next
     }
 
-    fn send(&mut self, path: Path, bytes: Vec<u8>) {
-        self.out.push_back(Output::Sip { path, bytes });
+    fn send(&mut self, path: Path, bytes: Vec<u8>, is_seen: bool) {
+        self.out.push_back(Output::Sip { path, bytes, is_seen });
     }
 
     fn timer_in(&mut self, timer: Timer, ms: i64) {
@@ -442,6 +517,17 @@ impl Words {
 
     fn word(&mut self) -> String {
         format!("{:016x}", self.number())
+    }
+
+    /// One that is the same for the same key, and for nobody else's guess.
+    fn word_of(&self, key: &Key) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.seed);
+        hash.update(b"of");
+        hash.update(key);
+        let number =
+            hash.finalize().iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+        format!("{number:016x}")
     }
 
     /// A branch of ours (RFC 3261, 8.1.1.7).

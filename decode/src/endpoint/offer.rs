@@ -137,9 +137,9 @@ pub(super) fn agree(section: &Section, pair: usize, terms: &Terms<'_>) -> Option
     if media.kind != Kind::Audio || !is_plain || media.receives_at.is_none() && !media.held_by_address {
         return None;
     }
-    let is_taken = |codecs: &[Codec], format: &&Format| codecs.contains(&format.codec);
-    let among = |codecs| media.formats.iter().find(|format| is_taken(codecs, format));
-    let format = among(terms.first).or_else(|| among(terms.codecs))?;
+    let is_taken = |format: &&Format| terms.codecs.contains(&format.codec);
+    let first = media.formats.iter().find(|format| is_taken(format) && terms.first.contains(&format.codec));
+    let format = first.or_else(|| media.formats.iter().find(is_taken))?;
     let events = media.formats.iter().find(|other| {
         other.codec == Codec::TelephoneEvent
             && (other.clock_rate == format.clock_rate || other.clock_rate == 8000)

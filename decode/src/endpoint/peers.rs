@@ -85,6 +85,12 @@ impl Peers {
         }
     }
 
+    /// Is there a channel for a call of this entry? The number in use when all are.
+    pub(super) fn has_channel(&self, entry: usize) -> Result<(), usize> {
+        let in_use = *self.in_use.get(entry).ok_or(0_usize)?;
+        if in_use >= self.channels_max { Err(in_use) } else { Ok(()) }
+    }
+
     /// A channel for a call of this entry; the number in use when all are.
     pub(super) fn take_channel(&mut self, entry: usize) -> Result<(), usize> {
         let in_use = self.in_use.get_mut(entry).ok_or(0_usize)?;

@@ -1,9 +1,11 @@
 //! A PBX against the endpoint, packet by packet: what is withheld is sent again, exactly when RFC 3261 says so.
 
+mod asking;
 mod calls;
 mod media;
 mod odd;
 mod timers;
+mod who;
 
 use super::*;
 use crate::sip::Message;

@@ -4,8 +4,10 @@
 use sha2::{Digest, Sha256};
 
 use super::compose::{self, Parts, Request, Via};
+use super::digest::Challenge;
 use super::{Path, T1_MS, T2_MS, T4_MS, Timer, UserAgent};
-use crate::sip::Message;
+use crate::net::Endpoint;
+use crate::sip::{self, Message, StartLine};
 
 /// Transactions of peers that are remembered; requests beyond are answered with 503 and not remembered.
 pub const TRANSACTIONS_MAX: usize = 32_768;
@@ -74,6 +76,10 @@ pub(super) struct Server {
     pub(super) is_invite: bool,
     /// Where responses go.
     pub(super) path: Path,
+    /// And where, when the connection is gone (RFC 3261, 18.2.2).
+    pub(super) elsewhere: Endpoint,
+    /// The tracker is to have the request and what is answered.
+    pub(super) is_seen: bool,
     source: std::net::IpAddr,
     /// What they begin with.
     pub(super) head: Vec<u8>,
@@ -98,6 +104,7 @@ impl UserAgent {
             head.extend(compose::record_routes(message));
         }
         let source = path.peer.ip();
+        let elsewhere = via.elsewhere(path);
         let mut reply = *path;
         if path.is_unreliable() {
             reply.peer = via.reply_to(path.peer);
@@ -110,7 +117,7 @@ impl UserAgent {
         {
             self.counts.overloaded += 1;
             let parts = Parts::none().field("Retry-After", super::incoming::RETRY_AFTER_S);
-            self.send(reply, compose::response(&head, 503, "Service Unavailable", &parts));
+            self.send(reply, compose::response(&head, 503, "Service Unavailable", &parts), true);
             return None;
         }
         let id = self.next_id();
@@ -123,8 +130,21 @@ impl UserAgent {
         let state = ServerState::Proceeding;
         let is_invite = method == b"INVITE";
         let (merge, call, response, resend_ms) = (None, None, Vec::new(), T1_MS);
-        let server =
-            Server { key, merge, is_invite, path: reply, source, head, response, state, resend_ms, call };
+        let (path, is_seen) = (reply, true);
+        let server = Server {
+            key,
+            merge,
+            is_invite,
+            path,
+            elsewhere,
+            is_seen,
+            source,
+            head,
+            response,
+            state,
+            resend_ms,
+            call,
+        };
         self.servers.insert(id, server);
         Some(id)
     }
@@ -138,14 +158,14 @@ impl UserAgent {
             share.bytes = (share.bytes + bytes.len()).saturating_sub(server.response.len());
         }
         server.response.clone_from(&bytes);
-        let (path, is_invite) = (server.path, server.is_invite);
+        let (path, is_invite, is_seen) = (server.path, server.is_invite, server.is_seen);
         if status >= 200 {
             server.state = match (is_invite, status) {
                 (true, ..300) => ServerState::Accepted,
                 _ => ServerState::Completed,
             };
         }
-        self.send(path, bytes.clone());
+        self.send(path, bytes.clone(), is_seen);
         match (status, is_invite) {
             (..200, _) => {}
             // L, and H: a refusal must be acknowledged, also where nothing gets lost.
@@ -168,8 +188,8 @@ impl UserAgent {
         let Some(server) = self.servers.get(&id) else { return };
         let wants = matches!(server.state, ServerState::Proceeding | ServerState::Completed);
         if wants && !server.response.is_empty() {
-            let (path, bytes) = (server.path, server.response.clone());
-            self.send(path, bytes);
+            let (path, bytes, is_seen) = (server.path, server.response.clone(), server.is_seen);
+            self.send(path, bytes, is_seen);
         }
     }
 
@@ -195,7 +215,8 @@ impl UserAgent {
         let Some(server) = self.servers.get_mut(&id) else { return };
         server.resend_ms = (2 * server.resend_ms).min(T2_MS);
         let (path, bytes, ms) = (server.path, server.response.clone(), server.resend_ms);
-        self.send(path, bytes);
+        let is_seen = server.is_seen;
+        self.send(path, bytes, is_seen);
         self.timer_in(Timer::ServerResend(id), ms);
     }
 
@@ -234,40 +255,89 @@ pub(super) enum Purpose {
     Bye,
     /// The session goes on.
     Refresh,
+    /// To join a conversation.
+    Join,
+    /// To join it after all not.
+    Cancel,
+    /// The PBX is to know where we are.
+    Register,
 }
+
+impl Purpose {
+    /// Is it about a call, so that the tracker is to have it?
+    pub(super) fn is_seen(self) -> bool {
+        self != Purpose::Register
+    }
+}
+
+/// With credentials a request goes once more, and so often when the other side finds the nonce too old alone.
+const STALE_MAX: u8 = 3;
 
 /// A transaction that we began.
 #[derive(Debug)]
 pub(super) struct Client {
-    branch: String,
+    branch: Key,
     pub(super) method: &'static str,
     pub(super) path: Path,
-    bytes: Vec<u8>,
+    /// Where the peer is to be reached when the connection is gone.
+    pub(super) elsewhere: Endpoint,
+    /// It was, and the request went there.
+    pub(super) is_moved: bool,
+    pub(super) bytes: Vec<u8>,
     resend_ms: i64,
     pub(super) state: ClientState,
     pub(super) call: Option<u64>,
     pub(super) purpose: Purpose,
     /// What acknowledges the final response of an INVITE.
     pub(super) ack: Vec<u8>,
+    /// Requests before it that were answered with a question who we are.
+    asked: u8,
+}
+
+/// What a request of ours is about, and by what way it goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About {
+    pub(super) purpose: Purpose,
+    pub(super) call: Option<u64>,
+    pub(super) elsewhere: Endpoint,
 }
 
 impl UserAgent {
     /// Sends a request and sees to it that it is answered.
-    pub(super) fn open_client(
+    pub(super) fn open_client(&mut self, request: &Request<'_>, parts: &Parts, about: About) -> u64 {
+        let bytes = compose::request(request, parts);
+        self.begin_client((request.method, request.branch), *request.path, bytes, about, 0)
+    }
+
+    /// The same with a request that is written.
+    pub(super) fn begin_client(
         &mut self,
-        request: &Request<'_>,
-        parts: &Parts,
-        (purpose, call): (Purpose, Option<u64>),
+        (method, branch): (&'static str, &str),
+        path: Path,
+        bytes: Vec<u8>,
+        about: About,
+        asked: u8,
     ) -> u64 {
         let id = self.next_id();
-        let bytes = compose::request(request, parts);
-        let branch = request.branch.to_owned();
-        self.by_branch.insert(branch.clone(), id);
-        let (method, path) = (request.method, *request.path);
-        self.send(path, bytes.clone());
-        let state = ClientState::Calling;
-        let client =
-            Client { branch, method, path, bytes, resend_ms: T1_MS, state, call, purpose, ack: Vec::new() };
+        let branch = key(&[branch.as_bytes(), method.as_bytes()]);
+        self.by_branch.insert(branch, id);
+        let About { purpose, call, elsewhere } = about;
+        self.send(path, bytes.clone(), purpose.is_seen());
+        let (state, is_moved, ack) = (ClientState::Calling, false, Vec::new());
+        let client = Client {
+            branch,
+            method,
+            path,
+            elsewhere,
+            is_moved,
+            bytes,
+            resend_ms: T1_MS,
+            state,
+            call,
+            purpose,
+            ack,
+            asked,
+        };
         self.clients.insert(id, client);
         if path.is_unreliable() {
             self.timer_in(Timer::ClientResend(id), T1_MS);
@@ -286,7 +356,8 @@ impl UserAgent {
             _ => (2 * client.resend_ms).min(T2_MS),
         };
         let (path, bytes, ms) = (client.path, client.bytes.clone(), client.resend_ms);
-        self.send(path, bytes);
+        let is_seen = client.purpose.is_seen();
+        self.send(path, bytes, is_seen);
         self.timer_in(Timer::ClientResend(id), ms);
     }
 
@@ -301,16 +372,16 @@ impl UserAgent {
         }
     }
 
-    /// A response came.
-    pub(super) fn response(&mut self, message: &Message<'_>, status: u16) {
-        let Some(via) = Via::top(message) else { return };
-        let id = std::str::from_utf8(via.branch).ok().and_then(|branch| self.by_branch.get(branch).copied());
-        let Some((id, client)) = id.and_then(|id| Some((id, self.clients.get_mut(&id)?))) else { return };
-        if message.cseq().is_none_or(|(_, method)| method != client.method.as_bytes()) {
-            return;
-        }
+    /// A response came. Says whether the tracker is to have it.
+    pub(super) fn response(&mut self, message: &Message<'_>, status: u16) -> bool {
+        let Some((via, (_, method))) = Via::top(message).zip(message.cseq()) else { return false };
+        let id = self.by_branch.get(&key(&[via.branch, method])).copied();
+        let Some((id, client)) = id.and_then(|id| Some((id, self.clients.get_mut(&id)?))) else {
+            return false;
+        };
         let is_invite = client.method == "INVITE";
-        let (path, before) = (client.path, client.state);
+        let (path, before, purpose, call) = (client.path, client.state, client.purpose, client.call);
+        let is_seen = purpose.is_seen();
         if status < 200 {
             if before == ClientState::Calling {
                 client.state = ClientState::Proceeding;
@@ -318,26 +389,33 @@ impl UserAgent {
                     // From now on it is waited for; not for ever, though.
                     self.timers.cancel(Timer::ClientResend(id));
                     self.timer_in(Timer::ClientEnd(id), super::dialog::PROCEEDING_MS_MAX);
+                    self.cancel_if_leaving(id);
                 }
             }
-            return;
+            return is_seen;
         }
         if before == ClientState::Completed {
             let ack = client.ack.clone();
-            if !ack.is_empty() {
-                self.send(path, ack);
+            if purpose == Purpose::Join && status < 300 && self.is_another_answer(call, message) {
+                self.refuse_fork(id, message);
+            } else if !ack.is_empty() {
+                self.send(path, ack, is_seen);
             }
-            return;
+            return is_seen;
         }
         client.state = ClientState::Completed;
         self.timers.cancel(Timer::ClientResend(id));
         if is_invite && status >= 300 {
             self.acknowledge_refusal(id, message);
         }
-        let (call, purpose) =
-            self.clients.get(&id).map_or((None, Purpose::Bye), |client| (client.call, client.purpose));
-        if let Some(call) = call {
-            self.answered(id, call, purpose, message, status);
+        let is_answered_again = matches!(status, 401 | 407) && self.say_who(id, message);
+        if !is_answered_again {
+            match (purpose, call) {
+                (Purpose::Register, _) => self.registered(message, status),
+                (Purpose::Join, Some(call)) => self.let_in(id, call, message, status),
+                (Purpose::Refresh, Some(call)) => self.answered(id, call, message, status),
+                _ => {}
+            }
         }
         match (path.is_unreliable(), is_invite) {
             // D, M.
@@ -347,6 +425,43 @@ impl UserAgent {
             (false, true) if status < 300 => self.timer_in(Timer::ClientEnd(id), 64 * T1_MS),
             (false, _) => self.end_client(id),
         }
+        is_seen && !is_answered_again
+    }
+
+    /// Somebody asks who we are: the request goes again with credentials (RFC 3261, 22.2), when we have any that were not tried.
+    fn say_who(&mut self, id: u64, message: &Message<'_>) -> bool {
+        let (Some(account), Some(mut challenge)) = (self.options.account.clone(), Challenge::of(message))
+        else {
+            return false;
+        };
+        let (branch, client_nonce) = (self.words.branch(), self.words.word());
+        let Some(client) = self.clients.get(&id) else { return false };
+        let most = if challenge.is_stale { STALE_MAX } else { 1 };
+        let (method, path, asked) = (client.method, client.path, client.asked);
+        let about = About { purpose: client.purpose, call: client.call, elsewhere: client.elsewhere };
+        let Ok(Message { start: StartLine::Request { uri, .. }, .. }) = sip::parse(&client.bytes) else {
+            return false;
+        };
+        if asked >= most || method == "CANCEL" {
+            return false;
+        }
+        let said = challenge.answer(&account, (method, uri), &client_nonce);
+        let number =
+            sip::parse(&client.bytes).ok().and_then(|sent| sent.cseq()).map_or(0, |(number, _)| number);
+        let number = number.saturating_add(1);
+        let bytes = compose::again(&client.bytes, &branch, number, (said.0, &said.1));
+        let next = self.begin_client((method, &branch), path, bytes, about, asked + 1);
+        if let Some(call) = about.call.and_then(|call| self.calls.get_mut(&call)) {
+            call.local_cseq = call.local_cseq.max(number);
+            call.asking = Some(next);
+            if about.purpose == Purpose::Join {
+                self.cancel_if_leaving(next);
+            }
+        }
+        if about.purpose == Purpose::Register {
+            self.registers_with(number, challenge);
+        }
+        true
     }
 
     /// The ACK of a refusal, within the transaction (RFC 3261, 17.1.1.3).
@@ -354,7 +469,7 @@ impl UserAgent {
         let Some(client) = self.clients.get_mut(&id) else { return };
         let ack = compose::ack_of(&client.bytes, message.header("To").unwrap_or_default());
         client.ack.clone_from(&ack);
-        let path = client.path;
-        self.send(path, ack);
+        let (path, is_seen) = (client.path, client.purpose.is_seen());
+        self.send(path, ack, is_seen);
     }
 }

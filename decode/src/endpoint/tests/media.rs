@@ -17,7 +17,7 @@ fn from_pbx() -> Endpoint {
 }
 
 /// A tone of so many milliseconds, as a WAV file of 16-bit PCM.
-fn announcement(ms: usize) -> Arc<Announcement> {
+pub(super) fn announcement(ms: usize) -> Arc<Announcement> {
     let data: Vec<u8> = (0..8 * ms).flat_map(|n| (((n % 20) as i16 - 10) * 800).to_le_bytes()).collect();
     let mut file =
         b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data".to_vec();

@@ -140,7 +140,7 @@ fn a_bye_is_not_sent_to_somebody_else() {
     let tag = tag_of(&bench.give(&invite)[0]);
     bench.give(&Bench::text("ACK", 1, &tag, ""));
     bench.agent.hang_up_all(bench.now);
-    let Some(Output::Sip { path, bytes }) =
+    let Some(Output::Sip { path, bytes, .. }) =
         std::iter::from_fn(|| bench.agent.poll_output()).find(|output| matches!(output, Output::Sip { .. }))
     else {
         panic!("a BYE");
