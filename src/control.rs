@@ -6,10 +6,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use capture::EndpointControl;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use decode::Timestamp;
-use policy::feed::{Batch, Report};
-use policy::gate::{Reply, Request, Told};
+use policy::feed::{Batch, Report, Word};
+use policy::gate::{Refused, Reply, Request, Told};
 use policy::modes::Role;
 use policy::modes::orders::{Lasting, Order, Whose};
 use web::live::{Live, NotTaken, Status, Unavailable};
@@ -32,6 +33,8 @@ type Job = Box<dyn for<'r> FnOnce(&mut Recorder<'r>, Timestamp) + Send>;
 pub(crate) struct Control {
     jobs: Sender<Job>,
     board: Arc<Board>,
+    /// Who joins conversations, where somebody does.
+    endpoint: Option<EndpointControl>,
 }
 
 /// The recorder's side.
@@ -48,10 +51,62 @@ struct Board(Mutex<Arc<Status>>);
 pub(crate) fn control() -> (Control, Desk) {
     let (sender, receiver) = bounded(JOBS_MAX);
     let board = Arc::new(Board::default());
-    (Control { jobs: sender, board: Arc::clone(&board) }, Desk { jobs: receiver, board })
+    (Control { jobs: sender, board: Arc::clone(&board), endpoint: None }, Desk { jobs: receiver, board })
 }
 
 impl Control {
+    /// The same; this endpoint joins the conversations that reports tell of.
+    pub(crate) fn joining(mut self, endpoint: Option<EndpointControl>) -> Control {
+        self.endpoint = endpoint;
+        self
+    }
+
+    /// Gives reports to whom they are for, in their order: the recorder, or of conversations the endpoint.
+    ///
+    /// # Errors
+    /// [`Unavailable`], as [`ask`](Self::ask).
+    pub(crate) fn take_reports(&self, reports: Vec<Report>) -> Result<Vec<Told>, Unavailable> {
+        let mut told = Vec::with_capacity(reports.len());
+        let mut waiting = Vec::new();
+        for report in reports {
+            let joined = match &report.word {
+                Word::Join { uri, extension } => self.join(uri, extension)?,
+                Word::Leave { uri } => self.leave(uri)?,
+                _ => {
+                    waiting.push(report);
+                    continue;
+                }
+            };
+            told.append(&mut self.hand_over(std::mem::take(&mut waiting))?);
+            told.push(joined);
+        }
+        told.append(&mut self.hand_over(waiting)?);
+        Ok(told)
+    }
+
+    fn hand_over(&self, reports: Vec<Report>) -> Result<Vec<Told>, Unavailable> {
+        if reports.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(move |recorder, at| {
+            reports.into_iter().map(|report| recorder.handle_report(report, at)).collect()
+        })
+    }
+
+    fn join(&self, uri: &str, extension: &str) -> Result<Told, Unavailable> {
+        let Some(endpoint) = &self.endpoint else { return Ok(refused(NO_ENDPOINT)) };
+        match endpoint.join(uri, extension).map_err(|_| Unavailable)? {
+            Ok(()) => Ok(Told { running: 1, ..Told::default() }),
+            Err(error) => Ok(refused(error.words())),
+        }
+    }
+
+    fn leave(&self, uri: &str) -> Result<Told, Unavailable> {
+        let Some(endpoint) = &self.endpoint else { return Ok(refused(NO_ENDPOINT)) };
+        let was_there = endpoint.leave(uri).map_err(|_| Unavailable)?;
+        Ok(Told { running: u32::from(was_there), ..Told::default() })
+    }
+
     /// Has something done with the recorder, and waits for what comes of it.
     ///
     /// # Errors
@@ -68,6 +123,13 @@ impl Control {
         self.jobs.try_send(Box::new(job)).map_err(|_| Unavailable)?;
         answered.recv_timeout(PATIENCE).map_err(|_| Unavailable)
     }
+}
+
+/// Why nothing is joined where no endpoint is configured.
+const NO_ENDPOINT: &str = "no conversations are joined here: [record_a_call] listen and join are not set";
+
+fn refused(why: &'static str) -> Told {
+    Told { refused: Some(Refused::NotJoined(why)), ..Told::default() }
 }
 
 impl Live for Control {
@@ -96,10 +158,7 @@ impl Live for Control {
         let Batch(reports) =
             Batch::from_json(json, clock::now()).map_err(|error| NotTaken::Wrong(error.to_string()))?;
         let reports: Vec<Report> = reports.into_iter().map(|report| report.said_by(source)).collect();
-        let told = move |recorder: &mut Recorder<'_>, at| {
-            reports.into_iter().map(|report| recorder.handle_report(report, at)).collect()
-        };
-        Ok(self.ask(told)?)
+        Ok(self.take_reports(reports)?)
     }
 
     fn windows(&self, client: String, extension: String, texts: Vec<String>) -> Result<(), NotTaken> {

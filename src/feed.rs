@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use decode::Timestamp;
 use policy::feed::line::{Key, Line};
 use policy::feed::{FEED_VERSION, REPORT_LEN_MAX, Report};
 use policy::gate::Told;
@@ -61,10 +60,7 @@ pub(crate) trait Takes: Send + Sync + 'static {
 
 impl Takes for Control {
     fn take(&self, reports: Vec<Report>) -> Option<Vec<Told>> {
-        let each = move |recorder: &mut crate::recorder::Recorder<'_>, at: Timestamp| {
-            reports.into_iter().map(|report| recorder.handle_report(report, at)).collect()
-        };
-        self.ask(each).ok()
+        self.take_reports(reports).ok()
     }
 }
 

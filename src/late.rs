@@ -139,7 +139,7 @@ pub(crate) fn amend(
     let said = match &late.report.word {
         Word::Facts(_, facts) => facts.clone(),
         Word::LogOn { agent, .. } => vec![Fact::Agent(agent.clone())],
-        Word::LogOff { .. } => return Ok(()),
+        Word::LogOff { .. } | Word::Join { .. } | Word::Leave { .. } => return Ok(()),
     };
     let ids = find(archive, late)?;
     if ids.is_empty() {
@@ -194,7 +194,7 @@ fn find(archive: &Archive, late: &Late) -> Result<BTreeSet<RecordingId>, store::
             ids.extend(had(archive, Field::Extension, extension, at)?);
         }
         Word::Facts(Whose::Agent(agent), _) => ids.extend(had(archive, Field::Agent, agent, at)?),
-        Word::LogOn { .. } | Word::LogOff { .. } => {}
+        Word::LogOn { .. } | Word::LogOff { .. } | Word::Join { .. } | Word::Leave { .. } => {}
     }
     Ok(ids)
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::Bench;
 use common::agent::free_port;
 use common::appliance::{Appliance, PATIENCE};
-use common::pbx::{Call, free_ports};
+use common::pbx::{Call, Conversation, free_ports};
 use serde_json::Value;
 use xtask::g711::Law;
 use xtask::tones;
@@ -316,6 +316,144 @@ fn a_recording_session_becomes_two_tracks_with_their_parties_named() {
         let tone = tones::detect(channel, audio.rate, 300..=3_400).expect("a tone");
         assert!((tone.hz - hz).abs() < 1.0 && tone.purity > 0.9, "the extension is on the left: {tone:?}");
     }
+}
+
+#[test]
+fn who_joins_a_recording_session_later_is_named_in_the_recording() {
+    let bench = Bench::new();
+    let (running, at) = start(&bench, "[site]\nextensions = \"2000-2999\"\n");
+    let mut call = Call::begin_session(
+        at,
+        "joins",
+        [("bob", "tel:01632960001", "Bob"), ("ann", "sip:2001@pbx.example", "Ann Bell")],
+    );
+    call.talk_both(Law::A, [700.0, 1_300.0], 1_000);
+    // Part of the metadata alone (RFC 7866, 7.1).
+    let answer = call.ask(
+        "UPDATE",
+        "--b\r\nContent-Type: application/rs-metadata+xml\r\nContent-Disposition: recording-session\r\n\r\n\
+         <recording xmlns='urn:ietf:params:xml:ns:recording:1'><datamode>partial</datamode><participant participant_id='cy'>\
+         <nameID aor='tel:01632960077'><name>Cy</name></nameID></participant></recording>\r\n--b--\r\n",
+    );
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    call.end();
+    running.wait_for("/status", |status| status["outcomes"]["recorded"] == 1);
+    running.stop();
+    let row = rows(&bench).remove(0);
+    assert_eq!((&row["extension"], &row["other_party"]), (&"2001".into(), &"01632960001".into()));
+    assert_eq!((&row["outside_number"], &row["contact"]), (&"01632960077".into(), &"Cy".into()));
+}
+
+/// Tells of a conversation; gives the answer.
+fn report(running: &Appliance, event: &str, uri: &str, more: &str) -> (u16, Value) {
+    running.api("POST", "/events", &format!("{{\"event\": {event:?}, \"uri\": {uri:?}{more}}}"))
+}
+
+#[test]
+fn a_conversation_is_joined_when_a_report_says_so_and_left_by_either_side() {
+    for by_event in [true, false] {
+        let bench = Bench::new();
+        let (running, at) = start(&bench, "join = [\"127.0.0.1\"]\n[site]\nextensions = \"2000-2999\"\n");
+        let mut conversation = Conversation::ready(at);
+        let uri = conversation.uri();
+        let established = || report(&running, "established", &uri, ", \"extension\": \"2001\"");
+        let (status, told) = established();
+        assert_eq!(status, 200, "{told}");
+        let refused = established().1.to_string();
+        assert!(refused.contains("it was joined before"), "{refused}");
+        let invite = conversation.let_in();
+        assert!(invite.contains("a=recvonly\r\n"), "{invite}");
+        conversation.talk(Law::A, 900.0, 2_000);
+        assert_eq!(conversation.heard(), Vec::<Vec<u8>>::new());
+        if by_event {
+            let (status, told) = report(&running, "cleared", &uri, "");
+            assert_eq!(status, 200, "{told}");
+            conversation.wait_for("BYE");
+            conversation.answer("200 OK", "");
+        } else {
+            conversation.hang_up();
+        }
+        let status = running.wait_for("/status", |status| status["outcomes"]["recorded"] == 1);
+        let counted = ["calls", "joined", "not_joined"].map(|name| status["record_a_call"][name].as_u64());
+        assert_eq!(counted, [Some(0), Some(1), Some(1)]);
+        running.stop();
+        let rows = rows(&bench);
+        assert_eq!(rows.len(), 1);
+        let row = &rows[0];
+        assert_eq!((&row["extension"], &row["source"]), (&"2001".into(), &"record-a-call".into()));
+        assert_eq!(row["named_by"], "feed (feed 2001)");
+        assert_eq!(row["tracks"].as_array().map(Vec::len), Some(1));
+        let (_, audio) = bench.exports().remove(0);
+        assert!((tone(&audio) - 900.0).abs() < 1.0);
+    }
+}
+
+#[test]
+fn only_conversations_at_listed_addresses_are_joined() {
+    let bench = Bench::new();
+    let (running, _) = start(&bench, "");
+    let told =
+        report(&running, "established", "sip:conf@127.0.0.1", ", \"extension\": \"2001\"").1.to_string();
+    assert!(told.contains("record_a_call.join"), "{told}");
+    running.stop();
+}
+
+#[test]
+fn digits_that_do_come_pause_as_on_a_mirror_port() {
+    let bench = Bench::new();
+    let (running, at) = start(&bench, "[[pause.code]]\nname = \"card\"\npause = \"12\"\nresume = \"4#\"\n");
+    let mut call = Call::begin(at, "<sip:2001@127.0.0.1>", "digits", "").expect("answered");
+    call.talk(Law::A, 1_000.0, 1_000);
+    for (digits, hz) in [("12", 1_500.0), ("4#", 1_000.0)] {
+        digits.chars().for_each(|digit| call.key(digit, 100));
+        call.talk(Law::A, hz, 1_000);
+    }
+    call.end();
+    running.wait_for("/status", |status| status["outcomes"]["recorded"] == 1);
+    running.stop();
+    let rows = rows(&bench);
+    let pauses = rows[0]["pauses"].as_array().expect("pauses");
+    assert_eq!(pauses.len(), 1, "{pauses:?}");
+    let (_, audio) = bench.exports().remove(0);
+    assert!((tone(&audio) - 1_000.0).abs() < 1.0, "nothing of what was said in the pause");
+    let rate = audio.rate as usize;
+    let paused = &audio.channels[0][rate * 17 / 10..rate * 21 / 10];
+    assert!(tones::level_dbfs(paused) < -60.0, "in the pause it is silent");
+}
+
+#[test]
+fn a_pbx_says_who_it_is_and_the_recorder_does_at_the_pbx() {
+    let bench = Bench::new();
+    common::appliance::private(&bench.path("digest"), "open sesame\n");
+    let mut registrar = Conversation::ready(free_port());
+    let config = format!(
+        "[record_a_call.digest]\nuser = \"pbx\"\npassword_file = {file:?}\n\
+         [record_a_call.register]\nregistrar = {:?}\nuser = \"5999\"\npassword_file = {file:?}\n",
+        registrar.uri().split('@').nth(1).expect("an address"),
+        file = bench.path("digest")
+    );
+    let started = std::thread::spawn(move || {
+        registrar.wait_for("REGISTER");
+        registrar.answer("401 Who\r\nWWW-Authenticate: Digest realm=\"p\", nonce=\"n\", qop=\"auth\"", "");
+        let second = registrar.wait_for("REGISTER");
+        registrar.answer("200 OK\r\nExpires: 60", "");
+        second
+    });
+    let (running, at) = start(&bench, &config);
+    let register = started.join().expect("it registers");
+    // MD5 over user, realm and password; over method and URI; with the client's own word and a count.
+    assert!(register.contains("username=\"5999\"") && register.contains("nc=00000001"), "{register}");
+    let status =
+        running.wait_for("/status", |status| status["record_a_call"]["registration"] == "registered");
+    assert_eq!(status["record_a_call"]["not_registered"], 0);
+    let metrics = running.get(running.metrics, "/metrics").1;
+    assert!(metrics.lines().any(|line| line == "earwitness_record_a_call_registered 1"), "{metrics}");
+
+    let refused = Call::begin(at, "<sip:2001@127.0.0.1>", "stranger", "").err();
+    assert_eq!(refused.as_deref(), Some("SIP/2.0 401 Unauthorized"));
+    let counted = running.wait_for("/status", |status| status["record_a_call"]["challenged"] == 1);
+    assert_eq!((&counted["record_a_call"]["invites"], &counted["calls"]), (&0.into(), &0.into()));
+    running.stop();
 }
 
 /// SIPp's own way of a call with audio: it reads the answer, sends a file as RTP, and hangs up.

@@ -59,6 +59,18 @@ pub enum Word {
         /// Where.
         extension: Option<String>,
     },
+    /// A conversation can be heard at a URI: the recorder is to join it for an extension.
+    Join {
+        /// Where.
+        uri: String,
+        /// For whom.
+        extension: String,
+    },
+    /// Its last active participant has left: the recorder is to leave, too.
+    Leave {
+        /// Which one.
+        uri: String,
+    },
 }
 
 /// One report.

@@ -54,7 +54,7 @@ impl Site {
         }
         if let Some(named) = self.conferenced(facts) {
             return Roles {
-                extensions: vec![Side::Caller],
+                extensions: vec![heard_side(named)],
                 direction: self.conference_direction(facts, named),
             };
         }
@@ -132,11 +132,11 @@ impl Site {
     pub fn number(&self, facts: &LegFacts, side: Side) -> String {
         if let Some(named) = self.conferenced(facts) {
             let other = other_of(facts, named).map(|other| other.number.as_str());
-            return match side {
-                Side::Caller => named.number.clone(),
-                // Of a call that names one party, what the recorder was called as stands for the other.
-                Side::Callee => other.unwrap_or(&facts.party(Side::Callee).number).to_owned(),
-            };
+            if side == heard_side(named) {
+                return named.number.clone();
+            }
+            // Of a call that names one party, what was called stands for the other: the recorder, or the conversation.
+            return other.unwrap_or(&facts.party(Side::Callee).number).to_owned();
         }
         let party = facts.party(side);
         let by_request = &facts.request_user;
@@ -301,8 +301,17 @@ impl Site {
     }
 }
 
-/// The other party of a call that the recorder was conferenced into: whom From names, when that is not the extension itself.
+/// Whose side is heard: who called the recorder, or whom it has called to join a conversation.
+fn heard_side(named: &Named) -> Side {
+    if named.by == NamedBy::Joined { Side::Callee } else { Side::Caller }
+}
+
+/// The other party of a call that the recorder was conferenced into: whom From names, when that is not the extension itself. Of a
+/// conversation that it has joined nobody is named: the feed may.
 pub(crate) fn other_of<'f>(facts: &'f LegFacts, named: &Named) -> Option<&'f Identity> {
+    if named.by == NamedBy::Joined {
+        return None;
+    }
     let from = facts.party(Side::Caller);
     (!from.is_withheld() && from.number != named.number).then_some(from)
 }
@@ -403,6 +412,19 @@ mod tests {
         // That both are extensions is known all the same.
         facts.parties.iter_mut().for_each(|party| party.registered = true);
         assert_eq!(Site::default().roles(&facts).direction, Direction::Internal);
+    }
+
+    #[test]
+    fn of_a_conversation_that_it_has_joined_the_other_side_is_the_extensions() {
+        let mut facts = facts("earwitness", "conf-17");
+        facts.conferenced =
+            Some([Named { by: NamedBy::Joined, number: "2001".into(), name: String::new() }].into());
+        let site = Site::default();
+        let roles = site.roles(&facts);
+        assert_eq!((&roles.extensions[..], roles.direction), (&[Side::Callee][..], Direction::Unknown));
+        let known = site.segment(&facts, Side::Callee, roles.direction, Source::RecordACall);
+        assert_eq!((known.extension.as_str(), known.outside_number), ("2001", None));
+        assert_eq!(site.named_by(&facts).as_deref(), Some("feed (feed 2001)"));
     }
 
     #[test]

@@ -146,6 +146,9 @@ impl<W: Write> Text<W> {
                 let media: Vec<String> = session.media.iter().map(described).collect();
                 self.line(*at, &format!("leg {leg} {} {verb} {}", word(*side), media.join("; ")))
             }
+            Event::Joined { leg, at, number, name } => {
+                self.line(*at, &format!("leg {leg} {number} {name} takes part"))
+            }
             Event::Signal { .. } => Ok(()),
             Event::Ringing(facts) => {
                 self.line(facts.ringing.unwrap_or(facts.started), &format!("leg {} rings", facts.leg))

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use capture::{Adapter, EndpointGauges, EndpointListener, Listener, PortOptions, Ring, TimeStamps};
+use capture::{
+    Adapter, EndpointControl, EndpointGauges, EndpointListener, Listener, PortOptions, Ring, TimeStamps,
+};
 use store::locations::Duty;
 use store::{Archive, Created};
 use web::ffmpeg::Choice;
@@ -74,6 +76,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let version = follow_book(&mut settings, &archive)?;
     know_people(&archive, &settings.rules);
     let (control, desk) = control();
+    let control = control.joining(endpoint.as_ref().map(|endpoint| endpoint.control.clone()));
     let feed = admission.map(|admission| open_feed(admission, control.clone())).transpose()?;
     let (smdr, outlets) = open_smdr(&settings.smdr, control.clone())?;
     let (canary, sung) = start_canary(&settings, &archive, control.clone())?.unzip();
@@ -158,6 +161,7 @@ struct Endpoint {
     /// Its place among the sources of the ring.
     source: u16,
     gauges: EndpointGauges,
+    control: EndpointControl,
 }
 
 fn open_ring(settings: &Settings) -> Result<(Ring, Option<Endpoint>), Failure> {
@@ -190,7 +194,10 @@ fn open_ring(settings: &Settings) -> Result<(Ring, Option<Endpoint>), Failure> {
     let listener = settings.record_a_call.as_ref().map(open_endpoint).transpose()?;
     // Sockets stand behind the adapters, this one behind HEP.
     let source = u16::try_from(adapters.len() + hep.len()).unwrap_or(u16::MAX);
-    let endpoint = listener.as_ref().map(|listener| Endpoint { source, gauges: listener.gauges() });
+    let endpoint = listener.as_ref().map(|listener| {
+        let (gauges, control) = (listener.gauges(), listener.control());
+        Endpoint { source, gauges, control }
+    });
     let listeners: Vec<Listener> =
         hep.into_iter().map(Listener::from).chain(listener.map(Listener::from)).collect();
     let ring = Ring::start_with(adapters, listeners, megabytes(capture.ring_mb)).map_err(Failure::new)?;
@@ -202,7 +209,8 @@ fn open_endpoint(record_a_call: &RecordACall) -> Result<EndpointListener, Failur
         warn("no PBX is named (record_a_call.from): calls are taken from this machine alone");
     }
     let endpoint = EndpointListener::bind(record_a_call.options()?).map_err(Failure::new)?;
-    tracing::info!(address = %endpoint.address(), port_pairs = endpoint.pairs(), "taking calls of PBXs");
+    let tls = endpoint.tls_address();
+    tracing::info!(address = %endpoint.address(), ?tls, port_pairs = endpoint.pairs(), "taking calls of PBXs");
     Ok(endpoint)
 }
 

@@ -75,7 +75,7 @@ impl Walk<'_> {
             }
             Event::LegStarted(facts) | Event::Tied(facts) | Event::Answered(facts) => self.expect(facts),
             // Audio never comes here.
-            Event::Audio { .. } | Event::Described { .. } | Event::Ringing(_) => {}
+            Event::Audio { .. } | Event::Described { .. } | Event::Ringing(_) | Event::Joined { .. } => {}
         }
     }
 

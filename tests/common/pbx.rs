@@ -222,6 +222,27 @@ impl Call {
         }
     }
 
+    /// Keys a digit (RFC 4733): events for `ms`, and its end three times.
+    pub fn key(&mut self, digit: char, ms: u64) {
+        let place = self.place.expect("an answer");
+        let event = "0123456789*#".find(digit).expect("a digit") as u8;
+        let source = u32::from(self.rtp.local_addr().expect("bound").port());
+        let packets = ms / 20;
+        for packet in 1..=packets + 2 {
+            let is_over = packet >= packets;
+            let mut bytes = vec![0x80, 101 | if packet == 1 { 0x80 } else { 0 }];
+            bytes.extend(self.sequence.to_be_bytes());
+            bytes.extend(self.timestamp.to_be_bytes());
+            bytes.extend(source.to_be_bytes());
+            bytes.extend([event, if is_over { 0x8a } else { 0x0a }]);
+            bytes.extend((160 * packet.min(packets) as u16).to_be_bytes());
+            self.rtp.send_to(&bytes, (place.ip(), place.port)).expect("sent");
+            self.sequence = self.sequence.wrapping_add(1);
+            std::thread::park_timeout(PACKET);
+        }
+        self.timestamp = self.timestamp.wrapping_add(160 * (packets as u32 + 2));
+    }
+
     /// Time of the media in which nothing is sent.
     pub fn pause(&mut self, ms: u64) {
         let until = Instant::now() + Duration::from_millis(ms);
@@ -263,5 +284,105 @@ impl Call {
     pub fn end(mut self) {
         let answer = self.ask("BYE", "");
         assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    }
+}
+
+/// A media server with a conversation that can be heard: it waits to be called.
+pub struct Conversation {
+    sip: UdpSocket,
+    /// The recorder's request that is answered last.
+    request: String,
+    from: Option<SocketAddr>,
+    call: Call,
+}
+
+impl Conversation {
+    /// One to which the recorder at this address is to come.
+    pub fn ready(recorder: SocketAddr) -> Conversation {
+        let sip = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        sip.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Conversation { sip, request: String::new(), from: None, call: Call::ready(recorder, "", "", "") }
+    }
+
+    /// Where it can be heard.
+    pub fn uri(&self) -> String {
+        format!("sip:conf-17@{}", self.sip.local_addr().expect("bound"))
+    }
+
+    /// Waits for the recorder's next request of this kind.
+    pub fn wait_for(&mut self, method: &str) -> String {
+        let mut buffer = [0; 8_192];
+        loop {
+            let (length, from) = self.sip.recv_from(&mut buffer).expect("a request");
+            let text = std::str::from_utf8(&buffer[..length]).expect("text");
+            if text.starts_with(&format!("{method} ")) {
+                (self.request, self.from) = (text.to_owned(), Some(from));
+                return text.to_owned();
+            }
+        }
+    }
+
+    /// Answers the latest request.
+    pub fn answer(&mut self, status: &str, body: &str) {
+        let named = |name: &str| {
+            let prefix = format!("{name}: ");
+            self.request.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default()
+        };
+        let to = named("To");
+        let tag = if to.contains(";tag=") { "" } else { ";tag=server" };
+        let text = format!(
+            "SIP/2.0 {status}\r\nVia: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <{}>\r\n\
+             {}Content-Length: {}\r\n\r\n{body}",
+            named("Via"),
+            named("From"),
+            named("Call-ID"),
+            named("CSeq"),
+            self.uri(),
+            if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" },
+            body.len()
+        );
+        self.sip.send_to(text.as_bytes(), self.from.expect("a request")).expect("sent");
+    }
+
+    /// Lets the recorder in when it comes; gives its INVITE.
+    pub fn let_in(&mut self) -> String {
+        let invite = self.wait_for("INVITE");
+        let message = sip::parse(invite.as_bytes()).expect("SIP");
+        let session = sip::sdp_body(&message).map(sdp::parse).expect("a description");
+        self.call.place = session.media[0].receives_at;
+        let answer = self.call.offer("8 101", "sendonly");
+        self.answer("200 OK", &answer);
+        self.wait_for("ACK");
+        invite
+    }
+
+    /// Hangs up on the recorder, which has called with the latest request but the ACK.
+    pub fn hang_up(&mut self) {
+        let named = |name: &str| {
+            let prefix = format!("{name}: ");
+            self.request.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default()
+        };
+        let (own, to) = (self.sip.local_addr().expect("bound"), self.from.expect("a request"));
+        let text = format!(
+            "BYE sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKbye\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\n\
+             Call-ID: {}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+            named("To"),
+            named("From"),
+            named("Call-ID")
+        );
+        self.sip.send_to(text.as_bytes(), to).expect("sent");
+        let mut buffer = [0; 2_048];
+        let length = self.sip.recv(&mut buffer).expect("an answer");
+        assert!(buffer[..length].starts_with(b"SIP/2.0 200 "));
+    }
+
+    /// What is said there.
+    pub fn talk(&mut self, law: Law, hz: f64, ms: u64) {
+        self.call.talk(law, hz, ms);
+    }
+
+    /// Packets that the recorder has sent.
+    pub fn heard(&self) -> Vec<Vec<u8>> {
+        self.call.heard()
     }
 }

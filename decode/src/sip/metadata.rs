@@ -31,9 +31,42 @@ pub struct Metadata {
     pub participants: Vec<Participant>,
     /// Identifier and label of each stream.
     streams: Vec<(String, String)>,
+    /// It tells what has changed alone (RFC 7866, 7.1: a partial update), and not all that is so.
+    is_partial: bool,
 }
 
 impl Metadata {
+    /// Takes a later document of the same session: in place of this one, or what it tells of over this one.
+    pub fn update(&mut self, later: Metadata) {
+        if !later.is_partial {
+            *self = later;
+            return;
+        }
+        for mut new in later.participants {
+            let Some(known) = self.participants.iter_mut().find(|one| one.id == new.id) else {
+                if self.participants.len() < METADATA_ITEMS_MAX {
+                    self.participants.push(new);
+                }
+                continue;
+            };
+            if !new.aor.is_empty() {
+                (known.aor, known.name) = (new.aor, new.name);
+            }
+            known.sends.append(&mut new.sends);
+            known.sends.dedup();
+            known.sends.truncate(METADATA_ITEMS_MAX);
+        }
+        for (id, label) in later.streams {
+            if let Some((_, known)) = self.streams.iter_mut().find(|(known, _)| *known == id) {
+                if !label.is_empty() {
+                    *known = label;
+                }
+            } else if self.streams.len() < METADATA_ITEMS_MAX {
+                self.streams.push((id, label));
+            }
+        }
+    }
+
     /// Who speaks in the stream whose media line has this label (RFC 4574).
     #[must_use]
     pub fn speaker(&self, label: &str) -> Option<&Participant> {
@@ -68,6 +101,7 @@ pub fn parse(document: &[u8]) -> Metadata {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Elsewhere,
+    Mode,
     Participant(usize),
     Name(usize),
     Stream(usize),
@@ -91,7 +125,7 @@ impl Metadata {
                 (b"name", Place::Name(at)) => Place::Participant(at),
                 (b"label", Place::Label(at)) => Place::Stream(at),
                 (b"send", Place::Send(at)) => Place::Association(Some(at)),
-                (b"participant" | b"stream" | b"participantstreamassoc", _) => Place::Elsewhere,
+                (b"participant" | b"stream" | b"participantstreamassoc" | b"datamode", _) => Place::Elsewhere,
                 (_, place) => place,
             };
         }
@@ -110,6 +144,7 @@ impl Metadata {
                 }
                 Place::Participant(at)
             }
+            (b"datamode", Place::Elsewhere) => Place::Mode,
             (b"name", Place::Participant(at)) => Place::Name(at),
             (b"stream", _) if self.streams.len() < METADATA_ITEMS_MAX => {
                 self.streams.push((attribute(attributes, "stream_id"), String::new()));
@@ -118,7 +153,17 @@ impl Metadata {
             (b"label", Place::Stream(at)) => Place::Label(at),
             (b"participantstreamassoc", _) => {
                 let id = attribute(attributes, "participant_id");
-                Place::Association(self.participants.iter().position(|one| one.id == id && !id.is_empty()))
+                let known = self.participants.iter().position(|one| one.id == id && !id.is_empty());
+                if known.is_none()
+                    && self.is_partial
+                    && !id.is_empty()
+                    && self.participants.len() < METADATA_ITEMS_MAX
+                {
+                    // Of somebody whom an earlier document tells of.
+                    self.participants.push(Participant { id, ..Participant::default() });
+                    return Place::Association(Some(self.participants.len() - 1));
+                }
+                Place::Association(known)
             }
             (b"send", Place::Association(Some(at))) => Place::Send(at),
             (_, place) => place,
@@ -131,6 +176,7 @@ impl Metadata {
             return;
         }
         match *place {
+            Place::Mode => self.is_partial = words.eq_ignore_ascii_case("partial"),
             Place::Name(at) => {
                 if let Some(participant) = self.participants.get_mut(at).filter(|one| one.name.is_empty()) {
                     participant.name = words;
@@ -242,6 +288,27 @@ mod tests {
         let bob = metadata.speaker("97").expect("a speaker");
         assert_eq!((bob.aor.as_str(), bob.name.as_str()), ("tel:+441632960001", ""));
         assert_eq!(metadata.speaker("98"), None);
+    }
+
+    #[test]
+    fn a_partial_update_changes_what_it_tells_of_and_a_complete_one_everything() {
+        let mut metadata = parse(DOCUMENT.as_bytes());
+        let joins = "<recording><datamode> partial </datamode><participant participant_id='cy'>\
+                     <nameID aor='sip:2003@example.com'><name>Cy</name></nameID></participant>\
+                     <participant participant_id='bob'><nameID aor='sip:2002@example.com'/></participant>\
+                     <stream stream_id='three'><label>98</label></stream>\
+                     <participantstreamassoc participant_id='cy'><send>three</send></participantstreamassoc></recording>";
+        metadata.update(parse(joins.as_bytes()));
+        let speaker = |metadata: &Metadata, label: &str| metadata.speaker(label).map(|one| one.aor.clone());
+        let numbers = ["96", "97", "98"].map(|label| speaker(&metadata, label).unwrap_or_default());
+        assert_eq!(numbers, ["sip:2001@example.com", "sip:2002@example.com", "sip:2003@example.com"]);
+        // Somebody known speaks in one more stream.
+        let speaks = "<recording><datamode>partial</datamode><stream stream_id='four'><label>99</label></stream>\
+                      <participantstreamassoc participant_id='ann'><send>four</send></participantstreamassoc></recording>";
+        metadata.update(parse(speaks.as_bytes()));
+        assert_eq!(speaker(&metadata, "99").as_deref(), Some("sip:2001@example.com"));
+        metadata.update(parse(DOCUMENT.as_bytes()));
+        assert_eq!((metadata.participants.len(), speaker(&metadata, "98")), (2, None));
     }
 
     #[test]

@@ -243,7 +243,7 @@ pub struct LegFacts {
     /// When the first audio packet came.
     pub first_audio: Option<Timestamp>,
     /// The PBX conferenced the recorder in: whom its INVITE names, in the order of [`Tracker::know_conference`]. The caller's side is
-    /// all parties mixed, and the callee is the recorder.
+    /// all parties mixed, and the callee is the recorder; of a conversation that the recorder has joined it is the other way round.
     ///
     /// [`Tracker::know_conference`]: super::Tracker::know_conference
     pub conferenced: Option<Box<[Named]>>,
@@ -466,6 +466,17 @@ pub enum Event<'a> {
         by: Side,
         /// When.
         at: Timestamp,
+    },
+    /// The metadata of a recording session names somebody who was not named before its audio began (RFC 7866, 7.1).
+    Joined {
+        /// The leg.
+        leg: LegId,
+        /// When.
+        at: Timestamp,
+        /// The number.
+        number: String,
+        /// The name; may be empty.
+        name: String,
     },
     /// RTCP tied a stream's clock to its sender's wall clock.
     SenderReport {

@@ -194,6 +194,8 @@ pub(super) struct Leg {
     pub(super) not_held_packets: u64,
     /// Packets that were left out for their ports.
     pub(super) outside_packets: u64,
+    /// Who takes part, as the metadata of a recording session tells.
+    pub(super) session: Option<Box<super::signalling::Session>>,
     /// Its SIP messages, when they are wanted.
     pub(super) trace: Option<Box<Trace>>,
     /// Set when it is closed; taken by the poll of its last event.
@@ -336,6 +338,7 @@ impl Leg {
             outside_packets: 0,
             last_heard,
             close_at: None,
+            session: None,
             trace: None,
             end: None,
         }

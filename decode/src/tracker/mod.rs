@@ -566,6 +566,10 @@ impl Core {
             Queued::Digit { leg, side, digit } => Event::Digit { leg, side, digit },
             Queued::Hold { leg, by, at } => Event::Hold { leg, by, at },
             Queued::Retrieve { leg, by, at } => Event::Retrieve { leg, by, at },
+            Queued::Joined { leg, at, who } => {
+                let [number, name] = *who;
+                Event::Joined { leg, at, number, name }
+            }
             Queued::SenderReport { leg, side, at, report } => Event::SenderReport { leg, side, at, report },
             Queued::Signal(stored) => self.out.signal_event(&stored),
             Queued::UnannouncedRtp(report) => Event::UnannouncedRtp(report),

@@ -91,6 +91,7 @@ pub(super) enum Queued {
     Digit { leg: LegId, side: Side, digit: Digit },
     Hold { leg: LegId, by: Side, at: Timestamp },
     Retrieve { leg: LegId, by: Side, at: Timestamp },
+    Joined { leg: LegId, at: Timestamp, who: Box<[String; 2]> },
     SenderReport { leg: LegId, side: Side, at: Timestamp, report: SenderReport },
     Signal(Box<StoredSignal>),
     LegEnded(LegId),

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
-pub(super) use self::conference::Conference;
+pub(super) use self::conference::{Conference, Session};
 pub use self::conference::{NAMED_BY_MAX, Named, NamedBy};
 use self::goodbye::Goodbyes;
 use self::offer::{describe, settle_hold};
@@ -181,6 +181,7 @@ impl Signalling {
                 leg.learn_callee_tag(heard.to.tag());
             }
             tie_by_session(heard, id, tables);
+            conference::tell_more(heard, id, side, tables);
         }
         match (method, found) {
             (b"INVITE", _) => return self.invite(heard, uri, found, tables),
@@ -289,7 +290,8 @@ impl Signalling {
         assert_identity(&mut caller, heard.message);
         let mut callee = self.identity(&heard.to, heard.flow.dst);
         let mut conferenced = self.conferenced(heard.message, uri);
-        let parties = conferenced.as_ref().and_then(|_| conference::speakers(heard.message));
+        let session = conferenced.as_ref().and_then(|_| Session::of(heard.message));
+        let parties = session.as_ref().and_then(|session| session.speakers());
         let is_named = parties.is_some();
         if let Some(parties) = parties {
             // The metadata says whose voice each stream is: neither party is at the client's address.
@@ -338,6 +340,7 @@ impl Signalling {
         };
         let caller_tag = Digest::of(heard.sender_tag());
         let mut state = Leg::new(facts, heard.call_id, caller_tag, heard.flow, heard.cseq, self.idle_clock);
+        state.session = session;
         state.learn_callee_tag(heard.to.tag());
         state.learn_hop(hop);
         state.learn_branch(heard.branch());

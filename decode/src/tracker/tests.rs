@@ -13,6 +13,7 @@ mod calls;
 mod foreign;
 mod joined;
 mod outside;
+mod session;
 mod shapes;
 mod streams;
 mod trace;
@@ -103,6 +104,9 @@ impl Wire {
                     self.payloads.push(frame.payload.to_vec());
                 }
                 Event::Described { .. } => {}
+                Event::Joined { leg, number, name, .. } => {
+                    self.heard.push(format!("{leg} {number} {name} takes part"))
+                }
                 Event::Signal { leg, signal } => self.signals.push((leg.serial(), signal.at, told(&signal))),
                 Event::Digit { leg, side, digit } => {
                     self.heard.push(format!("{leg} {side:?} keyed {}", digit.digit))

@@ -32,6 +32,7 @@ pub(super) struct Fields {
     pub(super) account_code: Option<String>,
     pub(super) tag: Many,
     pub(super) untag: Many,
+    pub(super) uri: Option<String>,
 }
 
 /// Fields that stand in an object: in an array they would be told apart by their places.
@@ -57,12 +58,14 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// What an agent does at an extension.
+/// What happens that is no fact of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum LogEvent {
     Logon,
     Logoff,
+    Established,
+    Cleared,
 }
 
 /// One text or several.
@@ -194,11 +197,23 @@ impl Fields {
         facts.iter().try_for_each(|fact| check(fact.key(), fact.value(), FACT_LEN_MAX))?;
         if let Some(event) = self.event {
             if call_id.is_some() || !facts.is_empty() {
-                let why = "logon and logoff go with agent and extension alone";
+                let why = "logon and logoff go with agent and extension alone, established and cleared with uri and extension";
                 return Err(ReportError::Field { field: "event", why });
             }
-            let word = log(event, named("agent", self.agent)?, extension)?;
+            let (agent, uri) = (named("agent", self.agent)?, named("uri", self.uri)?);
+            let word = match event {
+                LogEvent::Established | LogEvent::Cleared => {
+                    conversation(event, uri, extension, agent.is_some())?
+                }
+                _ if uri.is_some() => {
+                    return Err(ReportError::Field { field: "uri", why: ONLY_CONVERSATIONS });
+                }
+                _ => log(event, agent, extension)?,
+            };
             return Ok(Report { at, who: String::new(), word });
+        }
+        if self.uri.is_some() {
+            return Err(ReportError::Field { field: "uri", why: ONLY_CONVERSATIONS });
         }
         // Alone it says whose call is meant; beside a call or an extension it is who took part.
         let whose = match (call_id, extension) {
@@ -224,6 +239,24 @@ fn report(at: Timestamp, whose: Whose, facts: Vec<Fact>) -> Result<Report, Repor
     Ok(Report { at, who: String::new(), word: Word::Facts(whose, facts) })
 }
 
+const ONLY_CONVERSATIONS: &str = "goes with event=established and event=cleared alone";
+
+fn conversation(
+    event: LogEvent,
+    uri: Option<String>,
+    extension: Option<String>,
+    has_agent: bool,
+) -> Result<Word, ReportError> {
+    let wrong = |field, why| Err(ReportError::Field { field, why });
+    match (event, uri, extension) {
+        _ if has_agent => wrong("agent", "does not go with established and cleared"),
+        (_, None, _) => wrong("uri", "which conversation? its SIP URI is missing"),
+        (LogEvent::Cleared, Some(uri), _) => Ok(Word::Leave { uri }),
+        (_, Some(_), None) => wrong("extension", "an established conversation says for whom it is recorded"),
+        (_, Some(uri), Some(extension)) => Ok(Word::Join { uri, extension }),
+    }
+}
+
 fn log(event: LogEvent, agent: Option<String>, extension: Option<String>) -> Result<Word, ReportError> {
     let missing = |field, why| Err(ReportError::Field { field, why });
     match (event, agent, extension) {
@@ -231,7 +264,7 @@ fn log(event: LogEvent, agent: Option<String>, extension: Option<String>) -> Res
         (LogEvent::Logon, None, _) => missing("agent", "a logon says who"),
         (LogEvent::Logon, _, None) => missing("extension", "a logon says where"),
         (LogEvent::Logoff, None, None) => Err(ReportError::NoCall),
-        (LogEvent::Logoff, agent, extension) => Ok(Word::LogOff { agent, extension }),
+        (_, agent, extension) => Ok(Word::LogOff { agent, extension }),
     }
 }
 
@@ -320,6 +353,26 @@ mod tests {
             word(r#"{"event": "logoff", "extension": "2000"}"#),
             Word::LogOff { agent: None, extension: Some(extension) }
         );
+    }
+
+    #[test]
+    fn a_conversation_is_joined_for_somebody_and_left() {
+        let (uri, extension) = ("sip:c1@192.0.2.20".to_owned(), "2000".to_owned());
+        let established = r#"{"event": "established", "uri": "sip:c1@192.0.2.20", "extension": "2000"}"#;
+        assert_eq!(read(established).expect("a report").word, Word::Join { uri: uri.clone(), extension });
+        let cleared = r#"{"event": "cleared", "uri": "sip:c1@192.0.2.20"}"#;
+        assert_eq!(read(cleared).expect("a report").word, Word::Leave { uri });
+        for (text, why) in [
+            (r#"{"event": "established", "extension": "2000"}"#, "uri: which conversation?"),
+            (r#"{"event": "established", "uri": "sip:c1@192.0.2.20"}"#, "extension: an established"),
+            (r#"{"event": "cleared", "uri": "sip:c1@192.0.2.20", "agent": "1"}"#, "agent: does not go"),
+            (r#"{"event": "cleared", "uri": "sip:c1@192.0.2.20", "tag": "x"}"#, "event: logon and logoff"),
+            (r#"{"event": "logon", "uri": "sip:x", "agent": "1", "extension": "2"}"#, "uri: goes with"),
+            (r#"{"extension": "2000", "uri": "sip:x", "tag": "x"}"#, "uri: goes with"),
+        ] {
+            let told = read(text).expect_err(text).to_string();
+            assert!(told.contains(why), "{text}: {told}");
+        }
     }
 
     #[test]

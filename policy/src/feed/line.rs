@@ -115,7 +115,12 @@ fn set(fields: &mut Fields, name: &str, value: String) -> Result<(), ReportError
             let event = match value.as_str() {
                 "logon" => LogEvent::Logon,
                 "logoff" => LogEvent::Logoff,
-                _ => return Err(ReportError::Field { field: "event", why: "expected logon or logoff" }),
+                "established" => LogEvent::Established,
+                "cleared" => LogEvent::Cleared,
+                _ => {
+                    let why = "expected logon, logoff, established or cleared";
+                    return Err(ReportError::Field { field: "event", why });
+                }
             };
             return once("event", &mut fields.event, event);
         }
@@ -138,6 +143,7 @@ fn set(fields: &mut Fields, name: &str, value: String) -> Result<(), ReportError
         "transferred_from" => ("transferred_from", &mut fields.transferred_from),
         "business_unit" => ("business_unit", &mut fields.business_unit),
         "account_code" => ("account_code", &mut fields.account_code),
+        "uri" => ("uri", &mut fields.uri),
         unknown => {
             let name: String = unknown.chars().take(NAME_LEN_MAX / 4).collect();
             let what = format!("unknown field `{name}`, see docs/feed.md");
@@ -272,7 +278,7 @@ mod tests {
             ("extension=2000 extension=2001", "extension: stands there twice"),
             ("extension=2000 colour=red", "unknown field `colour`"),
             ("extension=2000 direction=up", "direction: expected inbound"),
-            ("event=lunch agent=1", "event: expected logon or logoff"),
+            ("event=lunch agent=1", "event: expected logon, logoff, established or cleared"),
         ] {
             let told = parse(text).expect_err(text).to_string();
             assert!(told.contains(why), "{text:?}: {told}");

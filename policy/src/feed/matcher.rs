@@ -236,7 +236,7 @@ impl Matcher {
             Word::Facts(Whose::Agent(agent), _) => {
                 known.extensions.iter().any(|extension| self.agent_at(extension) == Some(agent.as_str()))
             }
-            Word::LogOn { .. } | Word::LogOff { .. } => false,
+            Word::LogOn { .. } | Word::LogOff { .. } | Word::Join { .. } | Word::Leave { .. } => false,
         };
         let is_meant =
             |report: &Report| is_named(report) && self.find(report).iter().any(|found| found.leg == leg);
@@ -276,7 +276,7 @@ impl Matcher {
                 let since = legs.of_extension(extension).filter(|(_, known)| is_since(known));
                 since.map(|(leg, known)| found(leg, known, Some(extension), true)).collect()
             }
-            Word::LogOff { .. } => Vec::new(),
+            Word::LogOff { .. } | Word::Join { .. } | Word::Leave { .. } => Vec::new(),
         }
     }
 }

@@ -41,6 +41,9 @@ pub enum Refused {
     /// Too many reports about calls that are over have not been carried out yet.
     #[error("busy: too many reports about finished calls wait for the disk, say it again")]
     TooManyLate,
+    /// A conversation cannot be joined or left, and why.
+    #[error("{0}")]
+    NotJoined(&'static str),
 }
 
 impl Gate {
@@ -71,6 +74,8 @@ impl Gate {
                     self.tell(&report, &found, now)
                 }
             },
+            // The endpoint's, and no call's.
+            Word::Join { .. } | Word::Leave { .. } => Told::default(),
             Word::LogOff { agent, extension } => {
                 let gone = self.feed.log_off(agent.as_deref(), extension.as_deref());
                 // One who is not known to be anywhere is gone, too; one who is elsewhere stays there.
@@ -80,6 +85,23 @@ impl Gate {
                 }
                 Told::default()
             }
+        }
+    }
+
+    /// The metadata of a recording session names somebody who was not there before: the other party of each segment that has none, or the
+    /// latest one. It is as if a report had said so.
+    pub(super) fn join(&mut self, leg: LegId, number: &str, name: &str, at: Timestamp) {
+        self.now = self.now.max(at);
+        const WHO: &str = "SIPREC metadata";
+        let is_own = |part: &super::part::Part| part.plan.facts.extension == number;
+        let judged = self.legs.get(leg.slot()).and_then(Option::as_deref).filter(|judged| judged.leg == leg);
+        if judged.is_none_or(|judged| judged.parts.iter().any(is_own)) {
+            return;
+        }
+        // What cannot be taken now is not worth refusing a call for.
+        let _ = self.learn(&Whom::Leg(leg), &Fact::OutsideNumber(number.to_owned()), WHO, at);
+        if !name.is_empty() {
+            let _ = self.learn(&Whom::Leg(leg), &Fact::Contact(name.to_owned()), WHO, at);
         }
     }
 
@@ -142,7 +164,7 @@ impl Gate {
         let facts = match &report.word {
             Word::Facts(_, facts) => facts.clone(),
             Word::LogOn { agent, .. } => vec![Fact::Agent(agent.clone())],
-            Word::LogOff { .. } => return told,
+            Word::LogOff { .. } | Word::Join { .. } | Word::Leave { .. } => return told,
         };
         let running: Vec<&Found> = found.iter().filter(|found| found.ended.is_none()).collect();
         for fact in &facts {

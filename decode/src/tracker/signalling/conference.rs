@@ -5,9 +5,14 @@
 
 use std::fmt;
 
-use super::{shown, shown_user};
+use super::{Heard, Tables, shown, shown_user};
+use crate::endpoint::EXTENSION_FIELD;
+use crate::media::Side;
 use crate::sdp;
-use crate::sip::{self, Address, Message, metadata};
+use crate::sip::metadata::{self, Metadata};
+use crate::sip::{self, Address, Message};
+use crate::tracker::event::LegId;
+use crate::tracker::outbox::Queued;
 
 /// Places that are looked at, at most.
 pub const NAMED_BY_MAX: usize = 16;
@@ -29,6 +34,8 @@ pub enum NamedBy {
     RemoteParty,
     /// A header field of the PBX's own: an address, or the number alone.
     Header(String),
+    /// Nobody's INVITE but ours: somebody told for whom a conversation is joined ([`crate::endpoint::EXTENSION_FIELD`]).
+    Joined,
 }
 
 impl NamedBy {
@@ -76,6 +83,7 @@ impl fmt::Display for NamedBy {
             NamedBy::AssertedIdentity => "P-Asserted-Identity",
             NamedBy::RemoteParty => "Remote-Party-ID",
             NamedBy::Header(name) => name,
+            NamedBy::Joined => "feed",
         })
     }
 }
@@ -101,6 +109,10 @@ pub(in crate::tracker) struct Conference {
 impl Conference {
     /// Whom an INVITE names, in order; each place that names somebody once.
     pub(super) fn named(&self, message: &Message<'_>, uri: &[u8]) -> Vec<Named> {
+        // The endpoint takes an INVITE with this field from nobody: it is our own.
+        if let Some(number) = message.header(EXTENSION_FIELD).map(shown) {
+            return vec![Named { by: NamedBy::Joined, number, name: String::new() }];
+        }
         let named = |by: &NamedBy| {
             let (number, name) = match by {
                 NamedBy::Application => (shown_user(uri), String::new()),
@@ -109,6 +121,7 @@ impl Conference {
                 NamedBy::HistoryInfo => of(Address::parse(diverted(message, uri)?)),
                 NamedBy::AssertedIdentity => of(Address::parse(first(message, "P-Asserted-Identity")?)),
                 NamedBy::RemoteParty => of(Address::parse(first(message, "Remote-Party-ID")?)),
+                NamedBy::Joined => return None,
                 NamedBy::Header(field) => {
                     let value = first(message, field)?;
                     match of(Address::parse(value)) {
@@ -123,17 +136,81 @@ impl Conference {
     }
 }
 
-/// The speakers of the first two audio lines of a recording session, by its metadata (RFC 7865): number, name and host of each. None
-/// unless both are known.
-pub(super) fn speakers(message: &Message<'_>) -> Option<[(String, String, String); 2]> {
-    let metadata = metadata::parse(sip::metadata_body(message)?);
-    let session = sdp::parse(sip::sdp_body(message)?);
-    let mut speakers = session.audio().filter_map(|media| {
-        let speaker = metadata.speaker(media.label.as_deref()?)?;
-        let uri = sip::Uri::parse(speaker.aor.as_bytes());
-        Some((shown(uri.user), shown(speaker.name.as_bytes()), shown(uri.host)))
-    });
-    Some([speakers.next()?, speakers.next()?])
+/// What the documents of a recording session have told until now (RFC 7865).
+#[derive(Debug, Default)]
+pub(in crate::tracker) struct Session {
+    metadata: Metadata,
+    /// Labels of the audio lines, in their order.
+    labels: Vec<String>,
+}
+
+/// Number, name and host of somebody.
+type Speaker = (String, String, String);
+
+impl Session {
+    /// Takes what a message tells, if it tells anything of a recording session.
+    pub(super) fn of(message: &Message<'_>) -> Option<Box<Session>> {
+        let mut session = Session::default();
+        session.update(message).then(|| Box::new(session))
+    }
+
+    fn update(&mut self, message: &Message<'_>) -> bool {
+        let Some(document) = sip::metadata_body(message) else { return false };
+        if let Some(body) = sip::sdp_body(message) {
+            self.labels = sdp::parse(body).audio().filter_map(|media| media.label.clone()).collect();
+        }
+        self.metadata.update(metadata::parse(document));
+        true
+    }
+
+    /// The speakers of the first two audio lines. None unless both are known.
+    pub(super) fn speakers(&self) -> Option<[Speaker; 2]> {
+        let mut speakers = self.labels.iter().filter_map(|label| self.metadata.speaker(label)).map(speaker);
+        Some([speakers.next()?, speakers.next()?])
+    }
+
+    fn numbers(&self) -> Vec<String> {
+        self.metadata
+            .participants
+            .iter()
+            .map(|one| speaker(one).0)
+            .filter(|number| !number.is_empty())
+            .collect()
+    }
+}
+
+fn speaker(participant: &metadata::Participant) -> Speaker {
+    let uri = sip::Uri::parse(participant.aor.as_bytes());
+    (shown(uri.user), shown(participant.name.as_bytes()), shown(uri.host))
+}
+
+/// A message within a recording session tells more of who takes part (RFC 7866, 7.1). Before any audio it counts as if the INVITE had said
+/// so; later whoever was not named before is told of.
+pub(super) fn tell_more(heard: &Heard<'_, '_>, id: LegId, side: Side, tables: &mut Tables<'_>) {
+    let Some(leg) = tables.legs.leg_mut(id).filter(|_| side == Side::Caller) else { return };
+    if leg.facts.conferenced.is_none() || sip::metadata_body(heard.message).is_none() {
+        return;
+    }
+    let session = leg.session.get_or_insert_default();
+    let known = session.numbers();
+    if !session.update(heard.message) {
+        return;
+    }
+    if leg.facts.first_audio.is_none()
+        && let Some(speakers) = session.speakers()
+    {
+        for (party, (number, name, host)) in leg.facts.parties.iter_mut().zip(speakers) {
+            (party.number, party.name, party.host) = (number, name, host);
+            (party.registered, party.is_registrar) = (false, false);
+        }
+        leg.facts.conferenced = Some(Box::default());
+        leg.facts.caller_known = false;
+        return;
+    }
+    let joined = session.metadata.participants.iter().map(speaker);
+    for (number, name, _) in joined.filter(|(number, ..)| !number.is_empty() && !known.contains(number)) {
+        tables.out.push(Queued::Joined { leg: id, at: heard.at, who: Box::new([number, name]) });
+    }
 }
 
 fn of(address: Address<'_>) -> (String, String) {
