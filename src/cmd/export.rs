@@ -84,7 +84,7 @@ fn shape(args: &cli::Export, format: FileFormat) -> Shape {
 }
 
 fn selection(args: &cli::Export, format: FileFormat) -> Selection {
-    Selection { format, shape: shape(args, format), sealed: args.sealed }
+    Selection { format, shape: shape(args, format), sealed: args.sealed, without_sip: false }
 }
 
 fn exporter() -> Exporter {

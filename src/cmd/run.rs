@@ -276,8 +276,9 @@ fn walls(settings: &Settings, args: &cli::Run) -> Walls {
     walls.write.extend(std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from));
     walls.read.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
     let keys = settings.copies.locations.iter().filter_map(|place| place.key_file.as_deref());
+    let pages = settings.web.certificate.as_deref().into_iter().chain(settings.web.key.as_deref());
     let named = args.tls.key_logs.iter().map(PathBuf::as_path).chain(keys).chain(args.dir.config.as_deref());
-    walls.read.extend(named.filter_map(folder));
+    walls.read.extend(named.chain(pages).filter_map(folder));
     if let Choice::At(program) = &settings.ffmpeg {
         walls.run.extend(folder(program));
     }

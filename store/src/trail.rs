@@ -104,6 +104,22 @@ impl AccessEvent {
         }
     }
 
+    /// The one recording that it is about.
+    #[must_use]
+    pub fn recording(&self) -> Option<RecordingId> {
+        match self {
+            AccessEvent::Viewed { id }
+            | AccessEvent::Played { id, .. }
+            | AccessEvent::Listened { id, .. }
+            | AccessEvent::SipDownloaded { id } => Some(*id),
+            AccessEvent::Controlled { id, .. } => *id,
+            AccessEvent::Exported { .. }
+            | AccessEvent::SignedOut { .. }
+            | AccessEvent::SettingsChanged { .. }
+            | AccessEvent::Unknown => None,
+        }
+    }
+
     /// Whether the recording is one of those that it is about, as far as they are named.
     fn is_about(&self, wanted: RecordingId) -> bool {
         match self {
@@ -260,7 +276,7 @@ impl Archive {
         let mut is_over = false;
         let read = move |(month, line): (String, Result<(u64, Vec<u8>), Error>)| {
             if is_over {
-                return Some(None);
+                return None;
             }
             let read =
                 line.and_then(|(offset, bytes)| Ok(read(&bytes, &filter)?.map(|event| (offset, event))));

@@ -54,6 +54,8 @@ pub struct Selection {
     pub shape: Shape,
     /// The sealed files go in as well.
     pub sealed: bool,
+    /// The calls' SIP messages stay out.
+    pub without_sip: bool,
 }
 
 /// What was put into a ZIP.
@@ -140,7 +142,7 @@ impl<'a, W: Write> Bundle<'a, W> {
         let mut exported = opened.write(entries, prefix)?;
         let (id, when) = (exported.id, exported.id.started());
         let trace = Trace::read(self.archive, id)?;
-        if !trace.is_empty() {
+        if !trace.is_empty() && !self.selection.without_sip {
             entries.add(&sip_name(id), when, Packing::Small, |out| trace.write_pcapng(out))?;
             exported.warnings.extend(trace.warnings());
         }

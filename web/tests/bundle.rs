@@ -25,7 +25,7 @@ struct Bundle {
 
 fn export(archive: &Archive, ids: &[RecordingId], sealed: bool) -> Vec<u8> {
     let mut zip = Vec::new();
-    let selection = Selection { format: FileFormat::Wav, shape: Shape::Near, sealed };
+    let selection = Selection { format: FileFormat::Wav, shape: Shape::Near, sealed, without_sip: false };
     let exporter = Exporter::new("ann", started());
     let bundled = web::bundle(archive, ids, selection, &exporter, &mut zip, |_, _| {}).expect("a ZIP");
     assert!(bundled.warnings.is_empty(), "{:?}", bundled.warnings);
@@ -260,7 +260,8 @@ fn without_the_signing_key_a_bundle_is_made_and_says_that_it_proves_nothing() {
     std::fs::remove_file(folder.join("keys/sign.key")).expect("removed");
     let archive = Archive::open(&folder).expect("an archive that can be read");
     let mut zip = Vec::new();
-    let selection = Selection { format: FileFormat::Wav, shape: Shape::Stereo, sealed: false };
+    let selection =
+        Selection { format: FileFormat::Wav, shape: Shape::Stereo, sealed: false, without_sip: false };
     let exporter = Exporter::new("ann", started());
     let bundled = web::bundle(&archive, &ids, selection, &exporter, &mut zip, |_, _| {}).expect("a ZIP");
     assert_eq!(bundled.exported.len(), 2);

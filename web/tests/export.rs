@@ -18,7 +18,7 @@ fn exporter() -> Exporter {
 }
 
 fn selection(format: FileFormat) -> Selection {
-    Selection { format, shape: Shape::Stereo, sealed: false }
+    Selection { format, shape: Shape::Stereo, sealed: false, without_sip: false }
 }
 
 #[test]

@@ -420,7 +420,7 @@ async fn the_first_account_administers_and_makes_the_others() {
     );
     let last = site.ask(Method::POST, "/users/root", &root, "do=disable").await;
     assert_eq!(last.status, StatusCode::UNPROCESSABLE_ENTITY, "the last one who administers");
-    assert_eq!(site.ask(Method::POST, "/users/eve", &root, "do=remove").await.location, "/users");
+    assert_eq!(site.ask(Method::POST, "/users/eve", &root, "do=remove&confirm=eve").await.location, "/users");
     assert_eq!(site.get("/users/eve", &root).await.status, StatusCode::NOT_FOUND);
     // A profile is copied and changed; a role has it.
     let copied = site.ask(Method::POST, "/roles", &root, "do=profile&name=Ears&of=User").await;

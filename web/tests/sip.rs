@@ -76,7 +76,8 @@ fn a_zip_holds_the_capture_file_and_names_it() {
     let id = recorded(&place.archive);
     let without =
         record(&place.archive, facts(2, 100, "x"), &[Voice::g711(Party::Near, Law::Mu, &tone(800, 440.0))]);
-    let selection = Selection { format: FileFormat::Wav, shape: Shape::Stereo, sealed: false };
+    let selection =
+        Selection { format: FileFormat::Wav, shape: Shape::Stereo, sealed: false, without_sip: false };
     let mut zip = Vec::new();
     let exporter = Exporter::new("ann", started());
     let bundled = web::bundle(&place.archive, &[id, without], selection, &exporter, &mut zip, |_, _| {})

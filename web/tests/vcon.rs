@@ -31,7 +31,7 @@ fn call(place: &Place, direction: Direction) -> RecordingId {
 
 fn vcon(place: &Place, id: RecordingId, format: FileFormat, shape: Shape) -> Value {
     let mut file = Vec::new();
-    let selection = Selection { format, shape, sealed: false };
+    let selection = Selection { format, shape, sealed: false, without_sip: false };
     let exported =
         web::vcon::export(&place.archive, id, selection, &Exporter::new("ann", started()), &mut file)
             .expect("a vCon");

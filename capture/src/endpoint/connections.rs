@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use decode::endpoint::Path;
 use decode::sip::{self, Framed};
 use decode::{Carrier, Endpoint};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::tls::EndpointTls;
 
@@ -23,6 +23,10 @@ pub const SIP_UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// How long a connection that we open may take, in milliseconds, and how long one over TLS may take to agree on its keys.
 pub const SIP_CONNECT_MS_MAX: u64 = 10_000;
 
+/// A connection on which nothing was said for so long is asked whether it is still there: so often, so many times.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_TRIES: u32 = 3;
 /// A ping of the peer's (RFC 5626, 4.4.1).
 const PING: &[u8] = b"\r\n\r\n";
 
@@ -31,6 +35,8 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     tls: Option<Box<rustls::Connection>>,
     pub(super) path: Path,
+    /// We opened it: over TLS its certificate was checked. A peer that opens one shows none.
+    is_ours: bool,
     /// Until when it must be ready; it is, without.
     ready_by: Option<Instant>,
     unread: Vec<u8>,
@@ -79,11 +85,24 @@ impl Connections {
         peer: Endpoint,
     ) -> io::Result<u64> {
         stream.set_nodelay(true)?;
+        // A peer that is gone without a word would have its place for ever.
+        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_AFTER)?;
+        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_EVERY)?;
+        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_TRIES)?;
         self.last += 1;
         let carrier = if tls.is_some() { Carrier::Tls } else { Carrier::Tcp };
         let path = Path { carrier, connection: self.last, local, peer };
         let ready_by = tls.is_some().then(|| Instant::now() + Duration::from_millis(SIP_CONNECT_MS_MAX));
-        let connection = Connection { stream, tls, path, ready_by, unread: Vec::new(), unsent: Vec::new() };
+        let connection = Connection {
+            stream,
+            tls,
+            path,
+            is_ours: false,
+            ready_by,
+            unread: Vec::new(),
+            unsent: Vec::new(),
+        };
         self.open.insert(self.last, connection);
         Ok(self.last)
     }
@@ -93,7 +112,11 @@ impl Connections {
         if path.connection != 0 {
             return self.open.contains_key(&path.connection).then_some(path.connection);
         }
-        let is_there = |one: &Connection| one.path.carrier == path.carrier && one.path.peer == path.peer;
+        // What is meant for a peer whose certificate has to be right goes by no connection of which that is not known.
+        let is_known = |one: &Connection| one.is_ours || one.path.carrier != Carrier::Tls;
+        let is_there = |one: &Connection| {
+            one.path.carrier == path.carrier && one.path.peer == path.peer && is_known(one)
+        };
         self.open.iter().rev().find(|(_, one)| is_there(one)).map(|(&number, _)| number)
     }
 
@@ -126,6 +149,7 @@ impl Connections {
         let number = self.insert(TcpStream::from(socket), tls, path.local, path.peer)?;
         if let Some(connection) = self.open.get_mut(&number) {
             connection.ready_by = Some(Instant::now() + Duration::from_millis(SIP_CONNECT_MS_MAX));
+            connection.is_ours = true;
         }
         Ok(number)
     }
@@ -159,6 +183,9 @@ impl Connections {
             match sip::next_message(rest, false) {
                 Framed::Message(range) => {
                     let end = range.end;
+                    if range.len() > SIP_MESSAGE_BYTES_MAX {
+                        return false;
+                    }
                     take(&connection.path, rest.get(range).unwrap_or_default());
                     used += end;
                 }

@@ -73,6 +73,9 @@ pub fn destination(uri: &str) -> Option<(Carrier, Endpoint)> {
     place.filter(|place| place.port != 0 && !place.is_unspecified()).map(|place| (carrier, place))
 }
 
+/// Requests of ours that may be under way when somebody else answers an INVITE, too, and is hung up on.
+const FORKS_CLIENTS_MAX: usize = 1_000;
+
 impl UserAgent {
     /// Joins the conversation at this URI for an extension. `local` is our end as the other side reaches it.
     ///
@@ -286,6 +289,10 @@ impl UserAgent {
         };
         let ack = compose::request(&request("ACK", &branches[0], cseq), &Parts::none());
         self.send(path, ack, false);
+        // A peer that says yes without end is acknowledged, and no more.
+        if self.clients.len() >= FORKS_CLIENTS_MAX {
+            return;
+        }
         let bye = compose::request(&request("BYE", &branches[1], cseq.saturating_add(1)), &Parts::none());
         let about = About { purpose: Purpose::Bye, call: None, elsewhere };
         self.begin_client(("BYE", &branches[1]), path, bye, about, 0);

@@ -126,6 +126,14 @@ impl Caller {
         has_scope || filters.len() > *denying
     }
 
+    /// Is there no call that is kept from them: a scope of all, and nothing that denies? For what tells of calls without a recording,
+    /// which no filter could be asked about.
+    #[must_use]
+    pub fn sees_all(&self) -> bool {
+        let Inner { is_console, scope, denying, .. } = &*self.0;
+        *is_console || (*scope == Scope::Organization && *denying == 0)
+    }
+
     /// May this be done with this segment?
     ///
     /// # Errors

@@ -400,8 +400,15 @@ fn check_user_name(name: &str) -> Result<(), Refused> {
             shortened(name)
         ));
     }
+    // Lines of the trail have these for others, and a page's address would mean something else.
+    if RESERVED.contains(&name.to_lowercase().as_str()) {
+        return Err(format!("the user name {name:?} stands for something else; take another one"));
+    }
     Ok(())
 }
+
+/// Names that nobody can have.
+const RESERVED: [&str; 6] = ["console", "earwitness", "?", "new", ".", ".."];
 
 /// An empty text is none.
 fn some(text: String) -> Option<String> {

@@ -168,7 +168,11 @@ impl Archive {
         let event = told(who, at, change.apply(&mut accounts, hash, at).map_err(refused)?);
         accounts.untold = Some(Box::new(event));
         self.keep_accounts(accounts)?;
-        self.tell_untold(Untold::Surely)
+        // It is in force; its line waits in the document until the ledger has it.
+        if let Err(error) = self.tell_untold(Untold::Surely) {
+            tracing::error!(%error, "the ledger has the line of a change of accounts not yet");
+        }
+        Ok(())
     }
 
     /// The hash of a new password, if the policy takes it.

@@ -161,6 +161,10 @@ impl Archive {
         let mut accounts = (*self.accounts()).clone();
         let policy = accounts.password_policy();
         let Some(account) = accounts.accounts.get_mut(&name.to_lowercase()) else { return false };
+        // What was so when the password was compared may be so no more.
+        if what != Try::Failed && (account.disabled || account.is_locked(at)) {
+            return false;
+        }
         if let Try::SignedIn { step } = what {
             if step.is_some() && account.totp_last >= step {
                 return false;

@@ -252,6 +252,8 @@ fn names_roles_profiles_and_filters_must_fit_together() {
         (add(" bob", "User"), "no user name"),
         (add("bob\n", "User"), "no user name"),
         (add(&"x".repeat(65), "User"), "no user name"),
+        (add("Console", "User"), "stands for something else"),
+        (add("..", "User"), "stands for something else"),
         (add("bob", "Boss"), "there are Administrator, Supervisor, User"),
         (AccountChange::Disable { name: "bob".into(), disabled: true }, "no account \"bob\""),
         (AccountChange::RemoveRole { name: "Administrator".into() }, "\"ann\" has the role"),

@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use decode::Timestamp;
-use policy::Caller;
+use policy::{Caller, Permission};
 use serde::Deserialize;
 use store::{AccessEvent, AccountChange, AccountEdit, Password, SignInRefused, Strength, TotpSecret};
 
@@ -106,7 +106,10 @@ pub(super) struct To {
 
 /// Where somebody goes on: a path of ours and nothing else.
 fn onward(to: &str) -> &str {
-    let is_path = to.starts_with('/') && !to.starts_with("//") && !to.contains(['\\', '\r', '\n']);
+    let is_path = to.starts_with('/')
+        && !to.starts_with("//")
+        && !to.contains('\\')
+        && !to.chars().any(char::is_control);
     if is_path { to } else { "/" }
 }
 
@@ -119,7 +122,7 @@ impl App {
     /// sessions from then have been ended.
     pub(super) fn account(&self, name: &str, since: Timestamp) -> Option<(Caller, Option<First>)> {
         let now = self.now();
-        let caller = self.archive().caller(name, now)?;
+        let caller = self.archive().caller(name, now).filter(|caller| caller.may(Permission::WebAccess))?;
         let accounts = self.archive().accounts();
         let account = accounts.account(name).filter(|account| account.sessions_since <= since)?;
         let first = if accounts.must_change(account, now) {
@@ -315,6 +318,16 @@ impl App {
         )
     }
 
+    /// All sessions of the account have ended with what it signs in by: a new one for who has changed that.
+    fn anew(&self, mut asker: Asker, name: &str, said: &'static str) -> Result<Response, Refusal> {
+        self.door().turn_out(name, None);
+        let cookie = self.door().open(name, self.now(), Instant::now());
+        asker.cookie = Arc::from(cookie.as_str());
+        let mut response = self.me(&asker, said, None, None)?;
+        response.headers_mut().insert(header::SET_COOKIE, self.cookie(Some(&cookie))?);
+        Ok(response)
+    }
+
     /// Changes something of accounts, as somebody; what is refused is said on a page.
     pub(super) async fn change(
         &self,
@@ -369,7 +382,7 @@ pub(super) async fn password(State(app): State<App>, asker: Asker) -> Result<Res
 /// `POST /me/password`: ends all other sessions of the account.
 pub(super) async fn set_password(
     State(app): State<App>,
-    mut asker: Asker,
+    asker: Asker,
     form: Form,
 ) -> Result<Response, Refusal> {
     let name = own(&asker)?;
@@ -381,16 +394,7 @@ pub(super) async fn set_password(
         .change(&asker, AccountChange::SetPassword { name: name.clone(), password, must_change: false })
         .await?
     {
-        Ok(()) => {
-            // Whoever had this session's secret has it no more.
-            app.door().turn_out(&name, None);
-            let cookie = app.door().open(&name, app.now(), Instant::now());
-            asker.cookie = Arc::from(cookie.as_str());
-            let mut response =
-                app.me(&asker, "The password was changed. Your other sessions have ended.", None, None)?;
-            response.headers_mut().insert(header::SET_COOKIE, app.cookie(Some(&cookie))?);
-            Ok(response)
-        }
+        Ok(()) => app.anew(asker, &name, "The password was changed. Your other sessions have ended."),
         Err(why) => app.me(&asker, "", Some(why), None),
     }
 }
@@ -398,15 +402,15 @@ pub(super) async fn set_password(
 /// `POST /me/totp`: begins, confirms or takes off the second factor.
 pub(super) async fn set_totp(State(app): State<App>, asker: Asker, form: Form) -> Result<Response, Refusal> {
     let name = own(&asker)?;
+    let own_name = name.clone();
     match form.text("do") {
         "confirm" => {
             let code = form.text("code").to_owned();
             match app.change(&asker, AccountChange::ConfirmTotp { name, code }).await? {
-                Ok(()) => app.me(
-                    &asker,
+                Ok(()) => app.anew(
+                    asker,
+                    &own_name,
                     "The second factor is on: from now on you sign in with a code, too.",
-                    None,
-                    None,
                 ),
                 Err(why) => app.me(&asker, "", Some(why), None),
             }
@@ -466,6 +470,7 @@ mod tests {
             ("/\\evil.example", "/"),
             ("", "/"),
             ("/a\r\nSet-Cookie: x", "/"),
+            ("/\t/evil.example", "/"),
         ] {
             assert_eq!(onward(to), goes, "{to:?}");
         }

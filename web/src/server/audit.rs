@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use policy::Permission;
 use policy::modes::Ask;
+use policy::{Caller, Permission};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use store::{AccessEvent, AuditFilter, Event, RecordingId, TrailPlace};
+use store::{AccessEvent, Archive, AuditFilter, Event, RecordingId, TRAIL_IDS_MAX, TrailPlace, What};
 
 use super::App;
 use super::caller::Asker;
@@ -37,6 +37,10 @@ const PLAY_GAP: Duration = Duration::from_secs(30 * 60);
 pub(super) struct Plays(Mutex<BTreeMap<(String, RecordingId), (Instant, u64)>>);
 
 impl Plays {
+    fn forget(&self, key: &str, id: RecordingId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(key.to_owned(), id));
+    }
+
     /// The name of a play that begins with this range; none for one that goes on. `key` names the session.
     fn begins(&self, key: &str, id: RecordingId, now: Instant) -> Option<u64> {
         let mut plays = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,12 +79,26 @@ impl App {
     /// Somebody plays a recording: noted once for a play.
     pub(super) async fn note_played(&self, asker: &Asker, id: RecordingId) -> Result<(), Refusal> {
         let key = session(&asker.cookie);
-        match self.plays().begins(&key, id, Instant::now()) {
-            Some(number) => {
-                self.note(asker, AccessEvent::Played { id, session: format!("{key}-{number}") }).await
-            }
-            None => Ok(()),
+        let Some(number) = self.plays().begins(&key, id, Instant::now()) else { return Ok(()) };
+        let noted = self.note(asker, AccessEvent::Played { id, session: format!("{key}-{number}") }).await;
+        if noted.is_err() {
+            // What is not written down has not begun.
+            self.plays().forget(&key, id);
         }
+        noted
+    }
+
+    /// Somebody looks at a recording's page: noted once for a while of looking.
+    pub(super) async fn note_viewed(&self, asker: &Asker, id: RecordingId) -> Result<(), Refusal> {
+        let key = format!("view {}", session(&asker.cookie));
+        if self.plays().begins(&key, id, Instant::now()).is_none() {
+            return Ok(());
+        }
+        let noted = self.note(asker, AccessEvent::Viewed { id }).await;
+        if noted.is_err() {
+            self.plays().forget(&key, id);
+        }
+        noted
     }
 
     /// Somebody listens to a running call.
@@ -105,7 +123,11 @@ impl App {
         ids: &[RecordingId],
         format: &str,
     ) -> Result<(), Refusal> {
-        self.note(asker, AccessEvent::exported(ids, format)).await
+        // A line names so many and no more.
+        for some in ids.chunks(TRAIL_IDS_MAX) {
+            self.note(asker, AccessEvent::exported(some, format)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -201,12 +223,13 @@ pub(super) async fn audit(
     asker.need(Permission::AuditTrail)?;
     let query = query.unwrap_or_default();
     let Asked { form, filter, wrong } = asked(&app, &query);
+    let caller = asker.caller.clone();
     let (found, checkpoint) = if wrong.is_some() {
         (Vec::new(), None)
     } else {
         app.read(move |archive| {
-            let found = archive.audit_trail(&filter)?.take(ROWS + 1).collect::<Result<Vec<_>, _>>()?;
-            Ok((found, archive.checkpoint().ok()))
+            let seen = archive.audit_trail(&filter)?.filter_map(|found| shown_to(&caller, archive, found));
+            Ok((seen.take(ROWS + 1).collect::<Vec<_>>(), archive.checkpoint().ok()))
         })
         .await?
     };
@@ -230,6 +253,32 @@ pub(super) async fn audit(
         csv: address("/audit.csv", &form, None),
         checkpoint,
     })
+}
+
+/// A line as this caller may see it: of recordings that scope and filters keep from them nothing is told, not even that they are. A line
+/// that cannot be read is what `archive verify` is for; those behind it are shown.
+fn shown_to(
+    caller: &Caller,
+    archive: &Archive,
+    found: Result<(TrailPlace, Event), store::Error>,
+) -> Option<(TrailPlace, Event)> {
+    let (place, mut event) = found
+        .inspect_err(|error| tracing::error!(%error, "a line of the audit trail cannot be read"))
+        .ok()?;
+    if caller.sees_all() {
+        return Some((place, event));
+    }
+    // What is gone altogether is shown to those who see all.
+    let admits = |id: RecordingId| archive.row(id).is_ok_and(|row| caller.admits(&row));
+    let about = match &mut event.what {
+        What::Accessed { access: AccessEvent::Exported { ids, .. }, .. } => {
+            ids.retain(|id| admits(*id));
+            return (!ids.is_empty()).then_some((place, event));
+        }
+        What::Accessed { access, .. } => access.recording(),
+        _ => event.recording(),
+    };
+    about.is_none_or(admits).then_some((place, event))
 }
 
 /// The same search, from a place on.
@@ -301,8 +350,9 @@ pub(super) async fn csv(
     let text = app
         .read(move |archive| {
             let mut text = "when,who,from,did,recording,more\r\n".to_owned();
-            for found in archive.audit_trail(&filter)?.take(FILE_MAX) {
-                let (_, event) = found?;
+            let seen =
+                archive.audit_trail(&filter)?.filter_map(|found| shown_to(&asker.caller, archive, found));
+            for (_, event) in seen.take(FILE_MAX) {
                 let (did, from, id, more) = told(&event);
                 let cells = [event.at.to_string(), event.who.clone(), from, did, id, more];
                 text.push_str(&cells.map(|cell| quoted(&cell)).join(","));

@@ -2,9 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use http_body::{Frame, SizeHint};
@@ -13,20 +12,34 @@ use tokio::sync::mpsc;
 use super::App;
 use super::caller::Asker;
 
-/// Taking audio is a use of the session, as asking for a page is.
+/// How often it is asked whether somebody is still let in.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Taking audio is a use of the session, as asking for a page is; and it ends with the session, and with the account.
 #[derive(Debug)]
 pub(super) struct Use {
     app: App,
-    cookie: Arc<str>,
+    asker: Asker,
+    looked: Instant,
 }
 
 impl Use {
     pub(super) fn new(app: &App, asker: &Asker) -> Use {
-        Use { app: app.clone(), cookie: Arc::clone(&asker.cookie) }
+        Use { app: app.clone(), asker: asker.clone(), looked: Instant::now() }
     }
 
-    fn note(&self) {
-        let _ = self.app.door().knows(&self.cookie, Instant::now());
+    /// # Errors
+    /// When who takes it is not let in any more; looked at once a second.
+    fn go_on(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.looked) < LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked = now;
+        match self.app.goes_on(&self.asker, now) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
     }
 }
 
@@ -58,8 +71,11 @@ impl http_body::Body for Exactly {
         Poll::Ready(Some(match ready!(self.chunks.poll_recv(context)) {
             Some(chunk) => {
                 self.left = self.left.saturating_sub(chunk.len() as u64);
-                self.used.note();
-                Ok(Frame::data(chunk))
+                let goes_on = self.used.go_on();
+                if goes_on.is_err() {
+                    self.left = 0;
+                }
+                goes_on.map(|()| Frame::data(chunk))
             }
             None => {
                 self.left = 0;
@@ -99,7 +115,7 @@ impl http_body::Body for Chunks {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let chunk = ready!(self.chunks.poll_recv(context));
-        self.used.note();
-        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+        let goes_on = self.used.go_on();
+        Poll::Ready(chunk.map(|chunk| goes_on.and(chunk).map(Frame::data)))
     }
 }

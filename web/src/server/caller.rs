@@ -16,6 +16,9 @@ use super::session::Who;
 /// As whom the holder of the link that works once asks.
 pub(super) const CONSOLE: &str = "console";
 
+/// What the place of a cookie begins with where a program asks, which no cookie does.
+pub(super) const PROGRAM: &str = "token ";
+
 /// Somebody who was let in, with all that may be asked.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
@@ -103,6 +106,17 @@ impl App {
     pub(super) fn used(&self, asker: &Asker, now: Instant) -> Option<Asker> {
         let (who, since) = self.door().knows(&asker.cookie, now)?;
         self.asker(who, since, Arc::clone(&asker.cookie), asker.peer)
+    }
+
+    /// May what they began to take be taken to its end?
+    pub(super) fn goes_on(&self, asker: &Asker, now: Instant) -> bool {
+        match &asker.who {
+            // A program has no session.
+            Who::Account(name) if asker.cookie.starts_with(PROGRAM) => {
+                self.archive().caller(name, self.now()).is_some()
+            }
+            _ => self.used(asker, now).is_some(),
+        }
     }
 
     /// Somebody with what they may at this moment; none for an account that is gone or disabled.

@@ -6,7 +6,6 @@ use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use decode::Timestamp;
-use policy::access::Scope;
 use store::{Archive, CallRow, Counters, Outcome, RecordingId};
 
 use super::App;
@@ -119,9 +118,9 @@ fn need_all(asker: &Asker) -> Result<(), Refusal> {
 }
 
 impl Asker {
-    /// Does the scope take in every call, with a recording or without?
+    /// Is no call kept from them, with a recording or without?
     pub(super) fn sees_all_calls(&self) -> bool {
-        self.sees_recordings() && matches!(self.caller.scope(), Scope::Site | Scope::Organization)
+        self.caller.sees_all()
     }
 }
 

@@ -85,6 +85,17 @@ impl App {
         status.calls.iter().filter(|call| asker.caller.admits(*call))
     }
 
+    /// What is asked of an extension is asked of all its running calls: one may do so who sees them all.
+    pub(super) fn need_all_of(&self, status: &Status, asker: &Asker, extension: &str) -> Result<(), Refusal> {
+        let mut others = status.calls.iter().filter(|call| call.extension == extension);
+        if others.all(|call| asker.caller.admits(call)) {
+            return Ok(());
+        }
+        Err(Refusal::Wrong(
+            "The extension has another call that you may not see, and it would be asked the same. Ask somebody who sees both.".to_owned(),
+        ))
+    }
+
     fn live_rows(&self, asker: &Asker, status: &Status) -> Rows {
         let rows = self.seen_live(status, asker).map(|call| self.live_row(call)).collect();
         let may = |permission| asker.caller.may(permission);
@@ -235,6 +246,7 @@ pub(super) async fn ask(
     })?;
     let status = status(&app, &asker)?;
     let call = app.seen_live(&status, &asker).find(|call| call.recording == id).ok_or(Refusal::NoSuchCall)?;
+    app.need_all_of(&status, &asker, &call.extension)?;
     let is_own = asker.caller.person().is_some_and(|person| call.who.user.as_deref() == Some(person));
     let request = Request {
         whom: Whom::Extension(call.extension.clone()),

@@ -53,9 +53,12 @@ struct Mine {
 }
 
 /// The running calls that are somebody's own.
-fn own<'s>(status: &'s Status, caller: &Caller) -> impl Iterator<Item = &'s LiveCall> {
+fn own<'s>(status: &'s Status, caller: &'s Caller) -> impl Iterator<Item = &'s LiveCall> {
     let person = caller.person().map(str::to_owned);
-    status.calls.iter().filter(move |call| person.is_some() && call.who.user == person)
+    status
+        .calls
+        .iter()
+        .filter(move |call| person.is_some() && call.who.user == person && caller.admits(*call))
 }
 
 /// `GET /mine`.
@@ -124,6 +127,7 @@ pub(super) async fn ask(
         _ => return Err(Refusal::WrongQuery),
     };
     asker.need(Permission::Pause)?;
+    app.need_all_of(&status, &asker, &call.extension)?;
     let request = Request {
         whom: Whom::Extension(call.extension.clone()),
         ask,

@@ -29,7 +29,9 @@ const MESSAGES_MAX: usize = 200;
 /// Shorter gaps are not worth a line: the edges of two parties never fall on the same packet.
 const GAP_MS_MIN: u64 = 100;
 /// Bytes of a tag.
-const TAG_MAX: usize = 200;
+pub(super) const TAG_MAX: usize = 200;
+/// Tags that a form sets.
+const TAGS_MAX: usize = 50;
 
 /// A name and what is known.
 struct Fact {
@@ -143,6 +145,7 @@ pub(super) async fn recording(
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
     let who = asker.clone();
     let looked = app.read(move |archive| look(archive, &who, id)).await?;
+    app.note_viewed(&asker, id).await?;
     // The page is there, but the recording is not what it should be: the same status as its audio gets.
     let status = if looked.problem.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
     page_with(status, &shown(&app, &asker, looked))
@@ -150,18 +153,29 @@ pub(super) async fn recording(
 
 fn look(archive: &Archive, asker: &Asker, id: RecordingId) -> Result<Looked, Refusal> {
     let row = asker.row(archive, id)?;
-    let problem = archive.verify(Some(&[id])).find_map(|finding| words::problem(&finding));
-    let (timeline, warnings) = match Export::prepare(archive, id) {
+    // Both read the whole file: side by side.
+    let (problem, (timeline, warnings)) = std::thread::scope(|scope| {
+        let verified =
+            scope.spawn(|| archive.verify(Some(&[id])).find_map(|finding| words::problem(&finding)));
+        let measured = measure(archive, id);
+        let problem = verified.join().unwrap_or_else(|_| Some("it could not be verified".to_owned()));
+        (problem, measured)
+    });
+    // Nothing of a changed recording is shown; why it cannot be read stands where the player would be.
+    let trace = asker.caller.may(Permission::Signalling).then(|| Trace::read(archive, id).ok()).flatten();
+    Ok(Looked { row, problem, timeline, warnings, trace })
+}
+
+/// Its timeline, or why it cannot be played; and what a listener must know.
+fn measure(archive: &Archive, id: RecordingId) -> (Result<Timeline, String>, Vec<String>) {
+    match Export::prepare(archive, id) {
         // A file that would be refused needs no player.
         Ok(export) => match export.bytes(FileFormat::Wav, Shape::Stereo) {
             Ok(_) => (Ok(export.timeline().clone()), export.warnings(Shape::Stereo)),
             Err(error) => (Err(Refusal::from(error).words()), Vec::new()),
         },
         Err(error) => (Err(Refusal::from(error).words()), Vec::new()),
-    };
-    // Nothing of a changed recording is shown; why it cannot be read stands where the player would be.
-    let trace = asker.caller.may(Permission::Signalling).then(|| Trace::read(archive, id).ok()).flatten();
-    Ok(Looked { row, problem, timeline, warnings, trace })
+    }
 }
 
 fn shown(app: &App, asker: &Asker, looked: Looked) -> Shown {
@@ -512,6 +526,9 @@ fn changes(row: &Row, body: &str) -> Result<Vec<What>, Refusal> {
 fn tag_changes(row: &Row, written: &str) -> Result<Vec<What>, Refusal> {
     let id = row.facts.id;
     let wanted: Vec<&str> = written.split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect();
+    if wanted.len() > TAGS_MAX {
+        return Err(Refusal::Wrong(format!("A recording has at most {TAGS_MAX} tags.")));
+    }
     if wanted.iter().any(|tag| tag.len() > TAG_MAX) {
         return Err(Refusal::Wrong(format!("A tag has at most {TAG_MAX} bytes.")));
     }

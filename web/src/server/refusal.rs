@@ -119,6 +119,7 @@ impl Refusal {
             Refusal::BrokeOff => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::Failed(Error::Store(error)) => match error {
                 E::NotFound { .. } | E::Ambiguous { .. } => StatusCode::NOT_FOUND,
+                E::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
                 // What is asked for is at odds with the state of the archive, and only a person can settle that.
                 E::Tampered { .. } | E::Damaged { .. } | E::Replaced { .. } => StatusCode::CONFLICT,
                 E::KeyMissing { .. }
@@ -218,6 +219,7 @@ fn failure(error: &Error) -> String {
         Error::Store(E::WrongKey { needed, found, .. }) => {
             format!("It was sealed to key {needed}, and this machine has key {found}.")
         }
+        Error::Store(E::Refused { what }) => format!("This is not done: {what}."),
         Error::Store(E::Closed) => "The archive is being closed.".to_owned(),
         Error::TooLong { .. } | Error::Unsuited { .. } | Error::Undecodable { .. } => format!("{error}."),
         _ => "The archive could not be read; the log of `earwitness serve` says more.".to_owned(),

@@ -1,6 +1,7 @@
 //! Recordings as files for whoever may take them along: one as one file, several as a ZIP. They are decrypted while they are sent;
 //! nothing of them is kept on the way.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use axum::body::{Body, Bytes};
@@ -15,8 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::App;
 use super::body::{Chunks, Use};
 use super::caller::Asker;
+use super::recording::TAG_MAX;
 use super::recordings::Selected;
-use super::recordings::search::Search;
+use super::recordings::search::{Search, leave_running_out};
 use super::refusal::Refusal;
 use crate::bundle::{RECORDINGS_MAX, Selection, bundle};
 use crate::export::{Export, FileFormat, Shape};
@@ -25,6 +27,8 @@ use crate::vcon;
 
 /// Pieces that may wait for whoever takes them.
 const CHUNKS_WAITING: usize = 4;
+/// Calls of several segments that are picked at once: a page has no more.
+const CALLS_MAX: usize = 200;
 /// Bytes of a piece.
 const CHUNK: usize = 64 * 1024;
 
@@ -111,6 +115,9 @@ pub(super) async fn selected(
     let tag = tag
         .filter(|tag| !tag.is_empty())
         .ok_or_else(|| Refusal::Wrong("Write a tag before the button.".to_owned()))?;
+    if tag.len() > TAG_MAX || tag.contains(',') || tag.chars().any(char::is_control) {
+        return Err(Refusal::Wrong(format!("A tag has at most {TAG_MAX} bytes, and no comma.")));
+    }
     let (now, name) = (app.now(), asker.caller.name().to_owned());
     app.read(move |archive| {
         for id in ids {
@@ -135,24 +142,31 @@ fn picked(
     ids: Vec<RecordingId>,
     calls: &[String],
 ) -> Result<Vec<RecordingId>, Refusal> {
-    let mut all = Vec::new();
-    for id in ids.into_iter().take(RECORDINGS_MAX) {
-        asker.permitted(archive, id, permission)?;
-        all.push(id);
-    }
     asker.need(permission)?;
-    for call in calls.iter().filter(|call| !call.is_empty()).take(RECORDINGS_MAX) {
+    let mut all = BTreeSet::new();
+    for id in ids.into_iter().take(RECORDINGS_MAX) {
+        asker.row(archive, id)?;
+        all.insert(id);
+    }
+    let calls: BTreeSet<&String> = calls.iter().filter(|call| !call.is_empty()).collect();
+    if calls.len() > CALLS_MAX {
+        return Err(Refusal::Wrong(format!("At most {CALLS_MAX} calls of several segments at once.")));
+    }
+    for call in calls {
         let mut query = store::Query::default();
         query.seen_by = Some(asker.caller.clone());
         query.call(call).map_err(|_| Refusal::WrongQuery)?;
-        for id in archive.find(&query) {
-            let id = id?;
-            if !all.contains(&id) {
-                all.push(id);
+        leave_running_out(&mut query);
+        query.limit = Some(RECORDINGS_MAX);
+        for row in archive.search(&query) {
+            let row = row?;
+            // A name may be the beginning of another call's.
+            if row.facts.call == *call {
+                all.insert(row.facts.id);
             }
         }
     }
-    Ok(all)
+    Ok(all.into_iter().collect())
 }
 
 async fn send_zip(app: &App, asker: &Asker, ids: Vec<RecordingId>) -> Result<Response, Refusal> {
@@ -181,7 +195,13 @@ pub(super) async fn send(
     app.note_saved(asker, &ids, ending).await?;
     let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
     let (ready, opened) = oneshot::channel();
-    let job = Job { ids, kind, exporter: Exporter::new(asker.caller.name(), app.now()), _permit: permit };
+    let job = Job {
+        ids,
+        kind,
+        exporter: Exporter::new(asker.caller.name(), app.now()),
+        without_sip: !asker.caller.may(Permission::Signalling),
+        _permit: permit,
+    };
     let archive = app.clone();
     tokio::task::spawn_blocking(move || {
         job.run(archive.archive(), Sink { sender, waiting: Vec::new() }, ready)
@@ -199,6 +219,8 @@ struct Job {
     ids: Vec<RecordingId>,
     kind: As,
     exporter: Exporter,
+    /// SIP messages are for who may see signalling.
+    without_sip: bool,
     /// Given back when the work ends.
     _permit: OwnedSemaphorePermit,
 }
@@ -228,7 +250,8 @@ impl Job {
             }
             (_, ids) => {
                 let _ = ready.send(Ok(()));
-                bundle(archive, ids, Selection::default(), &self.exporter, &mut sink, |_, _| ()).map(drop)
+                let selection = Selection { without_sip: self.without_sip, ..Selection::default() };
+                bundle(archive, ids, selection, &self.exporter, &mut sink, |_, _| ()).map(drop)
             }
         };
         let written = written.and_then(|()| sink.flush().map_err(Into::into));

@@ -44,6 +44,7 @@ struct User {
     frame: Frame,
     is_new: bool,
     is_first: bool,
+    action: String,
     name: String,
     display_name: String,
     email: String,
@@ -159,6 +160,7 @@ impl App {
                 frame: self.frame(asker, Page::At("/users"), format!("User {name}")),
                 is_new: false,
                 is_first: false,
+                action: href(&account.name),
                 name: account.name.clone(),
                 display_name: account.display_name.clone(),
                 email: account.email.clone(),
@@ -194,6 +196,7 @@ impl App {
                 ),
                 is_new: true,
                 is_first,
+                action: "/users".to_owned(),
                 name: text("name"),
                 display_name: text("display_name"),
                 email: text("email"),
@@ -300,7 +303,11 @@ pub(super) async fn change(
                 "A new password was made up.",
             )
         }
-        "remove" => (AccountChange::Remove { name: own }, ""),
+        "remove" if form.text("confirm") == name => (AccountChange::Remove { name: own }, ""),
+        "remove" => {
+            let why = "Type the user name to remove the account. Nothing was changed.".to_owned();
+            return app.user(&asker, &name, "", Some(why), String::new());
+        }
         _ => return Err(Refusal::WrongQuery),
     };
     let is_gone = matches!(change, AccountChange::Remove { .. });

@@ -18,7 +18,7 @@ use store::{Archive, Event, NOTE_TEXT_MAX, RecordingId, Row, STARS_MAX, What};
 
 use super::{Problem, Right, read};
 use crate::server::App;
-use crate::server::caller::Asker;
+use crate::server::caller::{Asker, PROGRAM};
 use crate::server::guard::From;
 use crate::server::recordings::search::{Search, cursor, leave_running_out};
 use crate::server::refusal::Refusal;
@@ -47,8 +47,9 @@ impl App {
     fn program(&self, headers: &HeaderMap, from: From) -> Result<Asker, Problem> {
         let token = self.token(headers, Right::Recordings)?;
         let account = token.account().ok_or(Problem::NoAccount)?;
-        let caller = self.archive().caller(account, self.now()).ok_or(Problem::NoAccount)?;
-        let cookie = Arc::from(format!("token {}", token.name()));
+        let caller = self.archive().caller(account, self.now());
+        let caller = caller.filter(|caller| caller.may(Permission::WebAccess)).ok_or(Problem::NoAccount)?;
+        let cookie = Arc::from(format!("{PROGRAM}{}", token.name()));
         Ok(Asker { caller, who: Who::Account(account.to_owned()), cookie, peer: from.0, first: None })
     }
 

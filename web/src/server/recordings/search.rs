@@ -79,6 +79,8 @@ impl Search {
         }
         if !(search.from.is_empty() && search.to.is_empty()) {
             search.range = Range::Custom;
+        } else if search.range == Range::Custom {
+            search.range = Range::default();
         }
         search
     }
@@ -324,6 +326,11 @@ mod tests {
         }
         assert_eq!(Search::parse("colour=red&range=never&x").address(), "/recordings?range=15m");
         assert_eq!(Search::parse("sort=-started").order, None, "the default is not said");
+        assert_eq!(
+            Search::parse("range=custom&from=&to=").address(),
+            "/recordings?range=15m",
+            "no stretch is the default"
+        );
     }
 
     #[test]
