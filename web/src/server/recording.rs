@@ -484,7 +484,8 @@ pub(super) async fn set_facts(
         for what in changes(&row, &body)? {
             archive.edit(Event { at: now, who: asker.caller.name().to_owned(), what })?;
         }
-        Ok(())
+        // The page that follows shows it.
+        Ok(archive.sync()?)
     })
     .await?;
     Ok(Redirect::to(&format!("/recordings/{id}")).into_response())
@@ -568,7 +569,8 @@ pub(super) async fn add_note(
     app.read(move |archive| {
         asker.permitted(archive, id, Permission::ModifyDetails)?;
         let who = asker.caller.name().to_owned();
-        Ok(archive.edit(Event { at: now, who, what: What::Noted { id, text, at_ms } })?)
+        archive.edit(Event { at: now, who, what: What::Noted { id, text, at_ms } })?;
+        Ok(archive.sync()?)
     })
     .await?;
     Ok(Redirect::to(&format!("/recordings/{id}")).into_response())

@@ -127,7 +127,7 @@ pub(super) async fn selected(
                 what: What::Tagged { id, tag: tag.clone() },
             })?;
         }
-        Ok(())
+        Ok(archive.sync()?)
     })
     .await?;
     Ok(Redirect::to(&app.last_search(asker.caller.name()).unwrap_or_else(|| "/recordings".to_owned()))

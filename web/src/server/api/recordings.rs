@@ -80,7 +80,9 @@ impl App {
     ) -> Result<StatusCode, Problem> {
         let (at, who) = (self.now(), asker.caller.name().to_owned());
         self.with_row(asker, id, Some(Permission::ModifyDetails), move |archive, row| {
-            Ok(archive.edit(Event { at, who, what: what(row.facts.id) })?)
+            archive.edit(Event { at, who, what: what(row.facts.id) })?;
+            // Whoever asks for it next gets it as it is now.
+            Ok(archive.sync()?)
         })
         .await?;
         Ok(StatusCode::NO_CONTENT)
