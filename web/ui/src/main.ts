@@ -20,7 +20,14 @@ document.addEventListener("htmx:before:swap", (event) => {
   const { ctx } = (event as CustomEvent<Swapping>).detail ?? {};
   if (!ctx?.text || !/<body[^>]*class="outside"/.test(ctx.text)) return;
   event.preventDefault();
-  location.assign(ctx.response?.raw?.url || location.href);
+  // What a form was refused for is said beside the form, which keeps what was written into it.
+  const form = ctx.sourceElement?.closest("form");
+  const why = form?.method === "post" ? new DOMParser().parseFromString(ctx.text, "text/html").querySelector("[data-refused]") : null;
+  if (!why) return location.assign(ctx.response?.raw?.url || location.href);
+  document.querySelector("main .notice.refused")?.remove();
+  const notice = h("div", { class: "notice bad refused", role: "alert" }, icon("warning"), h("div", {}, why.textContent ?? ""));
+  form?.prepend(notice);
+  notice.scrollIntoView({ block: "nearest" });
 });
 
 // A click that leads nowhere says so.

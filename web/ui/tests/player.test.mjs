@@ -84,7 +84,7 @@ it("the keys work while the focus is in the player, and only then", RECORDING, a
   assert.equal(await says(), "12 s", "the next event is a digit at 12.4 s");
   await key("]");
   await key("]");
-  assert.equal(await page.getByRole("combobox", { name: "Speed" }).inputValue(), "1.5");
+  await until("speed 1.5", async () => (await page.getByRole("combobox", { name: "Speed" }).inputValue()) === "1.5");
   assert.ok(await page.evaluate(() => audio().preservesPitch && audio().playbackRate === 1.5));
   await key("[");
   await key("2");

@@ -466,6 +466,13 @@ impl App {
             search.query(&asker.caller, self.now(), self.zone()).map_err(|_| Refusal::WrongQuery)?;
         leave_running_out(&mut query);
         query.limit = Some(limit);
-        self.read(move |archive| Ok(archive.find(&query).collect::<Result<_, _>>()?)).await
+        let id = search.id.clone();
+        self.read(move |archive| {
+            if let Some(row) = named(archive, &id, &query)? {
+                return Ok(vec![row.facts.id]);
+            }
+            Ok(archive.find(&query).collect::<Result<_, _>>()?)
+        })
+        .await
     }
 }
