@@ -72,7 +72,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  earwitness calls --since today\n  earwitness calls --summary --json"
     )]
     Calls(Calls),
-    /// Listen in the browser: pages over an archive, on this machine only
+    /// Listen in the browser: pages over an archive, without a recorder
     #[command(
         after_help = "Example:\n  earwitness serve -a demo/archive\n\nPrints a link that lets one browser in, once. Runs until \
         Ctrl-C. While it runs, no other command can open the archive."

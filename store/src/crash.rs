@@ -249,22 +249,26 @@ fn operations() -> u64 {
     operations + 5
 }
 
-/// Does something for each operation of the scenario, on all cores.
-fn at_each_operation(test: impl Fn(u64, &Path) + Sync) {
-    let (last, next) = (operations(), std::sync::atomic::AtomicU64::new(1));
+/// Does something for each of these operations, on all cores.
+fn at_each(operations: std::ops::Range<u64>, test: impl Fn(u64) + Sync) {
+    let next = std::sync::Mutex::new(operations);
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 loop {
-                    let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    if at > last {
-                        return;
-                    }
-                    let index = tempfile::tempdir().expect("a folder");
-                    test(at, &index.path().join("index"));
+                    let Some(at) = crate::disk::locked(&next).next() else { return };
+                    test(at);
                 }
             });
         }
+    });
+}
+
+/// Does something for each operation of the scenario, each with a folder for an index.
+fn at_each_operation(test: impl Fn(u64, &Path) + Sync) {
+    at_each(1..operations() + 1, |at| {
+        let index = tempfile::tempdir().expect("a folder");
+        test(at, &index.path().join("index"));
     });
 }
 

@@ -104,7 +104,7 @@ impl Archive {
             (account, is_right)
         };
         let Some(account) = account else {
-            self.count_nobodys_try();
+            self.count_no_try();
             return refuse(None, RefusedTry::NoAccount);
         };
         let name = account.name.as_str();
@@ -112,6 +112,7 @@ impl Archive {
         let accounts = self.accounts();
         let Some(now) = accounts.account(name) else { return refuse(Some(name), RefusedTry::NoAccount) };
         if now.is_locked(at) {
+            self.count_no_try();
             return refuse(Some(name), RefusedTry::Locked);
         }
         if !is_right || now.hash != account.hash {
@@ -119,6 +120,7 @@ impl Archive {
             return refuse(Some(name), RefusedTry::Password);
         }
         if now.disabled || self.caller(name, at).is_none_or(|caller| !caller.may(Permission::WebAccess)) {
+            self.count_no_try();
             return refuse(Some(name), RefusedTry::NoAccess);
         }
         let mut step = None;
@@ -191,8 +193,8 @@ impl Archive {
         true
     }
 
-    /// As long as counting takes, for a name that no account has.
-    fn count_nobodys_try(&self) {
+    /// As long as counting takes, where a try counts for nobody: how long a refusal takes must not tell why.
+    fn count_no_try(&self) {
         let _one_at_a_time = locked(&self.shared.accounts.changes);
         if let Err(error) = self.keep_accounts((*self.accounts()).clone()) {
             tracing::error!(%error, "a sign-in was not counted on disk");

@@ -43,20 +43,7 @@ fn cut(at: u64) {
 fn a_version_that_was_promised_survives_a_cut_at_any_operation_and_none_is_there_in_part() {
     let (disk, index) = (new_disk(), tempfile::tempdir().expect("a folder"));
     assert_eq!(change_twice(&disk, &index.path().join("index")), 2);
-    let (last, next) = (disk.operations(), std::sync::atomic::AtomicU64::new(1));
+    let last = disk.operations();
     assert!(last > 20, "{last}");
-    // Most of the time is waiting for syncs.
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    if at > last {
-                        return;
-                    }
-                    cut(at);
-                }
-            });
-        }
-    });
+    at_each(1..last + 1, cut);
 }

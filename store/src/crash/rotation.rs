@@ -1,7 +1,5 @@
 //! Tests of what survives a rotation of keys that is cut off at any operation, and of what is gone after one.
 
-use std::sync::Mutex;
-
 use zeroize::Zeroizing;
 
 use super::*;
@@ -240,23 +238,16 @@ fn operations(base: &Arc<SimDisk>) -> std::ops::Range<u64> {
 /// Rotates on a disk that dies at each operation in turn; gives what the dead process left to `survive`.
 fn cut_anywhere(passphrase: bool, survive: impl Fn(&SimDisk, u64, &Heard, &[(String, Vec<u8>)]) + Sync) {
     let (base, heard) = base(passphrase);
-    let (secrets, next) = (secrets(&base), Mutex::new(operations(&base)));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let Some(at) = crate::disk::locked(&next).next() else { return };
-                    let index = tempfile::tempdir().expect("a folder");
-                    let disk = base.after_kill();
-                    disk.fail_at(at, Fault::Die);
-                    if let Ok(archive) = open_unlocked(&disk, &index.path().join("index")) {
-                        let rotated = rotate(&archive);
-                        assert!(disk.is_dead() || rotated.is_ok(), "only death stops it: {rotated:?}");
-                    }
-                    survive(&disk, at, &heard, &secrets);
-                }
-            });
+    let secrets = secrets(&base);
+    at_each(operations(&base), |at| {
+        let index = tempfile::tempdir().expect("a folder");
+        let disk = base.after_kill();
+        disk.fail_at(at, Fault::Die);
+        if let Ok(archive) = open_unlocked(&disk, &index.path().join("index")) {
+            let rotated = rotate(&archive);
+            assert!(disk.is_dead() || rotated.is_ok(), "only death stops it: {rotated:?}");
         }
+        survive(&disk, at, &heard, &secrets);
     });
 }
 
