@@ -14,7 +14,7 @@ mod record;
 mod rule;
 
 pub(crate) use key::{Key, KeyCommand};
-pub(crate) use record::{Interfaces, Record, Replay, Run};
+pub(crate) use record::{Demo, Interfaces, Record, Replay, Run, TlsKeys};
 pub(crate) use rule::{
     Change, Device, DeviceCommand, DeviceSettings, ListCommand, PbxCommand, PortsCommand, Replacement, Rule,
     RuleCommand,
@@ -24,7 +24,7 @@ pub(crate) use rule::{
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
 #[command(
-    after_help = "First steps:\n  earwitness record -r capture.pcap      record the calls in a capture\n  \
+    after_help = "First steps:\n  earwitness demo                        see what it does, without a PBX\n  earwitness record -r capture.pcap      record the calls in a capture\n  \
     earwitness archive list                see what was recorded\n  \
     earwitness archive export ID -o a.wav  listen to one\n  earwitness archive verify              prove that nothing was changed\n  \
     earwitness serve                       listen in the browser\n\n\
@@ -78,6 +78,12 @@ pub(crate) enum Command {
         Ctrl-C. While it runs, no other command can open the archive."
     )]
     Serve(Serve),
+    /// Look around: two small offices telephone, in an archive that is thrown away
+    #[command(
+        after_help = "Example:\n  earwitness demo\n\nPrints where the pages are and who can sign in. Recordings of the last days are there, calls go on while it\n\
+        runs. Ctrl-C ends it and removes everything."
+    )]
+    Demo(Demo),
     /// Users, whose which extension and agent was when, and the accounts that can sign in
     User(people::User),
     /// Roles, profiles and access filters: what accounts may see and do

@@ -31,6 +31,13 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Address and port of the pages; anywhere but on this machine's own (loopback) addresses they are served over HTTPS
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8480")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("input").required(true).multiple(true).args(["read", "interface", "hep"])))]
 pub(crate) struct Record {
     /// Capture files to read; `-` is the standard input
@@ -57,7 +64,7 @@ pub(crate) struct Record {
 }
 
 /// Where TLS secrets are.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct TlsKeys {
     /// TLS key log, as programs write it where SSLKEYLOGFILE names a file: SIP inside TLS is read with it. A live capture
     /// reads on as the file grows. Secrets inside pcapng files are used without it

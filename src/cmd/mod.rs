@@ -5,6 +5,7 @@ mod archive;
 mod calls;
 mod config;
 mod copies;
+mod demo;
 pub(crate) mod device;
 mod export;
 mod import;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Archive(args) => archive::run(args.command),
         Command::Calls(args) => calls::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::User(args) => people::user(&args.command),
         Command::Role(args) => accounts::role(&args.command),
         Command::Unit(args) => people::unit(&args.command),

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod appliance;
+pub mod browser;
 pub mod mail;
 pub mod network;
 pub mod pbx;

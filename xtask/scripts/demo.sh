@@ -1,5 +1,6 @@
 #!/bin/sh
-# Records the calls of pcaps/demo into a new archive under ./demo and looks at what came of it. Run by `make demo`.
+# Records the calls of pcaps/demo into a new archive under ./demo, looks at what came of it, and opens the pages on an office that
+# telephones. Run by `make demo`; with DEMO=once it ends before the pages.
 set -eu
 cd "$(dirname "$0")/../.."
 bin=${CARGO_TARGET_DIR:-target}/release/earwitness
@@ -24,4 +25,9 @@ id=$("$bin" archive list -a "$archive" --direction inbound --limit 1 --json |
 [ -n "$id" ] || { echo 'No recording to export: the archive has no inbound call.' >&2; exit 1; }
 run archive export "$id" -a "$archive" -o demo/inbound.wav
 printf '\nListen to %s (left: the extension, right: the caller).\n' "$PWD/demo/inbound.wav"
-printf 'To look around in a browser: %s serve -a %s\n' "$bin" "$archive"
+if [ "${DEMO:-}" = once ]; then
+    printf 'To look around in a browser: %s demo\n' "$bin"
+    exit 0
+fi
+say demo
+exec "$bin" demo
