@@ -5,14 +5,15 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 MAKEFLAGS += --no-print-directory
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup setup-test build demo test ui test-ui bench fuzz deny deb
+.PHONY: help setup setup-test build demo test ui test-ui test-journeys bench fuzz deny deb
 
 help:
 	@echo 'make build   the release binary, target/release/earwitness'
-	@echo 'make demo    records the calls of pcaps/demo into a throw-away archive, lists, verifies and exports'
+	@echo 'make demo    records the calls of pcaps/demo, lists, verifies and exports; then the pages, until Ctrl-C (DEMO=once: without)'
 	@echo 'make test    format, lints, documentation and all tests'
 	@echo 'make ui      the script and style sheet of the pages, web/dist, from web/ui (needs Node 20 and npm)'
 	@echo 'make test-ui tests of those in Chromium, and whether web/dist is what web/ui makes'
+	@echo 'make test-journeys  the recorder itself in Chromium: find, play, listen in, pause, take along, and strangers'\'' texts'
 	@echo 'make deb     a Debian package of the release binary, in target/debian'
 	@echo 'make bench   benchmarks'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs cargo-fuzz and a nightly toolchain)'
@@ -37,6 +38,7 @@ test: setup-test
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	$(MAKE) test-ui
+	$(MAKE) test-journeys
 	cargo test --workspace --locked
 
 # The pages' script and style sheet are committed: only who changes them needs Node.
@@ -46,6 +48,10 @@ ui:
 test-ui: setup-test
 	@command -v npm >/dev/null || { echo 'skipped: the tests of the pages need Node 20 and npm'; exit 0; }; \
 	cd web/ui && npm ci --no-audit --no-fund && { npm test || { echo 'once more: a browser on a busy machine can be late'; npm test; }; }
+
+test-journeys: setup-test
+	@command -v npm >/dev/null || { echo 'skipped: the journeys need Node 20 and npm'; exit 0; }; \
+	cargo build --locked && cd web/ui && npm ci --no-audit --no-fund && { npm run journeys || { echo 'once more: a browser on a busy machine can be late'; npm run journeys; }; }
 
 deb: build
 	@sh xtask/scripts/deb.sh

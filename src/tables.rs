@@ -242,9 +242,14 @@ pub(crate) fn cell(text: &str) -> String {
     safe
 }
 
-/// Text of any length, made fit for a terminal.
+/// Text of any length, made fit for a terminal: nothing in it moves the cursor, and nothing turns the reading direction of what stands
+/// around it (Unicode TR 36, 3.5).
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let is_unfit = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if is_unfit(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn right_align(table: &mut Table, columns: &[usize]) {
