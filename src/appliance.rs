@@ -82,6 +82,13 @@ fn port(status: capture::PortStatus) -> Port {
     }
 }
 
+/// Tells the supervisor that watches us that we live.
+pub(crate) fn is_alive() {
+    if sd_notify::watchdog_enabled().is_some() {
+        tell_supervisor(&[sd_notify::NotifyState::Watchdog]);
+    }
+}
+
 /// Tells systemd, or whoever else started us and wants to know.
 pub(crate) fn tell_supervisor(what: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {

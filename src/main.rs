@@ -27,6 +27,7 @@ mod quality;
 mod recorder;
 mod reload;
 mod secrets;
+mod set_up;
 mod smdr;
 mod tables;
 mod timestamp;

@@ -48,6 +48,9 @@ impl Links {
     fn look(&mut self, has_link: impl Fn(&str) -> Option<bool>, now: Instant) {
         for (place, interface, since) in &mut self.adapters {
             let Some(port) = self.shared.ports.get(*place) else { continue };
+            if port.closed.load(Ordering::Relaxed) {
+                continue;
+            }
             // One that is not open is its own thread's business, and so is one that is gone.
             let is_up = !port.up.load(Ordering::Relaxed) || has_link(interface).unwrap_or(true);
             port.has_link.store(is_up, Ordering::Relaxed);

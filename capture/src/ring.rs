@@ -79,6 +79,8 @@ pub(crate) struct Port {
     bytes: AtomicU64,
     outages: AtomicU64,
     away_ms: AtomicU64,
+    /// Nothing is taken from it any more.
+    pub(crate) closed: AtomicBool,
 }
 
 /// How a port is doing.
@@ -147,7 +149,7 @@ impl std::fmt::Debug for Stopper {
 pub struct Gauges(Arc<Shared>);
 
 impl Gauges {
-    /// How the ports are doing, in the order given.
+    /// How the ports are doing that are not closed, in the order given.
     #[must_use]
     pub fn ports(&self) -> Vec<PortStatus> {
         self.0.status()
@@ -172,7 +174,7 @@ impl Shared {
             outages: port.outages.load(Ordering::Relaxed),
             away_ms: port.away_ms.load(Ordering::Relaxed),
         };
-        self.ports.iter().map(status).collect()
+        self.ports.iter().filter(|port| !port.closed.load(Ordering::Relaxed)).map(status).collect()
     }
 }
 
@@ -325,7 +327,19 @@ impl Ring {
         self.stopper.clone()
     }
 
-    /// How the ports are doing, in the order given.
+    /// Takes nothing more from the port in this place of those given, for good: its thread ends and lets the adapter go. What it had handed
+    /// over before still comes, and the other ports keep their places.
+    pub fn close(&self, port: usize) {
+        if let Some(port) = self.shared.ports.get(port) {
+            port.closed.store(true, Ordering::SeqCst);
+        }
+        if let Some(Some(waker)) = self.shared.wakers.lock().unwrap_or_else(PoisonError::into_inner).get(port)
+        {
+            waker.breakloop();
+        }
+    }
+
+    /// How the ports are doing that are not closed, in the order given.
     #[must_use]
     pub fn ports(&self) -> Vec<PortStatus> {
         self.shared.status()
@@ -461,6 +475,7 @@ impl Port {
             bytes: AtomicU64::new(0),
             outages: AtomicU64::new(0),
             away_ms: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -506,9 +521,10 @@ impl Sink {
         }
     }
 
-    /// Has the ring been stopped?
+    /// Has the ring been stopped, or this port closed?
     pub(crate) fn stopped(&self) -> bool {
         self.shared.stop.load(Ordering::SeqCst)
+            || self.shared.ports.get(self.port).is_some_and(|port| port.closed.load(Ordering::SeqCst))
     }
 
     /// The way in is open, or not.

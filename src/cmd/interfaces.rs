@@ -12,6 +12,7 @@ use super::{print_json, print_line, warn};
 use crate::cli;
 use crate::failure::{Done, Failure};
 use crate::live::stop_flag;
+use crate::set_up::could_be_mirror_port;
 
 /// Bytes of frames that may wait here.
 const RING_BYTES: usize = 32 * 1024 * 1024;
@@ -71,10 +72,7 @@ fn watch(all: &[Interface], args: &cli::Interfaces, time: Duration) -> Result<Do
     let names: Vec<String> = if is_named {
         args.interface.clone()
     } else {
-        all.iter()
-            .filter(|one| one.up && !one.loopback && is_adapter(one))
-            .map(|one| one.name.clone())
-            .collect()
+        all.iter().filter(|one| could_be_mirror_port(one)).map(|one| one.name.clone()).collect()
     };
     if names.is_empty() {
         return Err(Failure::new("no adapter is up: name one with -i, or `ip link set IFACE up`"));
@@ -120,11 +118,6 @@ fn watch(all: &[Interface], args: &cli::Interfaces, time: Duration) -> Result<Do
         }
     }
     Ok(done)
-}
-
-/// libpcap lists more than adapters: USB buses, netfilter queues, Bluetooth.
-fn is_adapter(interface: &Interface) -> bool {
-    interface.name != "any" && Path::new("/sys/class/net").join(&interface.name).exists()
 }
 
 fn read(path: &Path) -> Result<Observer, Failure> {

@@ -7,13 +7,15 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use capture::{
-    Adapter, EndpointControl, EndpointGauges, EndpointListener, Listener, PortOptions, Ring, TimeStamps,
+    Adapter, EndpointControl, EndpointGauges, EndpointListener, Interface, Listener, PortOptions, Ring,
+    TimeStamps,
 };
 use store::locations::Duty;
 use store::{Archive, Created};
 use web::ffmpeg::Choice;
 use web::metrics::Machine;
 use web::server::{Beside, Look, Monitoring, Running, Server, Tokens};
+use web::set_up::SetUp;
 
 use super::record::{listeners, tell_of_keys};
 use super::rule::follow_book;
@@ -23,11 +25,12 @@ use super::{copies, know_people, print_line, progress, settle_recovery, warn};
 use crate::alarms::Watch;
 use crate::alarms::drives::Drives;
 use crate::alarms::sinks::{Alarms, Shown};
-use crate::appliance::{Appliance, Keeper, tell_supervisor};
+use crate::appliance::{Appliance, Keeper, is_alive, tell_supervisor};
 use crate::beside::Door;
 use crate::canary::{self, Canary};
 use crate::cli;
 use crate::clock;
+use crate::config::appliance::CaptureSection;
 use crate::config::{self, RecordACall, Settings};
 use crate::console;
 use crate::control::{Control, control};
@@ -42,16 +45,16 @@ use crate::pages;
 use crate::passphrase;
 use crate::recorder::Recorder;
 use crate::reload::{Reload, reload_flag};
+use crate::set_up::{self, Ears};
 use crate::smdr::{Logger, Outlets, Smdr, Ways};
 
 pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let mut settings = config::resolve(&args.dir)?;
-    let capture = &settings.capture;
-    if capture.interfaces.is_empty() && capture.hep.is_empty() && settings.record_a_call.is_none() {
-        return Err(Failure::config(
-            "nothing to record from: name adapters in [capture] interfaces (`earwitness interfaces` lists them), hep, or \
-             [record_a_call] listen",
-        ));
+    let is_named = !settings.capture.interfaces.is_empty()
+        || !settings.capture.hep.is_empty()
+        || settings.record_a_call.is_some();
+    if !is_named {
+        settings.capture.interfaces = set_up::chosen(&settings.archive)?;
     }
     if settings.canary.every.is_some() && settings.capture.interfaces.is_empty() {
         return Err(Failure::config(
@@ -63,7 +66,14 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let (stop, reload_asked) = (stop_flag()?, reload_flag()?);
     let taken = config::read_again(&args.dir)?.0;
     let admission = settings.feed.admission()?;
-    let (mut ring, endpoint) = open_ring(&settings)?;
+    let (adapters, heard) = match &settings.capture.interfaces[..] {
+        [] if !is_named => at_all_adapters(&settings.capture)?,
+        names => (
+            names.iter().map(|name| open_adapter(&settings.capture, name)).collect::<Result<_, _>>()?,
+            Vec::new(),
+        ),
+    };
+    let (mut ring, endpoint) = open_ring(&settings, adapters)?;
     // The threads that capture run by now; all others are started from here on.
     harden::give_up_privileges()
         .map_err(|error| Failure::new(format!("privileges cannot be given up (capset, prctl): {error}")))?;
@@ -73,7 +83,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     // The archive's own threads, which get what is sealed and go to locations that are mounted as they come, run by now, and so does
     // the door of root's commands.
     harden::wall_in(&walls(&settings, args))?;
-    let version = follow_book(&mut settings, &archive)?;
+    let mut version = follow_book(&mut settings, &archive)?;
     know_people(&archive, &settings.rules);
     let (control, desk) = control();
     let control = control.joining(endpoint.as_ref().map(|endpoint| endpoint.control.clone()));
@@ -83,17 +93,31 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let watch = Watch::new(settings.alarms.limits.clone());
     let alarms = Alarms::start(watch, sinks, control.clone(), drives(&settings), sung.clone())?;
     let look = look(&archive, alarms.shown(), sung);
+    let is_listening = !heard.is_empty();
+    let ears = is_listening
+        .then(|| Ears::new(Arc::clone(&archive), settings.book.clone(), settings.machine.clone()));
     let beside = Beside {
         live: Some(Arc::new(control.clone())),
         tokens: Arc::clone(&tokens),
         zone: settings.machine.zone.clone(),
         machine: Some(Arc::clone(&look)),
+        set_up: ears.clone().map(|ears| ears as Arc<dyn SetUp>),
         ..Beside::new(clock::now)
     };
     let place = pages::place(&settings, settings.web.listen)?;
     let pages = Server::bind(Arc::clone(&archive), place, beside, announce)?.spawn()?;
     let metrics =
         settings.metrics.listen.map(|listen| monitoring(control.clone(), look).spawn(listen)).transpose()?;
+    if let Some(ears) = ears {
+        warn(
+            "nothing is named to record from: that link leads to what is heard here, and asks. Nothing is recorded until then",
+        );
+        tell_supervisor(&[sd_notify::NotifyState::Ready]);
+        if let Some(chosen) = ears.listen(&mut ring, &heard, &stop, is_alive) {
+            settings.capture.interfaces = chosen;
+            version = follow_book(&mut settings, &archive)?;
+        }
+    }
     let (late, amender) = late::start(Arc::clone(&archive), settings.rules.clone())?;
     let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone(), settings.machine.clone())?;
     let reload = Reload {
@@ -164,28 +188,57 @@ struct Endpoint {
     control: EndpointControl,
 }
 
-fn open_ring(settings: &Settings) -> Result<(Ring, Option<Endpoint>), Failure> {
-    let capture = &settings.capture;
-    let open = |name: &String| {
-        let options = PortOptions {
-            filter: capture.kernel_filter.clone(),
-            buffer_bytes: megabytes(capture.kernel_mb) as u32,
-            time_stamps: match capture.time_stamps {
-                config::appliance::Stamps::Host => TimeStamps::Host,
-                config::appliance::Stamps::Adapter => TimeStamps::Adapter { clock: clock::now },
-            },
-            ..PortOptions::new(name)
-        };
-        let snap_len = capture.snap_len.unwrap_or(options.snap_len);
-        let adapter = Adapter::open(PortOptions { snap_len, ..options }).map_err(Failure::new)?;
-        if let Adapter::Awaited(_, why) = &adapter {
-            warn(&format!(
-                "{why}: it is opened as soon as it can be, until then nothing is recorded from it"
-            ));
-        }
-        Ok::<_, Failure>(adapter)
+fn port_options(capture: &CaptureSection, name: &str) -> PortOptions {
+    let options = PortOptions {
+        filter: capture.kernel_filter.clone(),
+        buffer_bytes: megabytes(capture.kernel_mb) as u32,
+        time_stamps: match capture.time_stamps {
+            config::appliance::Stamps::Host => TimeStamps::Host,
+            config::appliance::Stamps::Adapter => TimeStamps::Adapter { clock: clock::now },
+        },
+        ..PortOptions::new(name)
     };
-    let mut adapters: Vec<Adapter> = capture.interfaces.iter().map(open).collect::<Result<_, _>>()?;
+    PortOptions { snap_len: capture.snap_len.unwrap_or(options.snap_len), ..options }
+}
+
+fn open_adapter(capture: &CaptureSection, name: &str) -> Result<Adapter, Failure> {
+    let adapter = Adapter::open(port_options(capture, name)).map_err(Failure::new)?;
+    if let Adapter::Awaited(_, why) = &adapter {
+        warn(&format!("{why}: it is opened as soon as it can be, until then nothing is recorded from it"));
+    }
+    Ok(adapter)
+}
+
+/// An adapter that is listened at, or why it is not.
+type AtAdapter = (Interface, Option<String>);
+
+/// Nobody has said what to record from: every adapter that could be a mirror port, to listen at; behind those that could be opened stand the
+/// others, with the reason.
+fn at_all_adapters(capture: &CaptureSection) -> Result<(Vec<Adapter>, Vec<AtAdapter>), Failure> {
+    let (mut open, mut heard, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+    for interface in set_up::adapters()? {
+        match Adapter::open(port_options(capture, &interface.name)) {
+            Ok(adapter @ Adapter::Open(_)) => {
+                open.push(adapter);
+                heard.push((interface, None));
+            }
+            Ok(Adapter::Awaited(_, why)) => closed.push((interface, Some(why.to_string()))),
+            Err(why) => closed.push((interface, Some(why.to_string()))),
+        }
+    }
+    if open.is_empty() {
+        let why = closed.first().and_then(|(_, why)| why.as_deref()).unwrap_or("no adapter is up");
+        return Err(Failure::config(format!(
+            "nothing to record from, and nothing to listen at ({why}): name adapters in [capture] interfaces (`earwitness interfaces` \
+             lists them), hep, or [record_a_call] listen"
+        )));
+    }
+    heard.append(&mut closed);
+    Ok((open, heard))
+}
+
+fn open_ring(settings: &Settings, mut adapters: Vec<Adapter>) -> Result<(Ring, Option<Endpoint>), Failure> {
+    let capture = &settings.capture;
     if settings.canary.every.is_some() && !capture.hears_loopback() {
         let options = PortOptions { filter: canary::FILTER.into(), ..PortOptions::new(canary::ADAPTER) };
         adapters.push(Adapter::open(options).map_err(Failure::new)?);

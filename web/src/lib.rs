@@ -27,6 +27,7 @@ mod page;
 mod pcapng;
 pub mod raw;
 pub mod server;
+pub mod set_up;
 pub mod trace;
 pub mod vcon;
 pub mod wav;

@@ -159,6 +159,8 @@ enum Takes {
     SeesAll,
     /// To be signed in.
     Nothing,
+    /// The link that works once: no account has it.
+    TheLink,
 }
 
 fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
@@ -184,7 +186,17 @@ fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
         (post.clone(), "/users".into(), "name=x", Takes::May(P::Security)),
         (post.clone(), "/users/user0".into(), "do=unlock", Takes::May(P::Security)),
         (get.clone(), "/roles".into(), "", Takes::May(P::Security)),
-        (post, "/roles".into(), "do=remove-role&name=nobody's", Takes::May(P::Security)),
+        (post.clone(), "/roles".into(), "do=remove-role&name=nobody's", Takes::May(P::Security)),
+        (get.clone(), "/set-up".into(), "", Takes::TheLink),
+        (get.clone(), "/set-up/administrator".into(), "", Takes::TheLink),
+        (post.clone(), "/set-up/administrator".into(), "name=x", Takes::TheLink),
+        (get.clone(), "/set-up/connection".into(), "", Takes::TheLink),
+        (get.clone(), "/set-up/key".into(), "", Takes::TheLink),
+        (post.clone(), "/set-up/key".into(), "do=show", Takes::TheLink),
+        (get.clone(), "/set-up/heard".into(), "", Takes::TheLink),
+        (post.clone(), "/set-up/heard".into(), "which=all", Takes::TheLink),
+        (get.clone(), "/set-up/events".into(), "", Takes::TheLink),
+        (get.clone(), "/set-up/first".into(), "", Takes::TheLink),
         (get.clone(), "/audit".into(), "", Takes::May(P::AuditTrail)),
         (get.clone(), "/audit.csv".into(), "", Takes::May(P::AuditTrail)),
         (get.clone(), "/me".into(), "", Takes::Nothing),
@@ -233,6 +245,7 @@ async fn what_a_profile_permits_and_a_scope_admits_is_there_and_all_else_looks_a
                     Takes::SeesAny => scope != Scope::None,
                     Takes::SeesAll => scope == Scope::Organization,
                     Takes::Nothing => true,
+                    Takes::TheLink => false,
                 };
                 let reply = site.ask(method.clone(), &path, &cookie, body).await;
                 let is_there = !matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN);

@@ -79,6 +79,23 @@ fn a_full_ring_drops_what_comes_counts_it_and_goes_on_when_it_is_read() {
 }
 
 #[test]
+fn of_a_closed_port_comes_what_was_handed_over_before_and_the_others_keep_their_places() {
+    let (mut ring, mut sinks, _asleep) = Ring::wired(["a", "b", "c"].into_iter(), usize::MAX);
+    sinks[1].push(at(0), 4, b"kept");
+    sinks[1].hand_over();
+    ring.close(1);
+    ring.close(7);
+    assert_eq!([0, 1, 2].map(|port| sinks[port].stopped()), [false, true, false]);
+    assert_eq!(ring.next_frame().ok().flatten().map(|frame| (frame.source, frame.data[0])), Some((1, b'k')));
+    sinks[2].push(at(1), 4, b"more");
+    sinks[2].hand_over();
+    assert_eq!(ring.next_frame().ok().flatten().map(|frame| (frame.source, frame.data[0])), Some((2, b'm')));
+    let names: Vec<String> = ring.gauges().ports().into_iter().map(|port| port.interface).collect();
+    assert_eq!(names, ["a", "c"]);
+    assert_eq!(ring.counters().frames, 2);
+}
+
+#[test]
 fn a_ring_smaller_than_a_batch_still_passes_frames() {
     let (mut ring, mut sinks, _asleep) = Ring::wired(["a"].into_iter(), 0);
     for number in 0..3 {

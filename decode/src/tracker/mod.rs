@@ -219,6 +219,16 @@ impl Tracker {
         streams.add_secrets(lines, &mut |found| take(found, signalling, tables))
     }
 
+    /// Users that were seen to register and have not said since that they are gone; in no order.
+    pub fn registered(&self) -> impl Iterator<Item = &str> {
+        self.core.signalling.registered()
+    }
+
+    /// Addresses that behave as a telephone system does: devices register there, or calls are passed on; in no order.
+    pub fn registrars(&self) -> impl Iterator<Item = std::net::IpAddr> + '_ {
+        self.core.signalling.registrars()
+    }
+
     /// The tracker's time: the latest that it was given, and going on from there where capture time ran backwards. Events
     /// are on this clock.
     #[must_use]

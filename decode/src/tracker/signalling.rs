@@ -592,6 +592,16 @@ impl Signalling {
         self.learn_pbx(heard.flow.src);
     }
 
+    /// Users that were seen to register, and have not said since that they are gone; in no order.
+    pub(super) fn registered(&self) -> impl Iterator<Item = &str> {
+        self.registered.iter().map(String::as_str)
+    }
+
+    /// Addresses that behave as a telephone system does; in no order.
+    pub(super) fn registrars(&self) -> impl Iterator<Item = std::net::IpAddr> + '_ {
+        self.registrars.iter().copied()
+    }
+
     fn learn_pbx(&mut self, at: Endpoint) {
         if self.registrars.len() < REGISTRARS_MAX {
             self.registrars.insert(at.ip());

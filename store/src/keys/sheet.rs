@@ -191,6 +191,15 @@ impl Sheet {
     }
 }
 
+/// Is that the line of this label, with or without the label?
+fn is_line_of(sheet: &str, label: &str, typed: &str) -> bool {
+    let printed = sheet.lines().filter_map(split).find(|(of, _)| of == label);
+    let with_label = Zeroizing::new(format!("{label} {typed}"));
+    let read = split(typed).filter(|(of, digits)| of == label && digits.len() == DIGITS);
+    let read = read.or_else(|| split(&with_label));
+    printed.zip(read).is_some_and(|((_, printed), (_, read))| *printed == *read)
+}
+
 impl Archive {
     /// The recovery sheet of the private key that is here.
     ///
@@ -202,6 +211,15 @@ impl Archive {
         let private = Zeroizing::new(private.secret.to_bytes());
         let sheet = Sheet { private, sign_public: *keys.sign_public() };
         Ok(sheet.to_text(&root.display().to_string()))
+    }
+
+    /// Whether somebody has typed the line of this label (`K1` to `K4`, `S1` to `S4`) as it stands on the sheet, with or without
+    /// the label: then it is on paper.
+    ///
+    /// # Errors
+    /// As [`Archive::recovery_sheet`].
+    pub fn is_line_of_sheet(&self, label: &str, typed: &str) -> Result<bool, Error> {
+        Ok(is_line_of(&self.recovery_sheet()?, label, typed))
     }
 
     /// Puts the private key of a sheet into an archive that lacks it, or whose passphrase nobody knows. When even the
@@ -286,6 +304,20 @@ mod tests {
         let typed = printed.replace('0', "O").replace("K1", "k1:").replace('1', "l");
         for text in [printed.as_str(), &lower, &dense, &typed] {
             assert!(same(&Sheet::parse(text).expect("read"), &sheet(3)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_known_as_typed_with_its_label_or_without_and_no_other_line_is() {
+        let printed = sheet(5).to_text("a");
+        let line = printed.lines().find(|line| line.trim_start().starts_with("K3")).expect("printed").trim();
+        let bare = line.strip_prefix("K3").expect("its label");
+        for typed in [line, bare, &line.to_lowercase(), &bare.replace(' ', ""), &bare.replace('0', "O")] {
+            assert!(is_line_of(&printed, "K3", typed), "{typed}");
+        }
+        let other = printed.lines().find(|line| line.trim_start().starts_with("K2")).expect("printed");
+        for typed in ["", "K3", other, &line[..line.len() - 1], &format!("{line}0"), "Private archive key:"] {
+            assert!(!is_line_of(&printed, "K3", typed), "{typed}");
         }
     }
 

@@ -91,6 +91,9 @@ impl App {
             let is_current = matches!(page, Page::At(_));
             links.push(Link { label: "Administration", section: ADMINISTRATION_PATHS, is_current, ..*first });
         }
+        if asker.who == Who::Console {
+            links.push(link("/set-up", "Set-up", Page::Other));
+        }
         Frame {
             title: title.into(),
             links,

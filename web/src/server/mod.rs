@@ -32,6 +32,7 @@ mod refusal;
 mod save;
 mod serving;
 mod session;
+mod set_up;
 mod sip;
 mod timeline;
 mod token;
@@ -41,6 +42,7 @@ mod zone;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -69,6 +71,7 @@ use self::session::Door;
 pub use self::token::{Right, Token, TokenError, Tokens};
 use self::zone::Zone;
 use crate::live::Live;
+use crate::set_up::{Heard, SetUp};
 
 /// Recordings played at once; one browser asks for six at most.
 const PLAYBACKS_MAX: usize = 16;
@@ -94,13 +97,15 @@ pub struct Beside {
     pub zone: TimeZone,
     /// A look at the machine, for the dashboard.
     pub machine: Option<Look>,
+    /// A recorder that may wait to be told what to record.
+    pub set_up: Option<Arc<dyn SetUp>>,
 }
 
 impl Beside {
     /// Nothing but a clock; times are UTC.
     #[must_use]
     pub fn new(now: fn() -> Timestamp) -> Beside {
-        Beside { live: None, tokens: Arc::default(), now, zone: TimeZone::UTC, machine: None }
+        Beside { live: None, tokens: Arc::default(), now, zone: TimeZone::UTC, machine: None, set_up: None }
     }
 }
 
@@ -127,6 +132,9 @@ struct Inner {
     live: Option<Arc<dyn Live>>,
     tokens: Arc<Tokens>,
     machine: Option<Look>,
+    set_up: Option<Arc<dyn SetUp>>,
+    /// Whoever set it up has typed a line of the recovery sheet.
+    is_on_paper: AtomicBool,
     reached: Reached,
     zone: Zone,
     now: fn() -> Timestamp,
@@ -158,13 +166,15 @@ impl App {
     ) -> App {
         let (door, token) = Door::new();
         let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
-        let Beside { live, tokens, now, zone, machine } = beside;
+        let Beside { live, tokens, now, zone, machine, set_up } = beside;
         let (announce, archive, zone) = (Box::new(announce), archive.into(), Zone::new(zone));
         let app = App(Arc::new(Inner {
             archive,
             live,
             tokens,
             machine,
+            set_up,
+            is_on_paper: AtomicBool::new(false),
             reached,
             zone,
             now,
@@ -203,6 +213,23 @@ impl App {
 
     fn machine(&self) -> Option<&Look> {
         self.0.machine.as_ref()
+    }
+
+    fn set_up(&self) -> Option<&Arc<dyn SetUp>> {
+        self.0.set_up.as_ref()
+    }
+
+    /// What was heard so far, while the recorder waits to be told what to record.
+    fn waiting(&self) -> Option<Arc<Heard>> {
+        self.set_up()?.heard()
+    }
+
+    fn is_on_paper(&self) -> bool {
+        self.0.is_on_paper.load(Ordering::Relaxed)
+    }
+
+    fn put_on_paper(&self) {
+        self.0.is_on_paper.store(true, Ordering::Relaxed);
     }
 
     fn pending(&self) -> &Pending {
@@ -316,6 +343,13 @@ pub fn router(app: App) -> Router {
         .route("/users/new", get(users::new))
         .route("/users/{name}", get(users::user).post(users::change))
         .route("/roles", get(users::roles).post(users::change_roles))
+        .route("/set-up", get(set_up::set_up))
+        .route("/set-up/administrator", get(set_up::administrator).post(set_up::add_administrator))
+        .route("/set-up/connection", get(set_up::connection))
+        .route("/set-up/key", get(set_up::key).post(set_up::prove_key))
+        .route("/set-up/heard", get(set_up::heard).post(set_up::begin))
+        .route("/set-up/events", get(set_up::events))
+        .route("/set-up/first", get(set_up::first))
         .route("/audit", get(audit::audit))
         .route("/audit.csv", get(audit::csv))
         .route("/assets/{name}", get(assets::asset))

@@ -13,19 +13,29 @@ pub struct Reached {
     pub(super) address: SocketAddr,
     pub(super) is_secure: bool,
     names: Vec<String>,
+    /// Of the certificate, SHA-256 as browsers show it; empty over HTTP.
+    fingerprint: String,
 }
 
 impl Reached {
     /// Over HTTP, at this address alone.
     #[must_use]
     pub fn plain(address: SocketAddr) -> Reached {
-        Reached { address, is_secure: false, names: Vec::new() }
+        Reached { address, is_secure: false, names: Vec::new(), fingerprint: String::new() }
     }
 
-    /// Over HTTPS, by these names too.
+    /// Over HTTPS, by these names too, with a certificate of this fingerprint.
     #[must_use]
-    pub fn secure(address: SocketAddr, names: Vec<String>) -> Reached {
-        Reached { address, is_secure: true, names }
+    pub fn secure(address: SocketAddr, names: Vec<String>, fingerprint: String) -> Reached {
+        Reached { address, is_secure: true, names, fingerprint }
+    }
+
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// What this recorder is called: its name, or its address.
@@ -135,7 +145,7 @@ mod tests {
     #[test]
     fn over_https_addresses_and_given_names_are_ours_and_no_other_name() {
         let address = "0.0.0.0:8443".parse().expect("an address");
-        let reached = Reached::secure(address, vec!["recorder.lan".into()]);
+        let reached = Reached::secure(address, vec!["recorder.lan".into()], String::new());
         for name in [
             "recorder.lan:8443",
             "RECORDER.lan:8443",

@@ -69,6 +69,7 @@ impl Server {
         if certificate.is_none() && !listen.ip().is_loopback() {
             return Err(Error::NotLoopback { address: listen });
         }
+        let fingerprint = certificate.as_ref().map(Certificate::fingerprint);
         let tls = certificate.map(|certificate| certificate.config()).transpose()?;
         let bind = || {
             let listener = TcpListener::bind(listen)?;
@@ -78,8 +79,8 @@ impl Server {
         };
         let (address, listener, runtime) =
             bind().map_err(|source: io::Error| Error::Listen { address: listen, source })?;
-        let reached = match tls {
-            Some(_) => Reached::secure(address, names),
+        let reached = match fingerprint {
+            Some(fingerprint) => Reached::secure(address, names, fingerprint),
             None => Reached::plain(address),
         };
         Ok(Server { runtime, listener, tls, app: App::new(archive, reached, beside, announce) })

@@ -218,7 +218,7 @@ impl App {
 }
 
 /// The role that the first account has.
-const ADMINISTRATOR: &str = "Administrator";
+pub(super) const ADMINISTRATOR: &str = "Administrator";
 
 /// `GET /users/new`.
 pub(super) async fn new(State(app): State<App>, asker: Asker) -> Result<Response, Refusal> {

@@ -16,6 +16,7 @@ use super::caller::Asker;
 use super::escape::brief;
 use super::frame::{Frame, Page, page_with};
 use super::refusal::Refusal;
+use super::session::Who;
 use super::zone::Range;
 use crate::words;
 
@@ -181,6 +182,9 @@ pub(super) async fn recordings(
 
 /// `GET /`: the first page that somebody may open.
 pub(super) async fn start(State(app): State<App>, asker: Asker) -> Redirect {
+    if asker.who == Who::Console && app.wants_set_up() {
+        return Redirect::to("/set-up");
+    }
     let frame = app.frame(&asker, Page::Other, "");
     Redirect::to(frame.links.first().map_or("/me", |link| link.href))
 }
