@@ -42,6 +42,7 @@ use crate::pages;
 use crate::passphrase;
 use crate::recorder::Recorder;
 use crate::reload::{Reload, reload_flag};
+use crate::rules::Standing;
 use crate::smdr::{Logger, Outlets, Smdr, Ways};
 
 pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
@@ -83,11 +84,13 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let watch = Watch::new(settings.alarms.limits.clone());
     let alarms = Alarms::start(watch, sinks, control.clone(), drives(&settings), sung.clone())?;
     let look = look(&archive, alarms.shown(), sung);
+    let standing = Standing::new(settings.book.clone(), settings.machine.clone());
     let beside = Beside {
         live: Some(Arc::new(control.clone())),
         tokens: Arc::clone(&tokens),
         zone: settings.machine.zone.clone(),
         machine: Some(Arc::clone(&look)),
+        rules: Some(Arc::new(standing.clone())),
         ..Beside::new(clock::now)
     };
     let place = pages::place(&settings, settings.web.listen)?;
@@ -103,6 +106,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         control,
         alarms: alarms.changer(),
         keeping: keeper.keeping(),
+        standing,
         tokens,
     };
     let reload = outside.ask(move || reload.wait(reload_asked))?;

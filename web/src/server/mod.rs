@@ -29,6 +29,7 @@ mod reached;
 mod recording;
 mod recordings;
 mod refusal;
+mod rules;
 mod save;
 mod serving;
 mod session;
@@ -69,6 +70,7 @@ use self::session::Door;
 pub use self::token::{Right, Token, TokenError, Tokens};
 use self::zone::Zone;
 use crate::live::Live;
+use crate::rules::RuleBook;
 
 /// Recordings played at once; one browser asks for six at most.
 const PLAYBACKS_MAX: usize = 16;
@@ -94,13 +96,16 @@ pub struct Beside {
     pub zone: TimeZone,
     /// A look at the machine, for the dashboard.
     pub machine: Option<Look>,
+    /// What the texts of rules mean.
+    pub rules: Option<Arc<dyn RuleBook>>,
 }
 
 impl Beside {
     /// Nothing but a clock; times are UTC.
     #[must_use]
     pub fn new(now: fn() -> Timestamp) -> Beside {
-        Beside { live: None, tokens: Arc::default(), now, zone: TimeZone::UTC, machine: None }
+        let (live, machine, rules) = (None, None, None);
+        Beside { live, tokens: Arc::default(), now, zone: TimeZone::UTC, machine, rules }
     }
 }
 
@@ -127,6 +132,7 @@ struct Inner {
     live: Option<Arc<dyn Live>>,
     tokens: Arc<Tokens>,
     machine: Option<Look>,
+    rules: Option<Arc<dyn RuleBook>>,
     reached: Reached,
     zone: Zone,
     now: fn() -> Timestamp,
@@ -158,13 +164,14 @@ impl App {
     ) -> App {
         let (door, token) = Door::new();
         let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
-        let Beside { live, tokens, now, zone, machine } = beside;
+        let Beside { live, tokens, now, zone, machine, rules } = beside;
         let (announce, archive, zone) = (Box::new(announce), archive.into(), Zone::new(zone));
         let app = App(Arc::new(Inner {
             archive,
             live,
             tokens,
             machine,
+            rules,
             reached,
             zone,
             now,
@@ -203,6 +210,14 @@ impl App {
 
     fn machine(&self) -> Option<&Look> {
         self.0.machine.as_ref()
+    }
+
+    /// What the texts of rules mean.
+    ///
+    /// # Errors
+    /// [`Refusal::NoPage`] where nobody knows that.
+    fn rules(&self) -> Result<&Arc<dyn RuleBook>, Refusal> {
+        self.0.rules.as_ref().ok_or(Refusal::NoPage)
     }
 
     fn pending(&self) -> &Pending {
@@ -316,6 +331,13 @@ pub fn router(app: App) -> Router {
         .route("/users/new", get(users::new))
         .route("/users/{name}", get(users::user).post(users::change))
         .route("/roles", get(users::roles).post(users::change_roles))
+        .route("/rules", get(rules::rules))
+        .route("/rules/device", get(rules::device))
+        .route("/rules/review", get(rules::back).post(rules::review))
+        .route("/rules/text", get(rules::text))
+        .route("/rules/try", get(rules::ask))
+        .route("/rules/versions", get(rules::versions))
+        .route("/rules/versions/{number}", get(rules::version))
         .route("/audit", get(audit::audit))
         .route("/audit.csv", get(audit::csv))
         .route("/assets/{name}", get(assets::asset))
