@@ -159,3 +159,23 @@ fn a_call_is_judged_as_when_it_is_recorded() {
         "recorded devices 2100 (Front desk) are never recorded"
     );
 }
+
+#[test]
+fn a_plan_that_was_not_seen_is_not_carried_out() {
+    let (_dir, archive) = archive();
+    let rules = standing();
+    let keep = "[[retention.rule]]\nname = \"all, of any kind\"\naudio = \"90d\"\ndata = \"1y\"\n";
+    rules.put(&archive, change(0, keep)).expect("in force");
+    let planned = rules.plan(&archive).expect("planned");
+    let line = planned.rules.first().expect("one rule");
+    assert_eq!(
+        (line.name.as_str(), line.of.as_str(), line.audio.as_str()),
+        ("all, of any kind", "everything else", "90d")
+    );
+    assert_eq!((planned.version, planned.grace.as_str(), planned.plan.items.len()), (1, "24h", 0));
+    let seen = |version| Seen { at: planned.plan.at, version, deletions: 0, more_than_half: false };
+    assert!(matches!(rules.prune(&archive, seen(0)), Err(NotPruned::Changed)));
+    assert_eq!(rules.prune(&archive, seen(1)).expect("nothing to do"), Pruned::default());
+    let refused = rules.confirm_clock(&archive, "eve", planned.plan.at).expect_err("nothing is frozen");
+    assert!(matches!(refused, RulesError::Store(store::Error::Refused { .. })), "{refused}");
+}

@@ -166,6 +166,8 @@ fn routes(id: RecordingId) -> Vec<String> {
         "/users/new",
         "/users/ann",
         "/roles",
+        "/retention",
+        "/holds",
         "/rules",
         "/rules/review",
         "/rules/text",
@@ -185,7 +187,7 @@ fn routes(id: RecordingId) -> Vec<String> {
     .map(str::to_owned)
     .into_iter()
     .chain(
-        ["", "/audio.wav", "/facts", "/notes", "/save", "/sip.pcapng"]
+        ["", "/audio.wav", "/delete", "/facts", "/holds", "/notes", "/save", "/sip.pcapng"]
             .map(|of| format!("/recordings/{id}{of}")),
     )
     .chain([format!("/live/{id}"), format!("/mine/{id}")])

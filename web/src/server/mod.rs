@@ -14,10 +14,12 @@ mod caller;
 mod calls;
 mod certificate;
 mod dashboard;
+mod deletion;
 mod escape;
 mod form;
 mod frame;
 mod guard;
+mod holds;
 mod limited;
 mod listen;
 mod live;
@@ -29,6 +31,7 @@ mod reached;
 mod recording;
 mod recordings;
 mod refusal;
+mod retention;
 mod rules;
 mod save;
 mod serving;
@@ -305,7 +308,9 @@ pub fn router(app: App) -> Router {
         .route("/recordings/zip", post(save::zip))
         .route("/recordings/{id}", get(recording::recording))
         .route("/recordings/{id}/audio.wav", get(audio::audio))
+        .route("/recordings/{id}/delete", post(deletion::delete))
         .route("/recordings/{id}/facts", post(recording::set_facts))
+        .route("/recordings/{id}/holds", post(holds::change_of))
         .route("/recordings/{id}/notes", post(recording::add_note))
         .route("/recordings/{id}/save", get(save::save))
         .route("/recordings/{id}/peaks", get(peaks::peaks))
@@ -338,6 +343,8 @@ pub fn router(app: App) -> Router {
         .route("/rules/try", get(rules::ask))
         .route("/rules/versions", get(rules::versions))
         .route("/rules/versions/{number}", get(rules::version))
+        .route("/retention", get(retention::retention).post(retention::act))
+        .route("/holds", get(holds::holds).post(holds::change))
         .route("/audit", get(audit::audit))
         .route("/audit.csv", get(audit::csv))
         .route("/assets/{name}", get(assets::asset))
