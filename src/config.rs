@@ -39,7 +39,8 @@ use record_a_call::RecordACallSection;
 use site::{SiteSection, TagsSection};
 
 pub(crate) use book::{Book, Machine, Ruling};
-pub(crate) use record::{RecordedEntry, RuleEntry};
+pub(crate) use pause::WindowKind;
+pub(crate) use record::{OverloadWord, RecordedEntry, RuleEntry};
 pub(crate) use record_a_call::RecordACall;
 
 /// A commented file with every setting at its default.
@@ -422,6 +423,11 @@ impl std::fmt::Display for Retention {
 pub(crate) struct Wrong(String);
 
 impl Wrong {
+    /// What it is, with the key that it is about.
+    pub(crate) fn words(&self) -> &str {
+        &self.0
+    }
+
     /// Where it stands.
     pub(crate) fn within(self, path: &Path) -> Failure {
         Failure::config(format!("{}: {}", path.display(), self.0))

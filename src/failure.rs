@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use web::rules::RulesError;
+
 use crate::console;
 
 /// A command did what it could.
@@ -123,6 +125,16 @@ impl From<store::Error> for Failure {
         };
         let locked = if let E::Locked { path } = &error { Some(path.clone()) } else { None };
         Failure { code, message: error.to_string(), locked }
+    }
+}
+
+impl From<RulesError> for Failure {
+    fn from(error: RulesError) -> Failure {
+        match error {
+            RulesError::Store(error) => error.into(),
+            RulesError::Wrong(wrong) => Failure::config(wrong),
+            RulesError::Failed(what) => Failure::new(what),
+        }
     }
 }
 

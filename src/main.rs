@@ -26,6 +26,7 @@ mod presets;
 mod quality;
 mod recorder;
 mod reload;
+mod rules;
 mod secrets;
 mod set_up;
 mod smdr;

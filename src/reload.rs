@@ -18,6 +18,7 @@ use crate::cli::ArchiveDir;
 use crate::config::{self, Ruling, Settings};
 use crate::control::Control;
 use crate::failure::Failure;
+use crate::rules::Standing;
 
 /// How often the signal is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -78,6 +79,7 @@ pub(crate) struct Reload {
     pub(crate) control: Control,
     pub(crate) alarms: Changer,
     pub(crate) keeping: Keeping,
+    pub(crate) standing: Standing,
     pub(crate) tokens: Arc<Tokens>,
 }
 
@@ -128,7 +130,7 @@ impl Reload {
 
     fn take_up(&mut self) -> Result<(), Failure> {
         let (file, settings) = config::read_again(&self.dir)?;
-        let Settings { rules, sip, devices, ports, retention, machine, alarms, api, .. } = settings;
+        let Settings { rules, sip, devices, ports, retention, machine, alarms, api, book, .. } = settings;
         // What may fail comes before what is changed.
         let (tokens, sinks) = (api.tokens()?, alarms.sinks()?);
         let of_book = Ruling::in_force(&self.archive, &machine)?;
@@ -142,6 +144,7 @@ impl Reload {
             Failure::new(format!("the recorder does not answer ({error}); it may follow later: reload again"))
         })?;
         retention.take_up(&self.archive, Take::InForce)?;
+        self.standing.change(book, machine.clone());
         self.keeping.change(retention, machine);
         self.alarms.change(alarms.limits, sinks);
         self.tokens.replace(tokens);

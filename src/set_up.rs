@@ -25,6 +25,7 @@ use self::listening::Listening;
 use crate::clock;
 use crate::config::{Book, Machine};
 use crate::failure::Failure;
+use crate::rules;
 
 /// The file in the archive's folder that keeps which adapters were chosen.
 pub(crate) const KEPT: &str = "capture.json";
@@ -176,10 +177,10 @@ impl Ears {
         if book == before {
             return Ok(());
         }
-        let text = book.text()?;
-        book.ruling(&self.machine, from + 1)?;
+        let (text, ruling) = (book.text()?, rules::checked(book, &self.machine)?);
         let (who, why) = (choice.who.clone(), "the first set-up".to_owned());
-        self.archive.change_book(BookChange { from, at, who, why, restores: None, text })?;
+        rules::put(&self.archive, &ruling, BookChange { from, at, who, why, restores: None, text })
+            .map_err(Failure::new)?;
         Ok(())
     }
 }

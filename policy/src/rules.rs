@@ -126,6 +126,11 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// What was asked on the way to the verdict: rule, fact, answer.
+    pub fn asked(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.asked.iter().map(|(rule, fact, answer)| (rule.as_str(), fact.as_str(), answer.as_str()))
+    }
+
     /// What decided, as a step of the judgement at this time.
     #[must_use]
     pub fn last_step(&self, extension: &str, at_ms: u64) -> Option<Step> {

@@ -25,8 +25,9 @@ pub(crate) fn run(args: &Prune) -> Result<Done, Failure> {
     let how = if args.yes || args.confirm_clock { Take::InForce } else { Take::Look };
     let mut retention = settings.retention.take_up(&archive, how)?;
     if args.confirm_clock {
-        retention.confirm_clock(&who())?;
-        print_line(&format!("the time is confirmed: {}; the grace of the rules runs anew", clock::now()))?;
+        let now = clock::now();
+        retention.confirm_clock(&who(), now)?;
+        print_line(&format!("the time is confirmed: {now}; the grace of the rules runs anew"))?;
     }
     let plan = retention.plan()?;
     if args.json.json {

@@ -3,18 +3,19 @@
 use std::path::Path;
 
 use serde_json::json;
-use store::{Archive, BookChange, BookVersion, Take};
+use store::{Archive, BookChange, BookVersion};
 
 use super::upkeep::open;
 use super::{print_json, print_line, warn, whatif};
 use crate::cli::{ArchiveDir, Change, ListCommand, Replacement, RuleCommand};
 use crate::clock;
-use crate::config::{Book, Machine, RuleEntry, Ruling, Settings};
+use crate::config::{Book, RuleEntry, Settings};
 use crate::console::{self, Opened, who};
 use crate::failure::{Done, Failure};
+use crate::rules::compare::{self, Difference};
+use crate::rules::{self, checked};
 use crate::tables::plain;
 
-mod compare;
 mod place;
 
 pub(crate) fn run(command: RuleCommand) -> Result<Done, Failure> {
@@ -98,22 +99,17 @@ impl InForce {
         book: Book,
         why: &str,
         restores: Option<u64>,
-    ) -> Result<(BookVersion, Vec<compare::Difference>), Failure> {
+    ) -> Result<(BookVersion, Vec<Difference>), Failure> {
         let differences = compare::differences(&self.book, &book)?;
-        let text = book.text()?;
-        let ruling = checked(book, &self.settings.machine)?;
-        let (from, at) = (self.version, clock::now());
-        let (who, why) = (who(), why.to_owned());
-        let new = self.archive.change_book(BookChange { from, at, who, why, restores, text })?;
-        let retention = ruling.retention;
-        let reading = clock::reading()?;
-        self.archive.retention(
-            retention.rules,
-            retention.grace,
-            retention.off_max,
-            reading,
-            Take::InForce,
-        )?;
+        let change = BookChange {
+            from: self.version,
+            at: clock::now(),
+            who: who(),
+            why: why.to_owned(),
+            restores,
+            text: book.text()?,
+        };
+        let new = rules::put(&self.archive, &checked(book, &self.settings.machine)?, change)?;
         Ok((new, differences))
     }
 
@@ -150,7 +146,7 @@ impl InForce {
         } else {
             checked(book, &self.settings.machine)?;
             for difference in &differences {
-                compare::print(difference, how.json.json)?;
+                print(difference, how.json.json)?;
             }
             warn(
                 "nothing was changed: --yes does it; `earwitness rule test` tells what it would have meant for past calls",
@@ -161,17 +157,17 @@ impl InForce {
     }
 }
 
-/// What follows from rules that are not in force yet.
-pub(super) fn checked(book: Book, machine: &Machine) -> Result<Ruling, Failure> {
-    book.resolve(machine).map_err(|wrong| wrong.within(Path::new("the new rules")))
+/// One difference, a line.
+fn print(difference: &Difference, json: bool) -> Result<(), Failure> {
+    if json { print_json(difference) } else { print_line(&plain(&difference.to_string())) }
 }
 
-fn tell(new: &BookVersion, differences: &[compare::Difference], json: bool) -> Result<(), Failure> {
+fn tell(new: &BookVersion, differences: &[Difference], json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&json!({ "version": new.version, "sha256": new.sha256, "changes": differences }));
     }
     for difference in differences {
-        compare::print(difference, false)?;
+        print(difference, false)?;
     }
     print_line(&format!("version {} of the rule book is in force", new.version))
 }
@@ -224,7 +220,7 @@ fn diff(dir: &ArchiveDir, a: Option<u64>, b: Option<u64>, json: bool) -> Result<
         number => in_force.version(Some(number)),
     };
     let differences = compare::differences(&book(a.unwrap_or(newer.saturating_sub(1)))?, &book(newer)?)?;
-    differences.iter().try_for_each(|difference| compare::print(difference, json))?;
+    differences.iter().try_for_each(|difference| print(difference, json))?;
     if differences.is_empty() && !json {
         print_line("no difference")?;
     }

@@ -45,6 +45,7 @@ use crate::pages;
 use crate::passphrase;
 use crate::recorder::Recorder;
 use crate::reload::{Reload, reload_flag};
+use crate::rules::Standing;
 use crate::set_up::{self, Ears};
 use crate::smdr::{Logger, Outlets, Smdr, Ways};
 
@@ -96,12 +97,14 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let is_listening = !heard.is_empty();
     let ears = is_listening
         .then(|| Ears::new(Arc::clone(&archive), settings.book.clone(), settings.machine.clone()));
+    let standing = Standing::new(settings.book.clone(), settings.machine.clone());
     let beside = Beside {
         live: Some(Arc::new(control.clone())),
         tokens: Arc::clone(&tokens),
         zone: settings.machine.zone.clone(),
         machine: Some(Arc::clone(&look)),
         set_up: ears.clone().map(|ears| ears as Arc<dyn SetUp>),
+        rules: Some(Arc::new(standing.clone())),
         ..Beside::new(clock::now)
     };
     let place = pages::place(&settings, settings.web.listen)?;
@@ -127,6 +130,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         control,
         alarms: alarms.changer(),
         keeping: keeper.keeping(),
+        standing,
         tokens,
     };
     let reload = outside.ask(move || reload.wait(reload_asked))?;

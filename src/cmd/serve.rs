@@ -13,6 +13,7 @@ use crate::config;
 use crate::failure::{Done, Failure};
 use crate::pages;
 use crate::passphrase;
+use crate::rules::Standing;
 
 pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
     let settings = config::resolve(&args.dir)?;
@@ -26,7 +27,11 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
     know_people(&archive, &settings.rules);
     let archive = Arc::new(archive);
     let place = pages::place(&settings, args.listen)?;
-    let beside = Beside { zone: settings.machine.zone.clone(), ..Beside::new(clock::now) };
+    let beside = Beside {
+        zone: settings.machine.zone.clone(),
+        rules: Some(Arc::new(Standing::new(settings.book.clone(), settings.machine.clone()))),
+        ..Beside::new(clock::now)
+    };
     Server::bind(Arc::clone(&archive), place, beside, announce)?.run()?;
     close(archive)?;
     Ok(Done::All)

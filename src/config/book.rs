@@ -111,9 +111,14 @@ impl Book {
 
     /// Reads TOML that stands in this place.
     fn parse(text: &str, place: &str) -> Result<Book, Failure> {
-        read_toml(text).map_err(|(line, column, message)| {
+        Book::of_text(text).map_err(|(line, column, message)| {
             Failure::config(format!("{place}, line {line}, column {column}: {message}"))
         })
+    }
+
+    /// Reads TOML; an error comes with its line and column, from 1.
+    pub(crate) fn of_text(text: &str) -> Result<Book, (usize, usize, String)> {
+        read_toml(text)
     }
 
     /// A version of the archive's book.

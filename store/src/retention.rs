@@ -174,15 +174,14 @@ impl Retention<'_> {
         self.watch.freeze()
     }
 
-    /// A person says that the clock is right. The grace of the rules runs anew.
+    /// A person says that the clock was right when it showed `at`, a moment ago. The grace of the rules runs anew.
     ///
     /// # Errors
-    /// [`Error::Refused`] when nothing is frozen, without a name; [`Error::Io`].
-    pub fn confirm_clock(&mut self, who: &str) -> Result<(), Error> {
-        let at = self.now.at();
+    /// [`Error::Refused`] when nothing is frozen, without a name, and for a time that the clock does not show; [`Error::Io`].
+    pub fn confirm_clock(&mut self, who: &str, at: Timestamp) -> Result<(), Error> {
         let confirmed = self.watch.confirm(who, at, &mut self.history);
         let ended = confirmed.map_err(|e| Error::Refused { what: e.to_string() })?.ended;
-        let what = What::ClockConfirmed { ended };
+        let (at, what) = (at.max(self.now.at()), What::ClockConfirmed { ended });
         self.archive.append_event(Event { at, who: who.to_owned(), what })?;
         self.look(self.reading.0.clone())
     }

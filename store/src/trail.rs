@@ -79,6 +79,19 @@ pub enum AccessEvent {
         /// What was asked for.
         action: String,
     },
+    /// Deleted a recording by hand. Why stands in the receipt of the deletion.
+    Deleted {
+        /// The recording. Under a name of its own: the line stays, as the receipt does, when what is known of the call is blanked.
+        #[serde(rename = "recording")]
+        id: RecordingId,
+    },
+    /// Had what is due by the rules of retention deleted. The receipts say what went by which rule.
+    Pruned {
+        /// Deletions that were shown; no more are done.
+        deletions: u64,
+        /// More than half was let go.
+        more_than_half: bool,
+    },
     /// Changed a setting.
     SettingsChanged {
         /// Which.
@@ -111,9 +124,11 @@ impl AccessEvent {
             AccessEvent::Viewed { id }
             | AccessEvent::Played { id, .. }
             | AccessEvent::Listened { id, .. }
-            | AccessEvent::SipDownloaded { id } => Some(*id),
+            | AccessEvent::SipDownloaded { id }
+            | AccessEvent::Deleted { id } => Some(*id),
             AccessEvent::Controlled { id, .. } => *id,
             AccessEvent::Exported { .. }
+            | AccessEvent::Pruned { .. }
             | AccessEvent::SignedOut { .. }
             | AccessEvent::SettingsChanged { .. }
             | AccessEvent::Unknown => None,
@@ -126,12 +141,14 @@ impl AccessEvent {
             AccessEvent::Viewed { id }
             | AccessEvent::Played { id, .. }
             | AccessEvent::Listened { id, .. }
-            | AccessEvent::SipDownloaded { id } => *id == wanted,
+            | AccessEvent::SipDownloaded { id }
+            | AccessEvent::Deleted { id } => *id == wanted,
             AccessEvent::Exported { ids, .. } => ids.contains(&wanted),
             AccessEvent::Controlled { id, .. } => *id == Some(wanted),
-            AccessEvent::SignedOut { .. } | AccessEvent::SettingsChanged { .. } | AccessEvent::Unknown => {
-                false
-            }
+            AccessEvent::SignedOut { .. }
+            | AccessEvent::Pruned { .. }
+            | AccessEvent::SettingsChanged { .. }
+            | AccessEvent::Unknown => false,
         }
     }
 
@@ -143,7 +160,11 @@ impl AccessEvent {
             AccessEvent::Exported { format, .. } => [format, "", ""],
             AccessEvent::Controlled { action, .. } => [action, "", ""],
             AccessEvent::SettingsChanged { what, before, after } => [what, before, after],
-            AccessEvent::Viewed { .. } | AccessEvent::SipDownloaded { .. } | AccessEvent::Unknown => [""; 3],
+            AccessEvent::Viewed { .. }
+            | AccessEvent::SipDownloaded { .. }
+            | AccessEvent::Deleted { .. }
+            | AccessEvent::Pruned { .. }
+            | AccessEvent::Unknown => [""; 3],
         }
     }
 }

@@ -192,7 +192,10 @@ fn a_clock_that_jumps_freezes_deletion_until_somebody_confirms_it() {
     let mut retention = archive
         .retention(set.clone(), Grace::default(), OFF_MAX_DEFAULT, jumped.clone(), Take::InForce)
         .expect("taken up");
-    retention.confirm_clock("officer").expect("confirmed");
+    let old_page = jumped.wall.plus_millis(-2 * 3_600_000);
+    let refused = retention.confirm_clock("officer", old_page).expect_err("a time that it does not show");
+    assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    retention.confirm_clock("officer", jumped.wall).expect("confirmed");
     let plan = retention.plan().expect("planned");
     assert!(plan.freeze.is_none() && plan.items.is_empty(), "the grace runs anew");
     assert_eq!(plan.held_back.grace.audio, 1);

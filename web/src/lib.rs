@@ -26,6 +26,7 @@ mod opus;
 mod page;
 mod pcapng;
 pub mod raw;
+pub mod rules;
 pub mod server;
 pub mod set_up;
 pub mod trace;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
+use common::book::Lines;
 use common::{Voice, facts, record, started, tone};
 use decode::Party;
 use decode::codec::g711::Law;
@@ -74,7 +75,11 @@ impl Site {
             .of_account(Some("crm".into()));
         let nobody =
             Token::new("old", &TOKEN.replace('0', "f"), Agent, [Right::Recordings]).expect("a token");
-        let beside = Beside { tokens: Arc::new(Tokens::new(vec![token, nobody])), ..Beside::new(now) };
+        let beside = Beside {
+            tokens: Arc::new(Tokens::new(vec![token, nobody])),
+            rules: Some(Arc::new(Lines::new("", now()))),
+            ..Beside::new(now)
+        };
         let router = router(App::new(Arc::clone(&archive), reached, beside, announce));
         let entrance = links.lock().expect("no panic")[0].strip_prefix(ORIGIN).expect("ours").to_owned();
         Site { router, archive, entrance, _dir: dir }
@@ -197,6 +202,23 @@ fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
         (post.clone(), "/set-up/heard".into(), "which=all", Takes::TheLink),
         (get.clone(), "/set-up/events".into(), "", Takes::TheLink),
         (get.clone(), "/set-up/first".into(), "", Takes::TheLink),
+        (get.clone(), "/rules".into(), "", Takes::May(P::PauseRules)),
+        (get.clone(), "/rules/device".into(), "", Takes::May(P::PhoneSystems)),
+        (get.clone(), "/rules/try".into(), "", Takes::May(P::Inclusions)),
+        (get.clone(), "/rules/text".into(), "", Takes::May(P::Retention)),
+        (get.clone(), "/rules/versions".into(), "", Takes::May(P::DialPlan)),
+        (
+            post.clone(),
+            "/rules/review".into(),
+            "from=0&edit=add-rule&list=exclude&kind=endpoint&value=1",
+            Takes::May(P::Exclusions),
+        ),
+        (get.clone(), "/retention".into(), "", Takes::May(P::Retention)),
+        (post.clone(), "/retention".into(), "do=clock&at=0&confirm=x", Takes::May(P::Retention)),
+        (get.clone(), "/holds".into(), "", Takes::May(P::Holds)),
+        (post.clone(), "/holds".into(), "do=hold&name=x", Takes::May(P::Holds)),
+        (post.clone(), of("/holds"), "do=hold&name=x", Takes::Of(P::Holds)),
+        (post.clone(), of("/delete"), "confirm=x", Takes::Of(P::Delete)),
         (get.clone(), "/audit".into(), "", Takes::May(P::AuditTrail)),
         (get.clone(), "/audit.csv".into(), "", Takes::May(P::AuditTrail)),
         (get.clone(), "/me".into(), "", Takes::Nothing),

@@ -166,6 +166,12 @@ fn routes(id: RecordingId) -> Vec<String> {
         "/users/new",
         "/users/ann",
         "/roles",
+        "/retention",
+        "/holds",
+        "/rules",
+        "/rules/review",
+        "/rules/text",
+        "/rules/versions/1",
         "/audit",
         "/audit.csv",
         "/me",
@@ -181,7 +187,7 @@ fn routes(id: RecordingId) -> Vec<String> {
     .map(str::to_owned)
     .into_iter()
     .chain(
-        ["", "/audio.wav", "/facts", "/notes", "/save", "/sip.pcapng"]
+        ["", "/audio.wav", "/delete", "/facts", "/holds", "/notes", "/save", "/sip.pcapng"]
             .map(|of| format!("/recordings/{id}{of}")),
     )
     .chain([format!("/live/{id}"), format!("/mine/{id}")])

@@ -164,7 +164,7 @@ struct Trail {
 }
 
 /// Groups of kinds that people ask for.
-const KINDS: [(&str, &str, &[&str]); 6] = [
+const KINDS: [(&str, &str, &[&str]); 7] = [
     ("", "Everything", &[]),
     ("sign-in", "Signed in, out or refused", &["signed-in", "sign-in-refused", "signed-out"]),
     ("heard", "Played or listened", &["played", "listened"]),
@@ -174,10 +174,18 @@ const KINDS: [(&str, &str, &[&str]); 6] = [
         "Tags, notes, ratings, holds",
         &["tagged", "untagged", "noted", "rated", "field-set", "held", "released"],
     ),
+    ("deleted", "Deleted", &["deleted", "pruned", "erased"]),
     (
         "changed",
         "Settings, rules and accounts",
-        &["accounts-changed", "settings-changed", "book-changed", "retention-set", "controlled"],
+        &[
+            "accounts-changed",
+            "settings-changed",
+            "book-changed",
+            "retention-set",
+            "clock-confirmed",
+            "controlled",
+        ],
     ),
 ];
 
@@ -319,7 +327,8 @@ fn told(event: &Event) -> (String, String, String, String) {
     let (kind, access) = (take("event"), take("access"));
     let did = if access.is_empty() { kind } else { access }.replace('-', " ");
     let did = if did == "sign in refused" { "sign-in refused".to_owned() } else { did };
-    let (from, id) = (take("from"), take("id"));
+    let (from, id, recording) = (take("from"), take("id"), take("recording"));
+    let id = if id.is_empty() { recording } else { id };
     let (_, _) = (take("at"), take("who"));
     let mut more = String::new();
     for (name, value) in fields {

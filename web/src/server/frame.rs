@@ -7,6 +7,7 @@ use policy::Permission;
 use super::App;
 use super::caller::Asker;
 use super::refusal::Refusal;
+use super::rules::OF_BOOK;
 use super::session::{IDLE_MAX, Who};
 
 /// A page of the navigation.
@@ -47,13 +48,16 @@ pub(super) struct Frame {
     pub(super) idle_s: u64,
 }
 
-/// Pages of administration: their addresses, what they are called, and who may open them.
-const ADMINISTRATION: [(&str, &str, Permission); 3] = [
-    ("/users", "Users", Permission::Security),
-    ("/roles", "Roles and permissions", Permission::Security),
-    ("/audit", "Audit trail", Permission::AuditTrail),
+/// Pages of administration: their addresses, what they are called, and of which permissions one opens them.
+const ADMINISTRATION: [(&str, &str, &[Permission]); 6] = [
+    ("/rules", "Rules", &OF_BOOK),
+    ("/retention", "Retention", &[Permission::Retention]),
+    ("/holds", "Legal holds", &[Permission::Holds]),
+    ("/users", "Users", &[Permission::Security]),
+    ("/roles", "Roles and permissions", &[Permission::Security]),
+    ("/audit", "Audit trail", &[Permission::AuditTrail]),
 ];
-const ADMINISTRATION_PATHS: &str = "/users /roles /audit";
+const ADMINISTRATION_PATHS: &str = "/rules /retention /holds /users /roles /audit";
 
 impl App {
     /// The frame of a page for whoever asks for it.
@@ -81,7 +85,11 @@ impl App {
         if caller.may(Permission::Dashboard) && self.live().is_ok() {
             links.push(link("/dashboard", "Dashboard", Page::Dashboard));
         }
-        let is_theirs = |entry: &&(&str, &str, Permission)| caller.may(entry.2);
+        // What the texts of rules mean is not known everywhere.
+        let is_there = |href: &str| !matches!(href, "/rules" | "/retention") || self.rules().is_ok();
+        let is_theirs = |entry: &&(&str, &str, &[Permission])| {
+            entry.2.iter().any(|permission| caller.may(*permission)) && is_there(entry.0)
+        };
         let administration: Vec<Link> = ADMINISTRATION
             .iter()
             .filter(is_theirs)

@@ -14,10 +14,12 @@ mod caller;
 mod calls;
 mod certificate;
 mod dashboard;
+mod deletion;
 mod escape;
 mod form;
 mod frame;
 mod guard;
+mod holds;
 mod limited;
 mod listen;
 mod live;
@@ -29,6 +31,8 @@ mod reached;
 mod recording;
 mod recordings;
 mod refusal;
+mod retention;
+mod rules;
 mod save;
 mod serving;
 mod session;
@@ -71,6 +75,7 @@ use self::session::Door;
 pub use self::token::{Right, Token, TokenError, Tokens};
 use self::zone::Zone;
 use crate::live::Live;
+use crate::rules::RuleBook;
 use crate::set_up::{Heard, SetUp};
 
 /// Recordings played at once; one browser asks for six at most.
@@ -99,13 +104,16 @@ pub struct Beside {
     pub machine: Option<Look>,
     /// A recorder that may wait to be told what to record.
     pub set_up: Option<Arc<dyn SetUp>>,
+    /// What the texts of rules mean.
+    pub rules: Option<Arc<dyn RuleBook>>,
 }
 
 impl Beside {
     /// Nothing but a clock; times are UTC.
     #[must_use]
     pub fn new(now: fn() -> Timestamp) -> Beside {
-        Beside { live: None, tokens: Arc::default(), now, zone: TimeZone::UTC, machine: None, set_up: None }
+        let (live, machine, set_up, rules) = (None, None, None, None);
+        Beside { live, tokens: Arc::default(), now, zone: TimeZone::UTC, machine, set_up, rules }
     }
 }
 
@@ -135,6 +143,7 @@ struct Inner {
     set_up: Option<Arc<dyn SetUp>>,
     /// Whoever set it up has typed a line of the recovery sheet.
     is_on_paper: AtomicBool,
+    rules: Option<Arc<dyn RuleBook>>,
     reached: Reached,
     zone: Zone,
     now: fn() -> Timestamp,
@@ -166,7 +175,7 @@ impl App {
     ) -> App {
         let (door, token) = Door::new();
         let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
-        let Beside { live, tokens, now, zone, machine, set_up } = beside;
+        let Beside { live, tokens, now, zone, machine, set_up, rules } = beside;
         let (announce, archive, zone) = (Box::new(announce), archive.into(), Zone::new(zone));
         let app = App(Arc::new(Inner {
             archive,
@@ -175,6 +184,7 @@ impl App {
             machine,
             set_up,
             is_on_paper: AtomicBool::new(false),
+            rules,
             reached,
             zone,
             now,
@@ -230,6 +240,14 @@ impl App {
 
     fn put_on_paper(&self) {
         self.0.is_on_paper.store(true, Ordering::Relaxed);
+    }
+
+    /// What the texts of rules mean.
+    ///
+    /// # Errors
+    /// [`Refusal::NoPage`] where nobody knows that.
+    fn rules(&self) -> Result<&Arc<dyn RuleBook>, Refusal> {
+        self.0.rules.as_ref().ok_or(Refusal::NoPage)
     }
 
     fn pending(&self) -> &Pending {
@@ -317,7 +335,9 @@ pub fn router(app: App) -> Router {
         .route("/recordings/zip", post(save::zip))
         .route("/recordings/{id}", get(recording::recording))
         .route("/recordings/{id}/audio.wav", get(audio::audio))
+        .route("/recordings/{id}/delete", post(deletion::delete))
         .route("/recordings/{id}/facts", post(recording::set_facts))
+        .route("/recordings/{id}/holds", post(holds::change_of))
         .route("/recordings/{id}/notes", post(recording::add_note))
         .route("/recordings/{id}/save", get(save::save))
         .route("/recordings/{id}/peaks", get(peaks::peaks))
@@ -350,6 +370,15 @@ pub fn router(app: App) -> Router {
         .route("/set-up/heard", get(set_up::heard).post(set_up::begin))
         .route("/set-up/events", get(set_up::events))
         .route("/set-up/first", get(set_up::first))
+        .route("/rules", get(rules::rules))
+        .route("/rules/device", get(rules::device))
+        .route("/rules/review", get(rules::back).post(rules::review))
+        .route("/rules/text", get(rules::text))
+        .route("/rules/try", get(rules::ask))
+        .route("/rules/versions", get(rules::versions))
+        .route("/rules/versions/{number}", get(rules::version))
+        .route("/retention", get(retention::retention).post(retention::act))
+        .route("/holds", get(holds::holds).post(holds::change))
         .route("/audit", get(audit::audit))
         .route("/audit.csv", get(audit::csv))
         .route("/assets/{name}", get(assets::asset))

@@ -14,6 +14,7 @@ use super::App;
 use super::caller::Asker;
 use super::escape::brief;
 use super::frame::{Frame, Page, page_with};
+use super::holds::Keeping;
 use super::recordings::columns::{short_length, way_of};
 use super::recordings::title;
 use super::refusal::Refusal;
@@ -122,6 +123,7 @@ struct Shown {
     gaps: Vec<Gap>,
     more_gaps: u64,
     ladder: Option<Ladder>,
+    keeping: Keeping,
 }
 
 /// What the archive says of it.
@@ -220,6 +222,7 @@ fn shown(app: &App, asker: &Asker, looked: Looked) -> Shown {
         why: why(row, zone),
         facts: known(row, zone),
         integrity: integrity(&looked),
+        keeping: Keeping::of(asker, row),
         sha256: row.sha256.clone(),
         tracks: facts
             .tracks

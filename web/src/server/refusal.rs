@@ -41,6 +41,8 @@ pub(super) enum Refusal {
     SeesNothing,
     /// It is not done this way.
     WrongMethod,
+    /// A hold stands against it: which, and what would lift it.
+    Guarded(String),
     /// The query's words, or the form's, are off.
     WrongQuery,
     /// They are off: how, and what would be right.
@@ -113,6 +115,7 @@ impl Refusal {
             Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::WrongQuery => StatusCode::BAD_REQUEST,
             Refusal::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::Guarded(_) => StatusCode::CONFLICT,
             Refusal::NoRecorder | Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::WrongRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -121,7 +124,9 @@ impl Refusal {
                 E::NotFound { .. } | E::Ambiguous { .. } => StatusCode::NOT_FOUND,
                 E::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
                 // What is asked for is at odds with the state of the archive, and only a person can settle that.
-                E::Tampered { .. } | E::Damaged { .. } | E::Replaced { .. } => StatusCode::CONFLICT,
+                E::Tampered { .. } | E::Damaged { .. } | E::Replaced { .. } | E::Guarded { .. } => {
+                    StatusCode::CONFLICT
+                }
                 E::KeyMissing { .. }
                 | E::KeyLocked { .. }
                 | E::KeyUnknown { .. }
@@ -179,7 +184,7 @@ impl Refusal {
                 .to_owned(),
             Refusal::WrongMethod => "This is not done with that method.".to_owned(),
             Refusal::WrongQuery => "The address or the form is not one of ours.".to_owned(),
-            Refusal::Wrong(why) => why.clone(),
+            Refusal::Wrong(why) | Refusal::Guarded(why) => why.clone(),
             Refusal::NoRecorder => "Nothing records here: these pages are served over an archive alone. `earwitness run` records."
                 .to_owned(),
             Refusal::Unavailable => "The recorder does not answer now. Try again in a moment.".to_owned(),
@@ -220,6 +225,7 @@ fn failure(error: &Error) -> String {
             format!("It was sealed to key {needed}, and this machine has key {found}.")
         }
         Error::Store(E::Refused { what }) => format!("This is not done: {what}."),
+        Error::Store(E::Guarded { why, .. }) => format!("This is not done: {why}."),
         Error::Store(E::Closed) => "The archive is being closed.".to_owned(),
         Error::TooLong { .. } | Error::Unsuited { .. } | Error::Undecodable { .. } => format!("{error}."),
         _ => "The archive could not be read; the log of `earwitness serve` says more.".to_owned(),

@@ -102,12 +102,15 @@ pub(super) async fn selected(
     let permission = match selected.what.as_str() {
         "zip" => Permission::Save,
         "tag" => Permission::ModifyDetails,
+        "hold" => Permission::Holds,
         _ => return Err(Refusal::WrongQuery),
     };
     let (ids, calls, who) = (selected.ids, selected.calls, asker.clone());
     let ids = app.read(move |archive| picked(archive, &who, permission, ids, &calls)).await?;
-    if permission == Permission::Save {
-        return send_zip(&app, &asker, ids).await;
+    match permission {
+        Permission::Save => return send_zip(&app, &asker, ids).await,
+        Permission::Holds => return app.begin_hold(&asker, &ids).await,
+        _ => {}
     }
     let tag = form_urlencoded::parse(body.as_bytes())
         .find(|(name, _)| name == "tag")

@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(unreachable_pub, reason = "a module of several binaries")]
 
+pub mod book;
+pub mod site;
+
 use std::f64::consts::TAU;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};

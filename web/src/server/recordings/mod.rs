@@ -115,6 +115,7 @@ struct List {
     may_play: bool,
     may_save: bool,
     may_change: bool,
+    may_hold: bool,
     width: usize,
     why_nothing: &'static str,
 }
@@ -334,6 +335,7 @@ fn list(
         may_play: caller.may(Permission::Play),
         may_save: caller.may(Permission::Save),
         may_change: caller.may(Permission::ModifyDetails),
+        may_hold: caller.may(Permission::Holds),
         width: columns.len() + 3,
         why_nothing: if search.before.is_some() {
             "There are no more."

@@ -55,6 +55,7 @@ struct Figures {
 struct Verdict {
     /// `good`, `warn`, `bad`, or nothing while it is too early.
     light: &'static str,
+    icon: &'static str,
     words: String,
     more: Vec<String>,
 }
@@ -109,30 +110,33 @@ impl From<&HeardAdapter> for Figures {
 }
 
 impl Verdict {
+    fn new(light: &'static str, words: impl Into<String>, more: Vec<String>) -> Verdict {
+        let icon = match light {
+            "good" => "i-check",
+            "warn" => "i-warning",
+            "bad" => "i-cross",
+            _ => "",
+        };
+        Verdict { light, icon, words: words.into(), more }
+    }
+
     fn of(adapter: &HeardAdapter, seconds: u64) -> Verdict {
         if let Some(failure) = &adapter.failure {
-            return Verdict {
-                light: "bad",
-                words: "Cannot be listened at".into(),
-                more: vec![brief(failure).into_owned()],
-            };
+            return Verdict::new("bad", "Cannot be listened at", vec![brief(failure).into_owned()]);
         }
         if let Some(other) = &adapter.same_as {
             let more = vec![format!("Record from {other}; this one may stay plugged in.")];
-            return Verdict { light: "warn", words: format!("Same packets as {other}"), more };
+            return Verdict::new("warn", format!("Same packets as {other}"), more);
         }
         let more = adapter.findings.iter().map(|(_, words)| words.clone()).collect();
         let is_serious = adapter.findings.iter().any(|(is_serious, _)| *is_serious);
-        let (light, words) = match (adapter.hears_calls(), is_serious) {
-            (false, _) if seconds < JUDGED_AFTER_S => {
-                return Verdict { light: "", words: "Listening …".into(), more: Vec::new() };
-            }
-            (true, false) => ("good", "Both directions of calls"),
-            (true, true) => ("warn", "Calls, and something is missing"),
-            (false, true) => ("bad", "No telephony"),
-            (false, false) => ("", "No telephony"),
-        };
-        Verdict { light, words: words.into(), more }
+        match (adapter.hears_calls(), is_serious) {
+            (false, _) if seconds < JUDGED_AFTER_S => Verdict::new("", "Listening …", Vec::new()),
+            (true, false) => Verdict::new("good", "Both directions of calls", more),
+            (true, true) => Verdict::new("warn", "Calls, and something is missing", more),
+            (false, true) => Verdict::new("bad", "No telephony", more),
+            (false, false) => Verdict::new("", "No telephony", more),
+        }
     }
 }
 

@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::cmd::{print_json, print_line};
 use crate::config::Book;
 use crate::failure::Failure;
-use crate::tables::plain;
 
 /// Keys that name an entry of a list, those that there are.
 const NAMES: [&str; 4] = ["number", "name", "type", "value"];
@@ -29,7 +27,7 @@ enum Kind {
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(in crate::cmd) struct Difference {
+pub(crate) struct Difference {
     change: Kind,
     /// As `record.device`.
     section: String,
@@ -113,7 +111,7 @@ fn written(value: &Value) -> String {
 }
 
 /// Everything that has changed, section by section.
-pub(super) fn differences(old: &Book, new: &Book) -> Result<Vec<Difference>, Failure> {
+pub(crate) fn differences(old: &Book, new: &Book) -> Result<Vec<Difference>, Failure> {
     let (old, new) = (Entries::of(old)?, Entries::of(new)?);
     let mut places: Vec<&Place> = old.fields.keys().chain(new.fields.keys()).collect();
     places.sort();
@@ -156,9 +154,12 @@ fn fields(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -
     keys.map(|key| (key.clone(), field(key))).filter(|(_, field)| field.from != field.to).collect()
 }
 
-/// One line.
-pub(super) fn print(difference: &Difference, json: bool) -> Result<(), Failure> {
-    if json { print_json(difference) } else { print_line(&plain(&difference.to_string())) }
+impl From<Difference> for web::rules::Difference {
+    fn from(difference: Difference) -> Self {
+        let line = difference.to_string();
+        let Difference { section, fields, .. } = difference;
+        web::rules::Difference { section, keys: fields.into_keys().collect(), line }
+    }
 }
 
 impl std::fmt::Display for Difference {

@@ -1,0 +1,181 @@
+//! The rules as pages ask for them.
+
+use policy::{Direction, Mode, RuleType};
+use store::Source;
+use web::rules::{DeviceLine, Edit, List, RuleLine, Words};
+
+use super::*;
+use crate::config::settings_of;
+
+const BOOK: &str = "[site]\npbx = [\"192.0.2.1\"]\n\n[record]\nchannels = 8\n\n[[record.device]]\nnumber = \"2000-2099\"\n\n\
+                    [[record.device]]\nnumber = \"2100\"\nname = \"Front desk\"\nmode = \"never\"\n\n\
+                    [[record.exclude]]\ntype = \"endpoint\"\nvalue = \"2005\"\ndescription = \"the board\"\n";
+
+fn standing() -> Standing {
+    let settings = settings_of(None, None).expect("defaults");
+    Standing::new(settings.book, settings.machine)
+}
+
+fn archive() -> (tempfile::TempDir, Archive) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let archive = Archive::open_or_create(&dir.path().join("a")).expect("made").0;
+    (dir, archive)
+}
+
+fn change(from: u64, text: &str) -> BookChange {
+    let (who, why) = ("eve".into(), "a test".into());
+    BookChange { from, at: crate::clock::now(), who, why, restores: None, text: text.into() }
+}
+
+/// What a change of a form differs in, or why it is refused.
+fn edited(edit: &Edit) -> Result<Vec<String>, String> {
+    let rules = standing();
+    let new =
+        rules.edit(BOOK, edit).and_then(|text| rules.check(&text)).map_err(|error| error.to_string())?;
+    let compared = rules.compare(BOOK, &new).expect("compared");
+    Ok(compared.into_iter().map(|difference| difference.line).collect())
+}
+
+fn device(number: &str) -> DeviceLine {
+    let (ip, mac) = (String::new(), String::new());
+    let (name, source) = ("Desk".into(), Some(Source::Mirror));
+    DeviceLine { number: number.into(), name, ip, mac, source, mode: Mode::OnDemand, priority: Some(2) }
+}
+
+#[test]
+fn what_a_form_changes_is_what_the_comparison_says() {
+    let rule = |value: &str| RuleLine {
+        kind: RuleType::OutsideNumber,
+        value: value.into(),
+        description: String::new(),
+    };
+    let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    for (edit, lines) in [
+        (Edit::AddRule(List::Include, rule("0163%")), &["+ record.include outside_number 0163%"][..]),
+        (
+            Edit::RemoveRule(List::Exclude, 0, "endpoint 2005".into()),
+            &["- record.exclude endpoint 2005: description the board"],
+        ),
+        (
+            Edit::AddDevice(device("2200+")),
+            &["+ record.device 2200+: mode on_demand, name Desk, priority 2, source mirror"],
+        ),
+        (
+            Edit::SetDevice(1, "2100".into(), device("2100")),
+            &[
+                "~ record.device 2100: mode never -> on_demand, name Front desk -> Desk, priority nothing -> 2, source nothing -> mirror",
+            ],
+        ),
+        (Edit::RemoveDevice(1, "2100".into()), &["- record.device 2100: mode never, name Front desk"]),
+        (
+            Edit::MoveDevice(1, "2100".into(), 0),
+            &["~ record.device: order 2000-2099, 2100 -> 2100, 2000-2099"],
+        ),
+        (Edit::MoveDevice(1, "2100".into(), 99), &[]),
+        (Edit::ExcludeInternal(true), &["~ record: exclude_internal false -> true"]),
+        (
+            Edit::Set(Words::RtpPorts, words(&["20000-20500", "10000-10999", "10000-10999"])),
+            &["~ site: rtp_ports nothing -> [\"10000-10999\", \"20000-20500\"]"],
+        ),
+        (Edit::Set(Words::Pbx, words(&[])), &["~ site: pbx [\"192.0.2.1\"] -> nothing"]),
+        (
+            Edit::Set(Words::Extensions, words(&["2000-2999,!2500"])),
+            &["~ site: extensions nothing -> 2000-2999,!2500"],
+        ),
+    ] {
+        assert_eq!(edited(&edit).expect("taken"), lines, "{edit:?}");
+    }
+    for (edit, why) in [
+        (Edit::AddRule(List::Exclude, rule("1,,2")), "record.exclude, rule 2"),
+        (Edit::RemoveRule(List::Exclude, 0, "endpoint 2006".into()), "does not stand there any more"),
+        (Edit::MoveRule(List::Include, 0, "endpoint 2005".into(), 1), "does not stand there any more"),
+        (Edit::RemoveDevice(7, "2100".into()), "does not stand there any more"),
+        (Edit::AddDevice(device("2003-1005")), "backwards"),
+        (Edit::AddDevice(DeviceLine { priority: Some(10), ..device("2300") }), "priority is 1 to 9"),
+        (Edit::AddDevice(DeviceLine { ip: "192.0.2".into(), ..device("2300") }), "192.0.2"),
+        (Edit::Set(Words::RtpPorts, words(&["ten"])), "ten"),
+        (Edit::Set(Words::Trunks, words(&["<b>"])), "<b>"),
+    ] {
+        let told = edited(&edit).expect_err(why);
+        assert!(told.contains(why), "{edit:?}: {told}");
+    }
+}
+
+#[test]
+fn a_text_is_told_what_is_wrong_with_line_and_column() {
+    let rules = standing();
+    let place = |text: &str| match rules.check(text) {
+        Err(RulesError::Wrong(wrong)) => (wrong.place, wrong.what),
+        other => panic!("{text}: {other:?}"),
+    };
+    let (at, what) = place(&format!("{BOOK}[recrod]\n"));
+    assert!(at == Some((19, 2)) && what.contains("recrod"), "{at:?} {what}");
+    let (at, what) = place(&BOOK.replace("\"never\"", "\"sometimes\""));
+    assert!(at.is_some_and(|(line, _)| line == 13) && what.contains("sometimes"), "{at:?} {what}");
+    // What only the rules know is found, too.
+    let (at, what) = place(&BOOK.replace("value = \"2005\"", "value = \"1,,2\""));
+    assert!(at == Some((15, 1)) && what.starts_with("record.exclude, rule 1"), "{at:?} {what}");
+    let (at, _) = place("[pause]\nmax_min = 0\n");
+    assert_eq!(at, Some((2, 1)));
+}
+
+#[test]
+fn a_book_is_read_by_section_and_put_in_force_from_the_version_it_was_made_from() {
+    let (_dir, archive) = archive();
+    let rules = standing();
+    let sections = rules.read(BOOK).expect("read");
+    assert_eq!(
+        (sections.pbx.len(), sections.devices.len(), sections.exclude[0].named().as_str()),
+        (1, 2, "endpoint 2005")
+    );
+    let new = rules.put(&archive, change(0, &format!("# a comment\n{BOOK}"))).expect("in force");
+    assert!(new.version == 1 && !new.text.contains("comment"), "{}", new.text);
+    assert_eq!(rules.compare(BOOK, &new.text).expect("compared"), []);
+    let late =
+        rules.put(&archive, change(0, "[record]\nchannels = 9\n")).expect_err("made from an older one");
+    assert!(matches!(late, RulesError::Store(store::Error::Refused { .. })), "{late}");
+    assert!(rules.put(&archive, change(1, "[record]\nchannels = -1\n")).is_err());
+    assert_eq!(archive.book_version().expect("read"), 1);
+}
+
+#[test]
+fn a_call_is_judged_as_when_it_is_recorded() {
+    let rules = standing();
+    let ask = |extension: &str, direction| {
+        let (extension, other, ddi) = (extension.to_owned(), "01632960001".to_owned(), String::new());
+        let question =
+            Question { extension, other, direction, ddi, source: Source::Mirror, at: crate::clock::now() };
+        rules.ask(BOOK, &question).expect("judged")
+    };
+    let excluded = ask("2005", Direction::Outbound);
+    assert_eq!(
+        (excluded.is_recorded, excluded.verdict.as_str()),
+        (false, "exclusion 1: endpoint 2005 (the board)")
+    );
+    assert_eq!(excluded.steps.len(), 2);
+    assert!(ask("2001", Direction::Inbound).is_recorded);
+    assert_eq!(
+        ask("2100", Direction::Inbound).verdict,
+        "recorded devices 2100 (Front desk) are never recorded"
+    );
+}
+
+#[test]
+fn a_plan_that_was_not_seen_is_not_carried_out() {
+    let (_dir, archive) = archive();
+    let rules = standing();
+    let keep = "[[retention.rule]]\nname = \"all, of any kind\"\naudio = \"90d\"\ndata = \"1y\"\n";
+    rules.put(&archive, change(0, keep)).expect("in force");
+    let planned = rules.plan(&archive).expect("planned");
+    let line = planned.rules.first().expect("one rule");
+    assert_eq!(
+        (line.name.as_str(), line.of.as_str(), line.audio.as_str()),
+        ("all, of any kind", "everything else", "90d")
+    );
+    assert_eq!((planned.version, planned.grace.as_str(), planned.plan.items.len()), (1, "24h", 0));
+    let seen = |version| Seen { at: planned.plan.at, version, deletions: 0, more_than_half: false };
+    assert!(matches!(rules.prune(&archive, seen(0)), Err(NotPruned::Changed)));
+    assert_eq!(rules.prune(&archive, seen(1)).expect("nothing to do"), Pruned::default());
+    let refused = rules.confirm_clock(&archive, "eve", planned.plan.at).expect_err("nothing is frozen");
+    assert!(matches!(refused, RulesError::Store(store::Error::Refused { .. })), "{refused}");
+}

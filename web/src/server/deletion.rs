@@ -1,0 +1,48 @@
+//! `POST /recordings/{id}/delete`: a recording is destroyed by hand, key first, by somebody who typed its number and said why.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use policy::Permission;
+use store::{AccessEvent, Deletion, RecordingId};
+
+use super::App;
+use super::caller::Asker;
+use super::form::Form;
+use super::holds::{WHY_MAX, word_of};
+use super::refusal::Refusal;
+
+/// What stands where a rule of retention would.
+const BY_HAND: &str = "by hand";
+
+/// See the module's text.
+pub(super) async fn delete(
+    State(app): State<App>,
+    asker: Asker,
+    id: Result<Path<RecordingId>, PathRejection>,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let Path(id) = id.map_err(|_| Refusal::NoPage)?;
+    let who = asker.clone();
+    let row = app.read(move |archive| who.permitted(archive, id, Permission::Delete)).await?;
+    let word = word_of(id);
+    if form.text("confirm").to_lowercase() != word.to_lowercase() {
+        return Err(Refusal::Wrong(format!("Type {word} to delete the recording. Nothing was deleted.")));
+    }
+    let why = form.text("why").to_owned();
+    if why.is_empty() || why.len() > WHY_MAX {
+        return Err(Refusal::Wrong(format!("Say why, in at most {WHY_MAX} bytes. Nothing was deleted.")));
+    }
+    let keep_facts = form.text("keep") == "facts" && row.deleted.is_none();
+    if let Some(hold) = row.legal_holds.first() {
+        // Told before anything is written down; the archive asks it once more.
+        let why = format!("It is under the hold {}: release that first. Nothing was deleted.", hold.hold);
+        return Err(Refusal::Guarded(why));
+    }
+    app.note(&asker, AccessEvent::Deleted { id }).await?;
+    let (at, who) = (app.now(), asker.caller.name().to_owned());
+    let deletion = Deletion { at, who, rule: BY_HAND.to_owned(), why };
+    app.read(move |archive| Ok(archive.delete(id, deletion, keep_facts)?)).await?;
+    let to = if keep_facts { format!("/recordings/{id}") } else { "/recordings".to_owned() };
+    Ok(Redirect::to(&to).into_response())
+}

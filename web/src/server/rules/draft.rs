@@ -1,0 +1,304 @@
+//! A change of the rule book on its way: what a form asks for, and what the text becomes by it. It travels as what was asked for, not as
+//! the whole text, so that nobody is handed parts of the book that they may not see, and a book that somebody else has changed
+//! meanwhile loses nothing.
+
+use policy::{Direction, Mode, Permission, RuleType};
+use serde::de::DeserializeOwned;
+use store::{Archive, Source};
+
+use crate::rules::{DeviceLine, Edit, List, Preset, RuleBook, RuleLine, RulesError, Words, Wrong};
+use crate::server::caller::Asker;
+use crate::server::form::Form;
+use crate::server::refusal::Refusal;
+
+use super::rights;
+
+/// Fields of a form that belong to what it asks for, and what those are called that people write.
+const FIELDS: [(&str, &str); 20] = [
+    ("change", ""),
+    ("edit", ""),
+    ("list", ""),
+    ("place", ""),
+    ("was", ""),
+    ("which", ""),
+    ("version", ""),
+    ("on", ""),
+    ("preset", ""),
+    ("kind", "Type"),
+    ("value", "Value"),
+    ("description", "Why it is there"),
+    ("words", "Values, with commas between"),
+    ("number", "Numbers"),
+    ("name", "Name"),
+    ("mode", "Mode"),
+    ("priority", "Priority"),
+    ("source", "Source"),
+    ("ip", "IP address"),
+    ("mac", "Ethernet address"),
+];
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// What a form changes.
+    Edit(Edit),
+    /// Another text.
+    Text(String),
+    /// The text of an older version.
+    Restore(u64),
+    /// What the configuration says becomes the first book.
+    Begin,
+}
+
+/// A change, and the version that it was made from.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// 0 without a book.
+    pub(super) from: u64,
+    pub(super) change: Change,
+    /// As the form had it, to be sent again.
+    pub(super) fields: Vec<Field>,
+}
+
+/// A field of a form.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    /// Empty for what nobody writes.
+    pub(super) label: &'static str,
+    pub(super) value: String,
+}
+
+impl Draft {
+    /// Reads a form. What somebody wrote and cannot be meant comes as [`Wrong`], with the draft's fields.
+    pub(super) fn of(form: &Form, presets: &[Preset]) -> Result<Draft, (Vec<Field>, u64, Wrong)> {
+        let from = form.text("from").parse().unwrap_or(0);
+        let given = FIELDS.iter().filter(|(name, _)| form.iter().any(|(given, _)| given == *name));
+        let field = |(name, label): &(&'static str, &'static str)| Field {
+            name,
+            label,
+            value: form.text(name).to_owned(),
+        };
+        let fields: Vec<Field> = given.map(field).collect();
+        match change(form, presets) {
+            Ok(change) => Ok(Draft { from, change, fields }),
+            Err(wrong) => Err((fields, from, wrong)),
+        }
+    }
+
+    /// # Errors
+    /// [`Refusal::NoPage`]: what is changed by it is asked once more when it is known what that is.
+    pub(super) fn need(&self, asker: &Asker) -> Result<(), Refusal> {
+        match &self.change {
+            Change::Edit(edit) => asker.need(of_edit(edit)),
+            _ if rights::may_all(asker) => Ok(()),
+            _ => Err(Refusal::NoPage),
+        }
+    }
+
+    /// What the text becomes, made from this one.
+    pub(super) fn text(
+        &self,
+        rules: &dyn RuleBook,
+        archive: &Archive,
+        base: &str,
+    ) -> Result<String, RulesError> {
+        match &self.change {
+            Change::Edit(edit) => rules.edit(base, edit),
+            Change::Text(text) => Ok(text.clone()),
+            Change::Begin => rules.configured(),
+            Change::Restore(version) => {
+                let mut versions = archive.book_versions()?.into_iter();
+                let found = versions.find(|old| old.version == *version);
+                found
+                    .map(|old| old.text)
+                    .ok_or_else(|| Wrong::new(format!("There is no version {version}.")).into())
+            }
+        }
+    }
+
+    pub(super) fn restores(&self) -> Option<u64> {
+        if let Change::Restore(version) = self.change { Some(version) } else { None }
+    }
+}
+
+/// The permission that a form takes.
+fn of_edit(edit: &Edit) -> Permission {
+    match edit {
+        Edit::AddRule(list, _) | Edit::RemoveRule(list, ..) | Edit::MoveRule(list, ..) => match list {
+            List::Exclude => Permission::Exclusions,
+            List::Include => Permission::Inclusions,
+        },
+        Edit::ExcludeInternal(_) => Permission::Exclusions,
+        Edit::AddDevice(_)
+        | Edit::SetDevice(..)
+        | Edit::RemoveDevice(..)
+        | Edit::MoveDevice(..)
+        | Edit::Set(..) => Permission::PhoneSystems,
+    }
+}
+
+/// A text as a browser sends it: its ends of lines are not ours, and a tab is nothing that pages show.
+pub(super) fn text_of(form: &Form) -> String {
+    form.raw("text").replace("\r\n", "\n").replace('\r', "\n").replace('\t', "    ")
+}
+
+fn change(form: &Form, presets: &[Preset]) -> Result<Change, Wrong> {
+    match form.text("change") {
+        "text" => Ok(Change::Text(text_of(form))),
+        "restore" => {
+            let version = form.text("version").parse();
+            Ok(Change::Restore(version.map_err(|_| Wrong::new("No version is named."))?))
+        }
+        "begin" => Ok(Change::Begin),
+        _ => edit(form, presets).map(Change::Edit),
+    }
+}
+
+fn edit(form: &Form, presets: &[Preset]) -> Result<Edit, Wrong> {
+    let was = || form.text("was").to_owned();
+    let place = || form.text("place").parse::<usize>().map_err(|_| Wrong::new("No entry is named."));
+    let list = match form.text("list") {
+        "include" => List::Include,
+        _ => List::Exclude,
+    };
+    Ok(match form.text("edit") {
+        "add-rule" => Edit::AddRule(list, rule(form)?),
+        "remove-rule" => Edit::RemoveRule(list, place()?, was()),
+        "rule-up" => Edit::MoveRule(list, place()?, was(), place()?.saturating_sub(1)),
+        "rule-down" => Edit::MoveRule(list, place()?, was(), place()?.saturating_add(1)),
+        "add-device" => Edit::AddDevice(device(form)?),
+        "set-device" => Edit::SetDevice(place()?, was(), device(form)?),
+        "remove-device" => Edit::RemoveDevice(place()?, was()),
+        "device-up" => Edit::MoveDevice(place()?, was(), place()?.saturating_sub(1)),
+        "device-down" => Edit::MoveDevice(place()?, was(), place()?.saturating_add(1)),
+        "internal" => Edit::ExcludeInternal(form.text("on") == "yes"),
+        "set" => set(form, presets)?,
+        _ => return Err(Wrong::new("The form is not one of ours.")),
+    })
+}
+
+fn rule(form: &Form) -> Result<RuleLine, Wrong> {
+    let kind: RuleType =
+        word("type", form.text("kind"))?.ok_or_else(|| Wrong::new("A rule needs a type."))?;
+    let value = form.text("value").to_owned();
+    if value.is_empty() {
+        return Err(Wrong::new("A rule needs a value."));
+    }
+    Ok(RuleLine { kind, value, description: form.text("description").to_owned() })
+}
+
+fn device(form: &Form) -> Result<DeviceLine, Wrong> {
+    let text = |name: &str| form.text(name).to_owned();
+    if form.text("number").is_empty() {
+        return Err(Wrong::new("An entry needs a number, a range, or a pattern."));
+    }
+    let priority = match form.text("priority") {
+        "" => None,
+        written => Some(written.parse().map_err(|_| Wrong::new("The priority is 1 to 9."))?),
+    };
+    Ok(DeviceLine {
+        number: text("number"),
+        name: text("name"),
+        ip: text("ip"),
+        mac: text("mac"),
+        source: word::<Source>("source", form.text("source"))?,
+        mode: word::<Mode>("mode", form.text("mode"))?.unwrap_or_default(),
+        priority,
+    })
+}
+
+fn set(form: &Form, presets: &[Preset]) -> Result<Edit, Wrong> {
+    let written = form.text("words");
+    let split = || {
+        let words = written.split([',', ' ', '\n', '\r', '\t']).filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let words = match form.text("which") {
+        "extensions" if written.is_empty() => return Ok(Edit::Set(Words::Extensions, Vec::new())),
+        "extensions" => return Ok(Edit::Set(Words::Extensions, vec![written.to_owned()])),
+        "pbx" => Words::Pbx,
+        "trunks" => Words::Trunks,
+        "rtp_ports" => Words::RtpPorts,
+        _ => return Err(Wrong::new("The form is not one of ours.")),
+    };
+    let mut list = split();
+    if let Some(preset) = presets.iter().find(|preset| preset.name == form.text("preset")) {
+        list.extend(preset.ranges.iter().map(|range| (*range).to_owned()));
+    }
+    Ok(Edit::Set(words, list))
+}
+
+/// A word of the book; none where it is empty.
+pub(super) fn word<T: DeserializeOwned>(what: &str, written: &str) -> Result<Option<T>, Wrong> {
+    if written.is_empty() {
+        return Ok(None);
+    }
+    let read = serde_json::from_value(serde_json::Value::String(written.to_owned()));
+    read.map(Some).map_err(|_| Wrong::new(format!("{written:?} is no {what}.")))
+}
+
+/// A direction as forms have it.
+pub(super) fn direction(written: &str) -> Direction {
+    word("direction", written).ok().flatten().unwrap_or(Direction::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRESET: Preset = Preset { name: "pbx", of: "a PBX", ranges: &["1000-1999", "3000"] };
+
+    fn read(body: &str) -> Result<Change, String> {
+        Draft::of(&Form::parse(body), &[PRESET])
+            .map(|draft| draft.change)
+            .map_err(|(.., wrong)| wrong.to_string())
+    }
+
+    #[test]
+    fn forms_are_read_and_what_cannot_be_meant_is_said() {
+        let rule =
+            |kind, value: &str| RuleLine { kind, value: value.into(), description: "the board".into() };
+        assert_eq!(
+            read("edit=add-rule&list=include&kind=outside_number&value=+0163%25&description=the+board"),
+            Ok(Change::Edit(Edit::AddRule(List::Include, rule(RuleType::OutsideNumber, "0163%"))))
+        );
+        assert_eq!(
+            read("edit=rule-up&list=exclude&place=2&was=endpoint+2005"),
+            Ok(Change::Edit(Edit::MoveRule(List::Exclude, 2, "endpoint 2005".into(), 1)))
+        );
+        assert_eq!(
+            read("edit=set&which=rtp_ports&words=10000-10999,+20000%0d%0a30000&preset=pbx"),
+            Ok(Change::Edit(Edit::Set(
+                Words::RtpPorts,
+                ["10000-10999", "20000", "30000", "1000-1999", "3000"].map(str::to_owned).into()
+            )))
+        );
+        assert_eq!(read("change=text&text=a%0d%0a%09b"), Ok(Change::Text("a\n    b".into())));
+        assert_eq!(read("change=restore&version=3"), Ok(Change::Restore(3)));
+        for (body, why) in [
+            ("edit=add-rule&kind=colour&value=red", "no type"),
+            ("edit=add-rule&kind=endpoint&value=+", "needs a value"),
+            ("edit=set-device&place=1&number=2000&mode=sometimes", "no mode"),
+            ("edit=add-device&number=2000&priority=high", "1 to 9"),
+            ("edit=remove-rule&place=-1", "No entry"),
+            ("edit=everything", "not one of ours"),
+            ("", "not one of ours"),
+        ] {
+            let told = read(body).expect_err(why);
+            assert!(told.contains(why), "{body}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_sent_again_and_nothing_else() {
+        let draft = Draft::of(&Form::parse("from=4&edit=set&which=pbx&words=192.0.2.1&x=y&do=put"), &[])
+            .expect("read");
+        let fields: Vec<(&str, &str)> =
+            draft.fields.iter().map(|field| (field.name, field.value.as_str())).collect();
+        assert_eq!(
+            (draft.from, fields),
+            (4, vec![("edit", "set"), ("which", "pbx"), ("words", "192.0.2.1")])
+        );
+    }
+}

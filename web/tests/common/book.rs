@@ -1,0 +1,268 @@
+//! A rule book of another make than the recorder's: a rule a line, `exclude endpoint 2005`, `include ddi 1000`, `device 2000`,
+//! `pbx 192.0.2.1`, `country GB`, `code *1 *2`, `keep NAME AUDIO DATA`. A line that begins with `wrong` cannot be meant.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use decode::Timestamp;
+use policy::retention::{Consent, Grace, OFF_MAX_DEFAULT, Reading, Rule, RuleSet};
+use policy::{Outcome, RuleType};
+use store::{Archive, BookChange, BookVersion, Pruned, Retention, Take};
+use web::rules::{
+    Answer, CodeLine, DeviceLine, Difference, Edit, KeepLine, List, NotPruned, Planned, Preset, Question,
+    RuleBook, RuleLine, RulesError, Sections, Seen, Setting, Trial, TriedCall, Words, Wrong,
+};
+
+/// What counts without a book, and what the clocks show.
+pub struct Lines {
+    pub configured: String,
+    pub clock: Mutex<Reading>,
+}
+
+impl Lines {
+    pub fn new(configured: &str, wall: Timestamp) -> Lines {
+        let reading = Reading { wall, since_boot_ns: 3_600_000_000_000, boot: "boot".into() };
+        Lines { configured: configured.into(), clock: Mutex::new(reading) }
+    }
+
+    /// Takes the rules up and looks at the clock, as a recorder does that runs. The archive was made by another clock than the tests'.
+    pub fn look(&self, archive: &Archive) {
+        let mut retention = self.retention(archive, Take::InForce).expect("taken up");
+        if retention.freeze().is_some() {
+            retention.confirm_clock("test", self.reading().wall).expect("confirmed");
+        }
+    }
+
+    fn reading(&self) -> Reading {
+        self.clock.lock().expect("no panic").clone()
+    }
+
+    fn set(&self, archive: &Archive) -> Result<RuleSet, RulesError> {
+        let text = archive.book()?.map_or(self.configured.clone(), |book| book.text);
+        let rules = text.lines().filter_map(keep);
+        RuleSet::new(rules.collect()).map_err(|error| Wrong::new(error.to_string()).into())
+    }
+
+    fn retention<'a>(&self, archive: &'a Archive, how: Take) -> Result<Retention<'a>, RulesError> {
+        let set = self.set(archive)?;
+        Ok(archive.retention(set, Grace::Immediate, OFF_MAX_DEFAULT, self.reading(), how)?)
+    }
+}
+
+fn keep(line: &str) -> Option<Rule> {
+    let mut words = line.strip_prefix("keep ")?.split(' ');
+    let (name, audio, data) = (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Rule::everything(name, audio, data))
+}
+
+fn checked(text: &str) -> Result<(), Wrong> {
+    let wrong = text.lines().position(|line| line.starts_with("wrong"));
+    wrong.map_or(Ok(()), |line| Err(Wrong { place: Some((line + 1, 1)), what: "it cannot be meant".into() }))
+}
+
+fn kind_key(kind: RuleType) -> String {
+    serde_json::to_value(kind).expect("JSON").as_str().expect("a word").to_owned()
+}
+
+fn rule(line: &str, list: &str) -> Option<RuleLine> {
+    let rest = line.strip_prefix(list)?.trim_start();
+    let mut words = rest.splitn(3, ' ');
+    let kind = serde_json::from_value(serde_json::json!(words.next()?)).ok()?;
+    let (value, why) = (words.next()?.to_owned(), words.next().unwrap_or_default().to_owned());
+    Some(RuleLine { kind, value, description: why })
+}
+
+fn word_of(list: List) -> &'static str {
+    match list {
+        List::Exclude => "exclude",
+        List::Include => "include",
+    }
+}
+
+fn device(number: &str) -> DeviceLine {
+    let none = String::new;
+    DeviceLine {
+        number: number.into(),
+        name: none(),
+        ip: none(),
+        mac: none(),
+        source: None,
+        mode: policy::Mode::Always,
+        priority: None,
+    }
+}
+
+/// The section that a line belongs to.
+fn section(line: &str) -> &'static str {
+    match line.split(' ').next().unwrap_or_default() {
+        "exclude" => "record.exclude",
+        "include" => "record.include",
+        "device" => "record.device",
+        "pbx" => "site",
+        "country" => "site.dial_plan",
+        "code" => "pause.code",
+        "keep" => "retention.rule",
+        "internal" => "record",
+        _ => "",
+    }
+}
+
+impl RuleBook for Lines {
+    fn configured(&self) -> Result<String, RulesError> {
+        Ok(self.configured.clone())
+    }
+
+    fn read(&self, text: &str) -> Result<Sections, RulesError> {
+        checked(text)?;
+        let all = |list: &str| text.lines().filter_map(|line| rule(line, list)).collect();
+        let words = |name: &str| {
+            let found = text.lines().filter_map(|line| line.strip_prefix(name));
+            found.map(|rest| rest.trim().to_owned()).collect::<Vec<_>>()
+        };
+        let code = |pair: &String| {
+            let (pause, resume) = pair.split_once(' ').unwrap_or((pair, ""));
+            CodeLine { name: "keys".into(), pause: pause.into(), resume: resume.into() }
+        };
+        let keep = |rule: Rule| KeepLine {
+            of: "everything else".into(),
+            audio: rule.audio.to_string(),
+            data: rule.data.to_string(),
+            name: rule.name,
+        };
+        let country = words("country");
+        Ok(Sections {
+            pbx: words("pbx"),
+            exclude_internal: text.lines().any(|line| line == "internal excluded"),
+            devices: words("device").iter().map(|number| device(number)).collect(),
+            exclude: all("exclude"),
+            include: all("include"),
+            codes: words("code").iter().map(code).collect(),
+            dial_plan: country
+                .into_iter()
+                .map(|value| Setting { key: "country", label: "Country", value })
+                .collect(),
+            keeping: text.lines().filter_map(self::keep).map(keep).collect(),
+            ..Sections::default()
+        })
+    }
+
+    fn check(&self, text: &str) -> Result<String, RulesError> {
+        checked(text)?;
+        Ok(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
+    }
+
+    fn edit(&self, text: &str, edit: &Edit) -> Result<String, RulesError> {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let gone = |was: &str| Wrong::new(format!("{was:?} does not stand there any more"));
+        match edit {
+            Edit::AddRule(list, rule) => {
+                let RuleLine { kind, value, description } = rule;
+                lines.push(format!("{} {} {value} {description}", word_of(*list), kind_key(*kind)));
+            }
+            Edit::RemoveRule(list, place, was) => {
+                let mut rules =
+                    lines.iter().enumerate().filter_map(|(n, line)| Some((n, rule(line, word_of(*list))?)));
+                let found = rules.nth(*place).filter(|(_, rule)| rule.named() == *was).map(|(n, _)| n);
+                lines.remove(found.ok_or_else(|| gone(was))?);
+            }
+            Edit::AddDevice(device) => lines.push(format!("device {}", device.number)),
+            Edit::Set(Words::Pbx, words) => {
+                lines.retain(|line| !line.starts_with("pbx"));
+                lines.extend(words.iter().map(|word| format!("pbx {word}")));
+            }
+            Edit::ExcludeInternal(true) => lines.push("internal excluded".into()),
+            Edit::ExcludeInternal(false) => lines.retain(|line| line != "internal excluded"),
+            _ => return Err(Wrong::new("this book has no such thing").into()),
+        }
+        Ok(lines.iter().map(|line| format!("{line}\n")).collect())
+    }
+
+    fn compare(&self, old: &str, new: &str) -> Result<Vec<Difference>, RulesError> {
+        let (old, new): (BTreeSet<&str>, BTreeSet<&str>) = (old.lines().collect(), new.lines().collect());
+        let difference = |sign: char, line: &str| Difference {
+            section: section(line).into(),
+            keys: if line.starts_with("internal") { vec!["exclude_internal".into()] } else { vec![] },
+            line: format!("{sign} {line}"),
+        };
+        let gone = old.difference(&new).map(|line| difference('-', line));
+        Ok(gone.chain(new.difference(&old).map(|line| difference('+', line))).collect())
+    }
+
+    fn try_on(
+        &self,
+        archive: &Archive,
+        text: &str,
+        since: Timestamp,
+        until: Option<Timestamp>,
+    ) -> Result<Trial, RulesError> {
+        let excluded: Vec<String> = self.read(text)?.exclude.into_iter().map(|rule| rule.value).collect();
+        let mut trial = Trial::default();
+        for call in archive.calls()? {
+            let call = call?;
+            if call.started < since || until.is_some_and(|until| call.started >= until) {
+                continue;
+            }
+            trial.calls += 1;
+            if call.outcome != Outcome::Excluded && excluded.contains(&call.to) {
+                trial.list.push(TriedCall {
+                    call: call.call,
+                    started: call.started,
+                    from: call.from,
+                    to: call.to,
+                    was: call.outcome,
+                    was_reason: call.reason,
+                    would: Outcome::Excluded,
+                    would_reason: "an exclusion".into(),
+                    by_channels: false,
+                    recordings: call.recordings,
+                });
+            }
+        }
+        if !trial.list.is_empty() {
+            trial.turns.push((Outcome::Recorded, Outcome::Excluded, trial.list.len() as u64));
+        }
+        Ok(trial)
+    }
+
+    fn ask(&self, text: &str, question: &Question) -> Result<Answer, RulesError> {
+        let excluded = self.read(text)?.exclude.into_iter().find(|rule| rule.value == question.extension);
+        let verdict = excluded.as_ref().map_or("every extension".into(), RuleLine::named);
+        let step = ("exclusions".to_owned(), format!("endpoint {}", question.extension), verdict.clone());
+        Ok(Answer { is_recorded: excluded.is_none(), verdict, steps: vec![step] })
+    }
+
+    fn put(&self, archive: &Archive, change: BookChange) -> Result<BookVersion, RulesError> {
+        self.check(&change.text)?;
+        Ok(archive.change_book(change)?)
+    }
+
+    fn presets(&self) -> Vec<Preset> {
+        vec![Preset { name: "some", of: "some PBX", ranges: &["10000-10999"] }]
+    }
+
+    fn plan(&self, archive: &Archive) -> Result<Planned, RulesError> {
+        let plan = self.retention(archive, Take::Look)?.plan()?;
+        let text = archive.book()?.map_or(self.configured.clone(), |book| book.text);
+        let rules = self.read(&text)?.keeping;
+        Ok(Planned { rules, grace: "immediate".into(), version: archive.book_version()?, plan })
+    }
+
+    fn prune(&self, archive: &Archive, seen: Seen) -> Result<Pruned, NotPruned> {
+        let retention = self.retention(archive, Take::InForce)?;
+        let mut plan = retention.plan()?;
+        if let Some(freeze) = plan.freeze {
+            return Err(NotPruned::Frozen(freeze));
+        }
+        plan.items.retain(|item| item.due_since <= seen.at);
+        if archive.book_version()? != seen.version || plan.items.len() > seen.deletions {
+            return Err(NotPruned::Changed);
+        }
+        let consent = if seen.more_than_half { Consent::MoreThanHalf } else { Consent::Ordinary };
+        let approved = plan.approve(consent).map_err(NotPruned::MoreThanHalf)?;
+        Ok(retention.carry_out(&approved, |_, _| {})?)
+    }
+
+    fn confirm_clock(&self, archive: &Archive, who: &str, at: Timestamp) -> Result<(), RulesError> {
+        Ok(self.retention(archive, Take::InForce)?.confirm_clock(who, at)?)
+    }
+}
