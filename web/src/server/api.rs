@@ -18,6 +18,7 @@ mod recorder;
 mod recordings;
 mod roles;
 mod schema;
+mod stream;
 
 use axum::Router;
 use axum::extract::Request;
@@ -29,6 +30,7 @@ use decode::Timestamp;
 pub(super) use self::idempotency::Keys;
 use self::operation::Operation;
 use self::problem::{Kind, Problem};
+pub(super) use self::stream::Watch;
 use super::App;
 use crate::live::{Live, Unavailable};
 
@@ -42,6 +44,7 @@ fn operations() -> Vec<Operation> {
         recorder::operations(),
         health::operations(),
         live::operations(),
+        stream::operations(),
         recordings::operations(),
         files::operations(),
         balance::operations(),

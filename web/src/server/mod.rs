@@ -139,6 +139,7 @@ struct Inner {
     searches: Mutex<BTreeMap<String, String>>,
     peaks: peaks::Cache,
     keys: api::Keys,
+    watch: api::Watch,
 }
 
 impl fmt::Debug for App {
@@ -177,6 +178,7 @@ impl App {
             searches: Mutex::default(),
             peaks: peaks::Cache::default(),
             keys: api::Keys::default(),
+            watch: api::Watch::new(now()),
         }));
         app.announce(&token);
         app
@@ -216,6 +218,10 @@ impl App {
 
     fn keys(&self) -> &api::Keys {
         &self.0.keys
+    }
+
+    fn watch(&self) -> &api::Watch {
+        &self.0.watch
     }
 
     fn zone(&self) -> &Zone {

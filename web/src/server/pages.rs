@@ -74,7 +74,7 @@ pub(super) fn pages() -> Pages {
         .get("/recordings/{id}/timeline.json", timeline::timeline, By(&["getTimeline"]))
         .get("/recordings/{id}/sip.pcapng", sip::capture, By(&["getSip"]))
         .get("/live", live::live, By(&["listLive"]))
-        .get("/live/events", live::events, By(&["listLive"]))
+        .get("/live/events", live::events, By(&["streamEvents"]))
         .get("/live/{id}", live::call, By(&["getLive"]))
         .post("/live/{id}", live::ask, By(&["askLive"]))
         .get(

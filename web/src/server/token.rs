@@ -198,6 +198,12 @@ impl Tokens {
         let tokens = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
         Token::find(&tokens, secret).cloned()
     }
+
+    /// The same token as it counts now.
+    pub(super) fn now(&self, token: &Token) -> Option<Token> {
+        let tokens = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        tokens.iter().find(|now| now.digest.ct_eq(&token.digest).into()).cloned()
+    }
 }
 
 impl fmt::Debug for Tokens {

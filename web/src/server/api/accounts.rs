@@ -67,7 +67,6 @@ pub(super) fn operations() -> Vec<Operation> {
                 ("must_change?", yes("It must be changed at the first sign-in; so it is unless it is said")),
             ]))
             .adds()
-            .or(&[Kind::KeyReused])
             .gives_as(201, "application/json", made()),
         administers(Operation::get(["getUser", "/users/{name}", "An account"], one))
             .path("name", user())

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::operation::{Needs, Operation, Parameter, Spec};
 use super::problem::{Kind, URN};
 use super::schema::{of, open, text};
-use super::{PREFIX, accounts, audit, balance, idempotency, live, recorder, recordings, roles};
+use super::{PREFIX, accounts, audit, balance, idempotency, recorder, recordings, roles, stream};
 use crate::server::pages::{Alike, pages};
 use crate::server::token::Right;
 
@@ -50,7 +50,6 @@ pub(super) fn shapes() -> &'static Map<String, Value> {
         let all = [
             recorder::shapes(),
             recordings::shapes(),
-            live::shapes(),
             balance::shapes(),
             accounts::shapes(),
             roles::shapes(),
@@ -120,6 +119,9 @@ fn operation(spec: &Spec, pages: &[String]) -> Value {
     let mut parameters: Vec<Value> = spec.parameters.iter().map(parameter).collect();
     if spec.adds {
         parameters.push(idempotency::parameter());
+    }
+    if spec.streams {
+        parameters.push(stream::parameter());
     }
     if !parameters.is_empty() {
         fields.insert("parameters".to_owned(), Value::Array(parameters));

@@ -54,10 +54,6 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
-pub(super) fn shapes() -> Vec<(&'static str, Value)> {
-    Vec::new()
-}
-
 /// `GET /live`.
 async fn all(State(app): State<App>, asker: Asker) -> Result<Json<Value>, Problem> {
     let status = status(&app, &asker)?;

@@ -3,6 +3,7 @@
 //! so what the document promises is what happens.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -77,6 +78,8 @@ pub(super) struct Spec {
     pub(super) hidden: Kind,
     /// It adds something, and must not do so twice.
     pub(super) adds: bool,
+    /// It gives events for as long as somebody listens.
+    pub(super) streams: bool,
 }
 
 /// An operation of the API.
@@ -103,9 +106,11 @@ impl Operation {
             parameters: Vec::new(),
             takes: None,
             gives: Vec::new(),
-            problems: BTreeSet::new(),
+            // Whatever the query says and the table has not.
+            problems: BTreeSet::from([Kind::WrongRequest]),
             hidden: Kind::NoSuchPlace,
             adds: false,
+            streams: false,
         };
         Operation { spec, how: on(filter, how) }
     }
@@ -159,25 +164,25 @@ impl Operation {
     /// A part of the path.
     pub(super) fn path(mut self, name: &str, shape: Value) -> Operation {
         self.spec.parameters.push(Parameter { name: name.to_owned(), shape, is_path: true });
-        self.or(&[Kind::WrongRequest])
+        self
     }
 
     /// Something that the query may say.
     pub(super) fn query(mut self, name: &str, shape: Value) -> Operation {
         self.spec.parameters.push(Parameter { name: name.to_owned(), shape, is_path: false });
-        self.or(&[Kind::WrongRequest])
+        self
     }
 
     /// Takes a body of this shape.
     pub(super) fn takes(mut self, shape: Value) -> Operation {
         self.spec.takes = Some((shape, false));
-        self.or(&[Kind::WrongRequest, Kind::TooLarge])
+        self.or(&[Kind::TooLarge])
     }
 
     /// Takes a body of this shape, or none.
     pub(super) fn may_take(mut self, shape: Value) -> Operation {
         self.spec.takes = Some((shape, true));
-        self.or(&[Kind::WrongRequest, Kind::TooLarge])
+        self.or(&[Kind::TooLarge])
     }
 
     /// Answers with JSON of this shape.
@@ -209,7 +214,13 @@ impl Operation {
     /// Adds something: the same key of idempotency adds it once.
     pub(super) fn adds(mut self) -> Operation {
         self.spec.adds = true;
-        self
+        self.or(&[Kind::KeyReused, Kind::Refused, Kind::Failed])
+    }
+
+    /// Gives events for as long as somebody listens.
+    pub(super) fn streams(mut self) -> Operation {
+        self.spec.streams = true;
+        self.gives_as(200, "text/event-stream", serde_json::json!({ "type": "string" }))
     }
 
     /// Puts it at its address, behind what it takes.
@@ -233,7 +244,7 @@ async fn gate(
         let token = app.token(request.headers(), right)?;
         token.name().clone_into(&mut program);
         if let Some(needs) = spec.needs {
-            let asker = app.program(&token, &request)?;
+            let asker = app.as_account(&token, peer(&request))?;
             let may = match needs {
                 Needs::Account => true,
                 Needs::Permission(permission) => asker.caller.may(permission),
@@ -301,14 +312,20 @@ impl App {
         if token.may(right) { Ok(token) } else { Err(Problem::NotAllowed(right)) }
     }
 
+    /// As whom a program asks that asked before, if it still may.
+    pub(super) fn still_program(&self, token: &Token, right: Right, peer: IpAddr) -> Option<Asker> {
+        let token = self.0.tokens.now(token).filter(|token| token.may(right))?;
+        self.as_account(&token, peer).ok()
+    }
+
     /// As whom a program asks.
-    fn program(&self, token: &Token, request: &Request) -> Result<Asker, Problem> {
+    fn as_account(&self, token: &Token, peer: IpAddr) -> Result<Asker, Problem> {
         let account = token.account().ok_or(Problem::NoAccount)?;
         let caller = self.archive().caller(account, self.now());
         let caller = caller.filter(|caller| caller.may(Permission::WebAccess)).ok_or(Problem::NoAccount)?;
         let cookie = Arc::from(format!("{PROGRAM}{}", token.name()));
         let who = Who::Account(account.to_owned());
-        Ok(Asker { caller, who, cookie, peer: peer(request), first: None })
+        Ok(Asker { caller, who, cookie, peer, first: None })
     }
 }
 

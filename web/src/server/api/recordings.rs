@@ -74,7 +74,6 @@ pub(super) fn operations() -> Vec<Operation> {
                 ("at_ms?", json!({ "type": ["integer", "null"], "minimum": 0, "description": "The place that it is about, from the start" })),
             ]))
             .adds()
-            .or(&[Kind::KeyReused])
             .gives_nothing(),
     ]
 }

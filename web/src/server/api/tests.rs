@@ -1,5 +1,9 @@
 //! The table, its document, and `docs/api.md` say the same.
 
+mod hostile;
+pub(super) mod site;
+mod uses;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
