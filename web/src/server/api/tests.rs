@@ -1,6 +1,7 @@
 //! The table, its document, and `docs/api.md` say the same.
 
 mod hostile;
+mod rights;
 pub(super) mod site;
 mod uses;
 

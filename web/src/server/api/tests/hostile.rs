@@ -58,7 +58,7 @@ fn judge(document: &Value, spec: &Spec, what: &str, answer: &Answer) {
 }
 
 /// Something of this shape.
-fn sample(shape: &Value) -> Value {
+pub(super) fn sample(shape: &Value) -> Value {
     if let Some(name) = shape["$ref"].as_str() {
         return sample(&document::shapes()[name.strip_prefix(NAMED).expect("ours")]);
     }
@@ -82,7 +82,7 @@ fn sample(shape: &Value) -> Value {
 }
 
 /// A value of a path that is right.
-fn right(site: &Site, spec: &Spec, parameter: &Parameter) -> String {
+pub(super) fn right(site: &Site, spec: &Spec, parameter: &Parameter) -> String {
     match parameter.name.as_str() {
         "id" if spec.path.starts_with("/live") => site.running.to_string(),
         "id" => site.recording.to_string(),
@@ -94,7 +94,7 @@ fn right(site: &Site, spec: &Spec, parameter: &Parameter) -> String {
 }
 
 /// The path with these values.
-fn path(spec: &Spec, value: impl Fn(&Parameter) -> String) -> String {
+pub(super) fn path(spec: &Spec, value: impl Fn(&Parameter) -> String) -> String {
     let in_path = spec.parameters.iter().filter(|parameter| parameter.is_path);
     in_path.fold(spec.path.to_owned(), |path, parameter| {
         path.replace(&format!("{{{}}}", parameter.name), &value(parameter))
