@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 MAKEFLAGS += --no-print-directory
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup setup-test build demo test ui test-ui test-journeys bench fuzz deny deb
+.PHONY: help setup setup-test build demo test ui test-ui test-journeys bench fuzz deny deb schemathesis
 
 help:
 	@echo 'make build   the release binary, target/release/earwitness'
@@ -17,6 +17,7 @@ help:
 	@echo 'make deb     a Debian package of the release binary, in target/debian'
 	@echo 'make bench   benchmarks'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs cargo-fuzz and a nightly toolchain)'
+	@echo 'make schemathesis  cases made of the API'"'"'s document, against a recorder of its own (needs python3; schemathesis comes from PyPI)'
 	@echo 'make deny    licences, sources and advisories of all dependencies (needs cargo-deny)'
 	@echo 'make setup   installs what is missing to build (Debian and its kin)'
 
@@ -61,6 +62,9 @@ bench: setup
 
 fuzz: setup
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh xtask/scripts/fuzz.sh
+
+schemathesis: build
+	@bash xtask/scripts/schemathesis.sh
 
 deny:
 	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is missing: cargo install --locked cargo-deny' >&2; exit 1; }

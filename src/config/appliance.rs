@@ -394,9 +394,9 @@ pub(crate) struct TokenEntry {
     /// As whom it asks. Default agent.
     #[serde(default = "agent")]
     pub(crate) role: Role,
-    /// What it may: `status`, `requests`, `events`, `recordings`.
+    /// What it may: `status`, `requests`, `events`, `recordings`, `calls`, `accounts`, `audit`.
     pub(crate) rights: Vec<Right>,
-    /// The account whose rights it has with recordings.
+    /// The account as which it acts, where a right takes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<String>,
 }
@@ -411,9 +411,10 @@ impl ApiSection {
         let read = |entry: &TokenEntry| {
             let what = format!("api.token {:?}", entry.name);
             let secret = secrets::read(&what, &entry.file)?;
-            if entry.rights.contains(&Right::Recordings) && entry.account.is_none() {
+            let as_account = entry.rights.iter().find(|right| right.takes_account());
+            if let (Some(right), None) = (as_account, &entry.account) {
                 return Err(Failure::config(format!(
-                    "{what}: the right recordings takes account = \"NAME\": whose rights it has"
+                    "{what}: the right {right} takes account = \"NAME\": whose rights it has"
                 )));
             }
             let token = Token::new(&entry.name, &secret, entry.role, entry.rights.iter().copied())

@@ -64,8 +64,8 @@ mod wave;
 mod writer;
 
 pub use accounts::{
-    Account, AccountChange, AccountEdit, Accounts, Password, PasswordPolicy, SignInRefused, SignedIn,
-    Strength, TotpSecret,
+    Account, AccountChange, AccountEdit, Accounts, PASSWORD_MAX, Password, PasswordPolicy, ROLE_FILTERS_MAX,
+    SignInRefused, SignedIn, Strength, TotpSecret, USER_NAME_MAX,
 };
 pub use archive::Archive;
 pub use audit::Trusted;

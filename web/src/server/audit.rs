@@ -164,7 +164,7 @@ struct Trail {
 }
 
 /// Groups of kinds that people ask for.
-const KINDS: [(&str, &str, &[&str]); 7] = [
+pub(super) const KINDS: [(&str, &str, &[&str]); 7] = [
     ("", "Everything", &[]),
     ("sign-in", "Signed in, out or refused", &["signed-in", "sign-in-refused", "signed-out"]),
     ("heard", "Played or listened", &["played", "listened"]),
@@ -190,13 +190,13 @@ const KINDS: [(&str, &str, &[&str]); 7] = [
 ];
 
 /// What an address asks for.
-struct Asked {
-    form: Form,
-    filter: AuditFilter,
-    wrong: Option<String>,
+pub(super) struct Asked {
+    pub(super) form: Form,
+    pub(super) filter: AuditFilter,
+    pub(super) wrong: Option<String>,
 }
 
-fn asked(app: &App, query: &str) -> Asked {
+pub(super) fn asked(app: &App, query: &str) -> Asked {
     let form = Form::parse(query);
     let mut filter = AuditFilter::default();
     let mut wrong = None;
@@ -206,7 +206,7 @@ fn asked(app: &App, query: &str) -> Asked {
     filter.kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
     for (name, to) in [("from", &mut filter.since), ("to", &mut filter.until)] {
         if let Some(text) = some(name) {
-            *to = app.zone().read_local(&text);
+            *to = app.zone().read(&text);
             if to.is_none() {
                 wrong = Some(format!("{text:?} is no time: write it as 2026-11-30 09:00."));
             }
@@ -231,16 +231,8 @@ pub(super) async fn audit(
     asker.need(Permission::AuditTrail)?;
     let query = query.unwrap_or_default();
     let Asked { form, filter, wrong } = asked(&app, &query);
-    let caller = asker.caller.clone();
-    let (found, checkpoint) = if wrong.is_some() {
-        (Vec::new(), None)
-    } else {
-        app.read(move |archive| {
-            let seen = archive.audit_trail(&filter)?.filter_map(|found| shown_to(&caller, archive, found));
-            Ok((seen.take(ROWS + 1).collect::<Vec<_>>(), archive.checkpoint().ok()))
-        })
-        .await?
-    };
+    let (found, checkpoint) =
+        if wrong.is_some() { (Vec::new(), None) } else { app.trail(&asker, filter, ROWS + 1).await? };
     let more = (found.len() > ROWS)
         .then(|| found.get(ROWS - 1))
         .flatten()
@@ -261,6 +253,23 @@ pub(super) async fn audit(
         csv: address("/audit.csv", &form, None),
         checkpoint,
     })
+}
+
+impl App {
+    /// The newest lines that somebody may see, at most so many, and the newest checkpoint.
+    pub(super) async fn trail(
+        &self,
+        asker: &Asker,
+        filter: AuditFilter,
+        most: usize,
+    ) -> Result<(Vec<(TrailPlace, Event)>, Option<String>), Refusal> {
+        let caller = asker.caller.clone();
+        self.read(move |archive| {
+            let seen = archive.audit_trail(&filter)?.filter_map(|found| shown_to(&caller, archive, found));
+            Ok((seen.take(most).collect(), archive.checkpoint().ok()))
+        })
+        .await
+    }
 }
 
 /// A line as this caller may see it: of recordings that scope and filters keep from them nothing is told, not even that they are. A line

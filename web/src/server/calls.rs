@@ -102,14 +102,38 @@ impl Asked {
     }
 }
 
+/// The sums, and some of the calls.
 #[derive(Default)]
-struct Sheet {
-    outcomes: BTreeMap<Outcome, u64>,
-    counters: Counters,
+pub(super) struct Sheet {
+    pub(super) outcomes: BTreeMap<Outcome, u64>,
+    pub(super) counters: Counters,
     /// Those that began last, by their start and their place in the ledger.
-    latest: BTreeMap<(Timestamp, u64), CallRow>,
+    pub(super) latest: BTreeMap<(Timestamp, u64), CallRow>,
     meant: usize,
-    unreadable: u64,
+    pub(super) unreadable: u64,
+}
+
+/// Which calls are listed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    /// So many, those that began last.
+    pub(super) most: usize,
+    /// That stand before this place.
+    pub(super) before: Option<(Timestamp, u64)>,
+    /// That ended so.
+    pub(super) outcome: Option<Outcome>,
+    /// Where no outcome is asked for: those of which there is a recording, too.
+    pub(super) with_recorded: bool,
+}
+
+impl Listed {
+    fn means(&self, place: (Timestamp, u64), row: &CallRow) -> bool {
+        let is_asked = match self.outcome {
+            Some(outcome) => outcome == row.outcome,
+            None => self.with_recorded || row.recordings.is_empty(),
+        };
+        is_asked && self.before.is_none_or(|before| place < before)
+    }
 }
 
 /// Its numbers are those of all calls: for whoever may see all of them.
@@ -132,7 +156,7 @@ pub(super) async fn calls(
 ) -> Result<Response, Refusal> {
     need_all(&asker)?;
     let asked = Asked::parse(&query.unwrap_or_default());
-    let sheet = sheet(&app, asked, LISTED_MAX).await?;
+    let sheet = asked_sheet(&app, asked, LISTED_MAX).await?;
     let seen: u64 = sheet.outcomes.values().sum();
     let line = |(outcome, count): (&Outcome, &u64)| Line {
         outcome: outcome.key(),
@@ -207,17 +231,27 @@ fn advice(outcome: Outcome) -> Option<&'static str> {
     }
 }
 
-async fn sheet(app: &App, asked: Asked, listed: usize) -> Result<Sheet, Refusal> {
+async fn asked_sheet(app: &App, asked: Asked, most: usize) -> Result<Sheet, Refusal> {
     let (since, until) = asked.range.bounds(app.now(), app.zone());
-    app.read(move |archive| add_up(archive, asked, since, until, listed)).await
+    sheet(app, since, until, Listed { most, before: None, outcome: asked.outcome, with_recorded: false })
+        .await
+}
+
+/// Adds up the calls that began in a stretch of time.
+pub(super) async fn sheet(
+    app: &App,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    listed: Listed,
+) -> Result<Sheet, Refusal> {
+    app.read(move |archive| add_up(archive, since, until, listed)).await
 }
 
 fn add_up(
     archive: &Archive,
-    asked: Asked,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    listed: usize,
+    listed: Listed,
 ) -> Result<Sheet, Refusal> {
     let mut sheet = Sheet::default();
     for (place, row) in (0..).zip(archive.calls()?) {
@@ -229,10 +263,11 @@ fn add_up(
             continue;
         }
         *sheet.outcomes.entry(row.outcome).or_default() += 1;
-        if asked.outcome.map_or(row.recordings.is_empty(), |outcome| outcome == row.outcome) {
+        let place = (row.started, place);
+        if listed.means(place, &row) {
             sheet.meant += 1;
-            sheet.latest.insert((row.started, place), row);
-            if sheet.latest.len() > listed {
+            sheet.latest.insert(place, row);
+            if sheet.latest.len() > listed.most {
                 sheet.latest.pop_first();
             }
         }
@@ -254,7 +289,7 @@ pub(super) async fn csv(
 ) -> Result<Response, Refusal> {
     need_all(&asker)?;
     let asked = Asked::parse(&query.unwrap_or_default());
-    let sheet = sheet(&app, asked, FILE_MAX).await?;
+    let sheet = asked_sheet(&app, asked, FILE_MAX).await?;
     let mut text = "started,ended,from,to,outcome,reason,recordings\r\n".to_owned();
     for row in sheet.latest.values().rev() {
         let ended = row.ended.map_or(String::new(), |at| at.to_string());

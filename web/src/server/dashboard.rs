@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use decode::Timestamp;
 use policy::Permission;
+use serde::Serialize;
 use store::Space;
 
 use super::App;
@@ -28,14 +29,16 @@ const ROOM_WARN: u64 = 20;
 const ROOM_BAD: u64 = 5;
 
 /// A light: `good`, `warn`, `bad` or `off` (requirement row DSH-05).
-struct Component {
+#[derive(Serialize)]
+pub(super) struct Component {
     light: &'static str,
     name: String,
     state: &'static str,
     more: String,
 }
 
-struct Drive {
+#[derive(Serialize)]
+pub(super) struct Drive {
     name: String,
     words: String,
     used_percent: u64,
@@ -65,11 +68,7 @@ struct Dashboard {
 pub(super) async fn dashboard(State(app): State<App>, asker: Asker) -> Result<Response, Refusal> {
     asker.need(Permission::Dashboard)?;
     let status = app.live().map_err(|_| Refusal::NoRecorder)?.status();
-    let machine = match app.machine().cloned() {
-        Some(look) => Some(tokio::task::spawn_blocking(move || look()).await.map_err(|_| Refusal::BrokeOff)?),
-        None => None,
-    };
-    let now = app.now();
+    let (machine, now) = (look(&app).await?, app.now());
     let alarms = machine.as_ref().map_or(&[][..], |machine| &machine.alarms);
     page(&Dashboard {
         frame: app.frame(&asker, Page::Dashboard, "Dashboard"),
@@ -81,6 +80,12 @@ pub(super) async fn dashboard(State(app): State<App>, asker: Asker) -> Result<Re
         alarms: alarms.iter().map(|alarm| alarm.replace('_', " ")).collect(),
         outcomes: status.outcomes.iter().map(|(key, count)| (key.replace('_', " "), *count)).collect(),
     })
+}
+
+/// The machine as it is now, where it can be looked at.
+pub(super) async fn look(app: &App) -> Result<Option<Machine>, Refusal> {
+    let Some(look) = app.machine().cloned() else { return Ok(None) };
+    tokio::task::spawn_blocking(move || look()).await.map(Some).map_err(|_| Refusal::BrokeOff)
 }
 
 fn tiles(status: &Status) -> Vec<Tile> {
@@ -116,7 +121,7 @@ fn tiles(status: &Status) -> Vec<Tile> {
     ]
 }
 
-fn components(status: &Status, machine: Option<&Machine>, now: Timestamp) -> Vec<Component> {
+pub(super) fn components(status: &Status, machine: Option<&Machine>, now: Timestamp) -> Vec<Component> {
     let mut components: Vec<Component> = status.ports.iter().map(|port| way_in(port, now)).collect();
     components.push(match &status.failure {
         Some(failure) => Component {
@@ -195,7 +200,7 @@ fn light_of(space: Space) -> &'static str {
     }
 }
 
-fn drive((name, space, full_in_h): &(String, Space, Option<u64>)) -> Drive {
+pub(super) fn drive((name, space, full_in_h): &(String, Space, Option<u64>)) -> Drive {
     let used = space.total.saturating_sub(space.free);
     let full = match full_in_h {
         Some(hours) if *hours >= 48 => format!(", full in {} days at this rate", hours / 24),

@@ -86,12 +86,12 @@ impl App {
     }
 
     /// What is asked of an extension is asked of all its running calls: one may do so who sees them all.
-    pub(super) fn need_all_of(&self, status: &Status, asker: &Asker, extension: &str) -> Result<(), Refusal> {
+    fn need_all_of(&self, status: &Status, asker: &Asker, extension: &str) -> Result<(), Refusal> {
         let mut others = status.calls.iter().filter(|call| call.extension == extension);
         if others.all(|call| asker.caller.admits(call)) {
             return Ok(());
         }
-        Err(Refusal::Wrong(
+        Err(Refusal::Declined(
             "The extension has another call that you may not see, and it would be asked the same. Ask somebody who sees both.".to_owned(),
         ))
     }
@@ -132,7 +132,7 @@ impl App {
 }
 
 /// The recorder's state, for somebody who may see it.
-fn status(app: &App, asker: &Asker) -> Result<Arc<Status>, Refusal> {
+pub(super) fn status(app: &App, asker: &Asker) -> Result<Arc<Status>, Refusal> {
     asker.need(Permission::LiveView)?;
     Ok(app.live().map_err(|_| Refusal::NoRecorder)?.status())
 }
@@ -240,28 +240,52 @@ pub(super) async fn ask(
         .map(|(_, word)| word.into_owned());
     let ask =
         Ask::ALL.into_iter().find(|ask| Some(ask.key()) == word.as_deref()).ok_or(Refusal::WrongQuery)?;
-    asker.need(match ask {
-        Ask::Pause | Ask::Resume => Permission::Pause,
-        Ask::Start | Ask::Stop | Ask::Keep | Ask::Discard => Permission::Control,
-    })?;
-    let status = status(&app, &asker)?;
-    let call = app.seen_live(&status, &asker).find(|call| call.recording == id).ok_or(Refusal::NoSuchCall)?;
-    app.need_all_of(&status, &asker, &call.extension)?;
-    let is_own = asker.caller.person().is_some_and(|person| call.who.user.as_deref() == Some(person));
-    let request = Request {
-        whom: Whom::Extension(call.extension.clone()),
-        ask,
-        role: if is_own { Role::Agent } else { Role::Supervisor },
-        name: asker.caller.name().to_owned(),
-    };
-    app.note_controlled(&asker, Some(id), ask).await?;
-    let live = Arc::clone(app.live().map_err(|_| Refusal::NoRecorder)?);
-    let reply = tokio::task::spawn_blocking(move || live.request(request)).await;
-    match reply.map_err(|_| Refusal::BrokeOff)?.map_err(|_| Refusal::Unavailable)? {
-        Reply { done: 0, already: 0, refused: 0, .. } => Err(Refusal::NoSuchCall),
-        Reply { done: 0, already: 0, why, .. } => {
-            Err(Refusal::Wrong(why.unwrap_or("The recording mode does not allow it.").to_owned()))
+    app.control(&asker, id, ask).await?;
+    Ok(Redirect::to("/live").into_response())
+}
+
+impl App {
+    /// Asks something of a running recording that somebody sees, with the permission that it takes.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchCall`] also for one that is not theirs to see; [`Refusal::Declined`] where its mode does not allow it.
+    pub(super) async fn control(&self, asker: &Asker, id: RecordingId, ask: Ask) -> Result<Reply, Refusal> {
+        asker.need(match ask {
+            Ask::Pause | Ask::Resume => Permission::Pause,
+            Ask::Start | Ask::Stop | Ask::Keep | Ask::Discard => Permission::Control,
+        })?;
+        let status = status(self, asker)?;
+        let call = self.seen_live(&status, asker).find(|call| call.recording == id);
+        let call = call.ok_or(Refusal::NoSuchCall)?;
+        let is_own = asker.caller.person().is_some_and(|person| call.who.user.as_deref() == Some(person));
+        let role = if is_own { Role::Agent } else { Role::Supervisor };
+        self.control_call(asker, &status, call, ask, role).await
+    }
+
+    /// Asks it of the extension's calls, which they must see all, and writes down that they did.
+    ///
+    /// # Errors
+    /// As [`App::control`].
+    pub(super) async fn control_call(
+        &self,
+        asker: &Asker,
+        status: &Status,
+        call: &LiveCall,
+        ask: Ask,
+        role: Role,
+    ) -> Result<Reply, Refusal> {
+        self.need_all_of(status, asker, &call.extension)?;
+        let whom = Whom::Extension(call.extension.clone());
+        let request = Request { whom, ask, role, name: asker.caller.name().to_owned() };
+        self.note_controlled(asker, Some(call.recording), ask).await?;
+        let live = Arc::clone(self.live().map_err(|_| Refusal::NoRecorder)?);
+        let reply = tokio::task::spawn_blocking(move || live.request(request)).await;
+        match reply.map_err(|_| Refusal::BrokeOff)?.map_err(|_| Refusal::Unavailable)? {
+            Reply { done: 0, already: 0, refused: 0, .. } => Err(Refusal::NoSuchCall),
+            Reply { done: 0, already: 0, why, .. } => {
+                Err(Refusal::Declined(why.unwrap_or("The recording mode does not allow it.").to_owned()))
+            }
+            reply => Ok(reply),
         }
-        Reply { .. } => Ok(Redirect::to("/live").into_response()),
     }
 }

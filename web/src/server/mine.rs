@@ -1,11 +1,8 @@
 //! `/mine`: the own calls of somebody who speaks, with one big button that pauses.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use decode::Timestamp;
-use policy::gate::{Reply, Request, Whom};
 use policy::modes::{Ask, Role};
 use policy::{Caller, Permission};
 use store::{Event, Field, RecordingId, What};
@@ -127,23 +124,8 @@ pub(super) async fn ask(
         _ => return Err(Refusal::WrongQuery),
     };
     asker.need(Permission::Pause)?;
-    app.need_all_of(&status, &asker, &call.extension)?;
-    let request = Request {
-        whom: Whom::Extension(call.extension.clone()),
-        ask,
-        role: Role::Agent,
-        name: asker.caller.name().to_owned(),
-    };
-    app.note_controlled(&asker, Some(id), ask).await?;
-    let live = Arc::clone(app.live().map_err(|_| Refusal::NoRecorder)?);
-    let reply = tokio::task::spawn_blocking(move || live.request(request)).await;
-    match reply.map_err(|_| Refusal::BrokeOff)?.map_err(|_| Refusal::Unavailable)? {
-        Reply { done: 0, already: 0, refused: 0, .. } => Err(Refusal::NoSuchCall),
-        Reply { done: 0, already: 0, why, .. } => {
-            Err(Refusal::Wrong(why.unwrap_or("The recording mode does not allow it.").to_owned()))
-        }
-        Reply { .. } => Ok(Redirect::to("/mine").into_response()),
-    }
+    app.control_call(&asker, &status, call, ask, Role::Agent).await?;
+    Ok(Redirect::to("/mine").into_response())
 }
 
 async fn note(app: &App, asker: &Asker, call: &LiveCall, text: &str) -> Result<Response, Refusal> {

@@ -25,6 +25,7 @@ mod listen;
 mod live;
 mod mine;
 mod monitoring;
+mod pages;
 mod peaks;
 mod range;
 mod reached;
@@ -52,10 +53,9 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{get, post};
 use decode::Timestamp;
 use jiff::tz::TimeZone;
 use store::Archive;
@@ -63,7 +63,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::accounts::Pending;
 use self::audit::Plays;
-use self::caller::Asker;
 pub use self::certificate::{Certificate, CertificateError, Made};
 pub use self::dashboard::Look;
 use self::guard::ENTRANCE;
@@ -156,6 +155,8 @@ struct Inner {
     /// The last search of each account.
     searches: Mutex<BTreeMap<String, String>>,
     peaks: peaks::Cache,
+    keys: api::Keys,
+    watch: api::Watch,
 }
 
 impl fmt::Debug for App {
@@ -196,6 +197,8 @@ impl App {
             plays: Plays::default(),
             searches: Mutex::default(),
             peaks: peaks::Cache::default(),
+            keys: api::Keys::default(),
+            watch: api::Watch::new(now()),
         }));
         app.announce(&token);
         app
@@ -256,6 +259,14 @@ impl App {
 
     fn plays(&self) -> &Plays {
         &self.0.plays
+    }
+
+    fn keys(&self) -> &api::Keys {
+        &self.0.keys
+    }
+
+    fn watch(&self) -> &api::Watch {
+        &self.0.watch
     }
 
     fn zone(&self) -> &Zone {
@@ -327,62 +338,8 @@ impl App {
 
 /// All pages.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/", get(recordings::start))
-        .route("/recordings", get(recordings::recordings))
-        .route("/recordings/columns", post(recordings::choose_columns))
-        .route("/recordings/selected", post(save::selected))
-        .route("/recordings/zip", post(save::zip))
-        .route("/recordings/{id}", get(recording::recording))
-        .route("/recordings/{id}/audio.wav", get(audio::audio))
-        .route("/recordings/{id}/delete", post(deletion::delete))
-        .route("/recordings/{id}/facts", post(recording::set_facts))
-        .route("/recordings/{id}/holds", post(holds::change_of))
-        .route("/recordings/{id}/notes", post(recording::add_note))
-        .route("/recordings/{id}/save", get(save::save))
-        .route("/recordings/{id}/peaks", get(peaks::peaks))
-        .route("/recordings/{id}/timeline.json", get(timeline::timeline))
-        .route("/recordings/{id}/sip.pcapng", get(sip::capture))
-        .route("/live", get(live::live))
-        .route("/live/events", get(live::events))
-        .route("/live/{id}", get(live::call).post(live::ask))
-        .route("/live/{id}/listen", get(listen::listen))
-        .route("/dashboard", get(dashboard::dashboard))
-        .route("/mine", get(mine::mine))
-        .route("/mine/{id}", post(mine::ask))
-        .route("/calls", get(calls::calls))
-        .route("/calls.csv", get(calls::csv))
-        .route("/session", get(async |_: Asker| StatusCode::NO_CONTENT))
-        .route("/sign-in", get(accounts::sign_in).post(accounts::try_sign_in))
-        .route("/sign-in/code", post(accounts::try_code))
-        .route("/sign-out", post(accounts::sign_out))
-        .route("/me", get(accounts::me).post(accounts::set_me))
-        .route("/me/password", get(accounts::password).post(accounts::set_password))
-        .route("/me/totp", post(accounts::set_totp))
-        .route("/users", get(users::users).post(users::add))
-        .route("/users/new", get(users::new))
-        .route("/users/{name}", get(users::user).post(users::change))
-        .route("/roles", get(users::roles).post(users::change_roles))
-        .route("/set-up", get(set_up::set_up))
-        .route("/set-up/administrator", get(set_up::administrator).post(set_up::add_administrator))
-        .route("/set-up/connection", get(set_up::connection))
-        .route("/set-up/key", get(set_up::key).post(set_up::prove_key))
-        .route("/set-up/heard", get(set_up::heard).post(set_up::begin))
-        .route("/set-up/events", get(set_up::events))
-        .route("/set-up/first", get(set_up::first))
-        .route("/rules", get(rules::rules))
-        .route("/rules/device", get(rules::device))
-        .route("/rules/review", get(rules::back).post(rules::review))
-        .route("/rules/text", get(rules::text))
-        .route("/rules/try", get(rules::ask))
-        .route("/rules/versions", get(rules::versions))
-        .route("/rules/versions/{number}", get(rules::version))
-        .route("/retention", get(retention::retention).post(retention::act))
-        .route("/holds", get(holds::holds).post(holds::change))
-        .route("/audit", get(audit::audit))
-        .route("/audit.csv", get(audit::csv))
-        .route("/assets/{name}", get(assets::asset))
-        .route("/enter/{token}", get(enter))
+    pages::pages()
+        .router()
         .fallback(async || Refusal::NoPage)
         .method_not_allowed_fallback(async || Refusal::WrongMethod)
         .layer(DefaultBodyLimit::max(BODY_MAX))

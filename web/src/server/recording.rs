@@ -41,10 +41,10 @@ struct Fact {
 }
 
 /// One step of why it is there.
-struct Why {
+pub(super) struct Why {
     icon: &'static str,
-    what: String,
-    by: String,
+    pub(super) what: String,
+    pub(super) by: String,
 }
 
 struct Note {
@@ -127,13 +127,13 @@ struct Shown {
 }
 
 /// What the archive says of it.
-struct Looked {
+pub(super) struct Looked {
     row: Row,
     /// What verification has to say against it.
-    problem: Option<String>,
+    pub(super) problem: Option<String>,
     /// The measured timeline, or why it cannot be played.
-    timeline: Result<Timeline, String>,
-    warnings: Vec<String>,
+    pub(super) timeline: Result<Timeline, String>,
+    pub(super) warnings: Vec<String>,
     /// Its SIP, where it can be read.
     trace: Option<Trace>,
 }
@@ -153,7 +153,8 @@ pub(super) async fn recording(
     page_with(status, &shown(&app, &asker, looked))
 }
 
-fn look(archive: &Archive, asker: &Asker, id: RecordingId) -> Result<Looked, Refusal> {
+/// Looks at a recording that somebody sees: reads the whole of its file.
+pub(super) fn look(archive: &Archive, asker: &Asker, id: RecordingId) -> Result<Looked, Refusal> {
     let row = asker.row(archive, id)?;
     // Both read the whole file: side by side.
     let (problem, (timeline, warnings)) = std::thread::scope(|scope| {
@@ -288,7 +289,7 @@ fn note_of(note: &store::Note, zone: &Zone) -> Note {
 }
 
 /// Why it was recorded, not recorded for a while, and is kept.
-fn why(row: &Row, zone: &Zone) -> Vec<Why> {
+pub(super) fn why(row: &Row, zone: &Zone) -> Vec<Why> {
     let facts = &row.facts;
     let mut why = Vec::new();
     let mut step = |icon, what: String, by: String| why.push(Why { icon, what, by });

@@ -47,6 +47,8 @@ pub(super) enum Refusal {
     WrongQuery,
     /// They are off: how, and what would be right.
     Wrong(String),
+    /// What is there does not allow it: why, and what to do.
+    Declined(String),
     /// The file has none of the bytes asked for.
     WrongRange {
         /// Its length.
@@ -114,7 +116,7 @@ impl Refusal {
             Refusal::NoPage | Refusal::NoSuchCall => StatusCode::NOT_FOUND,
             Refusal::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::WrongQuery => StatusCode::BAD_REQUEST,
-            Refusal::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::Wrong(_) | Refusal::Declined(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::Guarded(_) => StatusCode::CONFLICT,
             Refusal::NoRecorder | Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::WrongRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -184,7 +186,7 @@ impl Refusal {
                 .to_owned(),
             Refusal::WrongMethod => "This is not done with that method.".to_owned(),
             Refusal::WrongQuery => "The address or the form is not one of ours.".to_owned(),
-            Refusal::Wrong(why) | Refusal::Guarded(why) => why.clone(),
+            Refusal::Wrong(why) | Refusal::Declined(why) | Refusal::Guarded(why) => why.clone(),
             Refusal::NoRecorder => "Nothing records here: these pages are served over an archive alone. `earwitness run` records."
                 .to_owned(),
             Refusal::Unavailable => "The recorder does not answer now. Try again in a moment.".to_owned(),

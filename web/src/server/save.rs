@@ -138,7 +138,7 @@ pub(super) async fn selected(
 }
 
 /// Those of them that one may do this with, and the segments of whole calls likewise.
-fn picked(
+pub(super) fn picked(
     archive: &Archive,
     asker: &Asker,
     permission: Permission,
@@ -172,7 +172,8 @@ fn picked(
     Ok(all.into_iter().collect())
 }
 
-async fn send_zip(app: &App, asker: &Asker, ids: Vec<RecordingId>) -> Result<Response, Refusal> {
+/// Sends them as one ZIP.
+pub(super) async fn send_zip(app: &App, asker: &Asker, ids: Vec<RecordingId>) -> Result<Response, Refusal> {
     match ids.len() {
         0 => Err(Refusal::Wrong("Pick at least one recording.".to_owned())),
         n if n > RECORDINGS_MAX => Err(Refusal::Wrong(format!(

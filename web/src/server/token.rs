@@ -29,6 +29,67 @@ pub enum Right {
     Events,
     /// Find, take along and mark recordings, as far as the token's account may.
     Recordings,
+    /// See the balance sheet, as far as the token's account may.
+    Calls,
+    /// See and change accounts and roles, as far as the token's account may.
+    Accounts,
+    /// See the audit trail, as far as the token's account may.
+    Audit,
+}
+
+impl Right {
+    /// All of them.
+    pub const ALL: [Right; 7] = [
+        Right::Status,
+        Right::Requests,
+        Right::Events,
+        Right::Recordings,
+        Right::Calls,
+        Right::Accounts,
+        Right::Audit,
+    ];
+
+    /// As configuration and document write it.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Right::Status => "status",
+            Right::Requests => "requests",
+            Right::Events => "events",
+            Right::Recordings => "recordings",
+            Right::Calls => "calls",
+            Right::Accounts => "accounts",
+            Right::Audit => "audit",
+        }
+    }
+
+    /// What it lets a program do.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Right::Status => "see what the recorder is doing, and which calls run",
+            Right::Requests => "start, stop, pause, resume, keep and discard",
+            Right::Events => "say what is known of calls, and what windows desks show",
+            Right::Recordings => {
+                "find, take along and mark recordings, and see running ones, as far as the account may"
+            }
+            Right::Calls => "see the balance sheet, as far as the account may",
+            Right::Accounts => "see and change users, roles and profiles, as far as the account may",
+            Right::Audit => "see the audit trail, as far as the account may",
+        }
+    }
+
+    /// Is all that it lets a program do done as an account?
+    #[must_use]
+    pub const fn takes_account(self) -> bool {
+        matches!(self, Right::Recordings | Right::Calls | Right::Accounts | Right::Audit)
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
 }
 
 /// A program that may use the API.
@@ -77,7 +138,7 @@ impl Token {
         Ok(Token { name: name.to_owned(), digest, role, rights: rights.into_iter().collect(), account: None })
     }
 
-    /// With the rights of this account, for what is about recordings.
+    /// With the rights of this account, for what is done as one.
     #[must_use]
     pub fn of_account(mut self, account: Option<String>) -> Token {
         self.account = account;
@@ -136,6 +197,12 @@ impl Tokens {
     pub(super) fn find(&self, secret: &str) -> Option<Token> {
         let tokens = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
         Token::find(&tokens, secret).cloned()
+    }
+
+    /// The same token as it counts now.
+    pub(super) fn now(&self, token: &Token) -> Option<Token> {
+        let tokens = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        tokens.iter().find(|now| now.digest.ct_eq(&token.digest).into()).cloned()
     }
 }
 

@@ -67,7 +67,7 @@ fn need(asker: &Asker) -> Result<(), Refusal> {
     asker.need(Permission::Security)
 }
 
-fn state(app: &App, account: &Account) -> (&'static str, &'static str) {
+pub(super) fn state(app: &App, account: &Account) -> (&'static str, &'static str) {
     let now = app.now();
     if account.disabled {
         ("disabled", "")
@@ -136,12 +136,27 @@ fn line(app: &App, account: &Account) -> Line {
 }
 
 /// The page of an account. Names may have any sign that a path has not.
-fn href(name: &str) -> String {
+pub(super) fn href(name: &str) -> String {
     let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
     format!("/users/{}", name.replace('+', "%20"))
 }
 
 impl App {
+    /// Changes an account, and ends its sessions where it has to begin anew.
+    pub(super) async fn change_user(
+        &self,
+        asker: &Asker,
+        name: &str,
+        change: AccountChange,
+    ) -> Result<Result<(), String>, Refusal> {
+        let ends = !matches!(change, AccountChange::Edit { .. } | AccountChange::Lock { locked: false, .. });
+        let changed = self.change(asker, change).await?;
+        if changed.is_ok() && ends {
+            self.door().turn_out(name, None);
+        }
+        Ok(changed)
+    }
+
     fn user(
         &self,
         asker: &Asker,
@@ -311,13 +326,9 @@ pub(super) async fn change(
         _ => return Err(Refusal::WrongQuery),
     };
     let is_gone = matches!(change, AccountChange::Remove { .. });
-    let ends = !matches!(change, AccountChange::Edit { .. } | AccountChange::Lock { locked: false, .. });
-    match app.change(&asker, change).await? {
+    match app.change_user(&asker, &name, change).await? {
         Err(why) => app.user(&asker, &name, "", Some(why), String::new()),
         Ok(()) => {
-            if ends {
-                app.door().turn_out(&name, None);
-            }
             if is_gone {
                 return Ok(Redirect::to("/users").into_response());
             }

@@ -55,6 +55,13 @@ impl Zone {
         }
     }
 
+    /// The moment that a program means: RFC 3339, or as people write it.
+    pub(super) fn read(&self, text: &str) -> Option<Timestamp> {
+        let exact = text.trim().parse::<jiff::Timestamp>().ok();
+        let exact = exact.and_then(|at| i64::try_from(at.as_nanosecond()).ok()).map(Timestamp::from_nanos);
+        exact.or_else(|| self.read_local(text))
+    }
+
     /// The moment that somebody means by what an input of type `datetime-local` sends.
     pub(super) fn read_local(&self, text: &str) -> Option<Timestamp> {
         let time: DateTime =
@@ -209,6 +216,9 @@ mod tests {
         assert_eq!(berlin.read_local("2026-11-30T09:15"), Some(at("2026-11-30T08:15:00Z")));
         assert_eq!(berlin.read_local("2026-11-30"), Some(at("2026-11-29T23:00:00Z")));
         assert_eq!(berlin.read_local("soon"), None);
+        assert_eq!(berlin.read("2026-11-30T09:15:00Z"), Some(at("2026-11-30T09:15:00Z")));
+        assert_eq!(berlin.read("2026-11-30T09:15:00+02:00"), Some(at("2026-11-30T07:15:00Z")));
+        assert_eq!(berlin.read("2026-11-30 09:15"), Some(at("2026-11-30T08:15:00Z")));
     }
 
     #[test]

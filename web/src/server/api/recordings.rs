@@ -1,29 +1,29 @@
-//! `/api/v1/recordings`: what the pages of recordings do, for programs. A token has the rights of the account that it names: its role's
-//! permissions, scope and filters decide, as they do for people, and the audit trail has the account's name.
-
-use std::sync::Arc;
+//! `/recordings`: finding them and marking them, as the pages of recordings do. A token has the rights of the account that it names: its
+//! role's permissions, scope and filters decide, as they do for people, and the audit trail has the account's name.
 
 use axum::Json;
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
-use policy::{CustomField, Permission};
+use axum::http::StatusCode;
+use policy::{CustomField, Direction, Permission};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{Archive, Event, NOTE_TEXT_MAX, RecordingId, Row, STARS_MAX, What};
+use store::{Archive, Event, Field, NOTE_TEXT_MAX, RecordingId, Row, STARS_MAX, What};
 
-use super::{Problem, Right, read};
+use super::operation::{Id, Needs, Operation};
+use super::paging::limit;
+use super::problem::{Kind, Problem};
+use super::schema::{
+    count, list, maybe_moment, maybe_text, moment, object, of, one_of, open, short, text, up_to, yes,
+};
+use super::{PREFIX, read};
 use crate::server::App;
-use crate::server::caller::{Asker, PROGRAM};
-use crate::server::guard::From;
-use crate::server::recordings::search::{Search, cursor, leave_running_out};
+use crate::server::caller::Asker;
+use crate::server::form::Form;
+use crate::server::recordings::search::{Search, Wrong, cursor, leave_running_out};
 use crate::server::refusal::Refusal;
-use crate::server::save::{As, send};
-use crate::server::session::Who;
+use crate::server::token::Right;
+use crate::server::zone::Range;
 use crate::words;
 
 /// Recordings in one answer, unless fewer are asked for.
@@ -31,56 +31,149 @@ const LIMIT: usize = 200;
 /// Bytes of a tag, and of a field's value.
 const TEXT_MAX: usize = 200;
 
-pub(super) fn router() -> Router<App> {
-    Router::new()
-        .route("/recordings", get(list))
-        .route("/recordings/{id}", get(one))
-        .route("/recordings/{id}/file", get(file))
-        .route("/recordings/{id}/tags/{tag}", put(tag).delete(untag))
-        .route("/recordings/{id}/fields/{field}", put(field))
-        .route("/recordings/{id}/rating", put(rate))
-        .route("/recordings/{id}/notes", post(note))
+/// An operation on one recording.
+pub(super) fn of_one(operation: Operation, needs: Needs) -> Operation {
+    operation
+        .right(Right::Recordings)
+        .needs(needs)
+        .path("id", text("The recording"))
+        .hides(Kind::NoSuchRecording)
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let marks = |operation: Operation| {
+        of_one(operation, Needs::Permission(Permission::ModifyDetails)).or(&[Kind::Refused])
+    };
+    let tag = || json!({ "type": "string", "description": "The tag", "minLength": 1, "maxLength": TEXT_MAX, "pattern": "^[^,\\u0000-\\u001f\\u007f-\\u009f]+$" });
+    let keys = CustomField::ALL.map(|field| Field::from(field).name());
+    vec![
+        searches(Operation::get(["listRecordings", "/recordings", "Finds recordings"], all))
+            .gives(object([
+                ("recordings", list(of("Recording"))),
+                ("next", maybe_text("The address of what comes behind; null at the end")),
+            ])),
+        of_one(Operation::get(["getRecording", "/recordings/{id}", "One recording"], one), Needs::Account)
+            .gives(of("Recording")),
+        marks(Operation::put(["putTag", "/recordings/{id}/tags/{tag}", "Puts a tag on it"], put_tag))
+            .path("tag", tag())
+            .gives_nothing(),
+        marks(Operation::delete(["removeTag", "/recordings/{id}/tags/{tag}", "Takes a tag off"], remove_tag))
+            .path("tag", tag())
+            .gives_nothing(),
+        marks(Operation::put(["putField", "/recordings/{id}/fields/{field}", "Fills one of its five fields"], put_field))
+            .path("field", one_of("The field; its name is taken, too", keys))
+            .takes(object([("value", short("What is to stand in it; nothing empties it", 0, TEXT_MAX))]))
+            .or(&[Kind::NoSuchPlace])
+            .gives_nothing(),
+        marks(Operation::put(["rate", "/recordings/{id}/rating", "Rates it"], rate))
+            .takes(object([("stars", up_to("Stars; 0 takes the rating back", 0, STARS_MAX.into()))]))
+            .gives_nothing(),
+        marks(Operation::post(["addNote", "/recordings/{id}/notes", "Adds a note"], add_note))
+            .takes(object([
+                ("text", short("What it says", 1, NOTE_TEXT_MAX)),
+                ("at_ms?", json!({ "type": ["integer", "null"], "minimum": 0, "description": "The place that it is about, from the start" })),
+            ]))
+            .adds()
+            .gives_nothing(),
+    ]
+}
+
+/// The search of the page's address.
+fn searches(operation: Operation) -> Operation {
+    let ranges = Range::ALL.into_iter().filter(|range| *range != Range::Custom).map(Range::key);
+    let by = ["started", "duration", "bytes"].into_iter().chain(Field::ALL.map(Field::name));
+    let orders: Vec<String> = by.flat_map(|by| [by.to_owned(), format!("-{by}")]).collect();
+    let operation = operation
+        .right(Right::Recordings)
+        .needs(Needs::Account)
+        .query("range", one_of("Which time; the last 15 minutes unless it is said", ranges))
+        .query(
+            "from",
+            text("Those that began at this moment or later (RFC 3339, or a date); in place of range"),
+        )
+        .query("to", text("Those that began before this moment"))
+        .query("id", text("The number of a recording or a call, or its beginning; then nothing else counts"))
+        .query("least", count("Those of this length or longer, in seconds"))
+        .query("most", count("Those of this length or shorter"))
+        .query("show", one_of("Running ones, too", ["live"]))
+        .query(
+            "sort",
+            one_of("The order; the newest first unless it is said", orders.iter().map(String::as_str)),
+        )
+        .query("limit", up_to("Recordings in one answer", 1, LIMIT as u64))
+        .query("before", text("Where the page begins, as `next` has it"));
+    Field::ALL.into_iter().fold(operation, |operation, field| {
+        operation.query(field.name(), text("A pattern of this field (docs/search.md)"))
+    })
+}
+
+pub(super) fn shapes() -> Vec<(&'static str, Value)> {
+    let note = open([
+        ("at", moment("When")),
+        ("who", text("Who")),
+        ("text", text("What it says")),
+        ("at_ms?", count("The place")),
+    ]);
+    vec![(
+        "Recording",
+        open([
+            ("id", text("Its number")),
+            ("call", text("The call")),
+            ("segment", count("Which segment of it, from 1")),
+            ("state", text("`recording` while it runs, then how it ended")),
+            ("source", text("Where the audio came from")),
+            ("extension", text("The recorded extension")),
+            ("extension_name", maybe_text("Its name")),
+            ("outside_number", maybe_text("The number outside")),
+            ("other_party", maybe_text("The other side")),
+            ("direction", one_of("Which way the call went", Direction::ALL.map(Direction::key))),
+            ("started", moment("When it began")),
+            ("answered", maybe_moment("When the call was answered")),
+            ("ended", maybe_moment("When it ended")),
+            ("duration_ms", count("Its length")),
+            (
+                "tracks",
+                list(json!({ "type": "object", "description": "One party's audio, with what was lost" })),
+            ),
+            ("user", maybe_text("Whom it counts for")),
+            ("agent", maybe_text("Who was logged in")),
+            ("tags", list(text("A tag"))),
+            ("fields?", json!({ "type": "object", "additionalProperties": text("What stands in a field") })),
+            ("held", yes("It is under a legal hold")),
+            ("rule", text("The rule that had it recorded")),
+            ("bytes", count("Length of its file")),
+            ("sha256", text("Of its file, in hexadecimal; empty while it runs")),
+            ("signature", text("What the index knows of its signature")),
+            ("rating?", up_to("Stars", 0, STARS_MAX.into())),
+            ("notes?", list(note)),
+            (
+                "deleted?",
+                json!({ "type": "object", "description": "The audio is gone: when, by whom, by which rule" }),
+            ),
+        ]),
+    )]
 }
 
 impl App {
-    /// As whom a program asks for recordings.
-    fn program(&self, headers: &HeaderMap, from: From) -> Result<Asker, Problem> {
-        let token = self.token(headers, Right::Recordings)?;
-        let account = token.account().ok_or(Problem::NoAccount)?;
-        let caller = self.archive().caller(account, self.now());
-        let caller = caller.filter(|caller| caller.may(Permission::WebAccess)).ok_or(Problem::NoAccount)?;
-        let cookie = Arc::from(format!("{PROGRAM}{}", token.name()));
-        Ok(Asker { caller, who: Who::Account(account.to_owned()), cookie, peer: from.0, first: None })
-    }
-
-    async fn with_row<T: Send + 'static>(
+    /// Does something with the row of a recording that the account sees.
+    pub(super) async fn with_row<T: Send + 'static>(
         &self,
         asker: Asker,
-        id: Result<Path<RecordingId>, PathRejection>,
-        permission: Option<Permission>,
+        id: RecordingId,
         work: impl FnOnce(&Archive, Row) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Problem> {
-        let Path(id) = id.map_err(|_| Problem::NoSuchRecording)?;
         let done = self.read(move |archive| {
-            let row = match permission {
-                Some(permission) => asker.permitted(archive, id, permission)?,
-                None => asker.row(archive, id)?,
-            };
+            let row = asker.row(archive, id)?;
             work(archive, row)
         });
         Ok(done.await?)
     }
 
     /// Puts an event on a recording, as the account.
-    async fn put(
-        &self,
-        asker: Asker,
-        id: Result<Path<RecordingId>, PathRejection>,
-        what: impl FnOnce(RecordingId) -> What + Send + 'static,
-    ) -> Result<StatusCode, Problem> {
+    async fn put(&self, asker: Asker, id: RecordingId, what: What) -> Result<StatusCode, Problem> {
         let (at, who) = (self.now(), asker.caller.name().to_owned());
-        self.with_row(asker, id, Some(Permission::ModifyDetails), move |archive, row| {
-            archive.edit(Event { at, who, what: what(row.facts.id) })?;
+        self.with_row(asker, id, move |archive, _| {
+            archive.edit(Event { at, who, what })?;
             // Whoever asks for it next gets it as it is now.
             Ok(archive.sync()?)
         })
@@ -90,27 +183,15 @@ impl App {
 }
 
 /// `GET /recordings`: the search of the page's address, and `limit`. `next` is the address of what comes behind.
-async fn list(
+async fn all(
     State(app): State<App>,
-    from: From,
-    headers: HeaderMap,
+    asker: Asker,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
-    let asker = app.program(&headers, from)?;
     let written = query.unwrap_or_default();
     let search = Search::parse(&written);
-    let limit = form_urlencoded::parse(written.as_bytes()).find(|(name, _)| name == "limit");
-    let limit = match limit {
-        Some((_, limit)) => limit
-            .parse()
-            .ok()
-            .filter(|n| (1..=LIMIT).contains(n))
-            .ok_or_else(|| Problem::Wrong(format!("limit: 1 to {LIMIT}")))?,
-        None => LIMIT,
-    };
-    let wrong = |wrong: crate::server::recordings::search::Wrong| {
-        Problem::Wrong(format!("{}: {}", wrong.name, wrong.why))
-    };
+    let limit = limit(&Form::parse(&written), LIMIT);
+    let wrong = |wrong: Wrong| Problem::Wrong(format!("{}: {}", wrong.name, wrong.why));
     let mut query = search.query(&asker.caller, app.now(), app.zone()).map_err(wrong)?;
     if !search.live && search.id.is_empty() {
         leave_running_out(&mut query);
@@ -141,110 +222,80 @@ async fn list(
     let next = next.map(|next| {
         let address = search.behind(next);
         let limited = if limit == LIMIT { String::new() } else { format!("&limit={limit}") };
-        format!("/api/v1{address}{limited}")
+        format!("{PREFIX}{address}{limited}")
     });
     Ok(Json(json!({ "recordings": rows, "next": next })))
 }
 
 /// `GET /recordings/{id}`.
-async fn one(
-    State(app): State<App>,
-    from: From,
-    headers: HeaderMap,
-    id: Result<Path<RecordingId>, PathRejection>,
-) -> Result<Json<Row>, Problem> {
-    let asker = app.program(&headers, from)?;
-    app.with_row(asker, id, None, |_, row| Ok(row)).await.map(Json)
-}
-
-/// `GET /recordings/{id}/file?as=FORMAT`.
-async fn file(
-    State(app): State<App>,
-    from: From,
-    headers: HeaderMap,
-    id: Result<Path<RecordingId>, PathRejection>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    let asker = app.program(&headers, from)?;
-    let kind = As::of(&query.unwrap_or_default())
-        .ok_or_else(|| Problem::Wrong("as: zip, wav, flac, ogg, gsm or vcon".to_owned()))?;
-    let row = app.with_row(asker.clone(), id, Some(Permission::Save), |_, row| Ok(row)).await?;
-    let id = row.facts.id;
-    Ok(send(&app, &asker, vec![id], kind, &id.to_string()).await?.into_response())
+async fn one(State(app): State<App>, asker: Asker, Id(id): Id) -> Result<Json<Row>, Problem> {
+    app.with_row(asker, id, |_, row| Ok(row)).await.map(Json)
 }
 
 /// `PUT /recordings/{id}/tags/{tag}`.
-async fn tag(
+async fn put_tag(
     State(app): State<App>,
-    from: From,
-    headers: HeaderMap,
-    Path((id, tag)): Path<(String, String)>,
+    asker: Asker,
+    Id(id): Id,
+    Path((_, tag)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let asker = app.program(&headers, from)?;
-    let tag = short("tag", &tag)?;
-    app.put(asker, named(&id)?, |id| What::Tagged { id, tag }).await
+    let tag = right_tag(tag)?;
+    app.put(asker, id, What::Tagged { id, tag }).await
 }
 
 /// `DELETE /recordings/{id}/tags/{tag}`.
-async fn untag(
+async fn remove_tag(
     State(app): State<App>,
-    from: From,
-    headers: HeaderMap,
-    Path((id, tag)): Path<(String, String)>,
+    asker: Asker,
+    Id(id): Id,
+    Path((_, tag)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let asker = app.program(&headers, from)?;
-    let tag = short("tag", &tag)?;
-    app.put(asker, named(&id)?, |id| What::Untagged { id, tag }).await
+    let tag = right_tag(tag)?;
+    app.put(asker, id, What::Untagged { id, tag }).await
+}
+
+fn right_tag(tag: String) -> Result<String, Problem> {
+    let is_right =
+        !tag.is_empty() && tag.len() <= TEXT_MAX && !tag.contains(',') && !tag.chars().any(char::is_control);
+    is_right
+        .then_some(tag)
+        .ok_or_else(|| Problem::Wrong(format!("tag: 1 to {TEXT_MAX} bytes, without commas")))
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct FieldValue {
     value: String,
 }
 
 /// `PUT /recordings/{id}/fields/{field}`: one of the five, by `tag1` to `tag5` or its name.
-async fn field(
+async fn put_field(
     State(app): State<App>,
-    from: From,
-    headers: HeaderMap,
-    Path((id, name)): Path<(String, String)>,
+    asker: Asker,
+    Id(id): Id,
+    Path((_, name)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let asker = app.program(&headers, from)?;
-    let by_key = || CustomField::ALL.into_iter().find(|field| store::Field::from(*field).name() == name);
-    let field = words::field_named(&name).or_else(by_key).ok_or(Problem::NoSuchPlace)?;
+    let by_key = || CustomField::ALL.into_iter().find(|field| Field::from(*field).name() == name);
+    let field = words::field_named(&name).or_else(by_key).ok_or(Problem::Nothing(Kind::NoSuchPlace))?;
     let FieldValue { value } = read(&body)?;
     if value.len() > TEXT_MAX {
         return Err(Problem::Wrong(format!("value: at most {TEXT_MAX} bytes")));
     }
-    app.put(asker, named(&id)?, move |id| What::FieldSet { id, field, value, before: String::new() }).await
+    app.put(asker, id, What::FieldSet { id, field, value, before: String::new() }).await
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Stars {
     stars: u8,
 }
 
 /// `PUT /recordings/{id}/rating`; 0 takes it back.
-async fn rate(
-    State(app): State<App>,
-    from: From,
-    headers: HeaderMap,
-    id: Result<Path<RecordingId>, PathRejection>,
-    body: Bytes,
-) -> Result<StatusCode, Problem> {
-    let asker = app.program(&headers, from)?;
+async fn rate(State(app): State<App>, asker: Asker, Id(id): Id, body: Bytes) -> Result<StatusCode, Problem> {
     let Stars { stars } = read(&body)?;
-    if stars > STARS_MAX {
-        return Err(Problem::Wrong(format!("stars: 0 to {STARS_MAX}")));
-    }
-    app.put(asker, id, move |id| What::Rated { id, stars, before: 0 }).await
+    app.put(asker, id, What::Rated { id, stars, before: 0 }).await
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct NewNote {
     text: String,
     #[serde(default)]
@@ -252,34 +303,15 @@ struct NewNote {
 }
 
 /// `POST /recordings/{id}/notes`.
-async fn note(
+async fn add_note(
     State(app): State<App>,
-    from: From,
-    headers: HeaderMap,
-    id: Result<Path<RecordingId>, PathRejection>,
+    asker: Asker,
+    Id(id): Id,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let asker = app.program(&headers, from)?;
     let NewNote { text, at_ms } = read(&body)?;
     if text.trim().is_empty() || text.len() > NOTE_TEXT_MAX {
         return Err(Problem::Wrong(format!("text: 1 to {NOTE_TEXT_MAX} bytes")));
     }
-    app.put(asker, id, move |id| What::Noted { id, text, at_ms }).await
-}
-
-/// The name of a recording in an address with more than that.
-fn named(id: &str) -> Result<Result<Path<RecordingId>, PathRejection>, Problem> {
-    id.parse().map(|id| Ok(Path(id))).map_err(|_| Problem::NoSuchRecording)
-}
-
-fn short(what: &str, text: &str) -> Result<String, Problem> {
-    let is_right = !text.is_empty()
-        && text.len() <= TEXT_MAX
-        && !text.contains(',')
-        && !text.chars().any(char::is_control);
-    if is_right {
-        Ok(text.to_owned())
-    } else {
-        Err(Problem::Wrong(format!("{what}: 1 to {TEXT_MAX} bytes, without commas")))
-    }
+    app.put(asker, id, What::Noted { id, text, at_ms }).await
 }

@@ -221,7 +221,7 @@ impl Search {
         if text.is_empty() {
             return Ok(None);
         }
-        let read = zone.read_local(text);
+        let read = zone.read(text);
         read.map(Some).ok_or_else(|| wrong(name, "write it as 2026-11-30 09:00 or 2026-11-30"))
     }
 }

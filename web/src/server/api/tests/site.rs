@@ -1,0 +1,269 @@
+//! A recorder with a recording, a running call and an account that may everything, as a program meets it.
+
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode, header};
+use decode::codec::g711::{self, Law};
+use decode::{AudioFrame, Codec, Format, Party, Timestamp};
+use policy::Permission;
+use policy::access::{Profile, Role, Scope};
+use policy::gate::{Cleared, Reply, Request, Told};
+use policy::modes::Role as As;
+use policy::modes::orders::{Lasting, Order, Whose};
+use serde_json::Value;
+use store::{
+    AccountChange, AccountEdit, Archive, CustomFields, Direction, Password, RecordingFacts, RecordingId,
+    Source,
+};
+use tower::ServiceExt;
+
+use crate::live::{Live, LiveCall, LiveWho, NotTaken, Status, Unavailable};
+use crate::server::token::{Right, Token, Tokens};
+use crate::server::{App, Beside, Reached, router};
+
+pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// Of a program that may nothing.
+pub(super) const POOR: &str = "fedcba9876543210fedcba9876543210";
+pub(super) const PASSWORD: &str = "kupfer lampe neun seil";
+/// The account of [`TOKEN`].
+pub(super) const ACCOUNT: &str = "crm";
+pub(super) const EXTENSION: &str = "2041";
+
+/// A recorder that does whatever it is asked.
+#[derive(Default)]
+pub(super) struct Recorder {
+    pub(super) status: Mutex<Arc<Status>>,
+    pub(super) asked: Mutex<Vec<Request>>,
+}
+
+impl Live for Recorder {
+    fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status.lock().expect("no panic"))
+    }
+
+    fn request(&self, request: Request) -> Result<Reply, Unavailable> {
+        let policy::gate::Whom::Extension(extension) = &request.whom else { return Ok(Reply::default()) };
+        let done = self.status().calls.iter().filter(|call| call.extension == *extension).count();
+        self.asked.lock().expect("no panic").push(request);
+        Ok(Reply { done: done as u32, ..Reply::default() })
+    }
+
+    fn orders(&self) -> Result<Vec<(Whose, Order)>, Unavailable> {
+        Ok(Vec::new())
+    }
+
+    fn order(&self, _: Whose, _: Lasting, _: As, _: String) -> Result<(), NotTaken> {
+        Ok(())
+    }
+
+    fn withdraw(&self, _: Whose) -> Result<bool, Unavailable> {
+        Ok(false)
+    }
+
+    fn report(&self, json: &[u8], _: &str) -> Result<Vec<Told>, NotTaken> {
+        policy::feed::Batch::from_json(json, now()).map_err(|error| NotTaken::Wrong(error.to_string()))?;
+        Ok(Vec::new())
+    }
+
+    fn windows(&self, _: String, _: String, _: Vec<String>) -> Result<(), NotTaken> {
+        Ok(())
+    }
+
+    fn client_gone(&self, _: String) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}
+
+pub(super) struct Site {
+    pub(super) archive: Arc<Archive>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) recording: RecordingId,
+    pub(super) running: RecordingId,
+    app: App,
+    _dir: tempfile::TempDir,
+}
+
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) fields: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    pub(super) fn field(&self, name: header::HeaderName) -> &str {
+        self.fields.get(name).map_or("", |value| value.to_str().expect("ASCII"))
+    }
+}
+
+pub(super) fn now() -> Timestamp {
+    crate::page::tests::facts().started.plus_millis(3_600_000)
+}
+
+/// A running call of [`EXTENSION`].
+pub(in crate::server::api) fn call(number: u8) -> LiveCall {
+    LiveCall {
+        recording: RecordingId::from_parts(now(), [number; 10]),
+        call: format!("call-{number}"),
+        segment: 1,
+        extension: EXTENSION.into(),
+        extension_name: None,
+        other_party: "441632960500".into(),
+        direction: Direction::Inbound,
+        agent: None,
+        who: LiveWho::default(),
+        outside_number: None,
+        other_party_name: None,
+        account_code: None,
+        hunt_group: None,
+        trunk: None,
+        ddi: None,
+        ddi_name: None,
+        contact: None,
+        transferred_from: None,
+        tags: vec![],
+        fields: CustomFields::default(),
+        source: Source::Mirror,
+        started: now(),
+        paused_since: None,
+        paused_by: vec![],
+    }
+}
+
+impl Site {
+    pub(super) fn new() -> Site {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (archive, _) = Archive::open_or_create(&dir.path().join("archive")).expect("an archive");
+        let (archive, recorder) = (Arc::new(archive), Arc::new(Recorder::default()));
+        let recording = record(&archive);
+        let token = |secret, rights: &[Right]| {
+            let token = Token::new(ACCOUNT, secret, As::Supervisor, rights.iter().copied()).expect("a token");
+            token.of_account(Some(ACCOUNT.into()))
+        };
+        let tokens = Arc::new(Tokens::new(vec![token(TOKEN, &Right::ALL), token(POOR, &[])]));
+        let live: Arc<dyn Live> = Arc::clone(&recorder) as Arc<dyn Live>;
+        let beside = Beside { tokens, live: Some(live), ..Beside::new(now) };
+        let reached = Reached::plain("127.0.0.1:8480".parse().expect("an address"));
+        let app = App::new(Arc::clone(&archive), reached, beside, |_: &str| {});
+        let site = Site { running: call(9).recording, archive, recorder, recording, app, _dir: dir };
+        site.run(vec![call(9)]);
+        site.account();
+        site
+    }
+
+    /// These calls run now.
+    pub(super) fn run(&self, calls: Vec<LiveCall>) {
+        *self.recorder.status.lock().expect("no panic") =
+            Arc::new(Status { at: Some(now()), calls, ..Status::default() });
+    }
+
+    pub(super) fn change(&self, change: AccountChange) {
+        self.archive.change_accounts("test", now(), change).expect("changed");
+    }
+
+    fn account(&self) {
+        let permissions = Permission::ALL.into_iter().collect();
+        self.change(AccountChange::PutProfile(Profile {
+            name: "All".into(),
+            description: String::new(),
+            permissions,
+        }));
+        let role = Role {
+            name: "All".into(),
+            description: String::new(),
+            profile: "All".into(),
+            scope: Scope::Organization,
+            filters: vec![],
+        };
+        self.change(AccountChange::PutRole(role));
+        let edit = AccountEdit { role: Some("All".into()), ..AccountEdit::default() };
+        let password = Some(Password::new(PASSWORD));
+        self.change(AccountChange::Add { name: ACCOUNT.into(), edit, password, must_change: false });
+    }
+
+    /// Asks; `fields` are the header's.
+    pub(super) async fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut request = HttpRequest::builder()
+            .method(method.parse::<Method>().expect("a method"))
+            .uri(format!("{}{path}", super::PREFIX));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_vec())).expect("a request");
+        let (parts, body) =
+            router(self.app.clone()).oneshot(request).await.expect("never fails").into_parts();
+        let is_endless =
+            parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_endless { Body::empty() } else { body };
+        let body = to_bytes(body, usize::MAX).await.map(|body| body.to_vec()).unwrap_or_default();
+        Answer { status: parts.status, fields: parts.headers, body }
+    }
+
+    /// Listens to events.
+    pub(super) async fn stream(&self, fields: &[(&str, &str)]) -> Events {
+        let mut request = HttpRequest::builder().uri(format!("{}/live/events", super::PREFIX));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        let answer = router(self.app.clone()).oneshot(request).await.expect("never fails");
+        assert_eq!(answer.status(), StatusCode::OK);
+        Events(answer.into_body())
+    }
+
+    /// Asks as the program that may everything.
+    pub(super) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.ask_with(method, path, &[("authorization", &format!("Bearer {TOKEN}"))], body.as_bytes()).await
+    }
+}
+
+/// Events as they come.
+pub(super) struct Events(Body);
+
+impl Events {
+    /// The next one; none at the end.
+    pub(super) async fn next(&mut self) -> Option<String> {
+        let frame = std::future::poll_fn(|context| {
+            http_body::Body::poll_frame(std::pin::Pin::new(&mut self.0), context)
+        });
+        let data = frame.await?.expect("no error").into_data().expect("data");
+        Some(String::from_utf8(data.to_vec()).expect("UTF-8"))
+    }
+}
+
+/// A recording of a second, of both parties.
+fn record(archive: &Archive) -> RecordingId {
+    let facts = RecordingFacts { duration_ms: 1_000, ..crate::page::tests::facts() };
+    let format =
+        Format { payload_type: 0, codec: Codec::Pcmu, clock_rate: 8_000, channels: 1, fmtp: String::new() };
+    let mut writer = archive.create(facts.clone()).expect("a recording");
+    for i in 0..50_u32 {
+        for (party, ssrc) in [(Party::Near, 1), (Party::Far, 2)] {
+            let payload: Vec<u8> =
+                (0..160).map(|n| g711::encode(Law::Mu, ((i * 160 + n) % 8_000) as i16)).collect();
+            let frame = AudioFrame {
+                at: facts.started.plus_millis(20 * i64::from(i)),
+                ssrc,
+                sequence: i as u16,
+                timestamp: i * 160,
+                marker: i == 0,
+                format: &format,
+                payload: &payload,
+            };
+            writer.append(&Cleared::for_test(party, &frame)).expect("room");
+        }
+    }
+    let id = writer.finish(facts).expect("a finished recording");
+    archive.sync().expect("a disk");
+    id
+}

@@ -1,0 +1,319 @@
+//! What programs do with it: users, roles, the trail, the balance sheet, a running recording, and asking twice.
+
+use axum::http::{StatusCode, header};
+use policy::access::{Role, Scope};
+use policy::modes::Ask;
+use serde_json::{Value, json};
+use store::{AccountChange, CallRow, Outcome};
+
+use super::site::{ACCOUNT, Site, TOKEN, call, now};
+use crate::live::LiveCall;
+
+fn texts<'v>(list: &'v Value, name: &str) -> Vec<&'v str> {
+    list.as_array().expect("a list").iter().filter_map(|entry| entry[name].as_str()).collect()
+}
+
+#[tokio::test]
+async fn what_is_added_with_a_key_is_added_once_and_the_key_stands_for_nothing_else() {
+    let site = Site::new();
+    let path = format!("/recordings/{}/notes", site.recording);
+    let bearer = format!("Bearer {TOKEN}");
+    let note = async |key: &str, body: &str| {
+        let fields = [("authorization", bearer.as_str()), ("idempotency-key", key)];
+        site.ask_with("POST", &path, &fields, body.as_bytes()).await
+    };
+    let first = note("a-1", "{\"text\": \"asks for Anna\"}").await;
+    assert_eq!(
+        (first.status, first.fields.contains_key("idempotency-replayed")),
+        (StatusCode::NO_CONTENT, false)
+    );
+    let again = note("\"a-1\"", "{\"text\": \"asks for Anna\"}").await;
+    assert_eq!(
+        (again.status, again.fields.contains_key("idempotency-replayed")),
+        (StatusCode::NO_CONTENT, true)
+    );
+    let other = note("a-1", "{\"text\": \"asks for Bob\"}").await;
+    assert_eq!(
+        (other.status.as_u16(), &other.json()["type"]),
+        (422, &json!("urn:earwitness:problem:key-reused"))
+    );
+    assert_eq!(note("a-2", "{\"text\": \" \"}").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        note("a-2", "{\"text\": \"calls back\"}").await.status,
+        StatusCode::NO_CONTENT,
+        "nothing was added"
+    );
+    let row = site.ask("GET", &format!("/recordings/{}", site.recording), "").await.json();
+    assert_eq!(texts(&row["notes"], "text"), ["asks for Anna", "calls back"]);
+}
+
+#[tokio::test]
+async fn a_password_that_was_made_up_is_told_once_and_the_trail_has_who_did_it() {
+    let site = Site::new();
+    let bearer = format!("Bearer {TOKEN}");
+    let fields = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+    let body = json!({ "name": "eve/2", "role": "supervisor", "display_name": "Eve" }).to_string();
+    let made = site.ask_with("POST", "/users", &fields, body.as_bytes()).await;
+    assert_eq!((made.status, made.field(header::LOCATION)), (StatusCode::CREATED, "/api/v1/users/eve%2F2"));
+    let made = made.json();
+    let password = made["password"].as_str().expect("made up").to_owned();
+    assert_eq!(
+        (password.len(), &made["user"]["role"], &made["user"]["must_change"]),
+        (32, &json!("Supervisor"), &json!(true))
+    );
+    let again = site.ask_with("POST", "/users", &fields, body.as_bytes()).await;
+    assert_eq!((again.status, &again.json()["password"]), (StatusCode::CREATED, &Value::Null), "it was told");
+    assert_eq!(site.ask("POST", "/users", &body).await.status, StatusCode::CONFLICT, "the name is taken");
+
+    let eve = "/users/eve%2F2";
+    let edited =
+        site.ask("PATCH", eve, "{\"email\": \"eve@recorder.example\", \"role\": \"User\"}").await.json();
+    assert_eq!(
+        (&edited["email"], &edited["role"], &edited["display_name"]),
+        (&json!("eve@recorder.example"), &json!("User"), &json!("Eve"))
+    );
+    assert_eq!(site.ask("POST", &format!("{eve}/disable"), "").await.json()["disabled"], true);
+    assert_eq!(site.ask("POST", &format!("{eve}/enable"), "").await.json()["disabled"], false);
+    assert_eq!(site.ask("POST", &format!("{eve}/lock"), "").await.json()["locked"], true);
+    assert_eq!(site.ask("POST", &format!("{eve}/unlock"), "").await.json()["locked"], false);
+    assert_eq!(
+        site.ask("PUT", &format!("{eve}/password"), "{\"password\": \"short\"}").await.status,
+        StatusCode::CONFLICT
+    );
+    let other = site.ask("PUT", &format!("{eve}/password"), "").await.json();
+    assert!(
+        other["password"].as_str().is_some_and(|other| other.len() == 32 && other != password),
+        "{other}"
+    );
+    assert_eq!(site.ask("DELETE", &format!("{eve}/second-factor"), "").await.status, StatusCode::NO_CONTENT);
+    let all = site.ask("GET", "/users?limit=1", "").await.json();
+    assert_eq!(
+        (texts(&all["users"], "name"), &all["next"]),
+        (vec![ACCOUNT], &json!("/api/v1/users?limit=1&before=crm"))
+    );
+    let rest = site.ask("GET", "/users?limit=1&before=crm", "").await.json();
+    assert_eq!((texts(&rest["users"], "name"), &rest["next"]), (vec!["eve/2"], &Value::Null));
+    assert!(!format!("{all}{rest}").contains("argon2"));
+    assert_eq!(site.ask("DELETE", eve, "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(site.ask("GET", eve, "").await.status, StatusCode::NOT_FOUND);
+    let last = site.ask("DELETE", &format!("/users/{ACCOUNT}"), "").await;
+    assert_eq!(last.status, StatusCode::CONFLICT, "nobody could administer any more");
+
+    let trail = site.ask("GET", "/audit?kind=changed&who=CRM", "").await;
+    let trail = trail.json();
+    let entries = trail["entries"].as_array().expect("lines");
+    assert!(entries.len() >= 8 && entries.iter().all(|line| line["who"] == ACCOUNT), "{trail}");
+    assert!(!trail.to_string().contains(&password));
+}
+
+#[tokio::test]
+async fn roles_and_profiles_are_made_changed_and_removed() {
+    let site = Site::new();
+    let put = site.ask("PUT", "/profiles/Ears", "{\"permissions\": [\"web_access\", \"play\"]}").await.json();
+    assert_eq!(
+        (&put["name"], &put["permissions"], &put["built_in"]),
+        (&json!("Ears"), &json!(["web_access", "play"]), &json!(false))
+    );
+    assert_eq!(
+        site.ask("PUT", "/profiles/Admin", "{\"permissions\": []}").await.status,
+        StatusCode::CONFLICT,
+        "built in"
+    );
+    let role = site.ask("PUT", "/roles/Ears", "{\"profile\": \"Ears\", \"scope\": \"own\"}").await.json();
+    assert_eq!((&role["scope"], &role["users"]), (&json!("own"), &json!(0)));
+    assert_eq!(
+        site.ask("PUT", "/roles/Ears", "{\"profile\": \"Nothing\", \"scope\": \"own\"}").await.status,
+        StatusCode::CONFLICT
+    );
+    assert_eq!(site.ask("DELETE", "/profiles/Ears", "").await.status, StatusCode::CONFLICT, "a role has it");
+    assert_eq!(site.ask("DELETE", "/roles/Ears", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(site.ask("DELETE", "/profiles/Ears", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(site.ask("GET", "/roles/Ears", "").await.status, StatusCode::NOT_FOUND);
+    let roles = site.ask("GET", "/roles", "").await.json();
+    assert_eq!(texts(&roles["roles"], "name"), ["Administrator", "Supervisor", "User", "All"]);
+}
+
+#[tokio::test]
+async fn a_running_recording_is_asked_by_the_account_and_the_trail_has_it() {
+    let site = Site::new();
+    let pause = format!("/live/{}/pause", site.running);
+    let paused = site.ask("POST", &pause, "").await;
+    assert_eq!(
+        (paused.status, paused.json()),
+        (StatusCode::OK, json!({ "done": 1, "already": 0, "refused": 0 }))
+    );
+    let asked = site.recorder.asked.lock().expect("no panic").clone();
+    assert_eq!((asked[0].ask, asked[0].name.as_str()), (Ask::Pause, ACCOUNT));
+    let trail = site.ask("GET", &format!("/audit?recording={}", site.running), "").await.json();
+    assert!(
+        trail["entries"]
+            .as_array()
+            .is_some_and(|lines| lines.iter().any(|line| line["access"] == "controlled")),
+        "{trail}"
+    );
+    let gone = call(3).recording;
+    assert_eq!(site.ask("POST", &format!("/live/{gone}/pause"), "").await.status, StatusCode::NOT_FOUND);
+    // Who sees, and may not.
+    let role = |profile: &str| Role {
+        name: "All".into(),
+        description: String::new(),
+        profile: profile.into(),
+        scope: Scope::Organization,
+        filters: vec![],
+    };
+    let administrator = AccountChange::Add {
+        name: "root".into(),
+        edit: store::AccountEdit { role: Some("Administrator".into()), ..store::AccountEdit::default() },
+        password: Some(store::Password::new(super::site::PASSWORD)),
+        must_change: false,
+    };
+    site.change(administrator);
+    site.change(AccountChange::PutRole(role("User")));
+    assert_eq!(site.ask("POST", &pause, "").await.status, StatusCode::OK, "users pause");
+    let stop = site.ask("POST", &format!("/live/{}/stop", site.running), "").await;
+    let missing = site.ask("POST", &format!("/live/{gone}/stop"), "").await;
+    assert_eq!((stop.status, &stop.body), (StatusCode::NOT_FOUND, &missing.body), "and control nothing");
+    site.change(AccountChange::PutRole(role("Admin")));
+    for path in ["audio", "peaks", "timeline", "file?as=wav"] {
+        let answer = site.ask("GET", &format!("/recordings/{}/{path}", site.recording), "").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "who administers is deaf: {path}");
+    }
+    assert_eq!(
+        site.ask("GET", &format!("/recordings/{}/why", site.recording), "").await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn the_balance_sheet_adds_up_and_comes_in_pages() {
+    let site = Site::new();
+    let row = |number: i64, outcome: Outcome| CallRow {
+        call: format!("call-{number}"),
+        sip_call_ids: vec![],
+        from: "441632960500".into(),
+        to: "2041".into(),
+        started: now().plus_millis(-1_000 * number),
+        answered: None,
+        ended: Some(now()),
+        outcome,
+        reason: "486 Busy Here".into(),
+        recordings: vec![],
+        ties: vec![],
+        why: vec![],
+        parts: vec![],
+    };
+    for number in 1..=5 {
+        let outcome = if number == 3 { Outcome::NoMedia } else { Outcome::NotAnswered };
+        site.archive.append_call(&row(number, outcome)).expect("room");
+    }
+    let mut seen = Vec::new();
+    let mut path = "/balance-sheet?range=all&limit=2".to_owned();
+    loop {
+        let sheet = site.ask("GET", &path, "").await.json();
+        assert_eq!(
+            (&sheet["seen"], &sheet["outcomes"]["not_answered"], &sheet["outcomes"]["no_media"]),
+            (&json!(5), &json!(4), &json!(1)),
+            "{sheet}"
+        );
+        seen.extend(texts(&sheet["calls"], "call").into_iter().map(str::to_owned));
+        let Some(next) = sheet["next"].as_str() else { break };
+        path = next.strip_prefix("/api/v1").expect("ours").to_owned();
+    }
+    assert_eq!(seen, ["call-1", "call-2", "call-3", "call-4", "call-5"]);
+    let troubled = site.ask("GET", "/balance-sheet?range=all&outcome=no_media", "").await.json();
+    assert_eq!(
+        (texts(&troubled["calls"], "call"), texts(&troubled["calls"], "reason")),
+        (vec!["call-3"], vec!["486 Busy Here"])
+    );
+    let since = now().plus_millis(-2_500);
+    let late = site.ask("GET", &format!("/balance-sheet?from={since}"), "").await.json();
+    assert_eq!(texts(&late["calls"], "call"), ["call-1", "call-2"]);
+    site.change(AccountChange::PutRole(Role {
+        name: "All".into(),
+        description: String::new(),
+        profile: "All".into(),
+        scope: Scope::Own,
+        filters: vec![],
+    }));
+    assert_eq!(
+        site.ask("GET", "/balance-sheet", "").await.status,
+        StatusCode::NOT_FOUND,
+        "not for who sees some"
+    );
+}
+
+#[tokio::test]
+async fn a_recording_is_heard_in_ranges_verified_and_taken_along_with_others() {
+    let site = Site::new();
+    let of = |rest: &str| format!("/recordings/{}{rest}", site.recording);
+    let whole = site.ask("GET", &of("/audio"), "").await;
+    assert_eq!((whole.status, whole.field(header::CONTENT_TYPE)), (StatusCode::OK, "audio/wav"));
+    let bearer = format!("Bearer {TOKEN}");
+    let fields = [("authorization", bearer.as_str()), ("range", "bytes=10-19")];
+    let part = site.ask_with("GET", &of("/audio"), &fields, b"").await;
+    assert_eq!((part.status, &part.body[..]), (StatusCode::PARTIAL_CONTENT, &whole.body[10..20]));
+    let verified = site.ask("GET", &of("/verification"), "").await.json();
+    assert_eq!(
+        (&verified["intact"], &verified["playable"], &verified["problem"]),
+        (&json!(true), &json!(true), &Value::Null)
+    );
+    let zip = site.ask("POST", "/recordings/zip", &json!({ "ids": [site.recording] }).to_string()).await;
+    assert_eq!(
+        (zip.status, zip.field(header::CONTENT_TYPE), &zip.body[..2]),
+        (StatusCode::OK, "application/zip", &b"PK"[..])
+    );
+    let found = site.ask("POST", "/recordings/zip", "{\"search\": \"range=all\"}").await;
+    assert_eq!(found.status, StatusCode::OK);
+    let trail = site.ask("GET", &format!("/audit?recording={}&kind=heard", site.recording), "").await.json();
+    assert_eq!(trail["entries"].as_array().map(Vec::len), Some(1), "one play, however many ranges: {trail}");
+}
+
+#[tokio::test]
+async fn what_happens_is_told_as_it_happens_to_who_may_see_it_and_again_to_who_was_away() {
+    let site = Site::new();
+    let bearer = format!("Bearer {TOKEN}");
+    let mut stream = site.stream(&[("authorization", &bearer)]).await;
+    let (first, theirs) = (call(3), LiveCall { paused_since: Some(now()), ..call(4) });
+    site.run(vec![call(9), first.clone()]);
+    let began = stream.next().await.expect("an event");
+    assert!(began.contains("event: began\n") && began.contains(&first.recording.to_string()), "{began}");
+    let id = began.lines().find_map(|line| line.strip_prefix("id: ")).expect("an id").to_owned();
+    site.run(vec![call(9), theirs]);
+    let more = [stream.next().await, stream.next().await, stream.next().await].map(Option::unwrap_or_default);
+    let kinds = more
+        .each_ref()
+        .map(|event| event.lines().find_map(|line| line.strip_prefix("event: ")).unwrap_or_default());
+    assert_eq!(kinds, ["began", "paused", "ended"], "{more:?}");
+
+    // Somebody else takes up where this one was.
+    let mut again = site.stream(&[("authorization", &bearer), ("last-event-id", &id)]).await;
+    assert_eq!(again.next().await.expect("kept"), more[0]);
+    let mut lost = site.stream(&[("authorization", &bearer), ("last-event-id", "0-0")]).await;
+    assert!(lost.next().await.expect("told").contains("event: missed\n"));
+
+    // Who sees the own calls alone is told nothing of others'; who may not look any more is cut off.
+    let role = |scope, profile: &str| {
+        AccountChange::PutRole(Role {
+            name: "All".into(),
+            description: String::new(),
+            profile: profile.into(),
+            scope,
+            filters: vec![],
+        })
+    };
+    site.change(role(Scope::Own, "All"));
+    site.run(vec![call(5)]);
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(60), stream.next()).await.is_err(),
+        "nothing of theirs"
+    );
+    let administrator = AccountChange::Add {
+        name: "root".into(),
+        edit: store::AccountEdit { role: Some("Administrator".into()), ..store::AccountEdit::default() },
+        password: Some(store::Password::new(super::site::PASSWORD)),
+        must_change: false,
+    };
+    site.change(administrator);
+    site.change(role(Scope::Organization, "Reporting Only"));
+    assert_eq!(stream.next().await, None);
+}
