@@ -319,7 +319,8 @@ async fn who_sees_some_recordings_holds_and_releases_those_alone() {
             StatusCode::NOT_FOUND
         );
     }
-    site.post("/holds", &cookie, &[("name", "Whitcombe"), ("why", "x"), ("do", "release")]).await;
+    let release = [("name", "Whitcombe"), ("why", "x"), ("do", "release")];
+    assert_eq!(site.post("/holds", &cookie, &release).await.status, StatusCode::NOT_FOUND);
     assert_eq!(site.archive.row(id).expect("there").legal_holds.len(), 1);
     // What is due is counted for them, and not named.
     site.keeping("keep all 30d 30d\n");

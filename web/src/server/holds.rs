@@ -136,6 +136,9 @@ pub(super) async fn change(State(app): State<App>, asker: Asker, form: Form) -> 
                         .filter(|row| row.as_ref().map_or(true, |row| lies_on(row, &hold)));
                     let ids: Vec<RecordingId> =
                         rows.map(|row| row.map(|row| row.facts.id)).collect::<Result<_, _>>()?;
+                    if ids.is_empty() {
+                        return Err(Refusal::NoPage);
+                    }
                     for &id in ids.iter().take(AT_ONCE_MAX) {
                         let what = What::Released { id, hold: hold.clone(), why: why.clone() };
                         archive.edit(Event { at: now, who: who.caller.name().to_owned(), what })?;

@@ -77,7 +77,8 @@ impl Draft {
         let field = |(name, label): &(&'static str, &'static str)| Field {
             name,
             label,
-            value: form.text(name).to_owned(),
+            // What names an entry is compared to the letter.
+            value: if *name == "was" { form.raw(name) } else { form.text(name) }.to_owned(),
         };
         let fields: Vec<Field> = given.map(field).collect();
         match change(form, presets) {
@@ -156,7 +157,7 @@ fn change(form: &Form, presets: &[Preset]) -> Result<Change, Wrong> {
 }
 
 fn edit(form: &Form, presets: &[Preset]) -> Result<Edit, Wrong> {
-    let was = || form.text("was").to_owned();
+    let was = || form.raw("was").to_owned();
     let place = || form.text("place").parse::<usize>().map_err(|_| Wrong::new("No entry is named."));
     let list = match form.text("list") {
         "include" => List::Include,
