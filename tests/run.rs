@@ -168,6 +168,14 @@ fn without_a_way_in_or_with_an_open_secret_it_says_what_to_do() {
     );
     let told = run(&hep).expect_code(78).stderr();
     assert!(told.contains("chmod 600") && !told.contains(TOKEN), "{told}");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("ours");
+    let token =
+        |rights: &str| format!("[[api.token]]\nname = \"x\"\nrights = [{rights}]\nfile = {secret:?}\n");
+    let hep = |tokens: &str| format!("[capture]\nhep = [\"127.0.0.1:0\"]\n{tokens}");
+    let told = run(&hep(&token("").repeat(2))).expect_code(78).stderr();
+    assert!(told.contains("two tokens"), "{told}");
+    let told = run(&hep(&token("\"calls\""))).expect_code(78).stderr();
+    assert!(told.contains("the right calls takes account"), "{told}");
 
     assert!(!bench.archive().exists(), "nothing was made");
 }

@@ -1,5 +1,6 @@
 //! What `earwitness run` needs beside rules and archive: ways in, pages, metrics, programs that use the API.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -408,8 +409,14 @@ fn agent() -> Role {
 impl ApiSection {
     /// The tokens, read from their files.
     pub(crate) fn tokens(&self) -> Result<Vec<Token>, Failure> {
-        let read = |entry: &TokenEntry| {
+        let mut names = BTreeSet::new();
+        let mut read = |entry: &TokenEntry| {
             let what = format!("api.token {:?}", entry.name);
+            if !names.insert(entry.name.clone()) {
+                return Err(Failure::config(format!(
+                    "{what}: two tokens have this name; events and logs could not tell them apart"
+                )));
+            }
             let secret = secrets::read(&what, &entry.file)?;
             let as_account = entry.rights.iter().find(|right| right.takes_account());
             if let (Some(right), None) = (as_account, &entry.account) {
@@ -421,6 +428,6 @@ impl ApiSection {
                 .map_err(|error| Failure::config(format!("{what}: {error}")))?;
             Ok(token.of_account(entry.account.clone()))
         };
-        self.tokens.iter().map(read).collect()
+        self.tokens.iter().map(&mut read).collect()
     }
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use policy::feed::{BATCH_MAX, NAME_LEN_MAX};
 use policy::gate::{Reply, Request, Whom};
 use policy::modes::Ask;
 use policy::modes::orders::{Lasting, Whose};
@@ -126,7 +127,7 @@ pub(super) fn operations() -> Vec<Operation> {
             ["reportEvents", "/events", "Facts of calls: one report, or up to 100 (docs/feed.md)"],
             events,
         ))
-        .takes(json!({ "type": ["object", "array"] }))
+        .takes(json!({ "anyOf": [of("Report"), list_up_to(of("Report"), 1, BATCH_MAX)] }))
         .adds()
         .or(&[Kind::Full])
         .gives(object([("reports", list(of("Told")))])),
@@ -202,6 +203,7 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 ("refused", count("Those that may not")),
             ]),
         ),
+        ("Report", report()),
         (
             "Told",
             object([
@@ -212,6 +214,33 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
             ]),
         ),
     ]
+}
+
+/// What can be said of a call; `docs/feed.md` says how it is meant.
+fn report() -> Value {
+    let fact =
+        |about: &str| json!({ "type": ["string", "null"], "maxLength": NAME_LEN_MAX, "description": about });
+    let tags = |about: &str| json!({ "anyOf": [text(about), list(text(about))] });
+    object([
+        ("call_id?", fact("The SIP Call-ID of any leg of the call")),
+        ("extension?", fact("The extension whose call is meant")),
+        ("agent?", fact("The agent whose call is meant; beside one of these, who sat there")),
+        ("at?", maybe_moment("When it was so; without it, when the report came")),
+        ("account_code?", fact("Digits that charge the call")),
+        ("business_unit?", fact("The unit that it counts for")),
+        ("contact?", fact("Whose the outside number is")),
+        ("ddi?", fact("The number that was dialled from outside")),
+        ("ddi_name?", fact("What the telephone system calls that number")),
+        ("direction?", one_of("Which way the call goes", ["inbound", "outbound", "internal", "unknown"])),
+        ("hunt_group?", fact("The group that the call came through")),
+        ("outside_number?", fact("The number outside")),
+        ("tag?", tags("A tag, or several")),
+        ("transferred_from?", fact("The extension that passed the call on")),
+        ("trunk?", fact("The line to the public network")),
+        ("untag?", tags("A tag, or several, to be taken off")),
+        ("event?", one_of("What happened", ["logon", "logoff", "established", "cleared"])),
+        ("uri?", fact("Where a conversation can be heard")),
+    ])
 }
 
 /// `GET /status`: counters, ways in, channels.

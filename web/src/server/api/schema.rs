@@ -125,19 +125,23 @@ impl Judge<'_> {
     /// # Errors
     /// What is off, with the place of it; `at` is what the value is called.
     pub(super) fn judge(self, at: &str, shape: &Value, value: &Value) -> Result<(), String> {
-        if let Some(name) = shape.get("$ref").and_then(Value::as_str) {
-            let named = name.strip_prefix(NAMED).and_then(|name| self.named.get(name));
-            return self.judge(at, named.ok_or_else(|| format!("{at}: no shape {name}"))?, value);
-        }
+        let shape = self.resolve(at, shape)?;
         if let Some(ways) = shape.get("anyOf").and_then(Value::as_array) {
-            let mut wrong = String::new();
-            for way in ways {
-                match self.judge(at, way, value) {
-                    Ok(()) => return Ok(()),
-                    Err(why) => wrong = why,
-                }
+            let wrong: Vec<(bool, String)> = ways
+                .iter()
+                .map_while(|way| {
+                    let why = self.judge(at, way, value).err()?;
+                    let is_of_its_kind =
+                        self.resolve(at, way).is_ok_and(|way| self.kind(at, way, value).is_ok());
+                    Some((is_of_its_kind, why))
+                })
+                .collect();
+            if wrong.len() < ways.len() {
+                return Ok(());
             }
-            return Err(wrong);
+            // What comes closest is told.
+            let told = wrong.iter().find(|(is_of_its_kind, _)| *is_of_its_kind).or(wrong.last());
+            return Err(told.map_or_else(|| at.to_owned(), |(_, why)| why.clone()));
         }
         self.kind(at, shape, value)?;
         if let Some(words) = shape.get("enum").and_then(Value::as_array)
@@ -167,6 +171,13 @@ impl Judge<'_> {
             Value::Object(members) => self.members(at, shape, members),
             Value::Null | Value::Bool(_) => Ok(()),
         }
+    }
+
+    /// The shape itself, where a name stands for it.
+    fn resolve<'s>(&'s self, at: &str, shape: &'s Value) -> Result<&'s Value, String> {
+        let Some(name) = shape.get("$ref").and_then(Value::as_str) else { return Ok(shape) };
+        let named = name.strip_prefix(NAMED).and_then(|name| self.named.get(name));
+        named.ok_or_else(|| format!("{at}: no shape {name}"))
     }
 
     fn kind(self, at: &str, shape: &Value, value: &Value) -> Result<(), String> {
@@ -238,6 +249,7 @@ mod tests {
                 ("stars?", up_to("Stars", 0, 5)),
                 ("way?", one_of("Which", ["in", "out"])),
                 ("by?", maybe_text("Who")),
+                ("at?", json!({ "anyOf": [text("Where"), list(text("Where"))] })),
             ]);
             Judge { named: &named }.judge("body", &shape, &value)
         };
@@ -257,6 +269,8 @@ mod tests {
             (json!({ "tags": [], "stars": 1.5 }), "body.stars: integer"),
             (json!({ "tags": [], "way": "up" }), "body.way: in, out"),
             (json!({ "tags": [], "more": 1 }), "body: there is no \"more\""),
+            (json!({ "tags": [], "at": [true] }), "body.at[0]: string"),
+            (json!({ "tags": [], "at": true }), "body.at: array"),
         ] {
             assert_eq!(judge(wrong), Err(why.to_owned()));
         }
