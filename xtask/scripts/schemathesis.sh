@@ -9,7 +9,8 @@ bin=${EARWITNESS:-$target/release/earwitness}
 [ -x "$bin" ] || { echo "$bin is missing: make build" >&2; exit 1; }
 examples=${SCHEMATHESIS_EXAMPLES:-50}
 
-tools=$target/schemathesis
+bin=$(realpath "$bin")
+tools=$(realpath -m "$target/schemathesis")
 [ -x "$tools/bin/schemathesis" ] || { python3 -m venv "$tools" && "$tools/bin/pip" -q install 'schemathesis==4.32.5'; }
 work=$(mktemp -d)
 recorder=
@@ -60,9 +61,10 @@ for there in yes no; do
         printf '\n[parameters]\n"path.id" = "%s"\n' "$id" >>"$work/schemathesis.toml"
     fi
     echo "== recordings that are there: $there"
-    "$tools/bin/schemathesis" --config-file "$work/schemathesis.toml" run "http://127.0.0.1:$port/api/v1/openapi.json" \
+    # In its folder, for it keeps things where it runs.
+    (cd "$work" && exec "$tools/bin/schemathesis" --config-file "$work/schemathesis.toml" run "http://127.0.0.1:$port/api/v1/openapi.json" \
         -H "Authorization: Bearer $(cat "$work/token")" --max-examples "$examples" --continue-on-failure \
-        --workers 2 "$@" || failed=1
+        --workers 2 "$@") || failed=1
 done
 kill -0 "$recorder" || { echo 'the recorder has ended' >&2; tail "$work/run.log" >&2; exit 1; }
 ! grep -qi panic "$work/run.log" || { echo 'something panicked:' >&2; grep -i panic "$work/run.log" >&2; exit 1; }
