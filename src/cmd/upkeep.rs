@@ -265,6 +265,9 @@ fn describe_access(access: &AccessEvent) -> String {
         AccessEvent::Viewed { id } => format!("looked at {id}"),
         AccessEvent::Played { id, .. } => format!("played {id}"),
         AccessEvent::Listened { id, .. } => format!("listened in on {id}"),
+        AccessEvent::Exported { ids, count, format } if ids.is_empty() => {
+            format!("took a table of {count} lines along, {format}")
+        }
         AccessEvent::Exported { ids, count, format } => {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
             format!("took {count} recordings along as {format}: {}", ids.join(", "))

@@ -326,7 +326,7 @@ async fn who_is_not_signed_in_comes_to_the_sign_in_and_on_from_there() {
     assert_eq!(site.get("/users", &console.cookie).await.status, StatusCode::OK);
     let trail = site.get("/audit.csv?kind=sign-in", &console.cookie).await.text();
     let count = |did: &str| trail.matches(&format!("\"{did}\"")).count();
-    assert_eq!((count("signed in"), count("sign-in refused"), count("signed out")), (1, 3, 1), "{trail}");
+    assert_eq!((count("signed in"), count("sign-in refused"), count("signed out")), (2, 3, 1), "{trail}");
     assert!(!trail.contains("nobody") && !trail.contains("wrong"), "{trail}");
 }
 

@@ -17,13 +17,14 @@ mod sign_in;
 mod tests;
 mod totp;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use decode::Timestamp;
 use policy::{Caller, People};
 
 use crate::disk::{Disk, locked, read_whole};
-use crate::event::{Event, What};
+use crate::event::{Event, RefusedTry, What};
 use crate::scribe::Command;
 use crate::{Archive, Error};
 
@@ -251,12 +252,33 @@ impl Archive {
         Ok(false)
     }
 
-    /// Is it this account's password? For confirming what must not be done at a table that somebody left. A wrong one counts as a
-    /// failed try.
-    pub fn verify_password(&self, name: &str, password: &Password, at: Timestamp) -> bool {
-        self.check_password(name, password, at).is_some_and(|account| {
-            self.count_try(&account.name, sign_in::Try::Confirmed, at);
-            true
-        })
+    /// Is it this account's password, from somebody at this address who is signed in? For confirming what must not be done at a table that
+    /// somebody left. A wrong one counts as a failed try, and is a line of the audit trail like one.
+    pub fn verify_password(&self, name: &str, password: &Password, from: IpAddr, at: Timestamp) -> bool {
+        match self.check_password(name, password, at) {
+            Some(account) => {
+                self.count_try(&account.name, sign_in::Try::Confirmed, at);
+                true
+            }
+            None => {
+                let accounts = self.accounts();
+                let account = accounts.account(name);
+                let why = match account {
+                    None => RefusedTry::NoAccount,
+                    Some(account) if account.disabled => RefusedTry::NoAccess,
+                    Some(account) if account.is_locked(at) => RefusedTry::Locked,
+                    Some(_) => RefusedTry::Password,
+                };
+                self.tell_refused(account.map(|account| account.name.as_str()), why, from, at);
+                false
+            }
+        }
+    }
+
+    /// Somebody at this address has come in by the link that works once, as `who`. The ledger gets a line; that it cannot have it keeps
+    /// nobody out.
+    pub fn note_entered(&self, who: &str, from: IpAddr, at: Timestamp) {
+        let what = What::SignedIn { from: from.to_string(), second_factor: false };
+        self.tell(Event { at, who: who.to_owned(), what });
     }
 }

@@ -205,14 +205,14 @@ impl Archive {
         locked(&self.shared.accounts.state).accounts = std::sync::Arc::new(accounts);
     }
 
-    fn tell_refused(&self, account: Option<&str>, why: RefusedTry, from: IpAddr, at: Timestamp) {
+    pub(super) fn tell_refused(&self, account: Option<&str>, why: RefusedTry, from: IpAddr, at: Timestamp) {
         let Some(untold) = locked(&self.shared.accounts.refusals).take(at) else { return };
         let who = account.unwrap_or(UNKNOWN_NAME).to_owned();
         self.tell(Event { at, who, what: What::SignInRefused { from: from.to_string(), why, untold } });
     }
 
     /// The ledger gets a line. That it cannot have it keeps nobody out: somebody must be able to come and free the disk.
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         let event = Box::new(event);
         if let Err(error) = self.ask(|answer| Command::Event { event, answer }) {
             tracing::error!(%error, "the audit trail lacks a sign-in");

@@ -417,13 +417,28 @@ fn a_document_that_cannot_be_read_lets_nobody_in_and_no_new_one_begin() {
 fn confirming_with_the_password_counts_failures_too() {
     let (_dir, archive) = archive();
     change(&archive, add("ann", "Administrator"));
-    let verify = |password: &str| archive.verify_password("ann", &Password::new(password), START);
+    let verify = |password: &str| archive.verify_password("ann", &Password::new(password), here(), START);
     assert!(verify(GOOD) && !verify(OTHER) && !verify(""));
     assert_eq!(archive.accounts().account("ann").expect("there").failed, 2);
     assert!(verify(GOOD));
     (0..10).for_each(|_| assert!(!verify(OTHER)));
     assert!(!verify(GOOD), "locked");
-    assert!(!archive.verify_password("nobody", &Password::new(GOOD), START));
+    assert!(!archive.verify_password("nobody", &Password::new(GOOD), here(), START));
+    let refused = |who: &str| {
+        let is_refusal =
+            |event: &&Event| matches!(event.what, What::SignInRefused { .. }) && event.who == who;
+        trail(&archive).iter().filter(is_refusal).count()
+    };
+    assert_eq!((refused("ann"), refused("?")), (13, 1), "as at the sign-in");
+}
+
+#[test]
+fn who_comes_in_by_the_link_that_works_once_stands_in_the_trail() {
+    let (_dir, archive) = archive();
+    archive.note_entered("console", here(), START);
+    let [entered] = &trail(&archive)[..] else { panic!("one line") };
+    let what = What::SignedIn { from: here().to_string(), second_factor: false };
+    assert_eq!((entered.who.as_str(), &entered.what), ("console", &what));
 }
 
 #[test]

@@ -344,10 +344,10 @@ impl App {
     }
 
     /// Is it really the one whose session it is?
-    async fn is_really(&self, name: &str, password: Password) -> Result<bool, Refusal> {
-        let (app, name) = (self.clone(), name.to_owned());
-        let verified =
-            tokio::task::spawn_blocking(move || app.archive().verify_password(&name, &password, app.now()));
+    async fn is_really(&self, asker: &Asker, name: &str, password: Password) -> Result<bool, Refusal> {
+        let (app, name, from) = (self.clone(), name.to_owned(), asker.peer);
+        let verify = move || app.archive().verify_password(&name, &password, from, app.now());
+        let verified = tokio::task::spawn_blocking(verify);
         verified.await.map_err(|_| Refusal::BrokeOff)
     }
 }
@@ -362,7 +362,7 @@ pub(super) async fn me(State(app): State<App>, asker: Asker) -> Result<Response,
 /// `POST /me`: name and address for mail.
 pub(super) async fn set_me(State(app): State<App>, asker: Asker, form: Form) -> Result<Response, Refusal> {
     let name = own(&asker)?;
-    if !app.is_really(&name, Password::new(form.raw("password"))).await? {
+    if !app.is_really(&asker, &name, Password::new(form.raw("password"))).await? {
         return app.me(&asker, "", Some(WRONG_PASSWORD.to_owned()), None);
     }
     let text = |field| Some(form.text(field).to_owned());
@@ -386,7 +386,7 @@ pub(super) async fn set_password(
     form: Form,
 ) -> Result<Response, Refusal> {
     let name = own(&asker)?;
-    if !app.is_really(&name, Password::new(form.raw("password"))).await? {
+    if !app.is_really(&asker, &name, Password::new(form.raw("password"))).await? {
         return app.me(&asker, "", Some(WRONG_PASSWORD.to_owned()), None);
     }
     let password = Password::new(form.raw("new"));
@@ -416,7 +416,7 @@ pub(super) async fn set_totp(State(app): State<App>, asker: Asker, form: Form) -
             }
         }
         what => {
-            if !app.is_really(&name, Password::new(form.raw("password"))).await? {
+            if !app.is_really(&asker, &name, Password::new(form.raw("password"))).await? {
                 return app.me(&asker, "", Some(WRONG_PASSWORD.to_owned()), None);
             }
             if what == "remove" {

@@ -116,6 +116,11 @@ impl App {
         self.note(asker, AccessEvent::Controlled { id, action: ask.key().to_owned() }).await
     }
 
+    /// Somebody takes a table of so many lines along.
+    pub(super) async fn note_table(&self, asker: &Asker, name: &str, count: u64) -> Result<(), Refusal> {
+        self.note(asker, AccessEvent::Exported { ids: Vec::new(), count, format: name.to_owned() }).await
+    }
+
     /// Somebody takes recordings along.
     pub(super) async fn note_saved(
         &self,
@@ -365,20 +370,24 @@ pub(super) async fn csv(
     if let Some(wrong) = wrong {
         return Err(Refusal::Wrong(wrong));
     }
-    let text = app
+    let who = asker.clone();
+    let (text, count) = app
         .read(move |archive| {
+            let mut count = 0;
             let mut text = "when,who,from,did,recording,more\r\n".to_owned();
             let seen =
-                archive.audit_trail(&filter)?.filter_map(|found| shown_to(&asker.caller, archive, found));
+                archive.audit_trail(&filter)?.filter_map(|found| shown_to(&who.caller, archive, found));
             for (_, event) in seen.take(FILE_MAX) {
                 let (did, from, id, more) = told(&event);
                 let cells = [event.at.to_string(), event.who.clone(), from, did, id, more];
                 text.push_str(&cells.map(|cell| quoted(&cell)).join(","));
                 text.push_str("\r\n");
+                count += 1;
             }
-            Ok(text)
+            Ok((text, count))
         })
         .await?;
+    app.note_table(&asker, "audit.csv", count).await?;
     let fields = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\""),

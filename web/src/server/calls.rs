@@ -290,6 +290,7 @@ pub(super) async fn csv(
     need_all(&asker)?;
     let asked = Asked::parse(&query.unwrap_or_default());
     let sheet = asked_sheet(&app, asked, FILE_MAX).await?;
+    app.note_table(&asker, "calls.csv", sheet.latest.len() as u64).await?;
     let mut text = "started,ended,from,to,outcome,reason,recordings\r\n".to_owned();
     for row in sheet.latest.values().rev() {
         let ended = row.ended.map_or(String::new(), |at| at.to_string());

@@ -63,6 +63,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::accounts::Pending;
 use self::audit::Plays;
+use self::caller::CONSOLE;
 pub use self::certificate::{Certificate, CertificateError, Made};
 pub use self::dashboard::Look;
 use self::guard::ENTRANCE;
@@ -353,6 +354,7 @@ pub fn router(app: App) -> Router {
 async fn enter(
     State(app): State<App>,
     method: Method,
+    guard::From(peer): guard::From,
     Path(token): Path<String>,
 ) -> Result<Response, Refusal> {
     let cookie = match method {
@@ -360,6 +362,8 @@ async fn enter(
         _ => None,
     };
     let cookie = cookie.ok_or(Refusal::WrongToken)?;
+    let now = app.now();
+    app.read(move |archive| Ok(archive.note_entered(CONSOLE, peer, now))).await?;
     let mut response = Redirect::to("/").into_response();
     response.headers_mut().insert(header::SET_COOKIE, app.cookie(Some(&cookie))?);
     Ok(response)
