@@ -69,6 +69,11 @@ impl Failure {
         Failure::with(2, message)
     }
 
+    /// The call's words are what is off.
+    pub(crate) fn is_usage(&self) -> bool {
+        self.code == 2
+    }
+
     /// Refused by a hold or a policy: exit code 13.
     pub(crate) fn guarded(message: impl fmt::Display) -> Failure {
         Failure::with(13, message)
@@ -134,6 +139,7 @@ impl From<RulesError> for Failure {
             RulesError::Store(error) => error.into(),
             RulesError::Wrong(wrong) => Failure::config(wrong),
             RulesError::Failed(what) => Failure::new(what),
+            RulesError::Busy => Failure::new(RulesError::Busy),
         }
     }
 }

@@ -88,6 +88,8 @@ pub(crate) struct Ears {
     machine: Machine,
     heard: Mutex<Option<Arc<Heard>>>,
     choice: Mutex<Option<Choice>>,
+    /// Whoever begins has it: one, and once.
+    beginning: Mutex<()>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -97,7 +99,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Ears {
     pub(crate) fn new(archive: Arc<Archive>, book: Book, machine: Machine) -> Arc<Ears> {
         let heard = Mutex::new(Some(Arc::default()));
-        Arc::new(Ears { archive, book, machine, heard, choice: Mutex::default() })
+        Arc::new(Ears {
+            archive,
+            book,
+            machine,
+            heard,
+            choice: Mutex::default(),
+            beginning: Mutex::default(),
+        })
     }
 
     /// Listens until somebody chooses or `stop`; gives the adapters' names that were chosen, and closes the ring's other ports. `adapters` are
@@ -143,9 +152,15 @@ impl Ears {
         None
     }
 
-    /// The choice, on disk: the adapters, and a version of the rule book.
+    /// The choice, on disk: who chose, a version of the rule book, and the adapters at last, which alone make the next start record.
     fn keep(&self, choice: &Choice) -> Result<(), Failure> {
         let at = clock::now();
+        let what = AccessEvent::SettingsChanged {
+            what: "adapters to record from".into(),
+            before: String::new(),
+            after: choice.adapters.join(", "),
+        };
+        self.archive.note_access(&choice.who, None, at, what)?;
         self.put_rules(choice, at)?;
         let kept = Kept { interfaces: choice.adapters.clone(), at, who: choice.who.clone() };
         let folder = self.archive.dir();
@@ -153,13 +168,7 @@ impl Ears {
         new.write_all(&serde_json::to_vec(&kept)?)?;
         new.as_file().sync_all()?;
         new.persist(folder.join(KEPT)).map_err(|error| error.error)?;
-        std::fs::File::open(folder)?.sync_all()?;
-        let what = AccessEvent::SettingsChanged {
-            what: "adapters to record from".into(),
-            before: String::new(),
-            after: choice.adapters.join(", "),
-        };
-        Ok(self.archive.note_access(&choice.who, None, at, what)?)
+        Ok(std::fs::File::open(folder)?.sync_all()?)
     }
 
     /// The rules in force with the systems and extensions that were chosen, where that says something new.
@@ -191,6 +200,7 @@ impl SetUp for Ears {
     }
 
     fn begin(&self, choice: Choice) -> Result<(), String> {
+        let _one_at_a_time = lock(&self.beginning);
         let heard =
             self.heard().ok_or("It records already. What is recorded is changed in the rules now.")?;
         if choice.adapters.is_empty() {
@@ -202,12 +212,8 @@ impl SetUp for Ears {
         if let Some(unknown) = choice.adapters.iter().find(|name| !is_open(name)) {
             return Err(format!("{unknown} cannot be recorded from: see what stands beside it."));
         }
-        let mut waiting = lock(&self.choice);
-        if waiting.is_some() {
-            return Err("Somebody else has just chosen.".into());
-        }
         self.keep(&choice).map_err(|failure| failure.to_string())?;
-        *waiting = Some(choice);
+        *lock(&self.choice) = Some(choice);
         *lock(&self.heard) = None;
         Ok(())
     }

@@ -10,6 +10,7 @@ mod past;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use crate::clock;
 use crate::config;
 use crate::console;
 use crate::failure::{Done, Failure};
+use crate::live::stop_flag;
 
 /// Who signs in: user name, role, whose calls (a unit or a person), and what that lets them do.
 const ACCOUNTS: [(&str, &str, &str, &str); 3] = [
@@ -56,9 +58,14 @@ pub(crate) fn run(args: &cli::Demo) -> Result<Done, Failure> {
     std::fs::write(&file, configuration(listen, appliance))?;
     let dir = cli::ArchiveDir { archive: Some(folder.path().join("archive")), config: Some(file) };
 
+    // From here on Ctrl-C is waited for: the folder is removed whenever it comes.
+    let stop = stop_flag()?;
     warn("recording what two small offices said in the last days …");
     let calls = Calls::read()?;
     let (found, passwords) = prepare(&dir, &calls)?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Done::Interrupted);
+    }
     tell(listen, found, folder.path(), &passwords)?;
     let telephones = Telephones::start(&calls, &agent, appliance)?;
     // A thread of its own: it walls itself in, and the folder has to be removed from outside.

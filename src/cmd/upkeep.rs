@@ -276,10 +276,10 @@ fn describe_access(access: &AccessEvent) -> String {
         AccessEvent::Controlled { id, action } => {
             format!("asked for {action}{}", id.map(|id| format!(" of {id}")).unwrap_or_default())
         }
-        AccessEvent::Deleted { id } => format!("deleted {id} by hand"),
+        AccessEvent::Deleted { id } => format!("asked for {id} to be deleted by hand"),
         AccessEvent::Pruned { deletions, more_than_half } => {
             let half = if *more_than_half { ", more than half" } else { "" };
-            format!("had {deletions} deletions of retention done{half}")
+            format!("asked for {deletions} deletions that are due{half}")
         }
         AccessEvent::SettingsChanged { what, before, after } => {
             format!("changed {what} to {after:?}, before {before:?}")

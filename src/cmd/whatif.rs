@@ -55,7 +55,9 @@ pub(super) fn run(
     let settings = &in_force.settings;
     let ruling = checked(candidate, &settings.machine)?;
     let of_calls =
-        trial::calls(&in_force.archive, &settings.rules, ruling.rules, range, |call| tell(call, json))?;
+        trial::calls(&in_force.archive, &settings.rules, ruling.rules, range, trial::CALLS_MAX, |call| {
+            tell(call, json)
+        })?;
     let DueSums { due_then, kept_then, due_otherwise } = trial::due(
         &in_force.archive,
         &settings.retention,

@@ -1,7 +1,7 @@
 //! The rules of an archive, for whoever shows or changes them: the command line and the pages do it here, so that they do the same.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use decode::Timestamp;
 use policy::SegmentFacts;
@@ -9,7 +9,7 @@ use policy::retention::Consent;
 use store::{Archive, BookChange, BookVersion, Pruned, Take};
 use web::rules::{
     Answer, Difference, Edit, NotPruned, Planned, Preset, Question, RuleBook, RulesError, Sections, Seen,
-    TRIAL_CALLS_MAX, Trial, TriedCall, Wrong,
+    TRIAL_CALLS_MAX, Trial, TriedCall, Wrong, digest,
 };
 
 use crate::config::{Book, Machine, Retention, Ruling};
@@ -23,6 +23,9 @@ mod sections;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trial;
+
+/// Calls that a page's trial takes: what they need lies in the recorder's own memory, half a kilobyte and more for each.
+const TRIED_MAX: usize = 50_000;
 
 /// What follows from rules that are not in force yet.
 pub(crate) fn checked(book: Book, machine: &Machine) -> Result<Ruling, Failure> {
@@ -64,8 +67,13 @@ impl Standing {
         self.says.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn look(&self) -> MutexGuard<'_, ()> {
-        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nobody waits for it: those who would are threads that others need.
+    fn look(&self) -> Result<MutexGuard<'_, ()>, RulesError> {
+        match self.looking.try_lock() {
+            Ok(looking) => Ok(looking),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(RulesError::Busy),
+        }
     }
 
     /// What is in force in an archive: its book, or the configuration's.
@@ -131,7 +139,7 @@ impl RuleBook for Standing {
         until: Option<Timestamp>,
     ) -> Result<Trial, RulesError> {
         let candidate = self.meant(text)?.1;
-        let _one_at_a_time = self.look();
+        let _one_at_a_time = self.look()?;
         let in_force = self.in_force(archive).map_err(failed)?;
         let mut list = Vec::new();
         let mut keep = |call: &trial::Difference<'_>| {
@@ -140,8 +148,12 @@ impl RuleBook for Standing {
             }
             Ok(())
         };
-        let sums = trial::calls(archive, &in_force.rules, candidate.rules, (Some(since), until), &mut keep);
-        let sums = sums.map_err(failed)?;
+        let range = (Some(since), until);
+        let sums = trial::calls(archive, &in_force.rules, candidate.rules, range, TRIED_MAX, &mut keep);
+        let sums = sums.map_err(|failure| match failure.is_usage() {
+            true => RulesError::Wrong(Wrong::new(failure.to_string())),
+            false => failed(failure),
+        })?;
         // Everything is judged for it: only where it can differ.
         let due = if in_force.retention.rules == candidate.retention.rules {
             trial::DueSums::default()
@@ -190,7 +202,7 @@ impl RuleBook for Standing {
     }
 
     fn plan(&self, archive: &Archive) -> Result<Planned, RulesError> {
-        let _one_at_a_time = self.look();
+        let _one_at_a_time = self.look()?;
         let version = archive.book_version()?;
         let in_force = self.in_force(archive).map_err(failed)?.retention;
         let plan = in_force.take_up(archive, Take::Look).map_err(failed)?.plan()?;
@@ -199,7 +211,7 @@ impl RuleBook for Standing {
     }
 
     fn prune(&self, archive: &Archive, seen: Seen) -> Result<Pruned, NotPruned> {
-        let _one_at_a_time = self.look();
+        let _one_at_a_time = self.look()?;
         let in_force = self.in_force(archive).map_err(failed)?.retention;
         prune(archive, &in_force, seen)
     }
@@ -211,7 +223,8 @@ impl RuleBook for Standing {
     }
 }
 
-/// Carries out what was seen, and no more: what became due since then waits.
+/// Carries out what was seen, and nothing else: what became due since then waits, and anything else that is not as it was asks for a new
+/// look.
 fn prune(archive: &Archive, in_force: &Retention, seen: Seen) -> Result<Pruned, NotPruned> {
     if archive.book_version()? != seen.version {
         return Err(NotPruned::Changed);
@@ -222,7 +235,7 @@ fn prune(archive: &Archive, in_force: &Retention, seen: Seen) -> Result<Pruned, 
         return Err(NotPruned::Frozen(freeze));
     }
     plan.items.retain(|item| item.due_since <= seen.at);
-    if plan.items.len() > seen.deletions {
+    if plan.items.len() != seen.deletions || digest(&plan) != seen.digest {
         return Err(NotPruned::Changed);
     }
     let consent = if seen.more_than_half { Consent::MoreThanHalf } else { Consent::Ordinary };

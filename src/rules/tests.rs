@@ -173,7 +173,13 @@ fn a_plan_that_was_not_seen_is_not_carried_out() {
         ("all, of any kind", "everything else", "90d")
     );
     assert_eq!((planned.version, planned.grace.as_str(), planned.plan.items.len()), (1, "24h", 0));
-    let seen = |version| Seen { at: planned.plan.at, version, deletions: 0, more_than_half: false };
+    let seen = |version| Seen {
+        at: planned.plan.at,
+        version,
+        deletions: 0,
+        digest: web::rules::digest(&planned.plan),
+        more_than_half: false,
+    };
     assert!(matches!(rules.prune(&archive, seen(0)), Err(NotPruned::Changed)));
     assert_eq!(rules.prune(&archive, seen(1)).expect("nothing to do"), Pruned::default());
     let refused = rules.confirm_clock(&archive, "eve", planned.plan.at).expect_err("nothing is frozen");

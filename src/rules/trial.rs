@@ -13,8 +13,8 @@ use crate::facts::{known_of, with_known};
 use crate::failure::Failure;
 use crate::late::LATE_FACT;
 
-/// Calls that are tried at once, in memory for their order: a day of the largest site, or years of a small one.
-const CALLS_MAX: usize = 1_000_000;
+/// Calls that a command tries at once, in memory for their order: a day of the largest site, or years of a small one.
+pub(crate) const CALLS_MAX: usize = 1_000_000;
 
 /// A call of the balance sheet, and what is needed to tell of it.
 struct Lived {
@@ -66,15 +66,16 @@ pub(crate) struct DueSums {
     pub(crate) due_otherwise: u64,
 }
 
-/// Tries `candidate` on the calls that began in the range, and tells of each with another outcome. `rules` are those in force.
+/// Tries `candidate` on the calls that began in the range, `most` of them, and tells of each with another outcome. `rules` are those in force.
 pub(crate) fn calls(
     archive: &Archive,
     rules: &Rules,
     candidate: Rules,
     (since, until): (Option<Timestamp>, Option<Timestamp>),
+    most: usize,
     mut tell: impl FnMut(&Difference<'_>) -> Result<(), Failure>,
 ) -> Result<Sums, Failure> {
-    let (mut lived, mut sums) = lived(archive, rules, since, until)?;
+    let (mut lived, mut sums) = lived(archive, rules, since, until, most)?;
     // In the order in which they were judged: who comes first gets a channel.
     lived.sort_by_key(|call| call.past.judged());
     let mut whatif = WhatIf::new(candidate);
@@ -133,6 +134,7 @@ fn lived(
     rules: &Rules,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+    most: usize,
 ) -> Result<(Vec<Lived>, Sums), Failure> {
     let (mut lived, mut sums) = (Vec::new(), Sums::default());
     for row in archive.calls()? {
@@ -146,10 +148,8 @@ fn lived(
             sums.not_judged += 1;
             continue;
         }
-        if lived.len() >= CALLS_MAX {
-            return Err(Failure::usage(format!(
-                "more than {CALLS_MAX} calls: name a shorter time with --since and --until"
-            )));
+        if lived.len() >= most {
+            return Err(Failure::usage(format!("more than {most} calls: choose a shorter time")));
         }
         let (answered, outcome) = (row.answered.is_some(), row.outcome);
         let past = PastCall { ended: row.ended.unwrap_or(row.started), answered, outcome, parts };

@@ -155,18 +155,18 @@ impl Listening {
         for address in known {
             systems.entry(address).or_default();
         }
+        // Those that most speak with come first: a host that plays many systems pushes none of these out.
+        let mut pbx: Vec<HeardPbx> = systems
+            .into_iter()
+            .map(|(address, (calls, extensions))| HeardPbx { address, calls, extensions: extensions as u64 })
+            .collect();
+        pbx.sort_by_key(|system| std::cmp::Reverse((system.extensions, system.calls)));
+        let has_more = has_more || pbx.len() > SYSTEMS_MAX;
+        pbx.truncate(SYSTEMS_MAX);
         Heard {
             seconds: now.saturating_duration_since(self.since).as_secs(),
             adapters: self.adapters.iter().enumerate().map(adapter).collect(),
-            pbx: systems
-                .into_iter()
-                .take(SYSTEMS_MAX)
-                .map(|(address, (calls, extensions))| HeardPbx {
-                    address,
-                    calls,
-                    extensions: extensions as u64,
-                })
-                .collect(),
+            pbx,
             extensions,
             has_more,
             codecs: self.codecs.iter().cloned().collect(),

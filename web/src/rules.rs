@@ -6,6 +6,7 @@
 use decode::Timestamp;
 use policy::retention::{Freeze, Plan};
 use policy::{Direction, Mode, Outcome, RuleType};
+use sha2::{Digest, Sha256};
 use store::{Archive, BookChange, BookVersion, Kept, Pruned, RecordingId, Source};
 
 /// Calls that a trial names one by one.
@@ -20,6 +21,9 @@ pub enum RulesError {
     /// The archive.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// Somebody else looks through the archive already.
+    #[error("somebody else looks through the archive at this moment; try again")]
+    Busy,
     /// Something of this machine; its words are for the log.
     #[error("{0}")]
     Failed(String),
@@ -324,8 +328,19 @@ pub struct Planned {
     pub plan: Plan<Kept>,
 }
 
+/// Which deletions are due, in 64 hexadecimal digits: SHA-256 of what goes, and how much of it. A plan in which something else is due, or
+/// less, has another one.
+#[must_use]
+pub fn digest(plan: &Plan<Kept>) -> String {
+    let mut due: Vec<String> =
+        plan.items.iter().map(|item| format!("{:?} {:?}", item.id, item.decision)).collect();
+    due.sort_unstable();
+    let digest = due.iter().fold(Sha256::new(), |digest, item| digest.chain_update(item).chain_update([0]));
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What somebody has seen and says yes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The moment of the plan that was shown.
     pub at: Timestamp,
@@ -333,6 +348,8 @@ pub struct Seen {
     pub version: u64,
     /// How many deletions it listed.
     pub deletions: usize,
+    /// Which ones, as [`digest`] tells.
+    pub digest: String,
     /// Somebody has said that more than half may go.
     pub more_than_half: bool,
 }

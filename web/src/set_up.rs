@@ -75,11 +75,11 @@ pub struct Heard {
     pub seconds: u64,
     /// All adapters that could be mirror ports.
     pub adapters: Vec<HeardAdapter>,
-    /// Telephone systems, by address.
+    /// Telephone systems, those that most extensions speak with first.
     pub pbx: Vec<HeardPbx>,
     /// Extensions, the shortest numbers first.
     pub extensions: Vec<HeardExtension>,
-    /// More extensions than can be listed were seen.
+    /// More extensions or systems than can be listed were seen.
     pub has_more: bool,
     /// Codecs that calls offered, by name.
     pub codecs: Vec<String>,

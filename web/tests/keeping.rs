@@ -60,10 +60,34 @@ fn prune<'t>(page: &'t Reply, confirm: &'t str, half: &'t str) -> Vec<(&'static 
         ("at", hidden(page, "at")),
         ("version", hidden(page, "version")),
         ("deletions", hidden(page, "deletions")),
+        ("digest", hidden(page, "digest")),
         ("confirm", confirm),
         ("half", half),
         ("do", "prune"),
     ]
+}
+
+#[tokio::test]
+async fn what_was_not_shown_does_not_go_in_the_place_of_what_was() {
+    let site = Site::new("");
+    let cookie = site.sign_in("root").await;
+    let ids = [1, 2, 3].map(|number| site.record(number, "2041"));
+    site.keeping("keep all 30d 30d\n");
+    site.hold(ids[2], "Whitcombe", "claim");
+    site.forward(31);
+    let page = site.get("/retention", &cookie).await;
+    assert!(page.text.contains("2 deletions"), "{}", page.text);
+    // As many are due as before, and as long: but others.
+    let released = What::Released { id: ids[2], hold: "Whitcombe".into(), why: "settled".into() };
+    site.archive.edit(Event { at: now(), who: "eve".into(), what: released }).expect("released");
+    site.hold(ids[0], "Hollis", "another claim");
+    let refused = site.post("/retention", &cookie, &prune(&page, "2", "more than half")).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text);
+    assert!(refused.text.contains("something has changed"), "{}", refused.text);
+    assert!(ids.into_iter().all(|id| site.is_there(id)));
+    let page = site.get("/retention", &cookie).await;
+    site.post("/retention", &cookie, &prune(&page, "2", "more than half")).await;
+    assert_eq!(ids.map(|id| site.is_there(id)), [true, false, false]);
 }
 
 #[tokio::test]

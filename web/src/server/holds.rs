@@ -103,7 +103,7 @@ pub(super) async fn holds(
 ) -> Result<Response, Refusal> {
     need(&asker)?;
     let form = Form::parse(&query.unwrap_or_default());
-    match form.text("name") {
+    match form.raw("name") {
         "" => app.holds(&asker, &Form::parse(""), String::new(), String::new()).await,
         name => app.hold(&asker, name.to_owned(), String::new()).await,
     }
@@ -112,7 +112,8 @@ pub(super) async fn holds(
 /// `POST /holds`: a hold is put on recordings, or released from those that it lies on.
 pub(super) async fn change(State(app): State<App>, asker: Asker, form: Form) -> Result<Response, Refusal> {
     need(&asker)?;
-    let name = form.text("name").to_owned();
+    let is_new = form.text("do") == "hold";
+    let name = if is_new { form.text("name") } else { form.raw("name") }.to_owned();
     match form.text("do") {
         "hold" => {
             let put = app.put_hold(&asker, &form).await?;
@@ -391,10 +392,14 @@ pub(super) async fn change_of(
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
     let who = asker.clone();
     let row = app.read(move |archive| who.permitted(archive, id, Permission::Holds)).await?;
-    if let Some(wrong) = wrong_name(&form).or_else(|| wrong_why(&form)) {
+    // One that is there is named as it is, whatever another door has let in.
+    let is_new = form.text("do") == "hold";
+    let wrong = if is_new { wrong_name(&form) } else { None };
+    if let Some(wrong) = wrong.or_else(|| wrong_why(&form)) {
         return Err(Refusal::Wrong(wrong));
     }
-    let (hold, why) = (form.text("name").to_owned(), form.text("why").to_owned());
+    let hold = if is_new { form.text("name") } else { form.raw("name") }.to_owned();
+    let why = form.text("why").to_owned();
     let what = match form.text("do") {
         "hold" => What::Held { id, hold, why },
         "release" if lies_on(&row, &hold) => What::Released { id, hold, why },

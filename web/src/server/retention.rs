@@ -20,7 +20,7 @@ use super::recordings::columns::short_length;
 use super::recordings::title;
 use super::refusal::Refusal;
 use super::zone::{Moment, Zone};
-use crate::rules::{KeepLine, NotPruned, Planned, Seen};
+use crate::rules::{KeepLine, NotPruned, Planned, Seen, digest};
 use crate::words;
 
 /// Recordings that are due, named one by one; more are counted.
@@ -70,6 +70,7 @@ struct Shown {
     at_ns: i64,
     today: String,
     deletions: usize,
+    digest: String,
     left_over: u64,
     takes: (u64, String, u64),
     seen: (u64, String, u64),
@@ -134,7 +135,8 @@ fn seen(form: &Form, at: Timestamp) -> Result<Seen, String> {
     }
     let more_than_half = form.text("half").to_lowercase() == MORE_THAN_HALF;
     let deletions = usize::try_from(deletions).unwrap_or(usize::MAX);
-    Ok(Seen { at, version, deletions, more_than_half })
+    let digest = form.text("digest").to_owned();
+    Ok(Seen { at, version, deletions, digest, more_than_half })
 }
 
 fn done(pruned: &Pruned) -> String {
@@ -200,6 +202,7 @@ impl App {
             at_ns: plan.at.as_nanos(),
             today: day(zone, plan.at),
             deletions: plan.items.len(),
+            digest: digest(&plan),
             left_over: plan.left_over,
             takes: figures(&plan.takes),
             seen: figures(&plan.seen),

@@ -110,7 +110,9 @@ impl Door {
 
     /// Ends all sessions of an account but the one of this cookie.
     pub(super) fn turn_out(&self, account: &str, but: Option<&str>) {
-        let is_theirs = |session: &Session| matches!(&session.who, Who::Account(name) if name == account);
+        let account = account.to_lowercase();
+        let is_theirs =
+            |session: &Session| matches!(&session.who, Who::Account(name) if name.to_lowercase() == account);
         let stays = |session: &Session| but.is_some_and(|cookie| session.secret.is(cookie));
         self.lock().sessions.retain(|session| !is_theirs(session) || stays(session));
     }
@@ -260,7 +262,7 @@ mod tests {
         let (door, _) = Door::new();
         let (here, there, other) =
             (door.open("ann", AT, now), door.open("ann", AT, now), door.open("bob", AT, now));
-        door.turn_out("ann", Some(&here));
+        door.turn_out("ANN", Some(&here));
         assert_eq!(whose(&door, &there, now), None);
         assert_eq!(door.leave(&here), Some(Who::Account("ann".into())));
         assert_eq!((whose(&door, &here, now), door.leave(&here)), (None, None));

@@ -136,9 +136,9 @@ fn need_console(asker: &Asker) -> Result<(), Refusal> {
 }
 
 impl App {
-    /// Something of the set-up is still to be done that nothing works without.
+    /// There is a recorder, and something is still to be done that nothing works without.
     pub(super) fn wants_set_up(&self) -> bool {
-        !self.has_accounts() || self.waiting().is_some()
+        self.live().is_ok() && (!self.has_accounts() || self.waiting().is_some())
     }
 
     fn is_done(&self, step: Step) -> bool {
@@ -147,7 +147,7 @@ impl App {
             // Nothing has to be done there; it is behind who goes on.
             Step::Connection => self.has_accounts(),
             Step::Key => self.is_on_paper(),
-            Step::Heard => self.waiting().is_none() && self.live().is_ok(),
+            Step::Heard => self.waiting().is_none(),
             Step::First => self.newest().is_some(),
         }
     }

@@ -10,7 +10,7 @@ use policy::{Outcome, RuleType};
 use store::{Archive, BookChange, BookVersion, Pruned, Retention, Take};
 use web::rules::{
     Answer, CodeLine, DeviceLine, Difference, Edit, KeepLine, List, NotPruned, Planned, Preset, Question,
-    RuleBook, RuleLine, RulesError, Sections, Seen, Setting, Trial, TriedCall, Words, Wrong,
+    RuleBook, RuleLine, RulesError, Sections, Seen, Setting, Trial, TriedCall, Words, Wrong, digest,
 };
 
 /// What counts without a book, and what the clocks show.
@@ -254,7 +254,7 @@ impl RuleBook for Lines {
             return Err(NotPruned::Frozen(freeze));
         }
         plan.items.retain(|item| item.due_since <= seen.at);
-        if archive.book_version()? != seen.version || plan.items.len() > seen.deletions {
+        if archive.book_version()? != seen.version || digest(&plan) != seen.digest {
             return Err(NotPruned::Changed);
         }
         let consent = if seen.more_than_half { Consent::MoreThanHalf } else { Consent::Ordinary };

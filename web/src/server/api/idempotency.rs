@@ -179,6 +179,7 @@ pub(super) async fn once(
         Said::New => {}
     }
     let (app, program) = (app.clone(), program.to_owned());
+    let (keys, whose, which) = (app.clone(), program.clone(), key.clone());
     // To its end, also when nobody waits for the answer any more: that is when it is asked for again.
     let done = tokio::spawn(async move {
         let answered = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -186,7 +187,11 @@ pub(super) async fn once(
         app.keys().end(&program, &key, kept);
         answer
     });
-    done.await.map_err(|_| Refusal::BrokeOff.into())
+    done.await.map_err(|_| {
+        // It can be asked for again.
+        keys.keys().end(&whose, &which, None);
+        Refusal::BrokeOff.into()
+    })
 }
 
 /// An answer, and what is kept of it.

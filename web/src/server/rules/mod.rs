@@ -32,6 +32,7 @@ impl From<RulesError> for Refusal {
         match error {
             RulesError::Wrong(wrong) => Refusal::Wrong(wrong.what),
             RulesError::Store(error) => error.into(),
+            RulesError::Busy => Refusal::Busy,
             RulesError::Failed(what) => {
                 tracing::error!(error = what, "the rules");
                 Refusal::BrokeOff

@@ -73,7 +73,6 @@ struct Tried {
     /// For who may see all calls.
     list: Vec<Call>,
     more: u64,
-    sees_list: bool,
     due_then: u64,
     kept_then: u64,
     due_otherwise: u64,
@@ -98,6 +97,8 @@ struct Review {
     changes: Vec<Line>,
     more_changes: usize,
     tried: Option<Tried>,
+    /// Why nothing was tried.
+    untried: String,
     days: Vec<Days>,
     day: u32,
     fields: Vec<Field>,
@@ -180,7 +181,8 @@ pub(in crate::server) async fn review(
         }),
         changes: lines(&looked.changes),
         more_changes: looked.changes.len().saturating_sub(LINES_MAX),
-        tried: looked.trial.map(|trial| tried(&app, &asker, trial)),
+        tried: looked.trial.map(|trial| tried(&app, trial)),
+        untried: looked.untried,
         fields: draft.fields,
         text: whole,
         why,
@@ -203,6 +205,7 @@ impl Review {
             changes: Vec::new(),
             more_changes: 0,
             tried: None,
+            untried: String::new(),
             days: days.into(),
             day,
             fields: Vec::new(),
@@ -248,6 +251,8 @@ struct Looked {
     meanwhile: Option<Changed>,
     changes: Vec<Difference>,
     trial: Option<Trial>,
+    /// Why there is none.
+    untried: String,
     why_missing: bool,
 }
 
@@ -290,7 +295,17 @@ impl Asked {
             looked.why_missing = true;
         }
         looked.changes = changes;
-        looked.trial = Some(rules.try_on(archive, &text, self.since, None)?);
+        if self.asker.sees_all_calls() {
+            match rules.try_on(archive, &text, self.since, None) {
+                Ok(trial) => looked.trial = Some(trial),
+                Err(RulesError::Wrong(wrong)) => looked.untried = format!("Not tried: {wrong}."),
+                Err(RulesError::Busy) => looked.untried = format!("Not tried: {}.", RulesError::Busy),
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            // Its figures tell of calls, whoever they are of.
+            looked.untried = "What it would have changed is shown to who may see all calls.".to_owned();
+        }
         Ok(Done::Looked(Box::new(looked)))
     }
 
@@ -346,8 +361,8 @@ impl Asked {
     }
 }
 
-fn tried(app: &App, asker: &Asker, trial: Trial) -> Tried {
-    let (changed, sees_list) = (trial.changed(), asker.sees_all_calls());
+fn tried(app: &App, trial: Trial) -> Tried {
+    let changed = trial.changed();
     let turn = |(was, would, count): &(policy::Outcome, policy::Outcome, u64)| Turn {
         was: words::outcome(*was),
         would: words::outcome(*would),
@@ -362,7 +377,7 @@ fn tried(app: &App, asker: &Asker, trial: Trial) -> Tried {
         would_reason: call.would_reason.clone(),
         by_channels: call.by_channels,
     };
-    let list: Vec<Call> = trial.list.iter().filter(|_| sees_list).map(call).collect();
+    let list: Vec<Call> = trial.list.iter().map(call).collect();
     Tried {
         calls: trial.calls,
         changed,
@@ -370,7 +385,6 @@ fn tried(app: &App, asker: &Asker, trial: Trial) -> Tried {
         turns: trial.turns.iter().map(turn).collect(),
         more: changed.saturating_sub(list.len() as u64),
         list,
-        sees_list,
         due_then: trial.due_then,
         kept_then: trial.kept_then,
         due_otherwise: trial.due_otherwise,

@@ -181,7 +181,7 @@ impl App {
             value: system.address.to_string(),
             label: system.address.to_string(),
             about: format!("{} calls, {} extensions", system.calls, system.extensions),
-            is_ticked: ticked.has("pbx", &system.address.to_string(), true),
+            is_ticked: ticked.has("pbx", &system.address.to_string(), system.extensions > 0),
         });
         let extensions = heard.extensions.iter().map(|extension| Tick {
             value: extension.number.clone(),
