@@ -363,7 +363,11 @@ async fn enter(
     };
     let cookie = cookie.ok_or(Refusal::WrongToken)?;
     let now = app.now();
-    app.read(move |archive| Ok(archive.note_entered(CONSOLE, peer, now))).await?;
+    app.read(move |archive| {
+        archive.note_entered(CONSOLE, peer, now);
+        Ok(())
+    })
+    .await?;
     let mut response = Redirect::to("/").into_response();
     response.headers_mut().insert(header::SET_COOKIE, app.cookie(Some(&cookie))?);
     Ok(response)
