@@ -46,6 +46,17 @@ fn call(seconds: u32, seed: u64) -> Scenario {
 }
 
 #[test]
+fn without_a_way_in_and_an_adapter_to_listen_at_it_says_what_to_do_and_makes_nothing() {
+    let Some(_network) = Network::enter() else { return };
+    let bench = Bench::new();
+    let config = bench.path("earwitness.toml");
+    std::fs::write(&config, "").expect("writes");
+    let told = bench.run(&["run", "-c", config.to_str().expect("a plain path")]).expect_code(78).stderr();
+    assert!(told.contains("no adapter is up") && told.contains("[capture] interfaces"), "{told}");
+    assert!(!bench.archive().exists());
+}
+
+#[test]
 fn from_the_link_to_the_first_recording_and_what_was_chosen_counts_at_the_next_start() {
     let Some(_network) = Network::enter() else { return };
     for (one, other) in [("ew0", "ew1"), ("ew2", "ew3")] {
