@@ -5,6 +5,10 @@
 
 #![allow(unexpected_cfgs, reason = "cargo-fuzz builds with `--cfg fuzzing`")]
 
+/// As the tests of pages call it, whose rule book the API's tests have, too.
+#[cfg(test)]
+extern crate self as web;
+
 pub mod bundle;
 pub mod cold;
 pub mod dat;

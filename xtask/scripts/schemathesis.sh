@@ -42,7 +42,7 @@ listen = "127.0.0.1:$((port + 2))"
 name = "tester"
 file = "$work/token"
 role = "supervisor"
-rights = ["status", "requests", "events", "recordings", "calls", "accounts", "audit"]
+rights = ["status", "requests", "events", "recordings", "calls", "accounts", "audit", "rules"]
 account = "tester"
 TOML
 "$bin" run -c "$work/earwitness.toml" -a "$archive" >"$work/run.log" 2>&1 &

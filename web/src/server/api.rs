@@ -9,6 +9,7 @@ mod balance;
 mod document;
 mod files;
 mod health;
+mod holds;
 mod idempotency;
 mod live;
 mod operation;
@@ -16,7 +17,9 @@ mod paging;
 mod problem;
 mod recorder;
 mod recordings;
+mod retention;
 mod roles;
+mod rules;
 mod schema;
 mod stream;
 
@@ -51,6 +54,9 @@ fn operations() -> Vec<Operation> {
         accounts::operations(),
         roles::operations(),
         audit::operations(),
+        rules::operations(),
+        retention::operations(),
+        holds::operations(),
     ]
     .into_iter()
     .flatten()

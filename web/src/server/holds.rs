@@ -24,7 +24,7 @@ const AT_ONCE_MAX: usize = 2_000;
 /// Recordings of a hold that its page names.
 const LISTED_MAX: usize = 200;
 /// Bytes of a hold's name.
-const NAME_MAX: usize = 100;
+pub(super) const NAME_MAX: usize = 100;
 /// Bytes of a reason.
 pub(super) const WHY_MAX: usize = 1_000;
 
@@ -73,11 +73,11 @@ struct One {
 }
 
 /// A hold as its lines tell.
-struct Sum {
-    why: String,
-    who: String,
-    since: Timestamp,
-    recordings: u64,
+pub(super) struct Sum {
+    pub(super) why: String,
+    pub(super) who: String,
+    pub(super) since: Timestamp,
+    pub(super) recordings: u64,
 }
 
 fn need(asker: &Asker) -> Result<(), Refusal> {
@@ -93,6 +93,32 @@ fn held<'a>(
     query.seen_by = Some(asker.caller.clone());
     query.filter(Field::Held, "yes").map_err(|_| Refusal::WrongQuery)?;
     Ok(archive.search(&query))
+}
+
+/// The holds that lie on what somebody sees, by name.
+pub(super) fn sums(archive: &Archive, asker: &Asker) -> Result<BTreeMap<String, Sum>, Refusal> {
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    for row in held(archive, asker)? {
+        for hold in row?.legal_holds {
+            add(&mut sums, hold);
+        }
+    }
+    Ok(sums)
+}
+
+/// The first recordings under a hold, and how many there are.
+pub(super) fn under(archive: &Archive, asker: &Asker, hold: &str) -> Result<(Vec<Row>, u64), Refusal> {
+    let (mut rows, mut count) = (Vec::new(), 0_u64);
+    for row in held(archive, asker)? {
+        let row = row?;
+        if lies_on(&row, hold) {
+            count += 1;
+            if rows.len() < LISTED_MAX {
+                rows.push(row);
+            }
+        }
+    }
+    Ok((rows, count))
 }
 
 /// `GET /holds`; `?name=` shows one of them.
@@ -127,7 +153,7 @@ pub(super) async fn change(State(app): State<App>, asker: Asker, form: Form) -> 
             }
         }
         "release" => {
-            if let Some(wrong) = wrong_why(&form) {
+            if let Some(wrong) = wrong_why(form.text("why")) {
                 return app.hold(&asker, name, wrong).await;
             }
             let (who, why, hold, now) = (asker.clone(), form.text("why").to_owned(), name.clone(), app.now());
@@ -163,14 +189,14 @@ fn lies_on(row: &Row, hold: &str) -> bool {
     row.legal_holds.iter().any(|held| held.hold == hold)
 }
 
-fn wrong_why(form: &Form) -> Option<String> {
-    let why = form.text("why");
+/// What is wrong with a reason.
+pub(super) fn wrong_why(why: &str) -> Option<String> {
     (why.is_empty() || why.len() > WHY_MAX)
         .then(|| format!("Say why, in at most {WHY_MAX} bytes: it is kept. Nothing was changed."))
 }
 
-fn wrong_name(form: &Form) -> Option<String> {
-    let name = form.text("name");
+/// What is wrong with the name of a new hold.
+pub(super) fn wrong_name(name: &str) -> Option<String> {
     (name.is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control))
         .then(|| format!("A hold needs a name of at most {NAME_MAX} bytes. Nothing was changed."))
 }
@@ -178,7 +204,7 @@ fn wrong_name(form: &Form) -> Option<String> {
 impl App {
     /// Puts a hold on the recordings that a form names; says on how many, or what is wrong.
     async fn put_hold(&self, asker: &Asker, form: &Form) -> Result<Result<usize, String>, Refusal> {
-        if let Some(wrong) = wrong_name(form).or_else(|| wrong_why(form)) {
+        if let Some(wrong) = wrong_name(form.text("name")).or_else(|| wrong_why(form.text("why"))) {
             return Ok(Err(wrong));
         }
         let words = form.text("ids").split([',', ' ', '\n', '\r', '\t']).filter(|word| !word.is_empty());
@@ -211,6 +237,34 @@ impl App {
         .await
     }
 
+    /// Puts a hold on a recording, or releases it: on disk when this returns. False where the one to be released does not lie on it.
+    pub(super) async fn hold_or_release(
+        &self,
+        asker: &Asker,
+        id: RecordingId,
+        what: What,
+    ) -> Result<bool, Refusal> {
+        let (who, now) = (asker.clone(), self.now());
+        self.read(move |archive| {
+            let row = who.permitted(archive, id, Permission::Holds)?;
+            let wrong = match &what {
+                What::Held { hold, why, .. } => wrong_name(hold).or_else(|| wrong_why(why)),
+                What::Released { why, .. } => wrong_why(why),
+                _ => return Err(Refusal::WrongQuery),
+            };
+            if let Some(wrong) = wrong {
+                return Err(Refusal::Wrong(wrong));
+            }
+            if matches!(&what, What::Released { hold, .. } if !lies_on(&row, hold)) {
+                return Ok(false);
+            }
+            archive.edit(Event { at: now, who: who.caller.name().to_owned(), what })?;
+            archive.sync()?;
+            Ok(true)
+        })
+        .await
+    }
+
     async fn holds(
         &self,
         asker: &Asker,
@@ -219,17 +273,7 @@ impl App {
         wrong: String,
     ) -> Result<Response, Refusal> {
         let who = asker.clone();
-        let sums = self
-            .read(move |archive| {
-                let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-                for row in held(archive, &who)? {
-                    for hold in row?.legal_holds {
-                        add(&mut sums, hold);
-                    }
-                }
-                Ok(sums)
-            })
-            .await?;
+        let sums = self.read(move |archive| sums(archive, &who)).await?;
         let line = |(name, sum): (String, Sum)| Line {
             href: href(&name),
             why: brief(&sum.why).into_owned(),
@@ -257,21 +301,7 @@ impl App {
 
     async fn hold(&self, asker: &Asker, name: String, wrong: String) -> Result<Response, Refusal> {
         let (who, hold) = (asker.clone(), name.clone());
-        let (rows, count) = self
-            .read(move |archive| {
-                let (mut rows, mut count) = (Vec::new(), 0_u64);
-                for row in held(archive, &who)? {
-                    let row = row?;
-                    if lies_on(&row, &hold) {
-                        count += 1;
-                        if rows.len() < LISTED_MAX {
-                            rows.push(row);
-                        }
-                    }
-                }
-                Ok((rows, count))
-            })
-            .await?;
+        let (rows, count) = self.read(move |archive| under(archive, &who, &hold)).await?;
         if count == 0 {
             return Err(Refusal::NoPage);
         }
@@ -391,26 +421,18 @@ pub(super) async fn change_of(
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
     let who = asker.clone();
-    let row = app.read(move |archive| who.permitted(archive, id, Permission::Holds)).await?;
+    // What one may not see comes before what a form has wrong.
+    app.read(move |archive| who.permitted(archive, id, Permission::Holds)).await?;
     // One that is there is named as it is, whatever another door has let in.
-    let is_new = form.text("do") == "hold";
-    let wrong = if is_new { wrong_name(&form) } else { None };
-    if let Some(wrong) = wrong.or_else(|| wrong_why(&form)) {
-        return Err(Refusal::Wrong(wrong));
-    }
-    let hold = if is_new { form.text("name") } else { form.raw("name") }.to_owned();
+    let hold = if form.text("do") == "hold" { form.text("name") } else { form.raw("name") }.to_owned();
     let why = form.text("why").to_owned();
     let what = match form.text("do") {
         "hold" => What::Held { id, hold, why },
-        "release" if lies_on(&row, &hold) => What::Released { id, hold, why },
-        "release" => return Err(Refusal::Wrong("That hold does not lie on it any more.".to_owned())),
+        "release" => What::Released { id, hold, why },
         _ => return Err(Refusal::WrongQuery),
     };
-    let event = Event { at: app.now(), who: asker.caller.name().to_owned(), what };
-    app.read(move |archive| {
-        archive.edit(event)?;
-        Ok(archive.sync()?)
-    })
-    .await?;
+    if !app.hold_or_release(&asker, id, what).await? {
+        return Err(Refusal::Wrong("That hold does not lie on it any more.".to_owned()));
+    }
     Ok(Redirect::to(&format!("/recordings/{id}")).into_response())
 }

@@ -59,8 +59,6 @@ const FORM: Alike = Not("an empty form");
 
 /// The first start is a person's, by the link that works once; no token is known before it.
 const SET_UP: Alike = Not("of the first start, which comes before any token");
-/// What programs lack.
-const LATER: Alike = Not("no operation yet: the command line does it");
 
 /// All pages.
 pub(super) fn pages() -> Pages {
@@ -72,9 +70,9 @@ pub(super) fn pages() -> Pages {
         .post("/recordings/zip", save::zip, By(&["zipRecordings"]))
         .get("/recordings/{id}", recording::recording, By(&["getRecording", "getWhy", "verifyRecording", "getSip"]))
         .get("/recordings/{id}/audio.wav", audio::audio, By(&["getAudio"]))
-        .post("/recordings/{id}/delete", deletion::delete, LATER)
+        .post("/recordings/{id}/delete", deletion::delete, By(&["deleteRecording"]))
         .post("/recordings/{id}/facts", recording::set_facts, By(&["putTag", "removeTag", "putField", "rate"]))
-        .post("/recordings/{id}/holds", holds::change_of, LATER)
+        .post("/recordings/{id}/holds", holds::change_of, By(&["putHold", "releaseHold"]))
         .post("/recordings/{id}/notes", recording::add_note, By(&["addNote"]))
         .get("/recordings/{id}/save", save::save, By(&["getFile"]))
         .get("/recordings/{id}/peaks", peaks::peaks, By(&["getPeaks"]))
@@ -129,18 +127,18 @@ pub(super) fn pages() -> Pages {
         .post("/set-up/heard", set_up::begin, SET_UP)
         .get("/set-up/events", set_up::events, SET_UP)
         .get("/set-up/first", set_up::first, SET_UP)
-        .get("/rules", rules::rules, LATER)
+        .get("/rules", rules::rules, By(&["getRuleBook", "listPortPresets"]))
         .get("/rules/device", rules::device, FORM)
         .get("/rules/review", rules::back, FORM)
-        .post("/rules/review", rules::review, LATER)
-        .get("/rules/text", rules::text, LATER)
-        .get("/rules/try", rules::ask, LATER)
-        .get("/rules/versions", rules::versions, LATER)
-        .get("/rules/versions/{number}", rules::version, LATER)
-        .get("/retention", retention::retention, LATER)
-        .post("/retention", retention::act, LATER)
-        .get("/holds", holds::holds, LATER)
-        .post("/holds", holds::change, LATER)
+        .post("/rules/review", rules::review, By(&["checkRules", "tryRules", "putRuleBook"]))
+        .get("/rules/text", rules::text, By(&["getRuleBook"]))
+        .get("/rules/try", rules::ask, By(&["askRules"]))
+        .get("/rules/versions", rules::versions, By(&["listRuleVersions"]))
+        .get("/rules/versions/{number}", rules::version, By(&["getRuleVersion"]))
+        .get("/retention", retention::retention, By(&["getRetention"]))
+        .post("/retention", retention::act, By(&["pruneRetention", "confirmClock"]))
+        .get("/holds", holds::holds, By(&["listHolds"]))
+        .post("/holds", holds::change, By(&["putHold", "releaseHold"]))
         .get("/audit", audit::audit, By(&["listAudit"]))
         .get("/audit.csv", audit::csv, By(&["listAudit"]))
         .get("/assets/{name}", assets::asset, Not("style and script"))

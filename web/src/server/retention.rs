@@ -20,7 +20,7 @@ use super::recordings::columns::short_length;
 use super::recordings::title;
 use super::refusal::Refusal;
 use super::zone::{Moment, Zone};
-use crate::rules::{KeepLine, NotPruned, Planned, Seen, digest};
+use crate::rules::{KeepLine, NotPruned, Planned, RulesError, Seen, digest};
 use crate::words;
 
 /// Recordings that are due, named one by one; more are counted.
@@ -89,7 +89,7 @@ pub(super) async fn retention(State(app): State<App>, asker: Asker) -> Result<Re
 /// `POST /retention`: what its buttons say.
 pub(super) async fn act(State(app): State<App>, asker: Asker, form: Form) -> Result<Response, Refusal> {
     asker.need(Permission::Retention)?;
-    let rules = app.rules()?.clone();
+    app.rules()?;
     let at = form.text("at").parse().map(Timestamp::from_nanos).map_err(|_| Refusal::WrongQuery)?;
     match form.text("do") {
         "clock" => {
@@ -97,8 +97,7 @@ pub(super) async fn act(State(app): State<App>, asker: Asker, form: Form) -> Res
                 let why = "Type the day as it is shown, if that and the time are right. Nothing was changed.";
                 return app.retention(&asker, String::new(), why.to_owned()).await;
             }
-            let who = asker.caller.name().to_owned();
-            app.read(move |archive| Ok(rules.confirm_clock(archive, &who, at)?)).await?;
+            app.confirm_clock(&asker, at).await??;
             let said = "The time is confirmed. The grace of the rules runs anew.".to_owned();
             app.retention(&asker, said, String::new()).await
         }
@@ -107,11 +106,7 @@ pub(super) async fn act(State(app): State<App>, asker: Asker, form: Form) -> Res
                 Ok(seen) => seen,
                 Err(why) => return app.retention(&asker, String::new(), why).await,
             };
-            let deletions = u64::try_from(seen.deletions).unwrap_or(u64::MAX);
-            let more_than_half = seen.more_than_half;
-            app.note(&asker, AccessEvent::Pruned { deletions, more_than_half }).await?;
-            let pruned = app.read(move |archive| Ok(rules.prune(archive, seen))).await?;
-            let (said, wrong) = match pruned {
+            let (said, wrong) = match app.prune(&asker, seen).await? {
                 Ok(pruned) => (done(&pruned), String::new()),
                 Err(NotPruned::Rules(error)) => return Err(error.into()),
                 Err(refused) => {
@@ -159,17 +154,49 @@ fn day(zone: &Zone, at: Timestamp) -> String {
 }
 
 impl App {
+    /// Deletes what somebody has seen and says yes to; the trail has it before.
+    pub(super) async fn prune(
+        &self,
+        asker: &Asker,
+        seen: Seen,
+    ) -> Result<Result<Pruned, NotPruned>, Refusal> {
+        let rules = self.rules()?.clone();
+        let deletions = u64::try_from(seen.deletions).unwrap_or(u64::MAX);
+        let more_than_half = seen.more_than_half;
+        self.note(asker, AccessEvent::Pruned { deletions, more_than_half }).await?;
+        self.read(move |archive| Ok(rules.prune(archive, seen))).await
+    }
+
+    /// Somebody says that the clock is right.
+    pub(super) async fn confirm_clock(
+        &self,
+        asker: &Asker,
+        at: Timestamp,
+    ) -> Result<Result<(), RulesError>, Refusal> {
+        let (rules, who) = (self.rules()?.clone(), asker.caller.name().to_owned());
+        self.read(move |archive| Ok(rules.confirm_clock(archive, &who, at))).await
+    }
+
+    /// What is due, and the rows of the first that are for these eyes, each with its place in the plan.
+    pub(super) async fn due(
+        &self,
+        asker: &Asker,
+    ) -> Result<Result<(Planned, Vec<(usize, Row)>), RulesError>, Refusal> {
+        let (rules, who) = (self.rules()?.clone(), asker.clone());
+        self.read(move |archive| {
+            let planned = match rules.plan(archive) {
+                Ok(planned) => planned,
+                Err(error) => return Ok(Err(error)),
+            };
+            let rows = named(archive, &who, &planned.plan)?;
+            Ok(Ok((planned, rows)))
+        })
+        .await
+    }
+
     async fn retention(&self, asker: &Asker, said: String, wrong: String) -> Result<Response, Refusal> {
         asker.need(Permission::Retention)?;
-        let rules = self.rules()?.clone();
-        let who = asker.clone();
-        let (planned, rows) = self
-            .read(move |archive| {
-                let planned = rules.plan(archive)?;
-                let rows = named(archive, &who, &planned.plan)?;
-                Ok((planned, rows))
-            })
-            .await?;
+        let (planned, rows) = self.due(asker).await??;
         let status = if wrong.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
         page_with(status, &self.planned(asker, planned, &rows, said, wrong))
     }

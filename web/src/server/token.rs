@@ -35,11 +35,13 @@ pub enum Right {
     Accounts,
     /// See the audit trail, as far as the token's account may.
     Audit,
+    /// See and change the rule book, and have retention carried out, as far as the token's account may.
+    Rules,
 }
 
 impl Right {
     /// All of them.
-    pub const ALL: [Right; 7] = [
+    pub const ALL: [Right; 8] = [
         Right::Status,
         Right::Requests,
         Right::Events,
@@ -47,6 +49,7 @@ impl Right {
         Right::Calls,
         Right::Accounts,
         Right::Audit,
+        Right::Rules,
     ];
 
     /// As configuration and document write it.
@@ -60,6 +63,7 @@ impl Right {
             Right::Calls => "calls",
             Right::Accounts => "accounts",
             Right::Audit => "audit",
+            Right::Rules => "rules",
         }
     }
 
@@ -71,18 +75,21 @@ impl Right {
             Right::Requests => "start, stop, pause, resume, keep and discard",
             Right::Events => "say what is known of calls, and what windows desks show",
             Right::Recordings => {
-                "find, take along and mark recordings, and see running ones, as far as the account may"
+                "find, take along and mark recordings, hold and delete them, and see running ones, as far as the account may"
             }
             Right::Calls => "see the balance sheet, as far as the account may",
             Right::Accounts => "see and change users, roles and profiles, as far as the account may",
             Right::Audit => "see the audit trail, as far as the account may",
+            Right::Rules => {
+                "see and change the rule book, and have retention carried out, as far as the account may"
+            }
         }
     }
 
     /// Is all that it lets a program do done as an account?
     #[must_use]
     pub const fn takes_account(self) -> bool {
-        matches!(self, Right::Recordings | Right::Calls | Right::Accounts | Right::Audit)
+        matches!(self, Right::Recordings | Right::Calls | Right::Accounts | Right::Audit | Right::Rules)
     }
 }
 

@@ -12,7 +12,10 @@ use serde_json::{Map, Value, json};
 use super::operation::{Needs, Operation, Parameter, Spec};
 use super::problem::{Kind, URN};
 use super::schema::{of, open, text};
-use super::{PREFIX, accounts, audit, balance, idempotency, recorder, recordings, roles, stream};
+use super::{
+    PREFIX, accounts, audit, balance, holds, idempotency, recorder, recordings, retention, roles, rules,
+    stream,
+};
 use crate::server::pages::{Alike, pages};
 use crate::server::token::Right;
 
@@ -54,6 +57,9 @@ pub(super) fn shapes() -> &'static Map<String, Value> {
             accounts::shapes(),
             roles::shapes(),
             audit::shapes(),
+            rules::shapes(),
+            retention::shapes(),
+            holds::shapes(),
         ];
         let all = own.into_iter().chain(all.into_iter().flatten());
         all.map(|(name, shape)| (name.to_owned(), shape)).collect()
@@ -150,6 +156,14 @@ fn needs(spec: &Spec) -> String {
                 permission.label()
             )
         }
+        Some(Needs::All(all)) => {
+            let named: Vec<String> =
+                all.iter().map(|permission| format!("{} (`{permission}`)", permission.label())).collect();
+            format!(
+                "Takes the right `{right}`, and of the token's account all of the permissions {}.",
+                named.join(", ")
+            )
+        }
         Some(Needs::AllCalls) => {
             format!(
                 "Takes the right `{right}`, and of the token's account the scope Organization without a filter that denies."
@@ -159,12 +173,12 @@ fn needs(spec: &Spec) -> String {
 }
 
 fn parameter(parameter: &Parameter) -> Value {
-    let Parameter { name, shape, is_path } = parameter;
+    let Parameter { name, shape, is_path, is_required } = parameter;
     let mut shape = shape.clone();
     let about = shape.as_object_mut().and_then(|shape| shape.remove("description"));
     let place = if *is_path { "path" } else { "query" };
     let about = about.unwrap_or_default();
-    json!({ "name": name, "in": place, "required": is_path, "description": about, "schema": shape })
+    json!({ "name": name, "in": place, "required": is_required, "description": about, "schema": shape })
 }
 
 fn responses(spec: &Spec) -> Map<String, Value> {

@@ -26,10 +26,11 @@ use super::{document, idempotency};
 use crate::server::App;
 use crate::server::caller::{Asker, PROGRAM};
 use crate::server::guard::peer;
+use crate::server::rules::may_all;
 use crate::server::session::Who;
 use crate::server::token::{Right, Token};
 
-/// Bytes of a request's body.
+/// Bytes of a request's body, unless an operation takes more.
 pub(super) const BODY_MAX: usize = 512 * 1024;
 
 /// What the account of the token must be able to do.
@@ -39,6 +40,8 @@ pub(super) enum Needs {
     Account,
     /// This.
     Permission(Permission),
+    /// All of these.
+    All(&'static [Permission]),
     /// To see all calls: the scope Organization, and no filter that denies.
     AllCalls,
 }
@@ -50,6 +53,8 @@ pub(super) struct Parameter {
     pub(super) shape: Value,
     /// In the path; else in the query.
     pub(super) is_path: bool,
+    /// It must be there.
+    pub(super) is_required: bool,
 }
 
 /// What is answered when all is well.
@@ -72,6 +77,8 @@ pub(super) struct Spec {
     pub(super) parameters: Vec<Parameter>,
     /// The shape of the body; and it may be left out.
     pub(super) takes: Option<(Value, bool)>,
+    /// Bytes of a body.
+    pub(super) body_max: usize,
     pub(super) gives: Vec<Gives>,
     pub(super) problems: BTreeSet<Kind>,
     /// What is answered for what the account may not see or do.
@@ -105,6 +112,7 @@ impl Operation {
             needs: None,
             parameters: Vec::new(),
             takes: None,
+            body_max: BODY_MAX,
             gives: Vec::new(),
             // Whatever the query says and the table has not.
             problems: BTreeSet::from([Kind::WrongRequest]),
@@ -163,13 +171,40 @@ impl Operation {
 
     /// A part of the path.
     pub(super) fn path(mut self, name: &str, shape: Value) -> Operation {
-        self.spec.parameters.push(Parameter { name: name.to_owned(), shape, is_path: true });
+        self.spec.parameters.push(Parameter {
+            name: name.to_owned(),
+            shape,
+            is_path: true,
+            is_required: true,
+        });
         self
     }
 
     /// Something that the query may say.
     pub(super) fn query(mut self, name: &str, shape: Value) -> Operation {
-        self.spec.parameters.push(Parameter { name: name.to_owned(), shape, is_path: false });
+        self.spec.parameters.push(Parameter {
+            name: name.to_owned(),
+            shape,
+            is_path: false,
+            is_required: false,
+        });
+        self
+    }
+
+    /// Something that the query must say: what a body would say if those who take something away had one.
+    pub(super) fn must_query(mut self, name: &str, shape: Value) -> Operation {
+        self.spec.parameters.push(Parameter {
+            name: name.to_owned(),
+            shape,
+            is_path: false,
+            is_required: true,
+        });
+        self
+    }
+
+    /// Takes bodies of so many bytes.
+    pub(super) fn up_to(mut self, body_max: usize) -> Operation {
+        self.spec.body_max = body_max;
         self
     }
 
@@ -248,6 +283,7 @@ async fn gate(
             let may = match needs {
                 Needs::Account => true,
                 Needs::Permission(permission) => asker.caller.may(permission),
+                Needs::All(all) => may_all(&asker, all),
                 Needs::AllCalls => asker.sees_all_calls(),
             };
             if !may {
@@ -261,7 +297,7 @@ async fn gate(
     request.extensions_mut().insert(Arc::clone(&spec));
     let Some((shape, may_be_missing)) = &spec.takes else { return Ok(next.run(request).await) };
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, BODY_MAX).await.map_err(|_| Problem::TooLarge(BODY_MAX))?;
+    let body = to_bytes(body, spec.body_max).await.map_err(|_| Problem::TooLarge(spec.body_max))?;
     if !(*may_be_missing && body.trim_ascii().is_empty()) {
         judge_body(shape, &body)?;
     }
@@ -295,7 +331,12 @@ impl Spec {
             let value = is_number.then(number).flatten().unwrap_or_else(|| Value::from(&*value));
             Judge { named: document::shapes() }.judge(&name, &known.shape, &value).map_err(Problem::Wrong)?;
         }
-        Ok(())
+        let mut needed =
+            self.parameters.iter().filter(|parameter| !parameter.is_path && parameter.is_required);
+        match needed.find(|parameter| !seen.contains(&parameter.name)) {
+            Some(missing) => Err(Problem::Wrong(format!("the query: {} is missing", missing.name))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! The table, its document, and `docs/api.md` say the same.
 
+#[path = "../../../tests/common/book.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the book of the tests of pages")]
+mod book;
 mod hostile;
+mod keeping;
 mod rights;
 pub(super) mod site;
 mod uses;

@@ -8,6 +8,7 @@ use store::Source;
 
 use super::InForce;
 use super::draft::{direction, word};
+use super::rights::may_all;
 use crate::rules::{Answer, Question};
 use crate::server::App;
 use crate::server::caller::Asker;
@@ -16,9 +17,11 @@ use crate::server::frame::{Frame, Page, page_with};
 use crate::server::refusal::Refusal;
 
 /// The answer names devices, inclusions and exclusions.
+pub(in crate::server) const OF_ASKING: [Permission; 3] =
+    [Permission::PhoneSystems, Permission::Exclusions, Permission::Inclusions];
+
 pub(super) fn may(asker: &Asker) -> bool {
-    let named = [Permission::PhoneSystems, Permission::Exclusions, Permission::Inclusions];
-    named.into_iter().all(|permission| asker.caller.may(permission))
+    may_all(asker, &OF_ASKING)
 }
 
 struct Step {

@@ -92,7 +92,7 @@ impl Draft {
     pub(super) fn need(&self, asker: &Asker) -> Result<(), Refusal> {
         match &self.change {
             Change::Edit(edit) => asker.need(of_edit(edit)),
-            _ if rights::may_all(asker) => Ok(()),
+            _ if rights::may_whole(asker) => Ok(()),
             _ => Err(Refusal::NoPage),
         }
     }
@@ -108,19 +108,22 @@ impl Draft {
             Change::Edit(edit) => rules.edit(base, edit),
             Change::Text(text) => Ok(text.clone()),
             Change::Begin => rules.configured(),
-            Change::Restore(version) => {
-                let mut versions = archive.book_versions()?.into_iter();
-                let found = versions.find(|old| old.version == *version);
-                found
-                    .map(|old| old.text)
-                    .ok_or_else(|| Wrong::new(format!("There is no version {version}.")).into())
-            }
+            Change::Restore(version) => text_of_version(archive, *version),
         }
     }
 
     pub(super) fn restores(&self) -> Option<u64> {
         if let Change::Restore(version) = self.change { Some(version) } else { None }
     }
+}
+
+/// The text of an older version.
+///
+/// # Errors
+/// [`RulesError::Wrong`] where there is none.
+pub(in crate::server) fn text_of_version(archive: &Archive, version: u64) -> Result<String, RulesError> {
+    let found = archive.book_versions()?.into_iter().find(|old| old.version == version);
+    found.map(|old| old.text).ok_or_else(|| Wrong::new(format!("There is no version {version}.")).into())
 }
 
 /// The permission that a form takes.

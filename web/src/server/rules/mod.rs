@@ -11,10 +11,11 @@ use axum::response::Response;
 use policy::{Mode, Permission, RuleType};
 use store::{Archive, BookVersion, Source};
 
-pub(super) use self::ask::ask;
-pub(super) use self::review::{back, review, text};
-pub(super) use self::rights::OF_BOOK;
-pub(super) use self::versions::{version, versions};
+pub(super) use self::ask::{OF_ASKING, ask};
+pub(super) use self::draft::text_of_version;
+pub(super) use self::review::{back, review, since, text};
+pub(super) use self::rights::{OF_BOOK, may_all};
+pub(super) use self::versions::{compared, version, versions};
 use super::App;
 use super::caller::Asker;
 use super::escape::brief;
@@ -42,15 +43,15 @@ impl From<RulesError> for Refusal {
 }
 
 /// What is in force.
-struct InForce {
+pub(super) struct InForce {
     /// 0 without a book: the configuration decides then.
-    version: u64,
-    book: Option<BookVersion>,
-    text: String,
+    pub(super) version: u64,
+    pub(super) book: Option<BookVersion>,
+    pub(super) text: String,
 }
 
 impl InForce {
-    fn of(archive: &Archive, rules: &dyn RuleBook) -> Result<InForce, RulesError> {
+    pub(super) fn of(archive: &Archive, rules: &dyn RuleBook) -> Result<InForce, RulesError> {
         Ok(match archive.book()? {
             Some(book) => InForce { version: book.version, text: book.text.clone(), book: Some(book) },
             None => InForce { version: 0, text: rules.configured()?, book: None },
@@ -95,7 +96,7 @@ fn kinds(chosen: &str) -> Vec<Choice> {
     RuleType::ALL.into_iter().map(choice).collect()
 }
 
-fn key_of(word: &impl serde::Serialize) -> String {
+pub(super) fn key_of(word: &impl serde::Serialize) -> String {
     serde_json::to_value(word).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
@@ -225,7 +226,7 @@ pub(super) async fn rules(
         from: in_force.version,
         made: in_force.book.as_ref().map(|book| Made::of(book, app.zone())),
         wrong,
-        may_all: rights::may_all(&asker),
+        may_all: rights::may_whole(&asker),
         may_ask: ask::may(&asker),
         sees_devices: may(Permission::PhoneSystems),
         sees_pauses: may(Permission::PauseRules),
@@ -244,7 +245,7 @@ pub(super) async fn rules(
 }
 
 /// What is wrong with a text, with its place.
-fn words_of(wrong: &crate::rules::Wrong) -> String {
+pub(super) fn words_of(wrong: &crate::rules::Wrong) -> String {
     match wrong.place {
         Some((line, column)) => format!("Line {line}, column {column}: {}", wrong.what),
         None => wrong.what.clone(),

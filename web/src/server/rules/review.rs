@@ -10,7 +10,7 @@ use store::{Archive, BOOK_WHY_MAX, BookChange};
 
 use super::draft::{Change, Draft, Field, text_of};
 use super::{InForce, Made, rights, words_of};
-use crate::rules::{Difference, RuleBook, RulesError, Trial, Wrong};
+use crate::rules::{Difference, RuleBook, RulesError, Trial, TriedCall, Wrong};
 use crate::server::App;
 use crate::server::caller::Asker;
 use crate::server::form::Form;
@@ -37,6 +37,16 @@ pub(super) fn lines(differences: &[Difference]) -> Vec<Line> {
         Line { sign: sign.chars().next().unwrap_or('~'), text: text.to_owned() }
     };
     differences.iter().take(LINES_MAX).map(line).collect()
+}
+
+/// From when on calls are tried, of the last days.
+fn days_before(now: Timestamp, days: u32) -> Timestamp {
+    now.plus_millis(-i64::from(days) * DAY_MS)
+}
+
+/// The same for who chooses none.
+pub(in crate::server) fn since(now: Timestamp) -> Timestamp {
+    days_before(now, DAYS[0])
 }
 
 /// Somebody else has put a version in force meanwhile.
@@ -112,7 +122,7 @@ struct Review {
 /// `GET /rules/text`: the whole text, to be changed.
 pub(in crate::server) async fn text(State(app): State<App>, asker: Asker) -> Result<Response, Refusal> {
     let rules = app.rules()?.clone();
-    if !rights::may_all(&asker) {
+    if !rights::may_whole(&asker) {
         return Err(Refusal::NoPage);
     }
     let in_force = app.read(move |archive| Ok(InForce::of(archive, &*rules)?)).await?;
@@ -152,7 +162,7 @@ pub(in crate::server) async fn review(
     draft.need(&asker)?;
     let asked = Asked {
         is_put: form.text("do") == "put",
-        since: app.now().plus_millis(-i64::from(day) * DAY_MS),
+        since: days_before(app.now(), day),
         now: app.now(),
         why: why.clone(),
         asker: asker.clone(),
@@ -282,7 +292,7 @@ impl Asked {
         // A book that cannot be read any more can be replaced all the same, by whoever may have all of it.
         let changes = match rules.compare(&in_force.text, &text) {
             Ok(changes) => changes,
-            Err(RulesError::Wrong(_)) if rights::may_all(&self.asker) => rules.compare("", &text)?,
+            Err(RulesError::Wrong(_)) if rights::may_whole(&self.asker) => rules.compare("", &text)?,
             Err(error) => return Err(error.into()),
         };
         if !changes.iter().all(|difference| rights::may(&self.asker, difference)) {
@@ -368,7 +378,7 @@ fn tried(app: &App, trial: Trial) -> Tried {
         would: words::outcome(*would),
         count: *count,
     };
-    let call = |call: &crate::rules::TriedCall| Call {
+    let call = |call: &TriedCall| Call {
         started: app.zone().moment(call.started),
         who: format!("{} → {}", call.from, call.to),
         was: words::outcome(call.was),

@@ -39,8 +39,13 @@ pub(super) fn may(asker: &Asker, difference: &Difference) -> bool {
 }
 
 /// May they have the whole text?
-pub(super) fn may_all(asker: &Asker) -> bool {
-    OF_BOOK.iter().all(|permission| asker.caller.may(*permission))
+pub(super) fn may_whole(asker: &Asker) -> bool {
+    may_all(asker, &OF_BOOK)
+}
+
+/// Have they all of these?
+pub(in crate::server) fn may_all(asker: &Asker, all: &[Permission]) -> bool {
+    all.iter().all(|permission| asker.caller.may(*permission))
 }
 
 /// May they have any part of it?

@@ -3,10 +3,11 @@
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use store::{Archive, BookVersion};
 
 use super::review::{Line, lines};
 use super::{Made, rights};
-use crate::rules::RulesError;
+use crate::rules::{Difference, RuleBook, RulesError};
 use crate::server::App;
 use crate::server::caller::Asker;
 use crate::server::form::Form;
@@ -49,7 +50,31 @@ pub(in crate::server) async fn versions(
 
 fn need(app: &App, asker: &Asker) -> Result<(), Refusal> {
     app.rules()?;
-    if rights::may_all(asker) { Ok(()) } else { Err(Refusal::NoPage) }
+    if rights::may_whole(asker) { Ok(()) } else { Err(Refusal::NoPage) }
+}
+
+/// What two texts differ in, where both can be read.
+pub(in crate::server) type Compared = Result<Vec<Difference>, RulesError>;
+
+/// All versions, and what one differs in from another.
+///
+/// # Errors
+/// [`Refusal::NoPage`] where there is no such version.
+pub(in crate::server) fn compared(
+    archive: &Archive,
+    rules: &dyn RuleBook,
+    number: u64,
+    with: u64,
+) -> Result<(Vec<BookVersion>, Compared), Refusal> {
+    let all = archive.book_versions()?;
+    // Before the first version there is nothing at all.
+    let text = |number: u64| match number {
+        0 => Some(""),
+        number => all.iter().find(|version| version.version == number).map(|version| version.text.as_str()),
+    };
+    let (Some(old), Some(new)) = (text(with), text(number)) else { return Err(Refusal::NoPage) };
+    let compared = rules.compare(old, new);
+    Ok((all, compared))
 }
 
 #[derive(askama::Template)]
@@ -79,21 +104,7 @@ pub(in crate::server) async fn version(
     let Path(number) = number.map_err(|_| Refusal::NoPage)?;
     let form = Form::parse(&query.unwrap_or_default());
     let with = form.text("with").parse().unwrap_or(number.saturating_sub(1));
-    let (all, compared) = app
-        .read(move |archive| {
-            let all = archive.book_versions()?;
-            // Before the first version there is nothing at all.
-            let text = |number: u64| match number {
-                0 => Some(""),
-                number => {
-                    all.iter().find(|version| version.version == number).map(|version| version.text.as_str())
-                }
-            };
-            let (Some(old), Some(new)) = (text(with), text(number)) else { return Err(Refusal::NoPage) };
-            let compared = rules.compare(old, new);
-            Ok((all, compared))
-        })
-        .await?;
+    let (all, compared) = app.read(move |archive| compared(archive, &*rules, number, with)).await?;
     let newest = all.last().map_or(0, |newest| newest.version);
     let others =
         all.iter().rev().map(|other| other.version).filter(|other| *other != number).take(ROWS).collect();

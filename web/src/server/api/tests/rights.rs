@@ -50,6 +50,7 @@ async fn without_a_token_without_the_right_and_without_the_permission_nothing_is
             let (scope, is_let) = match needs {
                 Needs::Account => continue,
                 Needs::Permission(permission) => (Scope::Organization, may(permission)),
+                Needs::All(all) => (Scope::Organization, all.iter().all(|permission| may(*permission))),
                 // A narrower scope keeps everybody from it.
                 Needs::AllCalls => (Scope::Unit, false),
             };

@@ -18,7 +18,9 @@ use store::{
 };
 use tower::ServiceExt;
 
+use super::book::Lines;
 use crate::live::{Live, LiveCall, LiveWho, NotTaken, Status, Unavailable};
+use crate::rules::RuleBook;
 use crate::server::token::{Right, Token, Tokens};
 use crate::server::{App, Beside, Reached, router};
 
@@ -80,6 +82,7 @@ pub(super) struct Site {
     pub(super) recorder: Arc<Recorder>,
     pub(super) recording: RecordingId,
     pub(super) running: RecordingId,
+    pub(super) lines: Arc<Lines>,
     app: App,
     _dir: tempfile::TempDir,
 }
@@ -146,10 +149,13 @@ impl Site {
         };
         let tokens = Arc::new(Tokens::new(vec![token(TOKEN, &Right::ALL), token(POOR, &[])]));
         let live: Arc<dyn Live> = Arc::clone(&recorder) as Arc<dyn Live>;
-        let beside = Beside { tokens, live: Some(live), ..Beside::new(now) };
+        let lines = Arc::new(Lines::new("exclude endpoint 2005\n", now()));
+        lines.look(&archive);
+        let rules: Arc<dyn RuleBook> = Arc::clone(&lines) as Arc<dyn RuleBook>;
+        let beside = Beside { tokens, live: Some(live), rules: Some(rules), ..Beside::new(now) };
         let reached = Reached::plain("127.0.0.1:8480".parse().expect("an address"));
         let app = App::new(Arc::clone(&archive), reached, beside, |_: &str| {});
-        let site = Site { running: call(9).recording, archive, recorder, recording, app, _dir: dir };
+        let site = Site { running: call(9).recording, archive, recorder, recording, lines, app, _dir: dir };
         site.run(vec![call(9)]);
         site.account();
         site
