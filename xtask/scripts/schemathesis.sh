@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs schemathesis against the API of a recorder of its own: an archive with the calls of pcaps/demo, a token with every right, an account
 # that may everything. Its figures stand in the last lines. Run by `make schemathesis`.
-# Needs python3 with venv, curl, openssl; schemathesis comes from PyPI. SCHEMATHESIS_EXAMPLES cases at most for each operation and phase.
+# Needs Python with venv (3.12 or newer: the tool trips over the 3.11 of Debian 12; PYTHON names another one), curl, openssl; schemathesis comes from
+# PyPI. SCHEMATHESIS_EXAMPLES cases at most for each operation and phase.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
@@ -11,7 +12,11 @@ examples=${SCHEMATHESIS_EXAMPLES:-50}
 
 bin=$(realpath "$bin")
 tools=$(realpath -m "$target/schemathesis")
-[ -x "$tools/bin/schemathesis" ] || { python3 -m venv "$tools" && "$tools/bin/pip" -q install 'schemathesis==4.32.5'; }
+python=${PYTHON:-}
+for candidate in python3.13 python3.12 python3; do
+    [ -n "$python" ] || ! "$candidate" -c '' 2>/dev/null || python=$candidate
+done
+[ -x "$tools/bin/schemathesis" ] || { "$python" -m venv "$tools" && "$tools/bin/pip" -q install 'schemathesis==4.32.5'; }
 work=$(mktemp -d)
 recorder=
 trap '[ -z "$recorder" ] || kill "$recorder" 2>/dev/null || true; rm -rf "$work"' EXIT
