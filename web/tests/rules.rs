@@ -221,15 +221,17 @@ async fn who_may_a_part_sees_and_changes_that_part_alone() {
 }
 
 #[tokio::test]
-async fn which_calls_would_change_is_named_to_who_may_see_all_calls() {
+async fn what_it_would_have_changed_is_told_to_who_may_see_all_calls_and_to_nobody_else() {
     let site = Site::new("");
     site.put(0, "", "first");
     site.call(1, "01632960999", "2007");
-    for (name, scope, is_named) in [("all", Scope::Organization, true), ("some", Scope::Own, false)] {
+    for (name, scope, is_told) in [("all", Scope::Organization, true), ("some", Scope::Own, false)] {
         let cookie = site.somebody(name, &[Permission::Exclusions], scope).await;
         let review = site.post("/rules/review", &cookie, &ADD).await.text;
-        assert!(review.contains("1 of 1 calls"), "{review}");
-        assert_eq!(review.contains("01632960999"), is_named, "{review}");
+        for told in ["1 of 1 calls", "01632960999"] {
+            assert_eq!(review.contains(told), is_told, "{told}: {review}");
+        }
+        assert_eq!(review.contains("is shown to who may see all calls"), !is_told, "{review}");
     }
 }
 
