@@ -43,7 +43,7 @@ pub(super) fn maybe_text(about: &str) -> Value {
 
 /// A moment.
 pub(super) fn moment(about: &str) -> Value {
-    json!({ "type": "string", "format": "date-time", "description": about })
+    json!({ "type": "string", "format": "date-time", "minLength": 1, "description": about })
 }
 
 /// A moment that is not always there.
