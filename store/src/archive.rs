@@ -210,6 +210,7 @@ impl Archive {
                 chunk_span_ms: AtomicI64::new(CHUNK_SPAN_MS),
                 alerts: Default::default(),
                 decisions: Default::default(),
+                clock_watch: Default::default(),
                 _lock: lock,
             });
             let recovered = match crate::recovery::recover(&shared, index_is_new, is_copy, progress) {

@@ -189,6 +189,8 @@ impl Retention<'_> {
     fn keep_watch(&self) -> Result<(), Error> {
         let json =
             serde_json::to_vec_pretty(&self.watch).map_err(|e| Error::damaged(WATCH, e.to_string()))?;
+        // Two that replace the same file take each other's new one away.
+        let _one_at_a_time = locked(&self.archive.shared.clock_watch);
         let kept = self.archive.shared.disk.replace(WATCH, &json, false);
         kept.map_err(|e| Error::io(self.archive.dir().join(WATCH), e))
     }

@@ -105,6 +105,8 @@ pub(crate) struct Shared {
     pub(crate) alerts: Mutex<VecDeque<(Timestamp, SpaceAlert)>>,
     /// Held while it is decided about a recording, so that a hold cannot come between looking and deleting.
     pub(crate) decisions: Mutex<()>,
+    /// One at a time keeps what the watch over the clock has seen.
+    pub(crate) clock_watch: Mutex<()>,
     /// The number of the newest journal of which nothing is left on disk.
     pub(crate) journals_gone: AtomicU64,
     /// How long the chunks of recordings that begin now may span, in milliseconds of capture time.

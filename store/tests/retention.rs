@@ -254,3 +254,13 @@ fn what_is_known_of_a_recording_without_audio_can_be_deleted_by_hand() {
         assert_eq!(holding(&dir, text), Vec::<String>::new(), "{text}");
     }
 }
+
+#[test]
+fn many_may_take_retention_up_at_the_same_moment() {
+    let (_dir, _path, archive) = archive();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..20).for_each(|_| drop(retention(&archive, &rules(30, 30), 1))));
+        }
+    });
+}

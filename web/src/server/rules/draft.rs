@@ -1,6 +1,6 @@
 //! A change of the rule book on its way: what a form asks for, and what the text becomes by it. It travels as what was asked for, not as
-//! the whole text, so that nobody is handed parts of the book that they may not see, and a book that somebody else has changed
-//! meanwhile loses nothing.
+//! the whole text, so that nobody is handed parts of the book that they may not see, and what somebody else has changed meanwhile
+//! elsewhere in the book stays. An edit of a whole entry or list takes the place of all of it.
 
 use policy::{Direction, Mode, Permission, RuleType};
 use serde::de::DeserializeOwned;
