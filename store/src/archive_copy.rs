@@ -1,14 +1,14 @@
 //! Opening a copy of an archive: one that a backup made, file by file, while calls were recorded.
 //!
 //! Such a copy is of no moment: a ledger file is older than the recordings that it should name, the log longer or shorter than
-//! the ledger, a recording cut where it stood, a file there that was deleted before the ledger was copied. Everything
-//! that the copy has is made usable, and what it lacks is told by an event of the ledger, so that verification can tell
-//! "not in this copy" from "taken out". No line is rewritten and no number given twice.
+//! the ledger, a recording cut where it stood, a file there that was deleted before the ledger was copied, or that was moved to
+//! archive locations or re-encoded between the two. Everything that the copy has is made usable, and what it lacks is told by an
+//! event of the ledger, so that verification can tell "not in this copy" from "taken out". No line is rewritten and no number given twice.
 //!
 //! A copy is told by its missing lock file: a backup leaves it out, and [`crate::restore`] does. With that file the folder is
 //! taken for the archive itself, in which nothing may be missing: there is no softer word for what somebody took out of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,18 +20,20 @@ use crate::event::{Event, What};
 use crate::journal::Transaction;
 use crate::layout::Layout;
 use crate::ledger::{self, Lines, RecordingLine};
-use crate::locations::stub::{home_of, recording_at, stub_id};
+use crate::locations::stub::{Stub, home_of, recording_at, stub_id, stub_path};
 use crate::log::checkpoint::{NOTE_MAX, Note};
 use crate::log::tree::{Hash, leaf_hash};
 use crate::log::{CHECKPOINT, HASH_LEN, LEAVES};
 use crate::recovery::{Redo, files};
 use crate::shared::{Shared, wall_clock};
-use crate::verify::named;
-use crate::wave::{WRAP_AT, WRAP_LEN};
-use crate::{Error, RecordingFacts, RecordingId, Recovery, SignatureState};
+use crate::verify::{moved, named};
+use crate::wave::{WRAP_AT, WRAP_LEN, digest_text, id_of};
+use crate::{Error, Recoded, RecordingFacts, RecordingId, Recovery};
 
 /// Runs of lines, and recordings, that one event names; more are told as a number.
 const NAMED_MAX: usize = 10_000;
+/// Lines that may have been written while the copy was made, and are not in it.
+const GAP_MAX: u64 = 1_000_000;
 /// A hash that nobody knows.
 pub(crate) const UNKNOWN: Hash = [0; 32];
 
@@ -47,7 +49,7 @@ pub(crate) struct Lacking {
     log: u64,
     /// Numbers of the log that no line of the copy has, in runs.
     lines: Vec<(u64, u64)>,
-    /// Recordings that the ledger names, and that are not in the copy.
+    /// Recordings that the ledger names, and that are not in the copy, or not as the ledger of the copy has them.
     recordings: Vec<RecordingId>,
     /// Recordings that were finished after the ledger was copied.
     taken_in: u64,
@@ -97,7 +99,7 @@ pub(crate) fn complete_log(shared: &Shared) -> Result<Option<Lacking>, Error> {
     let have = len.unwrap_or_default() / HASH_LEN;
     // A number that is far off is no number of ours: verification names the line.
     let highest = known.keys().next_back().map_or(0, |leaf| leaf.saturating_add(1));
-    let size = highest.min(have + known.len() as u64 + said).max(have).max(said);
+    let size = highest.min(have + known.len() as u64 + said + GAP_MAX).max(have).max(said);
     let mut more = Vec::new();
     for leaf in have..size {
         more.extend_from_slice(known.get(&leaf).unwrap_or(&UNKNOWN));
@@ -116,8 +118,8 @@ pub(crate) fn complete_log(shared: &Shared) -> Result<Option<Lacking>, Error> {
     Ok(Some(lacking))
 }
 
-/// Removes what the ledger of the copy says was destroyed: it was copied before, or the journal brought it back. Must come
-/// before anything is ended.
+/// Removes what the ledger of the copy says was destroyed: it was copied before, or the journal brought it back; and one of two
+/// where a recording lies there in both its forms. Must come before anything is ended.
 pub(crate) fn remove_destroyed(shared: &Shared, lacking: &mut Lacking) -> Result<(), Error> {
     let disk = &*shared.disk;
     for line in named(shared)?.lines.into_values().filter(|line| line.fate.is_gone()) {
@@ -126,6 +128,24 @@ pub(crate) fn remove_destroyed(shared: &Shared, lacking: &mut Lacking) -> Result
             remove(disk, &path)?;
             lacking.removed += 1;
         }
+    }
+    keep_one_of_two(disk)
+}
+
+/// A recording that was moved to archive locations while it was copied lies there twice: its file, copied before, and its stub,
+/// copied after. The file has everything that the stub has, and the audio: it stays, if it is whole.
+fn keep_one_of_two(disk: &dyn Disk) -> Result<(), Error> {
+    let paths = files(disk)?;
+    let with_stub: BTreeSet<RecordingId> = paths.iter().filter_map(|path| stub_id(path)).collect();
+    for path in &paths {
+        let Some(id) = id_of(path).filter(|id| with_stub.contains(id)) else { continue };
+        let is_whole = match Layout::read(disk, path) {
+            Ok(layout) => layout.end.is_some(),
+            Err(e @ Error::Io { .. }) => return Err(e),
+            Err(_) => false,
+        };
+        let away = if is_whole { &stub_path(id) } else { path };
+        disk.remove(away).and_then(|()| disk.sync_dir(parent(away))).map_err(|e| Error::io(away, e))?;
     }
     Ok(())
 }
@@ -140,11 +160,20 @@ pub(crate) fn mend_recordings(
 ) -> Result<(), Error> {
     let disk = &*shared.disk;
     let mut lines = named(shared)?.lines;
-    for path in files(disk)? {
+    let paths = files(disk)?;
+    let has_stubs = paths.iter().any(|path| stub_id(path).is_some());
+    let moved = if has_stubs { moved(shared)? } else { BTreeMap::new() };
+    for path in paths {
         let Some(id) = recording_at(&path) else { continue };
         let line = lines.remove(&id);
         if stub_id(&path).is_some() {
-            // Its audio is in archive locations; verification holds it against the ledger.
+            // Its audio is in archive locations. Verification holds it against two lines, of the recording and of its move, and must
+            // know which of them came after the ledger was copied.
+            let stub = Stub::read(disk, id);
+            let is_named = stub.is_ok_and(|stub| moved.get(&id) == Some(&stub.digest));
+            if line.is_none() || !is_named {
+                lacking.recordings.push(id);
+            }
             continue;
         }
         if recovery.interrupted.contains(&id) || recovery.not_ended.contains(&id) {
@@ -152,7 +181,11 @@ pub(crate) fn mend_recordings(
         }
         match mend(shared, &path, line.as_ref(), redo) {
             Ok(Mended::Whole) => {}
-            Ok(Mended::TakenIn) => lacking.taken_in += 1,
+            Ok(Mended::Former) => lacking.recordings.push(id),
+            Ok(Mended::TakenIn { unlinked }) => {
+                lacking.taken_in += 1;
+                lacking.recordings.extend(unlinked.then_some(id));
+            }
             Ok(Mended::Ended) => {
                 lacking.ended += 1;
                 recovery.interrupted.push(id);
@@ -165,15 +198,20 @@ pub(crate) fn mend_recordings(
             }
         }
     }
-    lacking.recordings =
-        lines.into_values().filter(|line| !line.fate.is_gone()).map(|line| line.id).collect();
+    let without_file = lines.into_values().filter(|line| !line.fate.is_gone()).map(|line| line.id);
+    lacking.recordings.extend(without_file);
+    lacking.recordings.sort_unstable();
     Ok(())
 }
 
 enum Mended {
     /// There was nothing to do.
     Whole,
-    TakenIn,
+    /// It is whole, and not the one that the ledger names: that one was re-encoded from it, and is not in the copy.
+    Former,
+    /// The ledger did not name it yet; `unlinked` where it does not name what it was re-encoded from either.
+    TakenIn { unlinked: bool },
+    /// It had no end.
     Ended,
 }
 
@@ -189,24 +227,40 @@ fn mend(
         layout => layout?,
     };
     let ledger = ledger::month(ledger::RECORDINGS, layout.parsed.head.id.started());
-    match (&layout.end, line) {
-        (Some(_), Some(_)) => Ok(Mended::Whole),
-        (Some(end), None) => {
-            if layout.signature(disk, &shared.keys.signer())? != SignatureState::Valid {
-                return Err(Error::damaged(path, "the ledger does not name it, and it is not whole"));
-            }
-            let signed = layout.verify(disk, &shared.keys.signer())?;
-            let facts: &RecordingFacts = &end.footer.facts;
-            let line = RecordingLine::finished(facts, layout.len, &signed);
-            redo.push(Transaction::new(), &ledger, &ledger::line(&line)?)?;
-            Ok(Mended::TakenIn)
+    let Some(end) = &layout.end else {
+        let ending = Ending::interrupted(disk, &shared.keys, &layout, None)?;
+        redo.push(ending.entry(path), &ledger, &ledger::line(&ending.line())?)?;
+        return Ok(Mended::Ended);
+    };
+    let facts: &RecordingFacts = &end.footer.facts;
+    // Only a file that may be another than the ledger's is read as a whole.
+    if line.is_some_and(|line| line.recoded == facts.recoded) {
+        return Ok(Mended::Whole);
+    }
+    let signed = match (layout.verify(disk, &shared.keys.signer()), line) {
+        (Err(Error::Tampered { .. } | Error::Damaged { .. }), None) => {
+            return Err(Error::damaged(path, "the ledger does not name it, and it is not whole"));
         }
-        (None, _) => {
-            let ending = Ending::interrupted(disk, &shared.keys, &layout, None)?;
-            redo.push(ending.entry(path), &ledger, &ledger::line(&ending.line())?)?;
-            Ok(Mended::Ended)
+        // Verification names it.
+        (Err(Error::Tampered { .. } | Error::Damaged { .. }), Some(_)) => return Ok(Mended::Whole),
+        (signed, _) => signed?,
+    };
+    if let Some(line) = line {
+        let is_this =
+            |from: &Recoded, signed: &str, bytes: u64| from.from_signed == signed && from.from_bytes == bytes;
+        let was = line.recoded.as_ref();
+        if was.is_some_and(|from| is_this(from, &digest_text(&signed), layout.len)) {
+            return Ok(Mended::Former);
+        }
+        let from = facts.recoded.as_deref();
+        if !from.is_some_and(|from| is_this(from, &line.signed, line.bytes)) {
+            return Ok(Mended::Whole);
         }
     }
+    let unlinked = line.is_none() && facts.recoded.is_some();
+    let line = RecordingLine::finished(facts, layout.len, &signed);
+    redo.push(Transaction::new(), &ledger, &ledger::line(&line)?)?;
+    Ok(Mended::TakenIn { unlinked })
 }
 
 /// A copy must not bring back what was destroyed.

@@ -233,19 +233,23 @@ impl Audit<'_> {
                 _ => runs.push((leaf, leaf, told)),
             }
         }
-        for (first, last, told) in runs.iter().take(TOLD_MAX) {
-            let which = match last - first {
-                0 => format!("line number {first} of the log"),
-                _ => format!("lines number {first} to {last} of the log"),
-            };
-            if *told {
-                self.add(LEAVES, Verdict::NotCopied { what: format!("not in this copy: {which}") });
-            } else {
-                self.changed(LEAVES, format!("taken out of the ledger: {which}"));
-            }
+        // Of each kind: what was taken out must not hide behind what was not copied.
+        let (not_copied, taken_out): (Vec<_>, Vec<_>) = runs.into_iter().partition(|(_, _, told)| *told);
+        let which = |(first, last, _): &(usize, usize, bool)| match last - first {
+            0 => format!("line number {first} of the log"),
+            _ => format!("lines number {first} to {last} of the log"),
+        };
+        let more = |runs: &[(usize, usize, bool)]| {
+            runs.len()
+                .checked_sub(TOLD_MAX)
+                .filter(|more| *more > 0)
+                .map(|more| format!("{more} more runs of lines"))
+        };
+        for what in not_copied.iter().take(TOLD_MAX).map(which).chain(more(&not_copied)) {
+            self.add(LEAVES, Verdict::NotCopied { what: format!("not in this copy: {what}") });
         }
-        if runs.len() > TOLD_MAX {
-            self.changed(LEAVES, format!("and {} more runs of lines", runs.len() - TOLD_MAX));
+        for what in taken_out.iter().take(TOLD_MAX).map(which).chain(more(&taken_out)) {
+            self.changed(LEAVES, format!("taken out of the ledger: {what}"));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::keys::rotation::ROTATION;
 use crate::keys::{SEALED_KEY, SEALED_KEY_NEXT, SIGN_KEY, UNWRAP_KEY, UNWRAP_KEY_NEXT, shred};
 use crate::layout::Layout;
 use crate::ledger::{self, Fate, LEDGER_DIR, RecordingLine};
-use crate::locations::stub::{home_of, layout_at, recording_at};
+use crate::locations::stub::{home_of, layout_at, recording_at, stub_id};
 use crate::recovery::{end_file, files, index_end, row_of};
 use crate::search::hits::Hits;
 use crate::shared::{Shared, wall_clock};
@@ -335,6 +335,9 @@ impl Problems<'_> {
     fn indexed(&mut self, id: RecordingId, path: &str, layout: &Layout) -> Result<(), Error> {
         let (row, unhashed) = (self.shared.index.bare_row(id)?, self.shared.index.is_unhashed(id)?);
         let facts = layout.end.as_ref().map(|end| &end.footer.facts);
+        // Of one that was moved the hash is that of its copies; in a copy of the archive these may be what is not known.
+        let unhashed =
+            unhashed || stub_id(path).is_some() && self.shared.index.copies(id)?.iter().next().is_none();
         let as_it_is = |row: &Row| {
             row.bytes == layout.len && Some(&row.facts) == facts && (!row.sha256.is_empty() || unhashed)
         };

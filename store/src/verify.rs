@@ -104,7 +104,7 @@ pub(crate) fn id_in(line: &[u8]) -> Option<RecordingId> {
 }
 
 /// The hashes of stubs by the events that moved their recordings, the last of each.
-fn moved(shared: &Shared) -> Result<BTreeMap<RecordingId, String>, Error> {
+pub(crate) fn moved(shared: &Shared) -> Result<BTreeMap<RecordingId, String>, Error> {
     let mut last: BTreeMap<RecordingId, (Option<u64>, String)> = BTreeMap::new();
     for file in ledger::months(&*shared.disk, ledger::EVENTS)? {
         // A line that cannot be read is the audit's to name.
@@ -142,13 +142,76 @@ pub(crate) fn findings<'a>(
     }
     first.into_iter().chain(work.into_iter().map(move |piece| {
         let stub = recording_at(&piece.path).and_then(|id| moved.get(&id));
-        let mut finding = judge(shared, &piece, stub.map(String::as_str));
-        if finding.verdict == Verdict::Missing && finding.id.is_some_and(|id| not_copied.contains(&id)) {
-            finding.verdict =
-                Verdict::NotCopied { what: "the file is not in this copy of the archive".into() };
+        let finding = judge(shared, &piece, stub.map(String::as_str));
+        if finding.id.is_some_and(|id| not_copied.contains(&id)) {
+            return of_a_copy(shared, &piece, finding);
         }
         finding
     }))
+}
+
+/// What is to be said of a recording that a copy of the archive lacked, or had of another moment than its ledger, when it was
+/// opened. What is neither is what it was found to be.
+fn of_a_copy(shared: &Shared, piece: &Piece, found: Finding) -> Finding {
+    let not_copied = |what: &str| Verdict::NotCopied { what: what.into() };
+    let is_stub = stub_id(&piece.path).is_some();
+    let verdict = match &found.verdict {
+        Verdict::Missing => not_copied("the file is not in this copy of the archive"),
+        Verdict::Unlisted if is_stub => {
+            not_copied("the ledger's line of it is not in this copy of the archive")
+        }
+        Verdict::Changed { .. } if is_stub && stub_fits(shared, piece) => not_copied(
+            "its audio went to archive locations after the ledger of this copy was copied: the line that names its stub is not here",
+        ),
+        Verdict::Changed { .. } if piece.unlinked && is_whole(shared, piece) => not_copied(
+            "the line that names the file that it was re-encoded from is not in this copy of the archive",
+        ),
+        Verdict::Changed { .. } if !is_stub && is_former(shared, piece) => not_copied(
+            "this is the recording as it was before it was re-encoded; the file that the ledger names is not in this copy of the archive",
+        ),
+        _ => return found,
+    };
+    Finding { verdict, ..found }
+}
+
+/// Is it a stub of the recording that the ledger names, and of its copy in an archive location, where one can be reached? Without
+/// one only the length can be compared: whoever reads the audio then finds what is wrong.
+fn stub_fits(shared: &Shared, piece: &Piece) -> bool {
+    let Some(id) = stub_id(&piece.path) else { return false };
+    let Ok(stub) = Stub::read(&*shared.disk, id) else { return false };
+    let from = stub.layout.end.as_ref().and_then(|end| end.footer.facts.recoded.as_deref());
+    let is_of = |line: &RecordingLine| {
+        // Re-encoded and moved, both after the ledger was copied.
+        let is_next =
+            from.is_some_and(|from| (&from.from_signed, from.from_bytes) == (&line.signed, line.bytes));
+        !line.fate.is_gone() && (line.bytes == stub.layout.len || is_next)
+    };
+    if !piece.line.as_ref().is_none_or(is_of) {
+        return false;
+    }
+    match Source::find(shared, id) {
+        Ok(source) => Stub::bytes_of(&*source.disk, &stub.layout)
+            .and_then(|bytes| Stub::parse(&bytes, id, &piece.path))
+            .is_ok_and(|copied| copied.digest == stub.digest),
+        Err(Error::Away { .. }) => true,
+        Err(_) => false,
+    }
+}
+
+/// Is it the file that the ledger names, but for what it was re-encoded from?
+fn is_whole(shared: &Shared, piece: &Piece) -> bool {
+    let Some(id) = recording_at(&piece.path) else { return false };
+    Source::find(shared, id)
+        .and_then(|source| sealed(shared, &source, &piece.path, piece.line.as_ref(), false))
+        .unwrap_or(false)
+}
+
+/// Is it whole, and the file from which the one that the ledger names was re-encoded?
+fn is_former(shared: &Shared, piece: &Piece) -> bool {
+    let Some(from) = piece.line.as_ref().and_then(|line| line.recoded.as_deref()) else { return false };
+    let signed = Layout::read(&*shared.disk, &piece.path)
+        .and_then(|layout| layout.verify(&*shared.disk, &shared.keys.signer()));
+    signed.is_ok_and(|signed| digest_text(&signed) == from.from_signed)
 }
 
 /// Recordings that a copy of the archive lacked when it was opened.

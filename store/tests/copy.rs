@@ -1,5 +1,5 @@
-//! A copy of the archive that was made file by file, in any order, while calls were recorded, finished and deleted: it opens, lists
-//! and plays what it has, and verification finds nothing but what is not in it.
+//! A copy of the archive that was made file by file, in any order, while calls were recorded, finished, re-encoded, moved to an
+//! archive location and deleted: it opens, lists and plays what it has, and verification finds nothing but what is not in it.
 //!
 //! `EARWITNESS_COPIES` says how many copies are made.
 
@@ -9,9 +9,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use common::{START, append, archive, ended, facts, file_of, play};
-use store::{Archive, Deletion, Event, RecordingId, Trusted, Verdict, What, Writer};
+use decode::{AudioFrame, Codec, Party};
+use policy::Cold;
+use store::locations::{CopyRules, Duty, Location, PlaceConfig};
+use store::{Archive, ByWhom, Coded, Deletion, Error, Event, RecordingId, Trusted, Verdict, What, Writer};
 
 /// Numbers that look random and are the same in every run.
 struct Dice(u64);
@@ -28,6 +32,7 @@ impl Dice {
 /// An archive in which something goes on all the time.
 struct Busy {
     archive: Archive,
+    location: PathBuf,
     running: BTreeMap<u8, (Writer, u32)>,
     finished: BTreeMap<u8, u32>,
     next: u8,
@@ -35,7 +40,7 @@ struct Busy {
 
 impl Busy {
     fn step(&mut self, dice: &mut Dice) {
-        match dice.roll(12) {
+        match dice.roll(14) {
             0 | 1 if self.running.len() < 6 && self.next < 250 => {
                 let n = self.next;
                 self.next += 1;
@@ -70,9 +75,62 @@ impl Busy {
             }
             10 => drop(self.archive.checkpoint().expect("a checkpoint")),
             11 => self.archive.sync().expect("synced"),
+            12 => self.recode(dice),
+            13 if dice.roll(4) == 0 => self.move_out(),
             _ => {}
         }
     }
+
+    /// Re-encodes one that is due, if any is.
+    fn recode(&mut self, dice: &mut Dice) {
+        let rule: Cold = serde_json::from_str("{\"after\":\"1d\"}").expect("a rule");
+        let tomorrow = START.plus_millis(2 * 86_400_000);
+        let mut due = self.archive.cold_plan(&rule, tomorrow).expect("planned").due;
+        if due.is_empty() {
+            return;
+        }
+        let item = due.swap_remove(dice.roll(due.len()));
+        let mut new = match self.archive.replace(item.id, &item.pass) {
+            Err(Error::Stays { .. }) => return,
+            new => new.expect("begun"),
+        };
+        let (format, started) = (common::opus(), new.facts().started);
+        for i in 0..10_u16 {
+            let at = started.plus_millis(i64::from(i) * 60);
+            let frame = AudioFrame {
+                at,
+                ssrc: 1,
+                sequence: i,
+                timestamp: u32::from(i) * 480,
+                marker: false,
+                format: &format,
+                payload: &[7; 60],
+            };
+            new.append(&item.pass.clear(Party::Near, &frame)).expect("kept");
+        }
+        let coded =
+            Coded { codec: format.codec, from: vec![Codec::Pcmu], rate: 8000, samples: item.duration_ms * 8 };
+        match new.finish(ByWhom { at: tomorrow, who: "ann".into() }, coded) {
+            // It is so short that it would become longer.
+            Err(Error::Stays { .. }) => return,
+            recoded => recoded.expect("replaced"),
+        };
+        let n = (item.id.started().millis_since(START) / 1000) as u8;
+        self.finished.insert(n, 10);
+    }
+
+    /// Copies everything that is finished to an archive location and removes the originals.
+    fn move_out(&mut self) {
+        self.archive.use_locations(&rules(&self.location), Duty::Copy).expect("used");
+        assert!(self.archive.wait_for_copies(Duration::from_secs(60)), "copied");
+        self.archive.move_out().expect("moved");
+    }
+}
+
+/// One archive location, and nothing stays here.
+fn rules(location: &Path) -> CopyRules {
+    let folder = Location { name: "nas".into(), place: PlaceConfig::Folder(location.into()) };
+    CopyRules { locations: vec![folder], keep_local_ms: Some(0), ..CopyRules::default() }
 }
 
 /// Copies the archive, one file after the other in random order, and lets it go on between any two blocks.
@@ -140,7 +198,9 @@ fn assert_only_lacking(archive: &Archive, trusted: &Trusted, at: &str) -> usize 
 fn one(seed: u64) {
     let mut dice = Dice(seed << 20 | 0x9e37_79b9);
     let (temporary, from, archive) = archive();
-    let mut busy = Busy { archive, running: BTreeMap::new(), finished: BTreeMap::new(), next: 1 };
+    let location = temporary.path().join("nas");
+    fs::create_dir(&location).expect("a folder");
+    let mut busy = Busy { archive, location, running: BTreeMap::new(), finished: BTreeMap::new(), next: 1 };
     (0..40).for_each(|_| busy.step(&mut dice));
     let to = temporary.path().join("copy");
     let at = format!("copy {seed}");
@@ -157,6 +217,7 @@ fn one(seed: u64) {
         should.iter().filter_map(|id| Some((*id, whole(*id)?))).collect();
     let opened = Archive::open(&to).unwrap_or_else(|e| panic!("{at}: {e}"));
     assert!(opened.recovered().copy.is_some() && opened.recovered().not_ended.is_empty(), "{at}");
+    opened.use_locations(&rules(&busy.location), Duty::Read).expect("used");
     for (id, is_whole) in &whole {
         let row = opened.row(*id).unwrap_or_else(|e| panic!("{at}: {id}: {e}"));
         let (payloads, _) = play(&opened, *id).unwrap_or_else(|e| panic!("{at}: {id}: {e}"));
@@ -173,13 +234,19 @@ fn one(seed: u64) {
     };
     let lacking = assert_only_lacking(&opened, &trusted, &at);
     let problems = opened.check(false).expect("checked");
-    let not_there = |p: &store::Problem| p.what.contains("there is no file");
+    let not_there = |p: &store::Problem| {
+        // A stub that came after the ledger was copied.
+        let is_new =
+            p.path.extension().is_some_and(|of| of == "moved") && p.what.contains("does not name it");
+        p.what.contains("there is no file") || is_new
+    };
     assert!(problems.iter().all(not_there), "{at}: {problems:?}");
     opened.close().expect("closed");
 
     // At home now: nothing more is mended, and it goes on.
     let again = Archive::open(&to).unwrap_or_else(|e| panic!("{at}: {e}"));
     assert_eq!(*again.recovered(), store::Recovery::default(), "{at}");
+    again.use_locations(&rules(&busy.location), Duty::Read).expect("used");
     // The copied checkpoint, which may not have been comparable, has a successor by now.
     let still = assert_only_lacking(&again, &trusted, &at);
     assert!((lacking.saturating_sub(1)..=lacking).contains(&still), "{at}: {lacking}, then {still}");
@@ -201,5 +268,5 @@ fn one(seed: u64) {
 #[test]
 fn a_copy_made_while_calls_are_recorded_opens_and_lacks_only_what_was_not_copied() {
     let copies = std::env::var("EARWITNESS_COPIES").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
-    (1..=copies).for_each(one);
+    (std::env::var("EARWITNESS_FROM").ok().and_then(|n| n.parse().ok()).unwrap_or(1)..=copies).for_each(one);
 }

@@ -6,8 +6,8 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{START, archive, facts, file_of, play, record};
-use decode::{AudioFrame, Codec, Format, Party};
+use common::{START, archive, facts, file_of, opus, play, record};
+use decode::{AudioFrame, Codec, Party};
 use policy::{Cold, RecodePass, Stays};
 use store::{
     Archive, ByWhom, Coded, Deletion, Error, Event, Finding, Mark, Recoded, RecordingId, Verdict, What,
@@ -23,16 +23,6 @@ fn rule() -> Cold {
 fn pass(archive: &Archive, id: RecordingId) -> Option<RecodePass> {
     let plan = archive.cold_plan(&rule(), START.plus_millis(2 * DAY_MS)).expect("planned");
     plan.due.into_iter().find(|item| item.id == id).map(|item| item.pass)
-}
-
-fn opus() -> Format {
-    Format {
-        payload_type: 96,
-        codec: Codec::from_name("opus"),
-        clock_rate: 8000,
-        channels: 1,
-        fmtp: String::new(),
-    }
 }
 
 fn payload(i: u8) -> Vec<u8> {

@@ -16,6 +16,17 @@ pub(crate) fn pcmu() -> Format {
     Format { payload_type: 0, codec: Codec::Pcmu, clock_rate: 8000, channels: 1, fmtp: String::new() }
 }
 
+/// What recordings are re-encoded to.
+pub(crate) fn opus() -> Format {
+    Format {
+        payload_type: 96,
+        codec: Codec::from_name("opus"),
+        clock_rate: 8000,
+        channels: 1,
+        fmtp: String::new(),
+    }
+}
+
 /// Facts of recording `n`, which starts `n` seconds after [`START`].
 pub(crate) fn facts(n: u8) -> RecordingFacts {
     let started = START.plus_millis(i64::from(n) * 1000);
