@@ -14,7 +14,7 @@ help:
 	@echo 'make ui      the script and style sheet of the pages, web/dist, from web/ui (needs Node 20 and npm)'
 	@echo 'make test-ui tests of those in Chromium, and whether web/dist is what web/ui makes'
 	@echo 'make test-journeys  the recorder itself in Chromium: find, play, listen in, pause, take along, and strangers'\'' texts'
-	@echo 'make deb     a Debian package of the release binary, in target/debian'
+	@echo 'make deb     a Debian package of the fully optimized binary, in target/debian'
 	@echo 'make bench   benchmarks'
 	@echo 'make fuzz    each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) (needs cargo-fuzz and a nightly toolchain)'
 	@echo 'make schemathesis  cases made of the API'"'"'s document, against a recorder of its own (needs python3; schemathesis comes from PyPI)'
@@ -54,7 +54,8 @@ test-journeys: setup-test
 	@command -v npm >/dev/null || { echo 'skipped: the journeys need Node 20 and npm'; exit 0; }; \
 	cargo build --locked && cd web/ui && npm ci --no-audit --no-fund && { npm run journeys || { echo 'once more: a browser on a busy machine can be late'; npm run journeys; }; }
 
-deb: build
+deb: setup
+	cargo build --profile dist --locked
 	@sh xtask/scripts/deb.sh
 
 bench: setup

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes a Debian package of the release binary: target/debian/earwitness_VERSION_ARCH.deb. Run by `make deb`.
+# Makes a Debian package of what `cargo build --profile dist` has built: target/debian/earwitness_VERSION_ARCH.deb. Run by `make deb`.
 set -eu
 cd "$(dirname "$0")/../.."
-bin=${CARGO_TARGET_DIR:-target}/release/earwitness
-[ -x "$bin" ] || { echo "$bin is missing: make build" >&2; exit 1; }
+bin=${CARGO_TARGET_DIR:-target}/dist/earwitness
+[ -x "$bin" ] || { echo "$bin is missing: make deb builds it" >&2; exit 1; }
 command -v dpkg-deb >/dev/null || { echo 'dpkg-deb is missing: apt-get install dpkg' >&2; exit 1; }
 
 out=${CARGO_TARGET_DIR:-target}/debian
