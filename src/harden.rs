@@ -10,6 +10,7 @@ use landlock::{
     path_beneath_rules,
 };
 
+use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, geteuid, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -27,6 +28,35 @@ pub(crate) fn no_core_dumps() {
     let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     if let Err(error) = limited.and(hidden) {
         tracing::warn!(%error, "core dumps cannot be switched off: a crash may write keys to a file");
+    }
+}
+
+/// From here on none of the memory is written to swap, where the limits let it be kept here: keys pass through it, and audio. What is
+/// reserved and not used costs nothing.
+pub(crate) fn stay_in_memory() {
+    let limited = |limit: &Rlimit| limit.current.is_some();
+    if limited(&getrlimit(Resource::Memlock)) {
+        // Root may; so may whoever is only asked to.
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    }
+    // With a limit, memory that is asked for later would be refused.
+    if !limited(&getrlimit(Resource::Memlock)) {
+        // Refused, it is told by whoever keeps calls.
+        let _ = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT);
+    }
+}
+
+/// Says so if this machine has swap and the memory may come there.
+pub(crate) fn tell_of_swap() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let has_swap = read("/proc/swaps").lines().count() > 1;
+    let status = read("/proc/self/status");
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).map(str::trim);
+    if has_swap && locked.is_none_or(|locked| locked == "0 kB") {
+        tracing::warn!(
+            "this machine has swap, and memory cannot be kept out of it: audio and keys may be written there. \
+             Let this user lock memory (LimitMEMLOCK=infinity, ulimit -l unlimited), or encrypt swap"
+        );
     }
 }
 

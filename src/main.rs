@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colours);
     log.with_writer(std::io::stderr).init();
     harden::no_core_dumps();
+    harden::stay_in_memory();
     harden::allow_many_files();
     ExitCode::from(cmd::run_or_hand_over(cli).unwrap_or_else(Failure::report))
 }

@@ -260,6 +260,25 @@ fn only_threads_that_capture_may_open_adapters() {
 }
 
 #[test]
+fn its_memory_is_kept_out_of_swap() {
+    const SYS_RESOURCE: u64 = 1 << 24;
+    let own = capabilities(std::path::Path::new("/proc/self")).expect("Linux tells");
+    if own.1 & SYS_RESOURCE == 0 {
+        eprintln!("skipped: this test may not raise its limit of locked memory");
+        return;
+    }
+    let bench = Bench::new();
+    let running = Appliance::start(&bench, "");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.child.id())).expect("it runs");
+    let figure = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB")
+    };
+    assert!(figure("VmLck:") > figure("VmRSS:") / 2, "{status}");
+    running.stop();
+}
+
+#[test]
 fn an_alarm_reaches_syslog_and_a_web_hook() {
     let bench = Bench::new();
     let hook = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

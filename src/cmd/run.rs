@@ -74,6 +74,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
             Vec::new(),
         ),
     };
+    harden::tell_of_swap();
     let (mut ring, endpoint) = open_ring(&settings, adapters)?;
     // The threads that capture run by now; all others are started from here on.
     harden::give_up_privileges()
