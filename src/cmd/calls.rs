@@ -30,12 +30,11 @@ pub(crate) fn run(args: &cli::Calls) -> Result<Done, Failure> {
         return why(&archive, call, args.json.json);
     }
     let mut rows = Vec::new();
-    for row in archive.calls()? {
-        let row: CallRow = row?;
-        let wanted = since.is_none_or(|since| row.started >= since)
-            && until.is_none_or(|until| row.started < until)
-            && number.as_ref().is_none_or(|number| number.matches(&row.from) || number.matches(&row.to))
-            && outcome.is_none_or(|outcome| row.outcome == outcome);
+    for row in archive.calls_begun(since, until)? {
+        let (_, row): (_, CallRow) = row?;
+        let wanted =
+            number.as_ref().is_none_or(|number| number.matches(&row.from) || number.matches(&row.to))
+                && outcome.is_none_or(|outcome| row.outcome == outcome);
         if wanted {
             rows.push(row);
         }

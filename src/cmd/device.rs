@@ -181,11 +181,8 @@ fn seen(dir: &ArchiveDir, since: Option<&str>, json: bool) -> Result<Done, Failu
 /// The extensions of the balance sheet, by number; and parts of calls by those that are too many.
 fn extensions(archive: &Archive, since: Option<Timestamp>) -> Result<(Vec<Seen>, u64), Failure> {
     let (mut all, mut left_out) = (BTreeMap::<String, Seen>::new(), 0);
-    for row in archive.calls()? {
-        let row: CallRow = row?;
-        if since.is_some_and(|since| row.started < since) {
-            continue;
-        }
+    for row in archive.calls_begun(since, None)? {
+        let (_, row): (_, CallRow) = row?;
         for (extension, part) in parts(&row) {
             if all.len() >= SEEN_MAX && !all.contains_key(&extension) {
                 left_out += 1;

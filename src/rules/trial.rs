@@ -137,11 +137,8 @@ fn lived(
     most: usize,
 ) -> Result<(Vec<Lived>, Sums), Failure> {
     let (mut lived, mut sums) = (Vec::new(), Sums::default());
-    for row in archive.calls()? {
-        let row: CallRow = row?;
-        if since.is_some_and(|since| row.started < since) || until.is_some_and(|until| row.started >= until) {
-            continue;
-        }
+    for row in archive.calls_begun(since, until)? {
+        let (_, row): (_, CallRow) = row?;
         sums.calls += 1;
         let parts = parts(archive, rules, &row)?;
         if parts.is_empty() {

@@ -23,6 +23,7 @@ use crate::locations::Locations;
 use crate::recovery::Recovered;
 use crate::report::Summand;
 use crate::retention::WATCH;
+use crate::saved::Saved;
 use crate::scribe::{self, Command, Commands, Handle, RESERVE};
 use crate::scrub::{SCRUB, Scrubber};
 use crate::search::hits::Hits;
@@ -191,6 +192,7 @@ impl Archive {
             let keys = Keys::open(&*disk)?;
             let (index, index_is_new) = Index::open(index_dir)?;
             let accounts = accounts::Kept::open(&*disk);
+            let saved = Saved::open(&*disk);
             let shared = Arc::new(Shared {
                 disk,
                 id,
@@ -203,6 +205,7 @@ impl Archive {
                 failed: Latch::default(),
                 full: AtomicBool::new(false),
                 accounts,
+                saved,
                 book: Default::default(),
                 locations: Locations::default(),
                 witnesses: Default::default(),
@@ -352,12 +355,43 @@ impl Archive {
     /// # Errors
     /// [`Error::Io`] when the folder cannot be read.
     pub fn calls(&self) -> Result<impl Iterator<Item = Result<CallRow, Error>> + '_, Error> {
+        Ok(self.calls_begun(None, None)?.map(|row| row.map(|(_, row)| row)))
+    }
+
+    /// The part of the balance sheet about calls that began at `since` or later and before `until`, each with the number of its
+    /// line in the file of its month. Other months are not read, and of other calls in these nothing but when they began. Otherwise
+    /// as [`Archive::calls`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn calls_begun(
+        &self,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Result<impl Iterator<Item = Result<(u64, CallRow), Error>> + '_, Error> {
         self.ask(Command::Flush)?;
-        let disk = &self.shared.disk;
-        let months = ledger::months(&**disk, ledger::CALLS).map_err(|e| e.under(&self.shared.root))?;
-        let excluded = ledger::late_exclusions(disk).map_err(|e| e.under(&self.shared.root))?;
-        let lines = months.into_iter().flat_map(|path| self.lines::<CallRow>(path));
-        Ok(lines.map(move |row| row.map(|row| ledger::with_exclusions(row, &excluded))))
+        let (disk, root) = (&self.shared.disk, &self.shared.root);
+        let mut months = ledger::months(&**disk, ledger::CALLS).map_err(|e| e.under(root))?;
+        let [first, last] = [since, until].map(|at| at.map(|at| ledger::month(ledger::CALLS, at)));
+        months.retain(|month| {
+            first.as_ref().is_none_or(|first| month >= first)
+                && last.as_ref().is_none_or(|last| month <= last)
+        });
+        // A recording begins with its call or later.
+        let excluded = ledger::late_exclusions(disk, since).map_err(|e| e.under(root))?;
+        let meant = move |began: Timestamp| {
+            since.is_none_or(|since| began >= since) && until.is_none_or(|until| began < until)
+        };
+        let rows = months.into_iter().flat_map(move |path| {
+            let mut lines = Lines::<CallRow>::new(Arc::clone(disk), path, 0);
+            std::iter::from_fn(move || lines.next_if(|line| ledger::began(line).is_none_or(meant)))
+        });
+        // What its line says itself is what counts.
+        let rows = rows.filter(move |row| row.as_ref().map_or(true, |(_, row)| meant(row.started)));
+        Ok(rows.map(move |row| match row {
+            Ok((number, row)) => Ok((number, ledger::with_exclusions(row, &excluded))),
+            Err(e) => Err(e.under(root)),
+        }))
     }
 
     /// The runs, in the order written.

@@ -496,6 +496,11 @@ pub(crate) struct Edits {
 }
 
 impl Edits {
+    /// The notes, oldest line first.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &Note> + Clone {
+        self.notes.values()
+    }
+
     /// Takes one event in; `leaf` is the number of its line. Events may come in any order, and again.
     pub(crate) fn take(&mut self, leaf: u64, event: &Event) {
         let (at, who) = (event.at, event.who.clone());

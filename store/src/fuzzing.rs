@@ -52,10 +52,11 @@ pub fn search(bytes: &[u8], field: u8, written: &str) {
     let _ = blocks::rewrite(bytes, &[(id, None)]);
 }
 
-/// Takes the bytes for a document of accounts, for the end of a file of events, and text for a place in the audit trail.
+/// Takes the bytes for a document of accounts, for one of saved filters, for the end of a file of events, and text for a place in the audit trail.
 pub fn accounts(bytes: &[u8], written: &str) {
     let disk = disk_with("", crate::accounts::ACCOUNTS, bytes);
     drop(crate::accounts::Kept::open(&*disk));
+    drop(crate::saved::Saved::open(&*disk_with("", crate::saved::SAVED_FILTERS, bytes)));
     crate::trail::fuzz(disk_with("", "events", bytes), "events");
     if let Ok(place) = written.parse::<crate::TrailPlace>() {
         assert_eq!(place.to_string().parse(), Ok(place));

@@ -5,7 +5,7 @@
 //! stopped while opening; the answers to both stand here: half-written snapshots are removed before opening, its file is
 //! synced by a descriptor of our own, and a cursor into the ledger, written after each row, says where it fell behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::event::{Edits, Event};
 use crate::locations::copies::{Copies, CopyKept};
-use crate::search::Reach;
 use crate::search::blocks::{self, Change};
 use crate::search::record;
+use crate::search::{NoteWords, Reach};
 use crate::{Error, RecordingId, Row};
 
 /// Pages that sled keeps, in bytes as they stand on disk; in memory they take about three times as much.
@@ -302,6 +302,32 @@ impl Index {
             edits.apply(&mut row);
         }
         Ok(row)
+    }
+
+    /// Recordings from one name on, up to before another, whose notes say all of this.
+    pub(crate) fn noted(
+        &self,
+        low: RecordingId,
+        below: Option<RecordingId>,
+        asked: &[NoteWords],
+    ) -> Result<BTreeSet<RecordingId>, Error> {
+        let (low, below) = (*low.as_bytes(), below.map(|below| *below.as_bytes()));
+        let entries = match below {
+            Some(below) if below <= low => return Ok(BTreeSet::new()),
+            Some(below) => self.edits.range(low..below),
+            None => self.edits.range(low..),
+        };
+        let mut noted = BTreeSet::new();
+        for entry in entries {
+            let (key, value) = entry.map_err(|e| self.error(e))?;
+            let edits: Edits = serde_json::from_slice(&value)
+                .map_err(|e| Error::damaged(&self.dir, format!("an edit: {e}")))?;
+            if NoteWords::all_in(asked, edits.notes()) {
+                let id: [u8; 16] = (*key).try_into().map_err(|_| self.damaged("the name of an edit"))?;
+                noted.insert(RecordingId::from_bytes(id));
+            }
+        }
+        Ok(noted)
     }
 
     /// What people added to a recording.

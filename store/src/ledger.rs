@@ -132,15 +132,22 @@ pub(crate) type LateExclusions = std::collections::BTreeMap<RecordingId, (String
 /// Such a line begins its exclusion so; all others need not be read.
 const EXCLUDED: &str = "\"excluded\":{";
 
-/// Reads which recordings were excluded after their calls.
-pub(crate) fn late_exclusions(disk: &Arc<dyn Disk>) -> Result<LateExclusions, Error> {
+/// Reads which recordings were excluded after their calls, of those that began in the month of `since` or later.
+pub(crate) fn late_exclusions(
+    disk: &Arc<dyn Disk>,
+    since: Option<Timestamp>,
+) -> Result<LateExclusions, Error> {
     #[derive(Deserialize)]
     struct Line {
         id: RecordingId,
         deletion: Option<DeletionLine>,
     }
     let mut all = LateExclusions::new();
+    let first = since.map(|since| month(RECORDINGS, since));
     for path in months(&**disk, RECORDINGS)? {
+        if first.as_ref().is_some_and(|first| path < *first) {
+            continue;
+        }
         let mut lines = Lines::<Line>::new(Arc::clone(disk), path, 0);
         while let Some((_, bytes)) = lines.next_raw()? {
             let Ok(text) = std::str::from_utf8(bytes) else { continue };
@@ -155,6 +162,16 @@ pub(crate) fn late_exclusions(disk: &Arc<dyn Disk>) -> Result<LateExclusions, Er
         }
     }
     Ok(all)
+}
+
+/// When the call of a line of the balance sheet began, without reading the rest of it. None where that cannot be told so easily.
+pub(crate) fn began(line: &[u8]) -> Option<Timestamp> {
+    // A quote inside a text has a backslash before it: the first such name is the line's own.
+    const NAME: &[u8] = b"\"started\":\"";
+    let at = memchr::memmem::find(line, NAME)? + NAME.len();
+    let text = line.get(at..)?;
+    let end = memchr::memchr(b'"', text)?;
+    std::str::from_utf8(text.get(..end)?).ok()?.parse().ok()
 }
 
 /// Puts a late exclusion into a call's line: it is the call's outcome when no other recording of it is left.
@@ -299,7 +316,7 @@ impl<T: DeserializeOwned> Lines<T> {
     fn next_line(&mut self) -> Result<Option<std::ops::Range<usize>>, Error> {
         let mut searched = self.start;
         loop {
-            if let Some(i) = self.buf[searched..].iter().position(|&b| b == b'\n') {
+            if let Some(i) = memchr::memchr(b'\n', &self.buf[searched..]) {
                 let line = self.start..searched + i;
                 self.start = line.end + 1;
                 return Ok(Some(line));
@@ -324,26 +341,35 @@ impl<T: DeserializeOwned> Lines<T> {
     }
 }
 
-impl<T: DeserializeOwned> Iterator for Lines<T> {
-    type Item = Result<T, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl<T: DeserializeOwned> Lines<T> {
+    /// The next line that is meant by its bytes, with its number, the first being 1. The others are not parsed.
+    pub(crate) fn next_if(&mut self, is_meant: impl Fn(&[u8]) -> bool) -> Option<Result<(u64, T), Error>> {
         while !self.done {
             self.number += 1;
             match self.next_line() {
-                Ok(Some(line)) if line.is_empty() || is_blank(&self.buf[line.clone()]) => {}
                 Ok(Some(line)) => {
-                    let parsed = serde_json::from_slice(&self.buf[line]);
+                    let line = &self.buf[line];
+                    if line.is_empty() || is_blank(line) || !is_meant(line) {
+                        continue;
+                    }
                     let number = self.number;
-                    return Some(
-                        parsed.map_err(|e| Error::damaged(&self.path, format!("line {number}: {e}"))),
-                    );
+                    let parsed = serde_json::from_slice(line)
+                        .map_err(|e| Error::damaged(&self.path, format!("line {number}: {e}")));
+                    return Some(parsed.map(|value| (number, value)));
                 }
                 Ok(None) => return None,
                 Err(e) => return Some(Err(e)),
             }
         }
         None
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for Lines<T> {
+    type Item = Result<T, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.next_if(|_| true)?.map(|(_, value)| value))
     }
 }
 

@@ -48,6 +48,7 @@ mod repair;
 mod report;
 mod restore;
 mod retention;
+mod saved;
 mod scribe;
 mod scrub;
 mod search;
@@ -98,6 +99,7 @@ pub use report::{
 };
 pub use restore::restore;
 pub use retention::{Differs, Kept, Pruned, Retention, Take};
+pub use saved::{SAVED_QUERY_MAX, SavedFilter};
 pub use scrub::{ScrubFinding, Scrubbed};
 pub use search::sorted::{Cursor, NoCursor, Order, OrderBy};
 pub use search::{Field, Query, QueryError};

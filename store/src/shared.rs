@@ -113,6 +113,8 @@ pub(crate) struct Shared {
     pub(crate) chunk_span_ms: AtomicI64,
     /// Who may sign in.
     pub(crate) accounts: crate::accounts::Kept,
+    /// Filters under names.
+    pub(crate) saved: crate::saved::Saved,
     /// The newest version of the rule book.
     pub(crate) book: Newest,
     /// Where copies of recordings go.

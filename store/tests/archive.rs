@@ -6,7 +6,8 @@ use std::fs;
 
 use common::{START, append, archive, ended, facts, file_of, files, payload, play, record};
 use store::{
-    Archive, CallRow, Cost, Counters, Created, Error, Mark, Outcome, RunRow, SignatureState, State, Verdict,
+    Archive, CallRow, Cost, Counters, Created, Error, Event, Mark, Outcome, Query, RecordingId, RunRow,
+    SignatureState, State, Verdict, What,
 };
 
 #[test]
@@ -374,7 +375,8 @@ fn calls_and_runs_come_back_as_written() {
     let call = |n: u8, at: &str| CallRow {
         call: format!("call-{n}"),
         sip_call_ids: vec!["a\nb".into()],
-        from: "1001".into(),
+        // Whoever calls may be called anything.
+        from: "\"started\":\"1999-01-01T00:00:00Z\"".into(),
         to: "+49".into(),
         started: at.parse().expect("a time"),
         answered: None,
@@ -402,6 +404,20 @@ fn calls_and_runs_come_back_as_written() {
     let archive = Archive::open(&path).expect("opens");
     assert_eq!(archive.calls().expect("read").map(|row| row.expect("a row")).collect::<Vec<_>>(), rows);
     assert_eq!(archive.runs().expect("read").map(|row| row.expect("a row")).collect::<Vec<_>>(), [run]);
+
+    let begun = |since: &str, until: &str| -> Vec<(u64, String)> {
+        let at = |text: &str| text.parse().ok();
+        let begun = archive.calls_begun(at(since), at(until)).expect("read").map(|row| row.expect("a row"));
+        begun.map(|(line, row)| (line, row.call)).collect()
+    };
+    let [first, second, third] =
+        [(1, "call-1"), (1, "call-2"), (2, "call-3")].map(|(n, c)| (n, c.to_owned()));
+    assert_eq!(begun("", ""), [first.clone(), second.clone(), third.clone()]);
+    assert_eq!(begun("2026-11-01T00:00:00Z", ""), [second.clone(), third.clone()]);
+    assert_eq!(begun("", "2026-11-01T00:00:01Z"), [first, second.clone()]);
+    assert_eq!(begun("2026-11-01T00:00:00Z", "2026-11-01T00:00:01Z"), [second]);
+    assert_eq!(begun("2026-11-01T00:00:01Z", "2026-12-01T00:00:00Z"), [third]);
+    assert_eq!(begun("2026-11-02T00:00:00Z", ""), []);
 }
 
 #[test]
@@ -470,4 +486,39 @@ fn a_check_finds_what_its_cost_can_show() {
     assert_eq!(costs.map(|cost| found(cost).contains(&cut)), [false, true, true]);
     fs::remove_file(path.join(&gone)).expect("removed");
     assert_eq!(costs.map(|cost| found(cost).contains(&gone)), [true, true, true]);
+}
+
+#[test]
+fn recordings_are_found_by_the_words_of_their_notes() {
+    let (_dir, path, archive) = archive();
+    let ids = [1, 2, 3].map(|n| common::record(&archive, n, 20));
+    let running = archive.create(facts(4)).expect("begun");
+    let note = |archive: &Archive, id, text: &str| {
+        let what = What::Noted { id, at_ms: None, text: text.into() };
+        archive.edit(Event { at: START, who: "ann".into(), what }).expect("noted");
+    };
+    note(&archive, ids[0], "Wants the Blue one, call back");
+    note(&archive, ids[0], "called, happy");
+    note(&archive, ids[1], "blue");
+    note(&archive, running.id(), "call about BLUE");
+    archive.sync().expect("synced");
+    let found = |archive: &Archive, words: &str, until: Option<u8>| -> Vec<RecordingId> {
+        let until = until.map(|n| facts(n).started);
+        let mut query = Query::default();
+        query.until = until;
+        query.note_words(words);
+        let rows = archive.search(&query).map(|row| row.expect("a row").facts.id).collect::<Vec<_>>();
+        let sums = archive.stats(&query).expect("summed");
+        assert_eq!(sums.recordings, rows.len() as u64, "{words}");
+        rows
+    };
+    assert_eq!(found(&archive, "%", None), [running.id(), ids[1], ids[0]]);
+    assert_eq!(found(&archive, "call  blue", None), [running.id(), ids[0]], "all words, of one note");
+    assert_eq!(found(&archive, "happy blue", None), [], "not of two");
+    assert_eq!(found(&archive, "blue", Some(2)), [ids[0]]);
+    assert_eq!(found(&archive, " ", None).len(), 4, "nothing asks for nothing");
+    drop(running);
+    archive.close().expect("closed");
+    let archive = Archive::open(&path).expect("opens");
+    assert_eq!(found(&archive, "blue", None).len(), 3);
 }

@@ -174,6 +174,8 @@ fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
     let (get, post) = (Method::GET, Method::POST);
     vec![
         (get.clone(), "/recordings?range=all".into(), "", Takes::SeesAny),
+        (get.clone(), "/recordings/filters".into(), "", Takes::SeesAny),
+        (post.clone(), "/recordings/filters".into(), "do=save&name=x&search=/x?tag=vip", Takes::SeesAny),
         (get.clone(), of(""), "", Takes::Sees),
         (get.clone(), of("/audio.wav"), "", Takes::Of(P::Play)),
         (get.clone(), of("/peaks"), "", Takes::Of(P::Play)),

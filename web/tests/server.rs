@@ -154,6 +154,7 @@ fn routes(id: RecordingId) -> Vec<String> {
         "/recordings?range=all",
         "/recordings?extension=5-1",
         "/recordings/columns",
+        "/recordings/filters",
         "/recordings/selected",
         "/recordings/zip",
         "/live",

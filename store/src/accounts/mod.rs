@@ -163,12 +163,21 @@ impl Archive {
         };
         // To the millisecond, as files have it: the event must be known again.
         let at = Timestamp::from_millis(at.as_millis());
+        let removed = match &change {
+            AccountChange::Remove { name } => Some(name.clone()),
+            _ => None,
+        };
         let _one_at_a_time = locked(&kept.changes);
         self.tell_untold(Untold::Perhaps)?;
         let mut accounts = (*self.accounts()).clone();
         let event = told(who, at, change.apply(&mut accounts, hash, at).map_err(refused)?);
         accounts.untold = Some(Box::new(event));
         self.keep_accounts(accounts)?;
+        if let Some(name) = removed
+            && let Err(error) = self.forget_filters_of(&name)
+        {
+            tracing::error!(%error, "the saved filters of an account that was removed are still there");
+        }
         // It is in force; its line waits in the document until the ledger has it.
         if let Err(error) = self.tell_untold(Untold::Surely) {
             tracing::error!(%error, "the ledger has the line of a change of accounts not yet");

@@ -1,9 +1,11 @@
 //! The recordings that a query means, newest first: those in the index, and among them those that are still live.
 
+use std::collections::BTreeSet;
+
 use crate::disk::locked;
 use crate::index::{Block, Index};
 use crate::search::record::{self, View};
-use crate::search::{Query, blocks};
+use crate::search::{NoteWords, Query, blocks};
 use crate::shared::Shared;
 use crate::{Error, RecordingId};
 
@@ -99,6 +101,9 @@ struct Scan<'a, T> {
     /// All from here on has been read.
     below: Option<RecordingId>,
     at_once: usize,
+    /// Where notes are asked for: the recordings in the index that have such ones, or why that cannot be said. Search records say
+    /// nothing of notes, of which there are few.
+    noted: Option<Result<BTreeSet<RecordingId>, Error>>,
     /// Read and not looked at; the next one is the last.
     blocks: Vec<Block>,
     /// Found and not given; the next one is the last.
@@ -112,11 +117,20 @@ impl<'a, T> Scan<'a, T> {
     fn new(index: &'a Index, query: Query, pick: Pick<'a, T>) -> Self {
         let (low, below) = query.names(index.reach());
         let (blocks, found, whole) = (Vec::new(), Vec::new(), Vec::new());
-        Scan { index, query, pick, low, below, at_once: BLOCKS_FIRST, blocks, found, done: false, whole }
+        let noted = Some(&query.notes).filter(|asked| !asked.is_empty());
+        let noted = noted.map(|asked| index.noted(low, below, asked));
+        let at_once = BLOCKS_FIRST;
+        Scan { index, query, pick, low, below, at_once, noted, blocks, found, done: false, whole }
     }
 
     /// Takes in the next block; false when there is none.
     fn advance(&mut self) -> Result<bool, Error> {
+        if let Some(broken) = self.noted.take_if(|noted| noted.is_err()) {
+            broken?;
+        }
+        let has_note = |noted: &Option<Result<BTreeSet<RecordingId>, Error>>, id: RecordingId| {
+            noted.as_ref().is_none_or(|noted| noted.as_ref().is_ok_and(|noted| noted.contains(&id)))
+        };
         if self.blocks.is_empty() && !self.done {
             self.blocks = self.index.blocks(self.low, self.below, self.at_once)?;
             self.done =
@@ -136,7 +150,7 @@ impl<'a, T> Scan<'a, T> {
                 let row = self.index.row(id)?;
                 let hit = row.and_then(|row| self.look_at(&row));
                 self.found.extend(hit.map(|hit| (id, hit)));
-            } else if self.query.admits(&view) {
+            } else if has_note(&self.noted, id) && self.query.admits(&view) {
                 self.found.push((id, (self.pick)(&view)));
             }
         }
@@ -149,7 +163,8 @@ impl<'a, T> Scan<'a, T> {
         self.whole.clear();
         record::encode_whole(row, &mut self.whole);
         let view = View::parse(row.facts.id, &self.whole)?;
-        self.query.admits(&view).then(|| (self.pick)(&view))
+        let has_note = NoteWords::all_in(&self.query.notes, row.notes.iter());
+        (has_note && self.query.admits(&view)).then(|| (self.pick)(&view))
     }
 }
 

@@ -17,7 +17,7 @@ use policy::{Caller, FieldError, Pattern};
 
 pub use policy::Field;
 
-use crate::{RecordingFacts, RecordingId};
+use crate::{Note, RecordingFacts, RecordingId};
 use record::{CALL_START_DIGITS, CallDigest, View, call_started_ms};
 
 /// What was asked for cannot be read.
@@ -50,9 +50,38 @@ pub struct Query {
     /// Only what this caller's scope and filters admit; without one, everything. What may be done with it is not looked at.
     pub seen_by: Option<Caller>,
     call: Option<Call>,
+    /// What must stand in their notes: all of it.
+    pub(crate) notes: Vec<NoteWords>,
     texts: Vec<(Field, Pattern)>,
     /// For each field with few words, the ones that are not meant, as bits.
     excluded: [u8; Field::ALL.len() - Field::Direction as usize],
+}
+
+/// What is looked for in notes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoteWords {
+    /// Any note.
+    Any,
+    /// All of these, in small letters, in one note.
+    All(Vec<String>),
+}
+
+impl NoteWords {
+    /// Does one of these notes say it?
+    pub(crate) fn are_in<'a>(&self, mut notes: impl Iterator<Item = &'a Note>) -> bool {
+        match self {
+            NoteWords::Any => notes.next().is_some(),
+            NoteWords::All(words) => notes.any(|note| {
+                let text = note.text.to_lowercase();
+                words.iter().all(|word| text.contains(word.as_str()))
+            }),
+        }
+    }
+
+    /// Is all of this said by these notes, each by one?
+    pub(crate) fn all_in<'a>(asked: &[NoteWords], notes: impl Iterator<Item = &'a Note> + Clone) -> bool {
+        asked.iter().all(|words| words.are_in(notes.clone()))
+    }
 }
 
 /// A call, as people name it.
@@ -146,7 +175,18 @@ impl Query {
         Ok(())
     }
 
-    /// Is the recording meant? Its place in the list (`before`) is not looked at.
+    /// Asks for recordings with a note in which all of these words stand, anywhere and in either case, besides what is asked for
+    /// already; `%` alone asks for any note. Nothing asks for nothing.
+    pub fn note_words(&mut self, written: &str) {
+        let words: Vec<String> = written.split_whitespace().map(str::to_lowercase).collect();
+        match words.as_slice() {
+            [] => {}
+            [any] if any == "%" => self.notes.push(NoteWords::Any),
+            _ => self.notes.push(NoteWords::All(words)),
+        }
+    }
+
+    /// Is the recording meant? Its place in the list (`before`) and its notes are not looked at.
     pub(crate) fn admits(&self, view: &View<'_>) -> bool {
         let started = view.started();
         self.since.is_none_or(|since| started >= since)

@@ -20,6 +20,7 @@ mod recordings;
 mod retention;
 mod roles;
 mod rules;
+mod saved;
 mod schema;
 mod stream;
 
@@ -50,6 +51,7 @@ fn operations() -> Vec<Operation> {
         stream::operations(),
         recordings::operations(),
         files::operations(),
+        saved::operations(),
         balance::operations(),
         accounts::operations(),
         roles::operations(),

@@ -107,7 +107,7 @@ impl Asked {
 pub(super) struct Sheet {
     pub(super) outcomes: BTreeMap<Outcome, u64>,
     pub(super) counters: Counters,
-    /// Those that began last, by their start and their place in the ledger.
+    /// Those that began last, by their start and their line in the ledger's file of that month.
     pub(super) latest: BTreeMap<(Timestamp, u64), CallRow>,
     meant: usize,
     pub(super) unreadable: u64,
@@ -254,14 +254,11 @@ fn add_up(
     listed: Listed,
 ) -> Result<Sheet, Refusal> {
     let mut sheet = Sheet::default();
-    for (place, row) in (0..).zip(archive.calls()?) {
-        let Ok(row) = row else {
+    for row in archive.calls_begun(since, until)? {
+        let Ok((place, row)) = row else {
             sheet.unreadable += 1;
             continue;
         };
-        if since.is_some_and(|since| row.started < since) || until.is_some_and(|until| row.started >= until) {
-            continue;
-        }
         *sheet.outcomes.entry(row.outcome).or_default() += 1;
         let place = (row.started, place);
         if listed.means(place, &row) {

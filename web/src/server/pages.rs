@@ -66,6 +66,8 @@ pub(super) fn pages() -> Pages {
         .get("/", recordings::start, Not("leads to the first page of somebody's"))
         .get("/recordings", recordings::recordings, By(&["listRecordings"]))
         .post("/recordings/columns", recordings::choose_columns, Not("how one browser shows the list"))
+        .get("/recordings/filters", recordings::saved::filters, By(&["listSavedFilters"]))
+        .post("/recordings/filters", recordings::saved::change, By(&["putSavedFilter", "removeSavedFilter"]))
         .post("/recordings/selected", save::selected, By(&["zipRecordings", "putTag"]))
         .post("/recordings/zip", save::zip, By(&["zipRecordings"]))
         .get("/recordings/{id}", recording::recording, By(&["getRecording", "getWhy", "verifyRecording", "getSip"]))

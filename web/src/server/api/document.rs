@@ -14,7 +14,7 @@ use super::problem::{Kind, URN};
 use super::schema::{of, open, text};
 use super::{
     PREFIX, accounts, audit, balance, holds, idempotency, recorder, recordings, retention, roles, rules,
-    stream,
+    saved, stream,
 };
 use crate::server::pages::{Alike, pages};
 use crate::server::token::Right;
@@ -59,6 +59,7 @@ pub(super) fn shapes() -> &'static Map<String, Value> {
             audit::shapes(),
             rules::shapes(),
             retention::shapes(),
+            saved::shapes(),
             holds::shapes(),
         ];
         let all = own.into_iter().chain(all.into_iter().flatten());

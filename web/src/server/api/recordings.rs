@@ -93,8 +93,13 @@ fn searches(operation: Operation) -> Operation {
         )
         .query("to", text("Those that began before this moment"))
         .query("id", text("The number of a recording or a call, or its beginning; then nothing else counts"))
+        .query(
+            "filter",
+            text("A saved filter, as `listSavedFilters` names it; what it asks for must hold, too"),
+        )
         .query("least", count("Those of this length or longer, in seconds"))
         .query("most", count("Those of this length or shorter"))
+        .query("notes", text("Words that must all stand in one of its notes; % for any note"))
         .query("show", one_of("Running ones, too", ["live"]))
         .query(
             "sort",
@@ -192,7 +197,7 @@ async fn all(
     let search = Search::parse(&written);
     let limit = limit(&Form::parse(&written), LIMIT);
     let wrong = |wrong: Wrong| Problem::Wrong(format!("{}: {}", wrong.name, wrong.why));
-    let mut query = search.query(&asker.caller, app.now(), app.zone()).map_err(wrong)?;
+    let mut query = app.query(&asker, &search).map_err(wrong)?;
     if !search.live && search.id.is_empty() {
         leave_running_out(&mut query);
     }

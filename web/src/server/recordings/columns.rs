@@ -1,5 +1,7 @@
 //! The columns of the list (requirement rows GRD-04 to 07), and what stands in them.
 
+use std::cmp::Ordering;
+
 use policy::CustomField;
 use store::{Direction, Field, OrderBy, Row, Source, State};
 
@@ -274,13 +276,24 @@ impl Column {
     }
 }
 
-/// The columns that somebody has chosen, by the value of their cookie.
+/// The columns that somebody has chosen, in their order, by the value of their cookie.
 pub(super) fn chosen(cookie: Option<&str>) -> Vec<Column> {
-    let chosen: Vec<Column> = cookie.map_or(Vec::new(), |cookie| {
-        let keys: Vec<&str> = cookie.split('.').take(FIXED.len() + CustomField::ALL.len()).collect();
-        Column::all().filter(|column| keys.contains(&column.key())).collect()
-    });
+    let mut chosen: Vec<Column> = Vec::new();
+    for key in cookie.unwrap_or_default().split('.').take(FIXED.len() + CustomField::ALL.len()) {
+        chosen.extend(Column::all().find(|column| column.key() == key && !chosen.contains(column)));
+    }
     if chosen.is_empty() { DEFAULT.to_vec() } else { chosen }
+}
+
+/// What a column is sorted by that was the `was`th, from 1, and is to be the `written`th: one that moves up comes before the one that is
+/// there, one that moves down behind it.
+pub(super) fn place(written: &str, was: usize) -> usize {
+    let place: usize = written.parse().unwrap_or(was).clamp(1, 1_000);
+    match place.cmp(&was) {
+        Ordering::Less => 3 * place - 1,
+        Ordering::Equal => 3 * place,
+        Ordering::Greater => 3 * place + 1,
+    }
 }
 
 /// Minutes and seconds; hours when there are some.
@@ -363,15 +376,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_column_has_a_key_of_its_own_and_choices_are_kept_in_our_order() {
+    fn each_column_has_a_key_of_its_own_and_choices_are_kept_in_their_order() {
         let keys: Vec<&str> = Column::all().map(Column::key).collect();
         let mut sorted = keys.clone();
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(sorted.len(), keys.len());
-        assert_eq!(chosen(Some("flags.started.nonsense")), [Column::Started, Column::Flags]);
+        assert_eq!(chosen(Some("flags.started.nonsense.flags")), [Column::Flags, Column::Started]);
         assert_eq!(chosen(Some("nonsense")), DEFAULT);
         assert_eq!(chosen(None), DEFAULT);
+    }
+
+    #[test]
+    fn a_column_that_is_moved_comes_to_where_it_is_to_be() {
+        let moved = |written: [&str; 4]| {
+            let mut order: Vec<(usize, char)> = written
+                .iter()
+                .zip(1..)
+                .zip('a'..)
+                .map(|((written, was), name)| (place(written, was), name))
+                .collect();
+            order.sort();
+            order.into_iter().map(|(_, name)| name).collect::<String>()
+        };
+        assert_eq!(moved(["1", "2", "3", "4"]), "abcd");
+        assert_eq!(moved(["1", "2", "3", "1"]), "dabc");
+        assert_eq!(moved(["3", "2", "3", "4"]), "bcad");
+        assert_eq!(moved(["1", "x", "", "99"]), "abcd");
     }
 
     #[test]

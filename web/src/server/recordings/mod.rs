@@ -1,12 +1,13 @@
 //! `/recordings`: find, choose, and go on to one of them. Everything that the page shows is in its address.
 
 pub(super) mod columns;
+pub(super) mod saved;
 pub(super) mod search;
 
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use policy::{Caller, Permission};
+use policy::Permission;
 use store::{Archive, Field, RecordingId, Row, State as Progress};
 
 use self::columns::{Cell, Column, short_length};
@@ -86,10 +87,13 @@ struct Input {
     error: String,
 }
 
+/// A column that can be chosen.
 struct Choice {
     key: &'static str,
     label: &'static str,
     is_chosen: bool,
+    /// Which one it is, from 1.
+    place: usize,
 }
 
 #[derive(askama::Template)]
@@ -99,6 +103,11 @@ struct List {
     search: Search,
     presets: Vec<Preset>,
     chips: Vec<search::Chip>,
+    /// Saved filters under the heading of their kind.
+    filters: Vec<(&'static str, Vec<saved::Choice>)>,
+    /// What is asked for can be saved, and for all.
+    may_save_filter: bool,
+    may_share_filter: bool,
     inputs: Vec<Input>,
     tags: Vec<Input>,
     /// What the address asks for besides, to be kept.
@@ -140,7 +149,9 @@ impl List {
     }
 
     fn has_tags(&self) -> bool {
-        !self.rating().is_empty() || self.tags.iter().any(|input| !input.value.is_empty())
+        !self.rating().is_empty()
+            || !self.search.notes.is_empty()
+            || self.tags.iter().any(|input| !input.value.is_empty())
     }
 }
 
@@ -170,7 +181,7 @@ pub(super) async fn recordings(
         return Ok(Redirect::to(&last).into_response());
     };
     let search = Search::parse(&query);
-    let (found, error) = match find(&app, &asker.caller, &search).await? {
+    let (found, error) = match find(&app, &asker, &search).await? {
         Ok(found) => (found, None),
         Err(wrong) => (Found::default(), Some(wrong)),
     };
@@ -190,8 +201,8 @@ pub(super) async fn start(State(app): State<App>, asker: Asker) -> Redirect {
     Redirect::to(frame.links.first().map_or("/me", |link| link.href))
 }
 
-async fn find(app: &App, caller: &Caller, search: &Search) -> Result<Result<Found, Wrong>, Refusal> {
-    let mut query = match search.query(caller, app.now(), app.zone()) {
+async fn find(app: &App, asker: &Asker, search: &Search) -> Result<Result<Found, Wrong>, Refusal> {
+    let mut query = match app.query(asker, search) {
         Ok(query) => query,
         Err(wrong) => return Ok(Err(wrong)),
     };
@@ -315,15 +326,23 @@ fn list(
         frame: app.frame(asker, Page::Recordings, "Recordings"),
         presets: Range::ALL.into_iter().filter(|range| *range != Range::Custom).map(preset).collect(),
         chips: search.chips(),
+        filters: saved::choices(app, asker, &search.filter),
+        may_save_filter: error.is_none() && !search.conditions().is_empty(),
+        may_share_filter: caller.may(Permission::ModifySharedFilters),
         inputs: PANEL.map(input).into_iter().collect(),
         tags: tags.iter().copied().map(input).collect(),
         kept: others.map(|(field, value)| (field.name(), value.clone())).collect(),
         headings: columns.iter().map(heading).collect(),
-        choices: Column::all()
-            .map(|column| Choice {
+        choices: columns
+            .iter()
+            .copied()
+            .chain(Column::all().filter(|column| !columns.contains(column)))
+            .zip(1..)
+            .map(|(column, place)| Choice {
                 key: column.key(),
                 label: column.label(),
                 is_chosen: columns.contains(&column),
+                place,
             })
             .collect(),
         calls,
@@ -418,15 +437,24 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 
 /// `POST /recordings/columns`: kept in a cookie of theirs, since it is nobody else's business.
 pub(super) async fn choose_columns(_: Asker, body: String) -> Result<Response, Refusal> {
-    let (mut back, mut is_reset, mut keys) = (Search::default().address(), false, Vec::new());
+    let (mut back, mut is_reset, mut chosen) = (Search::default().address(), false, Vec::new());
+    let mut places = std::collections::HashMap::new();
     for (name, value) in form_urlencoded::parse(body.as_bytes()) {
         match &*name {
-            "column" => keys.extend(Column::all().map(Column::key).find(|key| *key == value)),
+            "column" => chosen.extend(Column::all().map(Column::key).find(|key| *key == value)),
             "back" => back = Search::parse(value.split_once('?').map_or("", |(_, query)| query)).address(),
             "do" => is_reset = value == "reset",
-            _ => {}
+            // Which one a column is to be. They come in the order in which they stand now.
+            name => {
+                let key = name.strip_prefix("place-").filter(|_| places.len() < 100);
+                let was = places.len() + 1;
+                places.extend(key.map(|key| (key.to_owned(), columns::place(value.trim(), was))));
+            }
         }
     }
+    let mut keys: Vec<&str> = chosen;
+    // One without a place stays behind.
+    keys.sort_by_key(|key| places.get(*key).copied().unwrap_or(usize::MAX));
     let age = if is_reset || keys.is_empty() { 0 } else { 365 * 24 * 60 * 60 };
     let field =
         format!("{COLUMNS}={}; Path=/recordings; Max-Age={age}; HttpOnly; SameSite=Strict", keys.join("."));
@@ -468,8 +496,7 @@ impl App {
         search: &Search,
         limit: usize,
     ) -> Result<Vec<RecordingId>, Refusal> {
-        let mut query =
-            search.query(&asker.caller, self.now(), self.zone()).map_err(|_| Refusal::WrongQuery)?;
+        let mut query = self.query(asker, search).map_err(|_| Refusal::WrongQuery)?;
         leave_running_out(&mut query);
         query.limit = Some(limit);
         let id = search.id.clone();

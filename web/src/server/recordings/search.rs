@@ -9,6 +9,7 @@ use form_urlencoded::Serializer;
 use policy::Caller;
 use store::{Cursor, CustomField, Field, Order, OrderBy, Query, State};
 
+use super::saved::Named;
 use crate::server::zone::{Range, Zone};
 use crate::words;
 
@@ -26,11 +27,15 @@ pub(in crate::server) struct Search {
     pub(super) to: String,
     /// A recording's or a call's name, or its beginning; then nothing else counts.
     pub(in crate::server) id: String,
+    /// A saved filter, as [`Named`](super::saved::Named) writes it. What it asks for must hold besides everything else.
+    pub(in crate::server) filter: String,
     /// Patterns by field, in the order of the address.
     pub(super) fields: Vec<(Field, String)>,
     /// Seconds, as written.
     pub(super) least: String,
     pub(super) most: String,
+    /// Words in their notes, or `%` for any note.
+    pub(super) notes: String,
     /// Running ones are shown, too.
     pub(in crate::server) live: bool,
     pub(in crate::server) order: Option<Order>,
@@ -69,8 +74,10 @@ impl Search {
                 "from" => search.from = value,
                 "to" => search.to = value,
                 "id" => search.id = value,
+                "filter" => search.filter = value,
                 "least" => search.least = value,
                 "most" => search.most = value,
+                "notes" => search.notes = value,
                 "show" => search.live |= value == "live",
                 "before" => search.before = Some(value),
                 "sort" => search.order = read_order(&value),
@@ -109,14 +116,12 @@ impl Search {
         } else {
             written.append_pair("range", self.range.key());
         }
-        for (name, value) in [("id", &self.id), ("least", &self.least), ("most", &self.most)] {
+        for (name, value) in [("id", &self.id), ("filter", &self.filter)] {
             if !value.is_empty() {
                 written.append_pair(name, value);
             }
         }
-        for (field, value) in &self.fields {
-            written.append_pair(field.name(), value);
-        }
+        self.write_conditions(&mut written);
         if self.live {
             written.append_pair("show", "live");
         }
@@ -129,8 +134,26 @@ impl Search {
         format!("/recordings?{}", written.finish())
     }
 
+    /// The part of the address that a saved filter keeps: what recordings must be like, whenever they were.
+    pub(super) fn conditions(&self) -> String {
+        let mut written = Serializer::new(String::new());
+        self.write_conditions(&mut written);
+        written.finish()
+    }
+
+    fn write_conditions(&self, written: &mut Serializer<'_, String>) {
+        for (name, value) in [("least", &self.least), ("most", &self.most), ("notes", &self.notes)] {
+            if !value.is_empty() {
+                written.append_pair(name, value);
+            }
+        }
+        for (field, value) in &self.fields {
+            written.append_pair(field.name(), value);
+        }
+    }
+
     /// The same search with something else: its address, from the first page on.
-    fn but(&self, change: impl FnOnce(&mut Search)) -> String {
+    pub(super) fn but(&self, change: impl FnOnce(&mut Search)) -> String {
         let mut other = Search { before: None, ..self.clone() };
         change(&mut other);
         other.address()
@@ -166,6 +189,11 @@ impl Search {
     /// What is in force, each with the address without it.
     pub(super) fn chips(&self) -> Vec<Chip> {
         let mut chips = Vec::new();
+        if !self.filter.is_empty() {
+            let name = Named::parse(&self.filter).map_or(self.filter.as_str(), |named| named.label());
+            let words = format!("Filter “{name}”");
+            chips.push(Chip { words, without: self.but(|search| search.filter = String::new()) });
+        }
         if !self.id.is_empty() {
             let words = format!("Number {}, at all times", self.id);
             chips.push(Chip { words, without: self.but(|search| search.id = String::new()) });
@@ -190,12 +218,20 @@ impl Search {
                 chips.push(Chip { words, without });
             }
         }
+        if !self.notes.is_empty() {
+            let words = match self.notes.as_str() {
+                "%" => "With a note".to_owned(),
+                words => format!("Noted: {words}"),
+            };
+            chips.push(Chip { words, without: self.but(|search| search.notes.clear()) });
+        }
         chips
     }
 
-    /// The query, for what this caller sees.
-    pub(in crate::server) fn query(
+    /// The query, for what this caller sees; `saved` is what the saved filter asks for, which `App::query` looks up.
+    pub(super) fn query(
         &self,
+        saved: Option<&Search>,
         caller: &Caller,
         now: Timestamp,
         zone: &Zone,
@@ -210,11 +246,32 @@ impl Search {
             Range::Custom => (self.moment("from", &self.from, zone)?, self.moment("to", &self.to, zone)?),
             range => range.bounds(now, zone),
         };
+        self.narrow(&mut query)?;
+        if let Some(saved) = saved {
+            // What the panel cannot point at is told of the filter.
+            saved.narrow(&mut query).map_err(|wrong| Wrong {
+                name: "filter".to_owned(),
+                why: format!("the saved filter, {}: {}", wrong.name, wrong.why),
+            })?;
+        }
+        Ok(query)
+    }
+
+    /// Adds what recordings must be like to a query.
+    fn narrow(&self, query: &mut Query) -> Result<(), Wrong> {
         for (field, value) in &self.fields {
             query.filter(*field, value).map_err(|error| wrong(field.name(), error))?;
         }
-        (query.at_least_ms, query.at_most_ms) = (length("least", &self.least)?, length("most", &self.most)?);
-        Ok(query)
+        query.note_words(&self.notes);
+        let (least, most) = (length("least", &self.least)?, length("most", &self.most)?);
+        query.at_least_ms = query.at_least_ms.max(least);
+        query.at_most_ms = [query.at_most_ms, most].into_iter().flatten().min();
+        Ok(())
+    }
+
+    /// Can all of it be read?
+    pub(super) fn check(&self) -> Result<(), Wrong> {
+        self.narrow(&mut Query::default())
     }
 
     fn moment(&self, name: &str, text: &str, zone: &Zone) -> Result<Option<Timestamp>, Wrong> {
@@ -310,7 +367,7 @@ mod tests {
 
     fn query(address: &str) -> Result<Query, Wrong> {
         let now = "2026-11-30T09:00:00Z".parse().expect("a time");
-        Search::parse(address).query(&Caller::console("test"), now, &Zone::new(TimeZone::UTC))
+        Search::parse(address).query(None, &Caller::console("test"), now, &Zone::new(TimeZone::UTC))
     }
 
     #[test]
@@ -321,6 +378,7 @@ mod tests {
             "from=2026-11-01T09%3A00&to=2026-11-02&least=10&most=600&tag=vip",
             "range=all&sort=-duration&before=01",
             "range=all&id=01ABC",
+            "range=today&filter=shared%3ALate+ones&least=10&notes=call+back&extension=1000",
         ] {
             assert_eq!(Search::parse(address).address(), format!("/recordings?{address}"));
         }
