@@ -169,9 +169,11 @@ pub(crate) fn mend_recordings(
         if stub_id(&path).is_some() {
             // Its audio is in archive locations. Verification holds it against two lines, of the recording and of its move, and must
             // know which of them came after the ledger was copied.
-            let stub = Stub::read(disk, id);
-            let is_named = stub.is_ok_and(|stub| moved.get(&id) == Some(&stub.digest));
-            if line.is_none() || !is_named {
+            let is_named = Stub::read(disk, id).is_ok_and(|stub| {
+                let recoded = stub.layout.end.as_ref().map(|end| &end.footer.facts.recoded);
+                moved.get(&id) == Some(&stub.digest) && line.as_ref().map(|line| &line.recoded) == recoded
+            });
+            if !is_named {
                 lacking.recordings.push(id);
             }
             continue;

@@ -161,7 +161,7 @@ fn of_a_copy(shared: &Shared, piece: &Piece, found: Finding) -> Finding {
             not_copied("the ledger's line of it is not in this copy of the archive")
         }
         Verdict::Changed { .. } if is_stub && stub_fits(shared, piece) => not_copied(
-            "its audio went to archive locations after the ledger of this copy was copied: the line that names its stub is not here",
+            "its audio went to archive locations after the ledger was copied, of which the lines are not in this copy of the archive",
         ),
         Verdict::Changed { .. } if piece.unlinked && is_whole(shared, piece) => not_copied(
             "the line that names the file that it was re-encoded from is not in this copy of the archive",
