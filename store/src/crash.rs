@@ -8,6 +8,7 @@ mod rotation;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use decode::{AudioFrame, Codec, Format, Party, Timestamp};
 use policy::Cleared;
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Short journals, so that a scenario goes through several; a small reserve.
-const TUNING: Tuning = Tuning { journal_max: 20_000, reserve: 30_000 };
+const TUNING: Tuning = Tuning { journal_max: 20_000, reserve: 30_000, rest: Duration::from_secs(3_600) };
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
 pub(crate) fn facts(n: u8) -> RecordingFacts {

@@ -86,6 +86,9 @@ pub(crate) trait Disk: ReadAt {
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Names in a folder, in order; empty when there is no such folder.
     fn list(&self, path: &str) -> io::Result<Vec<Entry>>;
+    /// Nobody reads or writes the file for now: what is held open of it is let go. It was synced before, so that no error of a write is
+    /// missed.
+    fn rest(&self, _path: &str) {}
     /// The room on it; none when the file system does not say.
     fn space(&self) -> Option<Space>;
     /// Takes the lock that only one process can hold; none when another holds it.
@@ -332,6 +335,10 @@ impl Disk for RealDisk {
         }
         entries.sort();
         Ok(entries)
+    }
+
+    fn rest(&self, path: &str) {
+        self.forget(path);
     }
 
     fn space(&self) -> Option<Space> {

@@ -15,6 +15,7 @@ mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -170,6 +171,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
         tasks,
         pool: pool_in,
         rotate_due: None,
+        rest_due: None,
         full_since: None,
         space: SpaceWatch::default(),
         // Not at once: a command that lists something has no alerts to give.
@@ -255,6 +257,8 @@ struct Scribe {
     expected_behind: bool,
     /// When the journal must go although it is not long: it holds the key of a discarded recording, or the disk is full.
     rotate_due: Option<Instant>,
+    /// When the journal is settled because nothing runs any more; none while something does, or when there is nothing to settle.
+    rest_due: Option<Instant>,
     /// Since when the disk is full.
     full_since: Option<Instant>,
     /// The room on the disk.
@@ -269,9 +273,9 @@ impl Scribe {
     fn run(&mut self, inbox: &mut Inbox) -> Option<Sender<Result<(), Error>>> {
         loop {
             let sync_due = self.journal.unsynced.map(|at| at + SYNC_INTERVAL);
-            let deadline =
-                [sync_due, self.rotate_due, self.full_retry(), self.checkpoint_due, Some(self.space_due)];
-            match inbox.next(deadline.into_iter().flatten().min()) {
+            let others = [self.rest_due, self.full_retry(), self.checkpoint_due, Some(self.space_due)];
+            let deadline = [sync_due, self.rotate_due].into_iter().chain(others);
+            match inbox.next(deadline.flatten().min()) {
                 Ok(Command::Close(answer)) => return Some(answer),
                 Ok(Command::Chunk(first)) => {
                     // Those that are there already go into the journal together.
@@ -323,6 +327,16 @@ impl Scribe {
                 // A key that was destroyed still stands in it.
                 self.rotate_due = Some(now + SHRED_INTERVAL);
             }
+        }
+        if self.is_resting() {
+            let due = *self.rest_due.get_or_insert(now + self.shared.tuning.rest);
+            if now >= due {
+                // Logged; tried again after as long.
+                self.rest_due = None;
+                let _ = self.rotate();
+            }
+        } else {
+            self.rest_due = None;
         }
         if self.checkpoint_due.is_some_and(|at| now >= at) {
             // Logged, and tried again.
@@ -681,6 +695,12 @@ impl Scribe {
             Ok(()) => drop(self.tasks.send(Task::Sync(answer))),
             Err(e) => drop(answer.send(Err(e))),
         }
+    }
+
+    /// Does nothing run, and are there recordings that the journal still holds?
+    fn is_resting(&self) -> bool {
+        let mut from = self.touched.range::<str, _>((Bound::Included(RECORDINGS_DIR), Bound::Unbounded));
+        self.running.is_empty() && from.next().is_some_and(|path| path.starts_with(RECORDINGS_DIR))
     }
 
     /// Goes on in a new journal file and has the old one settled.

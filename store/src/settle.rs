@@ -212,5 +212,60 @@ fn checkpoint(shared: &Shared, upto: u64, files: &[String]) -> Result<(), Error>
         shared.disk.sync_dir(JOURNAL_DIR).map_err(|e| Error::io(JOURNAL_DIR, e))?;
         shared.journals_gone.store(number, Ordering::Release);
     }
+    let running: BTreeSet<String> = locked(&shared.live).keys().map(|&id| path_of(id)).collect();
+    files.iter().filter(|path| !running.contains(*path)).for_each(|path| shared.disk.rest(path));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::Archive;
+    use crate::archive::Place;
+    use crate::crash::{append, facts};
+    use crate::shared::Tuning;
+
+    /// Files of recordings in this archive that this process has open.
+    fn open_recordings(archive: &Path) -> usize {
+        let folder = std::fs::canonicalize(archive).expect("it is there").join("recordings");
+        let files = std::fs::read_dir("/proc/self/fd").expect("Linux").flatten();
+        files.filter(|file| std::fs::read_link(file.path()).is_ok_and(|at| at.starts_with(&folder))).count()
+    }
+
+    #[test]
+    fn no_file_stays_open_of_recordings_that_are_over_and_one_that_runs_goes_on() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (archive, _) = Archive::open_or_create(dir.path()).expect("made");
+        archive.close().expect("closed");
+        let (disk, lock) = Archive::lock_folder(dir.path()).expect("its lock");
+        let index = dir.path().join("index");
+        let place = Place { root: dir.path(), index: &index, is_copy: false };
+        // Short journals: the first is settled while the last recording runs.
+        let tuning = Tuning { journal_max: 20_000, rest: Duration::ZERO, ..Tuning::default() };
+        let archive = Archive::open_on(Arc::new(disk), lock, &place, tuning, &mut |_, _| {}).expect("opened");
+        let mut last = archive.create(facts(9)).expect("begun");
+        append(&mut last, 9, 0).expect("taken");
+        for n in 1..=8 {
+            let mut writer = archive.create(facts(n)).expect("begun");
+            (0..60).for_each(|i| append(&mut writer, n, i).expect("taken"));
+            writer.finish(facts(n)).expect("finished");
+        }
+        let begun = Instant::now();
+        let mut packets = 1;
+        while open_recordings(dir.path()) > 1 {
+            append(&mut last, 9, packets).expect("taken");
+            packets += 1;
+            archive.sync().expect("settled");
+            assert!(begun.elapsed() < Duration::from_secs(60), "those that are over are open");
+        }
+        last.finish(facts(9)).expect("finished");
+        while open_recordings(dir.path()) > 0 {
+            archive.sync().expect("settled");
+            assert!(begun.elapsed() < Duration::from_secs(120), "nothing runs, and a file is open");
+        }
+        archive.close().expect("closed");
+    }
 }

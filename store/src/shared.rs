@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use decode::Timestamp;
 
@@ -35,11 +35,13 @@ pub(crate) struct Tuning {
     /// Bytes kept aside so that running recordings can be ended when the disk is full: what is journaled and not yet in
     /// the files (at most 8 MiB), and some kilobytes for each end.
     pub(crate) reserve: u64,
+    /// How long nothing runs before the journal is settled all the same, and no file of a recording stays open.
+    pub(crate) rest: Duration,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Tuning { journal_max: 64 << 20, reserve: 24 << 20 }
+        Tuning { journal_max: 64 << 20, reserve: 24 << 20, rest: Duration::from_secs(30) }
     }
 }
 
