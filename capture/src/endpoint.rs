@@ -10,6 +10,7 @@
 mod connections;
 mod control;
 mod packet;
+mod routes;
 mod tls;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -24,6 +25,7 @@ use crossbeam_channel::Receiver;
 use decode::endpoint::{Counts, JoinError, Options, Output, Path, Taken, UserAgent, destination};
 use decode::{Carrier, Endpoint, Flow, Timestamp};
 use rustix::event::{Timespec, epoll};
+use rustix::net::sockopt;
 
 use crate::Error;
 use crate::ring::Sink;
@@ -50,10 +52,8 @@ const CONNECTIONS_AT_ONCE: usize = 64;
 const BATCH_WAIT_MS: i64 = 20;
 /// Between two questions to the kernel how much it dropped.
 const STATISTICS_EVERY: Duration = Duration::from_secs(1);
-/// Addresses of ours that are remembered by the peer that reaches us there.
-const ROUTES_MAX: usize = 4_096;
-/// For how long they are believed: an adapter's address may change.
-const ROUTES_FOR: Duration = Duration::from_secs(60);
+/// How long what is said at the end may take: a BYE that gets lost goes three times, and the registration is withdrawn.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// Largest datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
@@ -124,7 +124,7 @@ impl EndpointListener {
             udp.set_nonblocking(true)?;
             tcp.set_nonblocking(true)?;
             // The kernel gives what it may.
-            let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&udp, SIP_BUFFER_BYTES);
+            let _ = sockopt::set_socket_recv_buffer_size(&udp, SIP_BUFFER_BYTES);
             Ok((udp, tcp))
         };
         let (udp, tcp) = sip().map_err(failed("SIP", listen))?;
@@ -334,7 +334,7 @@ struct Running {
     /// Ports of all UDP sockets here.
     ports: HashSet<u16>,
     connections: Connections,
-    /// Our address as each peer reaches it, and when that was asked.
+    /// Our address as each peer reaches it, and when that was asked; the machine knows how large a packet may be there.
     routes: HashMap<IpAddr, (IpAddr, Instant)>,
     sink: Sink,
     frame: Vec<u8>,
@@ -354,7 +354,17 @@ impl Running {
             let local = self.local_by(carrier, registrar.ip());
             self.agent.register(local, self.clock.even());
         }
-        while !self.sink.stopped() {
+        // When the rest has to be said; the calls are hung up then.
+        let mut leave_by: Option<Instant> = None;
+        loop {
+            if leave_by.is_none() && self.sink.stopped() {
+                leave_by = Some(Instant::now() + LEAVE_MAX);
+                self.agent.hang_up_all(self.clock.even());
+                self.send();
+            }
+            if leave_by.is_some_and(|by| self.agent.is_at_rest() || Instant::now() >= by) {
+                break;
+            }
             events.clear();
             let timeout = self.patience();
             if let Err(error) =
@@ -388,10 +398,9 @@ impl Running {
             if asked.elapsed() >= STATISTICS_EVERY {
                 asked = Instant::now();
                 self.count_drops();
+                self.follow_route();
             }
         }
-        self.agent.hang_up_all(self.clock.even());
-        self.send();
         self.sink.hand_over();
     }
 
@@ -402,40 +411,6 @@ impl Running {
         let due = self.agent.poll_timeout().map_or(most, |due| due.nanos_since(now));
         // A little late rather than a little early, when the kernel's clock is asked again.
         Timespec { tv_sec: 0, tv_nsec: due.clamp(0, most) }
-    }
-
-    /// Our own address as this peer reaches it.
-    fn local_for(&mut self, peer: IpAddr) -> Endpoint {
-        if !self.local.is_unspecified() {
-            return self.local;
-        }
-        if let Some(&(ip, at)) = self.routes.get(&peer)
-            && at.elapsed() < ROUTES_FOR
-        {
-            return Endpoint::new(ip, self.local.port);
-        }
-        // The kernel chooses as it would for a datagram; nothing is sent.
-        let any: IpAddr = if peer.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
-        let route = || -> io::Result<IpAddr> {
-            let socket = UdpSocket::bind((any, 0))?;
-            socket.connect((peer, self.local.port.max(1)))?;
-            Ok(socket.local_addr()?.ip())
-        };
-        let Ok(ip) = route() else { return self.local };
-        if self.routes.len() >= ROUTES_MAX {
-            self.routes.clear();
-        }
-        self.routes.insert(peer, (ip, Instant::now()));
-        Endpoint::new(ip, self.local.port)
-    }
-
-    /// The same for what comes by this way.
-    fn local_by(&mut self, carrier: Carrier, peer: IpAddr) -> Endpoint {
-        match self.secure_local.filter(|_| carrier == Carrier::Tls) {
-            Some(local) if local.is_unspecified() => self.local_for(peer).with_port(local.port),
-            Some(local) => local,
-            None => self.local_for(peer),
-        }
     }
 
     /// Does what other threads wish.
@@ -555,7 +530,7 @@ impl Running {
             if connection.was_never_ready() {
                 self.not_sent.push_back(Path { connection: 0, ..connection.path });
             } else {
-                self.agent.handle_closed(number, self.clock.even());
+                self.agent.handle_closed(&connection.path, self.clock.even());
             }
         }
     }

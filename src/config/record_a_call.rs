@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use capture::{EndpointOptions, EndpointTls, RTP_PAIRS_MAX};
-use decode::endpoint::{Account, Announcement, Demand, Options, RecordFrom, Registration, Secret, Sends};
+use decode::endpoint::{
+    Account, Algorithm, Announcement, Demand, Options, RecordFrom, Registration, Secret, Sends,
+};
 use decode::tracker::{NAMED_BY_MAX, NamedBy, Subnet};
 use decode::{Carrier, Codec, Endpoint};
 use serde::{Deserialize, Serialize};
@@ -90,10 +92,28 @@ pub(crate) struct DigestSection {
     /// What PBXs show with the question. Default `earwitness`.
     #[serde(default = "realm")]
     pub(crate) realm: String,
+    /// With which hashes callers may answer, in the order in which they are asked: `sha-256`, `md5`. Default both.
+    #[serde(default = "algorithms")]
+    pub(crate) algorithms: Vec<Hash>,
     /// The user.
     pub(crate) user: String,
     /// The file with the password, or `credential:NAME`.
     pub(crate) password_file: PathBuf,
+}
+
+/// A hash of digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Hash {
+    /// SHA-256.
+    #[serde(rename = "sha-256")]
+    Sha256,
+    /// MD5.
+    #[serde(rename = "md5")]
+    Md5,
+}
+
+fn algorithms() -> Vec<Hash> {
+    vec![Hash::Sha256, Hash::Md5]
 }
 
 fn realm() -> String {
@@ -369,7 +389,11 @@ fn check_words(
         is_text(text)
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!~*'&=+$,;?/%:[]".contains(&b))
     };
-    if let Some(DigestSection { realm, user, .. }) = &section.digest {
+    if let Some(DigestSection { realm, algorithms, user, .. }) = &section.digest {
+        let is_once = |hash: &Hash| algorithms.iter().filter(|other| *other == hash).count() == 1;
+        if algorithms.is_empty() || !algorithms.iter().all(is_once) {
+            return Err(wrong("digest.algorithms", "one or both of \"sha-256\" and \"md5\"".into()));
+        }
         for (name, text) in [("digest.realm", realm), ("digest.user", user)] {
             if !is_text(text) {
                 return Err(wrong(name, format!("1 to {WORD_BYTES_MAX} bytes without control characters")));
@@ -413,10 +437,15 @@ impl RecordACall {
     pub(crate) fn options(&self) -> Result<EndpointOptions, Failure> {
         let mut agent = self.agent.clone();
         agent.announcement = self.announcement.as_deref().map(read).transpose()?.map(Arc::new);
-        if let Some(DigestSection { realm, user, password_file }) = &self.digest {
+        if let Some(DigestSection { realm, algorithms, user, password_file }) = &self.digest {
             let password = Secret::new(secrets::read("record_a_call.digest.password_file", password_file)?);
             let account = Account { user: user.clone(), password };
-            agent.demand = Some(Demand { realm: realm.clone(), account });
+            let algorithm = |hash: &Hash| match hash {
+                Hash::Sha256 => Algorithm::Sha256,
+                Hash::Md5 => Algorithm::Md5,
+            };
+            let algorithms = algorithms.iter().map(algorithm).collect();
+            agent.demand = Some(Demand { realm: realm.clone(), algorithms, account });
         }
         if let Some(register) = &self.register {
             let own = |registrar: SocketAddr| Endpoint::new(registrar.ip().to_canonical(), registrar.port());
@@ -574,6 +603,14 @@ mod tests {
             ("join = [\"192.0.2.20\"]", "record_a_call.join: 192.0.2.20: name it in record_a_call.from"),
             ("join = [\"media.example\"]", "record_a_call.join: \"media.example\""),
             ("[record_a_call.digest]\nuser = \"\"\npassword_file = \"p\"", "record_a_call.digest.user"),
+            (
+                "[record_a_call.digest]\nuser = \"a\"\npassword_file = \"p\"\nalgorithms = []",
+                "record_a_call.digest.algorithms",
+            ),
+            (
+                "[record_a_call.digest]\nuser = \"a\"\npassword_file = \"p\"\nalgorithms = [\"md5\", \"md5\"]",
+                "record_a_call.digest.algorithms",
+            ),
             (
                 "[record_a_call.register]\nregistrar = \"192.0.2.10:5060\"\nuser = \"5999\"",
                 "record_a_call.register.registrar: 192.0.2.10: name it",

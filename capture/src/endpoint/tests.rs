@@ -209,6 +209,117 @@ fn a_bye_finds_its_way_when_the_connection_of_its_call_is_gone() {
     ring.stopper().stop();
 }
 
+/// The answer to a request of the recorder's, with further header fields.
+fn answer(request: &str, status: &str, more: &str) -> String {
+    let head: String = ["Via: ", "From: ", "To: ", "Call-ID: ", "CSeq: "]
+        .map(|name| format!("{}\r\n", request.lines().find(|line| line.starts_with(name)).expect("a field")))
+        .concat();
+    format!("SIP/2.0 {status}\r\n{head}{more}Content-Length: 0\r\n\r\n")
+}
+
+/// The next datagram.
+fn read_datagram(socket: &UdpSocket) -> (String, SocketAddr) {
+    let mut buffer = [0; 4_096];
+    let (length, from) = socket.recv_from(&mut buffer).expect("a datagram");
+    (String::from_utf8(buffer[..length].to_vec()).expect("text"), from)
+}
+
+fn registering(carrier: Carrier, registrar: SocketAddr) -> EndpointListener {
+    listener_with(1, |options| {
+        options.agent.registration = Some(decode::endpoint::Registration {
+            registrar: Endpoint::new(registrar.ip(), registrar.port()),
+            carrier,
+            domain: "pbx.example".into(),
+            user: "5999".into(),
+            expires_s: 3_600,
+        });
+    })
+}
+
+#[test]
+fn the_registration_is_withdrawn_at_the_end_and_what_gets_lost_goes_again() {
+    let registrar = udp(PBX);
+    let listener = registering(Carrier::Udp, registrar.local_addr().expect("bound"));
+    let gauges = listener.gauges();
+    let ring = Ring::start_with(Vec::new(), vec![listener], 1 << 20).expect("threads");
+    let (register, recorder) = read_datagram(&registrar);
+    registrar.send_to(answer(&register, "200 OK", "Expires: 600\r\n").as_bytes(), recorder).expect("sent");
+    let begun = Instant::now();
+    while gauges.counts().registration != decode::endpoint::RegistrationState::Registered {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", gauges.counts());
+        std::thread::yield_now();
+    }
+    let begun = Instant::now();
+    let ended = std::thread::spawn(move || drop(ring));
+    let (lost, _) = read_datagram(&registrar);
+    assert!(lost.contains("\r\nExpires: 0\r\n"), "{lost}");
+    let (again, _) = read_datagram(&registrar);
+    assert_eq!(again, lost);
+    assert!(begun.elapsed() >= Duration::from_millis(400), "T1 later");
+    registrar.send_to(answer(&again, "200 OK", "").as_bytes(), recorder).expect("sent");
+    ended.join().expect("it ends");
+    assert!(begun.elapsed() < LEAVE_MAX, "as soon as it is answered: {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_registration_over_tcp_is_withdrawn_over_a_new_connection_and_nobody_is_waited_for_long() {
+    let registrar = TcpListener::bind((PBX, 0)).expect("a socket");
+    let listener = registering(Carrier::Tcp, registrar.local_addr().expect("bound"));
+    let gauges = listener.gauges();
+    let ring = Ring::start_with(Vec::new(), vec![listener], 1 << 20).expect("threads");
+    let accept = || {
+        let (stream, _) = registrar.accept().expect("a connection of the recorder's");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        stream
+    };
+    let mut stream = accept();
+    let register = read_head(&mut stream);
+    stream.write_all(answer(&register, "200 OK", "Expires: 600\r\n").as_bytes()).expect("sent");
+    let begun = Instant::now();
+    while gauges.counts().registration != decode::endpoint::RegistrationState::Registered {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", gauges.counts());
+        std::thread::yield_now();
+    }
+    // The recorder sees the end of the connection before its own.
+    drop(stream);
+    let begun = Instant::now();
+    let ended = std::thread::spawn(move || drop(ring));
+    // Where it had not seen that yet, what it wrote into it goes again.
+    let mut stream = accept();
+    assert!(read_head(&mut stream).contains("\r\nExpires: 0\r\n"));
+    ended.join().expect("it ends");
+    let waited = begun.elapsed();
+    assert!(waited >= LEAVE_MAX && waited < 5 * LEAVE_MAX, "nobody answers: {waited:?}");
+}
+
+#[test]
+fn a_large_invite_goes_over_tcp_and_over_udp_where_nobody_takes_connections() {
+    let listener = listener_with(1, |options| options.agent.joins = options.agent.peers.clone());
+    let control = listener.control();
+    let ring = Ring::start_with(Vec::new(), vec![listener], 1 << 20).expect("threads");
+    let large = |name: &str, at: SocketAddr| format!("sip:{}@{at}", name.repeat(230));
+    let media = TcpListener::bind((PBX, 0)).expect("a socket");
+    let uri = large("a", media.local_addr().expect("bound"));
+    assert_eq!(control.join(&uri, "2001"), Ok(Ok(())));
+    let (mut stream, _) = media.accept().expect("a connection of the recorder's");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let invite = read_head(&mut stream);
+    assert!(invite.starts_with(&format!("INVITE {uri} SIP/2.0\r\n")), "{invite}");
+    assert!(invite.contains("\r\nVia: SIP/2.0/TCP 127.0.0.1:"), "{invite}");
+    stream.write_all(answer(&invite, "486 Busy", "").as_bytes()).expect("sent");
+    assert!(read_head(&mut stream).contains("ACK "));
+
+    let media = udp(PBX);
+    let uri = large("b", media.local_addr().expect("bound"));
+    assert_eq!(control.join(&uri, "2001"), Ok(Ok(())));
+    let (invite, recorder) = read_datagram(&media);
+    assert!(invite.starts_with(&format!("INVITE {uri} SIP/2.0\r\n")), "{invite}");
+    assert!(invite.contains("\r\nVia: SIP/2.0/UDP 127.0.0.1:"), "{invite}");
+    media.send_to(answer(&invite, "486 Busy", "").as_bytes(), recorder).expect("sent");
+    assert!(read_datagram(&media).0.starts_with("ACK "));
+    ring.stopper().stop();
+}
+
 /// The other end of TLS, over a socket that waits.
 struct Secure {
     tls: rustls::Connection,

@@ -282,6 +282,21 @@ pub(super) fn again(request: &[u8], branch: &str, cseq: u32, (name, value): (&st
     out
 }
 
+/// The same request as its Via says when it goes by another carrier. `request` is one of ours.
+pub(super) fn over(request: &[u8], carrier: Carrier) -> Vec<u8> {
+    const BEFORE: &[u8] = b"\r\nVia: SIP/2.0/";
+    // We write the Via first, and no name of a carrier has a blank in it.
+    let begins = memchr::memmem::find(request, BEFORE).map(|at| at + BEFORE.len());
+    let named = begins.and_then(|begins| {
+        let (before, rest) = request.split_at_checked(begins)?;
+        Some((before, rest.get(rest.iter().position(|&b| b == b' ')?..)?))
+    });
+    match named {
+        Some((before, behind)) => [before, carrier.name().as_bytes(), behind].concat(),
+        None => request.to_vec(),
+    }
+}
+
 /// The CANCEL of an INVITE of ours: its request line, top Via, route, From, To, Call-ID and number (RFC 3261, 9.1).
 pub(super) fn cancel_of(invite: &[u8]) -> Vec<u8> {
     within_transaction(invite, "CANCEL", None)

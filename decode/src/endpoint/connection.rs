@@ -9,12 +9,17 @@ use crate::time::Timestamp;
 impl UserAgent {
     /// A connection is over. What is still to be said to its peer goes by another one: the paths of its calls and transactions are those
     /// of a connection that is to be opened, and a request of ours that nobody has answered goes again.
-    pub fn handle_closed(&mut self, connection: u64, now: Timestamp) {
+    pub fn handle_closed(&mut self, closed: &Path, now: Timestamp) {
         self.handle_timeout(now);
-        let is_of_it = |path: &Path| path.carrier != Carrier::Udp && path.connection == connection;
-        if connection == 0 {
+        let is_of_it = |path: &Path| path.carrier != Carrier::Udp && path.connection == closed.connection;
+        if closed.connection == 0 {
             return;
         }
+        // What went by any connection to there went by this one, as far as is known here.
+        let may_be_of_it = |path: &Path| {
+            is_of_it(path)
+                || path.connection == 0 && path.carrier == closed.carrier && path.peer == closed.peer
+        };
         for server in self.servers.values_mut().filter(|server| is_of_it(&server.path)) {
             server.path = Path { connection: 0, peer: server.elsewhere, ..server.path };
         }
@@ -29,7 +34,16 @@ impl UserAgent {
             }
         }
         let mut again = Vec::new();
-        for client in self.clients.values_mut().filter(|client| is_of_it(&client.path)) {
+        let over_udp: Vec<u64> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.over_udp.is_some() && may_be_of_it(&client.path))
+            .map(|(&id, _)| id)
+            .collect();
+        over_udp.into_iter().for_each(|id| {
+            self.fall_back(id);
+        });
+        for client in self.clients.values_mut().filter(|client| may_be_of_it(&client.path)) {
             client.path = Path { connection: 0, peer: client.elsewhere, ..client.path };
             if client.state != ClientState::Completed && !client.is_moved {
                 client.is_moved = true;
@@ -52,7 +66,11 @@ impl UserAgent {
             .filter(|(_, client)| client.state != ClientState::Completed && is_of_it(&client.path))
             .map(|(&id, _)| id)
             .collect();
-        lost.into_iter().for_each(|id| self.end_client(id));
+        for id in lost {
+            if !self.fall_back(id) {
+                self.end_client(id);
+            }
+        }
     }
 
     /// What a message that goes by this way says of where we are.

@@ -250,10 +250,18 @@ impl UserAgent {
     fn next_hop(&self, call: &Call) -> (Path, Endpoint) {
         let mut path = call.path;
         let (uri, place) = compose::target(call.routes.first().unwrap_or(&call.target));
-        let place = place.filter(|place| self.peers.entry(place.ip()) == Some(call.entry));
+        // Behind a proxy that only let us find it, a conversation is where its Contact says.
+        let may_join =
+            |ip| call.joined.is_some() && self.options.joins.iter().any(|subnet| subnet.contains(ip));
+        let place =
+            place.filter(|place| self.peers.entry(place.ip()) == Some(call.entry) || may_join(place.ip()));
         let named = compose::carrier_of(uri).filter(|_| place.is_some());
+        // A URI that names nothing names no port of TLS either.
+        let is_by_it = |named: Option<Carrier>| {
+            named.map_or(path.carrier != Carrier::Tls, |named| named == path.carrier)
+        };
         let elsewhere = match place {
-            Some(place) if named.is_none_or(|named| named == path.carrier) => place,
+            Some(place) if is_by_it(named) => place,
             _ => call.elsewhere,
         };
         match (path.carrier, named) {
@@ -315,13 +323,14 @@ impl UserAgent {
     /// The ACK of a 2xx to an INVITE of ours: a request of its own (RFC 3261, 13.2.2.4).
     pub(super) fn acknowledge(&mut self, id: u64, key: u64) {
         let branch = self.words.branch();
-        let (Some(client), Some(call)) = (self.clients.get(&id), self.calls.get(&key)) else { return };
+        let Some(call) = self.calls.get(&key) else { return };
+        let (path, _) = self.next_hop(call);
         let (uri, _) = compose::target(&call.target);
         let request = Request {
             method: "ACK",
             uri,
-            path: &client.path,
-            own: self.own(client.path.local),
+            path: &path,
+            own: self.own(path.local),
             branch: &branch,
             from: &call.local,
             to: &call.remote,
@@ -330,9 +339,8 @@ impl UserAgent {
             routes: &call.routes,
         };
         let bytes = compose::request(&request, &Parts::none());
-        let path = client.path;
         if let Some(client) = self.clients.get_mut(&id) {
-            client.ack.clone_from(&bytes);
+            client.ack = Some((path, bytes.clone()));
         }
         self.send(path, bytes, true);
     }

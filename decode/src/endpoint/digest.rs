@@ -59,20 +59,25 @@ pub struct Account {
 pub struct Demand {
     /// What the name is good for, as the question says.
     pub realm: String,
+    /// With which hashes it may be answered, in the order in which they are asked for: one question for each. There are user agents that
+    /// answer none when they do not know the first one, or one of them.
+    pub algorithms: Vec<Algorithm>,
     /// Who may call.
     pub account: Account,
 }
 
 /// A hash that digests are made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Algorithm {
+pub enum Algorithm {
+    /// SHA-256 (RFC 7616).
     Sha256,
+    /// MD5: all that many user agents know.
     Md5,
 }
 
 impl Algorithm {
-    /// In the order in which we ask: the better one first (RFC 8760, 2.4).
-    const ALL: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
+    /// All, the better one first (RFC 8760, 2.4).
+    pub const ALL: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
 
     fn name(self) -> &'static str {
         match self {
@@ -248,16 +253,16 @@ impl Guard {
         Guard { demand, seal: hash.finalize().into(), given: 0, used: BTreeMap::new(), floor_ms: 0 }
     }
 
-    /// The questions, one for each algorithm, as values of WWW-Authenticate.
+    /// The questions, one for each hash, as values of WWW-Authenticate.
     pub(super) fn questions(&mut self, is_stale: bool, now: Timestamp) -> Vec<String> {
-        let realm = quoted(&self.demand.realm);
+        let (realm, algorithms) = (quoted(&self.demand.realm), self.demand.algorithms.clone());
         let stale = if is_stale { ", stale=true" } else { "" };
         let question = |algorithm: Algorithm| {
             let nonce = self.nonce(now);
             let name = algorithm.name();
             format!("Digest realm={realm}, nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}")
         };
-        Algorithm::ALL.map(question).to_vec()
+        algorithms.into_iter().map(question).collect()
     }
 
     fn nonce(&mut self, now: Timestamp) -> String {
@@ -299,7 +304,8 @@ impl Guard {
         let account = &self.demand.account;
         let (nonce, count, client_nonce) = (value("nonce"), value("nc"), value("cnonce"));
         let number = u32::from_str_radix(count, 16).ok().filter(|_| count.len() == 8);
-        let algorithm = Algorithm::of(&said).ok_or(wrong)?;
+        let is_asked = |algorithm: &Algorithm| self.demand.algorithms.contains(algorithm);
+        let algorithm = Algorithm::of(&said).filter(is_asked).ok_or(wrong)?;
         let asked = value("uri").as_bytes();
         if !value("qop").eq_ignore_ascii_case("auth") || client_nonce.is_empty() || asked != uri {
             return Err(wrong);
@@ -442,7 +448,12 @@ mod tests {
     }
 
     fn guard() -> Guard {
-        Guard::new(Demand { realm: "rec \"1\"".into(), account: account("pbx", "open sesame") }, &[5; 32])
+        guard_asking(&Algorithm::ALL)
+    }
+
+    fn guard_asking(algorithms: &[Algorithm]) -> Guard {
+        let (realm, account) = ("rec \"1\"".into(), account("pbx", "open sesame"));
+        Guard::new(Demand { realm, algorithms: algorithms.to_vec(), account }, &[5; 32])
     }
 
     fn at(ms: i64) -> Timestamp {
@@ -513,6 +524,21 @@ mod tests {
             assert_eq!(admit(&mut guard, &second, at(30)), Ok(()));
             let (_, third) = challenge.answer(&account("pbx", "open sesame"), of, "c");
             assert_eq!(admit(&mut guard, &third, at(NONCE_MS_MAX + 1)), Err(Denied::Stale), "too old");
+        }
+    }
+
+    #[test]
+    fn only_the_hashes_that_are_asked_for_are_taken() {
+        let of = ("INVITE", &b"sip:5999@192.0.2.1"[..]);
+        let md5 = "Digest realm=\"rec \\\"1\\\"\", nonce=\"NONCE\", algorithm=MD5, qop=\"auth\"";
+        for (asked, is_taken) in [(Algorithm::Sha256, false), (Algorithm::Md5, true)] {
+            let mut guard = guard_asking(&[asked]);
+            let questions = guard.questions(false, at(0));
+            assert!(questions.len() == 1 && questions[0].contains(asked.name()), "{questions:?}");
+            let nonce = guard.nonce(at(0));
+            let said =
+                challenge(&md5.replace("NONCE", &nonce)).answer(&account("pbx", "open sesame"), of, "c").1;
+            assert_eq!(admit(&mut guard, &said, at(1)).is_ok(), is_taken, "{said}");
         }
     }
 

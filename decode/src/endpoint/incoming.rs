@@ -99,7 +99,9 @@ impl UserAgent {
             let of = self.by_key.get(&key_of(message, &via, path, b"INVITE")).copied();
             return self.cancel(id, of);
         }
-        if let Err(refusal) = self.authorize(message, method, uri) {
+        if !self.is_of_joined(message)
+            && let Err(refusal) = self.authorize(message, method, uri)
+        {
             return self.refuse(id, refusal, true);
         }
         let outcome = match message.to().and_then(|to| to.tag()) {
@@ -129,6 +131,14 @@ impl UserAgent {
             Err(Refusal { status, reason, parts }) => compose::response(&head, status, &reason, &parts),
         };
         self.send(reply, bytes, true);
+    }
+
+    /// Is it about a conversation that we have joined? Who let us in is asked nothing: we called there, and whoever knows the dialog's tags
+    /// is who we called.
+    fn is_of_joined(&self, message: &Message<'_>) -> bool {
+        let to = message.to();
+        let key = to.as_ref().and_then(|to| to.tag()).and_then(|tag| self.find(message, tag));
+        key.and_then(|key| self.calls.get(&key)).is_some_and(|call| call.joined.is_some())
     }
 
     /// Where callers must say who they are: does this one?
@@ -203,6 +213,10 @@ impl UserAgent {
             server.merge = Some(merge);
         }
         self.counts.invites += 1;
+        if self.is_ending {
+            return Err(Refusal::new(503, "Service Unavailable (the recorder ends)")
+                .with("Retry-After", RETRY_AFTER_S));
+        }
         let scheme = sip::Uri::parse(uri.strip_prefix(b"<").unwrap_or(uri)).scheme;
         if ![&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(Refusal::new(416, "Unsupported URI Scheme"));

@@ -25,6 +25,7 @@ mod offer;
 mod peers;
 mod ports;
 mod register;
+mod size;
 mod stream;
 mod timers;
 mod transaction;
@@ -48,15 +49,17 @@ use digest::Guard;
 use peers::{Admission, Peers};
 use ports::Ports;
 use register::Registrar;
+use size::Ways;
 use timers::Timers;
-use transaction::{Client, Key, Server};
+use transaction::{Client, ClientState, Key, Server};
 
 pub use announcement::{ANNOUNCEMENT_MS_MAX, Announcement, AnnouncementError};
 pub use call::{HELD_S_MAX, STREAMS_MAX};
-pub use digest::{Account, Demand, NONCE_MS_MAX, NONCES_MAX, Secret};
+pub use digest::{Account, Algorithm, Demand, NONCE_MS_MAX, NONCES_MAX, Secret};
 pub use join::{EXTENSION_FIELD, JOIN_MS_MAX, JoinError, URI_BYTES_MAX, destination};
 pub use peers::{BURST_MAX, MESSAGES_PER_S_MAX, SOURCES_MAX};
 pub use register::{REGISTER_AGAIN_S_MAX, REGISTER_AGAIN_S_MIN, Registration, RegistrationState};
+pub use size::UDP_REQUEST_BYTES_MAX;
 pub use transaction::{
     TRANSACTION_BYTES_MAX, TRANSACTION_BYTES_PER_PEER_MAX, TRANSACTIONS_MAX, TRANSACTIONS_PER_PEER_MAX,
 };
@@ -327,6 +330,9 @@ pub struct UserAgent {
     joined: BTreeMap<String, u64>,
     guard: Option<Guard>,
     registrar: Option<Registrar>,
+    ways: Ways,
+    /// The program ends: nothing new is begun.
+    is_ending: bool,
     timers: Timers<Timer>,
     out: VecDeque<Output>,
     counts: Counts,
@@ -355,6 +361,8 @@ impl UserAgent {
             clients: BTreeMap::new(),
             by_branch: FxHashMap::default(),
             joined: BTreeMap::new(),
+            ways: Ways::default(),
+            is_ending: false,
             timers: Timers::new(),
             out: VecDeque::new(),
             counts: Counts::default(),
@@ -460,12 +468,20 @@ impl UserAgent {
         self.out.pop_front()
     }
 
-    /// Ends every call in order, and the registration: the program ends.
+    /// Ends every call in order, and the registration: the program ends. No call is taken any more; whoever has the sockets stays a
+    /// moment, until there [is nothing left to wait for](Self::is_at_rest).
     pub fn hang_up_all(&mut self, now: Timestamp) {
         self.handle_timeout(now);
+        self.is_ending = true;
         self.unregister();
         let calls: Vec<u64> = self.calls.keys().copied().collect();
         calls.into_iter().for_each(|call| self.hang_up(call));
+    }
+
+    /// Is every request of ours answered, or given up?
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.clients.values().all(|client| client.state == ClientState::Completed)
     }
 
     /// What was counted.

@@ -11,7 +11,7 @@ use super::transaction::{About, Purpose};
 use super::{Path, Timer, UserAgent};
 use crate::net::Endpoint;
 use crate::signal::Carrier;
-use crate::sip::{self, Address, Message, values};
+use crate::sip::{Address, Message, values};
 use crate::time::Timestamp;
 
 /// After the first failure it is tried again in so many seconds, and twice as late each time.
@@ -64,6 +64,10 @@ pub(super) struct Registrar {
     until: Timestamp,
     failures: u32,
     challenge: Option<Challenge>,
+    /// Our end in the request that is not answered yet.
+    told: Option<Endpoint>,
+    /// Our end that the PBX knows.
+    known: Option<Endpoint>,
     /// It is to end.
     is_leaving: bool,
 }
@@ -90,13 +94,28 @@ impl UserAgent {
             until: Timestamp::MIN,
             failures: 0,
             challenge: None,
+            told: None,
+            known: None,
             is_leaving: false,
         });
         self.register_again();
     }
 
+    /// Our end as the PBX reaches it now. When it is another one, the PBX is told at once, and to forget the former one.
+    pub fn register_from(&mut self, local: Endpoint, now: Timestamp) {
+        self.handle_timeout(now);
+        let moved = |registrar: &&mut Registrar| registrar.path.local != local && !registrar.is_leaving;
+        let Some(registrar) = self.registrar.as_mut().filter(moved) else { return };
+        registrar.path.local = local;
+        // One request at a time (RFC 3261, 10.2): the answer to that one says that this one is due.
+        if registrar.told.is_none() {
+            self.register_again();
+        }
+    }
+
     /// Sends it, or sends it again.
     pub(super) fn register_again(&mut self) {
+        self.timers.cancel(Timer::Register);
         let (branch, client_nonce) = (self.words.branch(), self.words.word());
         let (Some(registration), Some(registrar)) = (&self.options.registration, &mut self.registrar) else {
             return;
@@ -115,7 +134,14 @@ impl UserAgent {
             parts = parts.field(name, value);
         }
         let (path, call_id, cseq) = (registrar.path, registrar.call_id.clone(), registrar.cseq);
-        parts = parts.field("Contact", self.contact(&path, false)).field("Expires", expires_s);
+        registrar.told = Some(path.local);
+        let former = registrar.known.filter(|&known| known != path.local);
+        parts = parts.field("Contact", self.contact(&path, false));
+        if let Some(local) = former {
+            let contact = self.contact(&Path { local, ..path }, false);
+            parts = parts.field("Contact", format!("{contact};expires=0"));
+        }
+        parts = parts.field("Expires", expires_s);
         let request = Request {
             method: "REGISTER",
             uri: uri.as_bytes(),
@@ -142,16 +168,21 @@ impl UserAgent {
 
     /// The final response.
     pub(super) fn registered(&mut self, message: &Message<'_>, status: u16) {
+        let Some(told) = self.registrar.as_mut().and_then(|registrar| registrar.told.take()) else { return };
+        let own = self.own(told);
         let Some(registrar) = &mut self.registrar else { return };
         match status {
             _ if registrar.is_leaving => {}
             200..300 => {
-                let own = format!("{}:", registrar.path.local.ip());
-                let expires_s = granted(message, &own).unwrap_or(registrar.expires_s);
+                let expires_s = granted(message, own).unwrap_or(registrar.expires_s);
                 let expires_s = expires_s.clamp(*EXPIRES_S.start(), *EXPIRES_S.end());
                 registrar.state = RegistrationState::Registered;
                 registrar.failures = 0;
                 registrar.until = self.now.plus_millis(i64::from(expires_s) * 1_000);
+                registrar.known = Some(told);
+                if registrar.path.local != told {
+                    return self.register_again();
+                }
                 self.timer_in(Timer::Register, i64::from(expires_s) * 750);
             }
             423 => {
@@ -179,6 +210,7 @@ impl UserAgent {
             return;
         };
         self.counts.not_registered += 1;
+        registrar.told = None;
         if registrar.state != RegistrationState::Registered || self.now >= registrar.until {
             registrar.state = RegistrationState::Failed;
         }
@@ -204,9 +236,9 @@ impl UserAgent {
 }
 
 /// For how long, in seconds: as the PBX says of our contact, or of all (RFC 3261, 10.2.4).
-fn granted(message: &Message<'_>, own: &str) -> Option<u32> {
+fn granted(message: &Message<'_>, own: Endpoint) -> Option<u32> {
     let contacts = values(message, "Contact");
-    let is_ours = |contact: &&&[u8]| sip::text(contact).contains(own);
+    let is_ours = |contact: &&&[u8]| compose::target(contact).1 == Some(own);
     let ours = contacts.iter().find(is_ours).or_else(|| contacts.first());
     let said = ours.and_then(|contact| seconds(Address::parse(contact).parameter("expires")?));
     said.or_else(|| message.header("Expires").and_then(seconds))

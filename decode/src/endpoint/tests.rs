@@ -4,6 +4,7 @@ mod asking;
 mod calls;
 mod media;
 mod odd;
+mod size;
 mod timers;
 mod who;
 

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::compose::{self, Parts, Request, Via};
 use super::digest::Challenge;
+use super::size::Sized;
 use super::{Path, T1_MS, T2_MS, T4_MS, Timer, UserAgent};
 use crate::net::Endpoint;
 use crate::sip::{self, Message, StartLine};
@@ -284,12 +285,14 @@ pub(super) struct Client {
     /// It was, and the request went there.
     pub(super) is_moved: bool,
     pub(super) bytes: Vec<u8>,
+    /// The same as it goes over UDP, when the peer takes no connection for so large a request.
+    pub(super) over_udp: Option<(Path, Vec<u8>)>,
     resend_ms: i64,
     pub(super) state: ClientState,
     pub(super) call: Option<u64>,
     pub(super) purpose: Purpose,
-    /// What acknowledges the final response of an INVITE.
-    pub(super) ack: Vec<u8>,
+    /// What acknowledges the final response of an INVITE, and by what way.
+    pub(super) ack: Option<(Path, Vec<u8>)>,
     /// Requests before it that were answered with a question who we are.
     asked: u8,
 }
@@ -322,8 +325,9 @@ impl UserAgent {
         let branch = key(&[branch.as_bytes(), method.as_bytes()]);
         self.by_branch.insert(branch, id);
         let About { purpose, call, elsewhere } = about;
+        let Sized { path, bytes, over_udp } = self.by_size(path, bytes);
         self.send(path, bytes.clone(), purpose.is_seen());
-        let (state, is_moved, ack) = (ClientState::Calling, false, Vec::new());
+        let (state, is_moved, ack) = (ClientState::Calling, false, None);
         let client = Client {
             branch,
             method,
@@ -331,6 +335,7 @@ impl UserAgent {
             elsewhere,
             is_moved,
             bytes,
+            over_udp,
             resend_ms: T1_MS,
             state,
             call,
@@ -339,12 +344,33 @@ impl UserAgent {
             asked,
         };
         self.clients.insert(id, client);
+        self.wait_for_answer(id, path);
+        id
+    }
+
+    fn wait_for_answer(&mut self, id: u64, path: Path) {
         if path.is_unreliable() {
             self.timer_in(Timer::ClientResend(id), T1_MS);
         }
         // B, F.
         self.timer_in(Timer::ClientEnd(id), 64 * T1_MS);
-        id
+    }
+
+    /// The peer takes no connection: a request that went over TCP for its size alone goes over UDP (RFC 3261, 18.1.1). Says whether it
+    /// was such a one.
+    pub(super) fn fall_back(&mut self, id: u64) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return false };
+        let Some((path, bytes)) = client.over_udp.take().filter(|_| client.state == ClientState::Calling)
+        else {
+            return false;
+        };
+        (client.path, client.resend_ms) = (path, T1_MS);
+        client.bytes.clone_from(&bytes);
+        let is_seen = client.purpose.is_seen();
+        self.takes_no_connection(path.peer);
+        self.send(path, bytes, is_seen);
+        self.wait_for_answer(id, path);
+        true
     }
 
     /// A, which doubles without limit, and E, up to T2.
@@ -398,7 +424,7 @@ impl UserAgent {
             let ack = client.ack.clone();
             if purpose == Purpose::Join && status < 300 && self.is_another_answer(call, message) {
                 self.refuse_fork(id, message);
-            } else if !ack.is_empty() {
+            } else if let Some((path, ack)) = ack {
                 self.send(path, ack, is_seen);
             }
             return is_seen;
@@ -468,8 +494,8 @@ impl UserAgent {
     fn acknowledge_refusal(&mut self, id: u64, message: &Message<'_>) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         let ack = compose::ack_of(&client.bytes, message.header("To").unwrap_or_default());
-        client.ack.clone_from(&ack);
         let (path, is_seen) = (client.path, client.purpose.is_seen());
+        client.ack = Some((path, ack.clone()));
         self.send(path, ack, is_seen);
     }
 }

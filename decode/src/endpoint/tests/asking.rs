@@ -4,22 +4,22 @@ use super::*;
 
 const URI: &str = "sip:conf@192.0.2.9";
 
-fn local() -> Endpoint {
+pub(super) fn local() -> Endpoint {
     Endpoint::v4([192, 0, 2, 1], 5060)
 }
 
-fn joining() -> Bench {
+pub(super) fn joining() -> Bench {
     Bench::with(|options| options.joins = vec!["192.0.2.9/32".parse().expect("a subnet")])
 }
 
 /// The INVITE that goes out.
-fn join(bench: &mut Bench, uri: &str) -> String {
+pub(super) fn join(bench: &mut Bench, uri: &str) -> String {
     assert_eq!(bench.agent.join(uri, "2001", local(), bench.now), Ok(()));
     bench.sent().remove(0)
 }
 
 /// A response to a request of ours; `more` are header fields and, behind an empty line, a body.
-fn respond(request: &str, status: &str, tag: &str, more: &str) -> String {
+pub(super) fn respond(request: &str, status: &str, tag: &str, more: &str) -> String {
     let (fields, body) = more.split_once("\r\n\r\n").unwrap_or((more, ""));
     let fields = if fields.is_empty() { String::new() } else { format!("{}\r\n", fields.trim()) };
     let to = if tag.is_empty() { String::new() } else { format!(";tag={tag}") };
@@ -35,12 +35,12 @@ fn respond(request: &str, status: &str, tag: &str, more: &str) -> String {
     )
 }
 
-fn let_in(invite: &str, tag: &str) -> String {
+pub(super) fn let_in(invite: &str, tag: &str) -> String {
     let more = "Contact: <sip:media@192.0.2.9:5080>\r\nRecord-Route: <sip:192.0.2.9:5070;lr>, <sip:198.51.100.7;lr>\r\nAllow: UPDATE";
     respond(invite, "200 OK", tag, &format!("{more}\r\n\r\n{OFFER}"))
 }
 
-fn branch(text: &str) -> String {
+pub(super) fn branch(text: &str) -> String {
     field(text, "Via")
         .split("branch=")
         .nth(1)
@@ -300,11 +300,13 @@ fn it_registers_says_who_it_is_and_does_so_again_in_time() {
     let again = bench.give(&respond(&sent[0].1, "401 Who", "r", &stale)).remove(0);
     assert!(field(&again, "Authorization").contains("nonce=\"n2\""));
     bench.give(&respond(&again, "200 OK", "r", "Expires: 100"));
-    // The end.
+    // The end. The answer is waited for.
+    assert!(bench.agent.is_at_rest());
     bench.agent.hang_up_all(bench.now);
     let last = bench.sent().remove(0);
-    assert_eq!(field(&last, "Expires"), "0");
+    assert_eq!((field(&last, "Expires").as_str(), bench.agent.is_at_rest()), ("0", false));
     bench.give(&respond(&last, "200 OK", "r", ""));
+    assert!(bench.agent.is_at_rest());
     bench.wait(64_000);
     bench.expect_empty();
 }
@@ -341,4 +343,80 @@ fn a_registration_that_fails_is_tried_later_each_time_and_what_stands_stands() {
     assert_eq!(bench.agent.counts().registration, RegistrationState::Registered);
     bench.wait(120_000);
     assert_eq!(bench.agent.counts().registration, RegistrationState::Failed);
+}
+
+#[test]
+fn who_is_reached_at_another_address_says_so_at_once_and_takes_the_former_one_back() {
+    let moved = Endpoint::v4([198, 51, 100, 1], 5060);
+    let contacts = |text: &str| read(text).headers_named("Contact").map(sip::text).collect::<Vec<_>>();
+    let (mut bench, register) = registering();
+    bench.give(&respond(&register, "200 OK", "r", "Expires: 100"));
+    bench.agent.register_from(local(), bench.now);
+    assert!(bench.sent().is_empty(), "that is known");
+    bench.agent.register_from(moved, bench.now);
+    let again = bench.sent().remove(0);
+    assert_eq!(contacts(&again), ["<sip:5999@198.51.100.1:5060>", "<sip:5999@192.0.2.1:5060>;expires=0"]);
+    assert!(field(&again, "Via").starts_with("SIP/2.0/UDP 198.51.100.1:5060;"), "{again}");
+    // One request at a time: back again before that was answered.
+    bench.agent.register_from(local(), bench.now);
+    assert!(bench.sent().is_empty());
+    let granted = "Contact: <sip:5999@198.51.100.1:5060>;expires=60, <sip:5999@192.0.2.1:5060>;expires=7";
+    let back = bench.give(&respond(&again, "200 OK", "r", granted)).remove(0);
+    assert_eq!(contacts(&back), ["<sip:5999@192.0.2.1:5060>", "<sip:5999@198.51.100.1:5060>;expires=0"]);
+    bench.give(&respond(&back, "200 OK", "r", "Expires: 100"));
+    let sent = bench.wait(75_000);
+    assert_eq!((sent.len(), sent[0].0), (1, 75_000), "one timer");
+    assert_eq!(contacts(&sent[0].1), ["<sip:5999@192.0.2.1:5060>"], "the former one is gone");
+}
+
+#[test]
+fn an_address_behind_a_translation_is_found_among_the_contacts() {
+    let mut bench = Bench::with(|options| {
+        options.address = Some([203, 0, 113, 5].into());
+        options.registration = Some(Registration {
+            registrar: pbx(),
+            carrier: Carrier::Udp,
+            domain: "pbx.example".into(),
+            user: "5999".into(),
+            expires_s: 3_600,
+        });
+    });
+    bench.agent.register(local(), bench.now);
+    let register = bench.sent().remove(0);
+    let granted =
+        "Contact: <sip:5999@203.0.113.5:50600>;expires=2000, <sip:5999@203.0.113.5:5060>;expires=100";
+    bench.give(&respond(&register, "200 OK", "r", granted));
+    assert_eq!(bench.wait(75_000).len(), 1);
+}
+
+#[test]
+fn a_conversation_that_we_have_joined_ends_without_a_password() {
+    let mut bench = Bench::with(|options| {
+        options.joins = options.peers.clone();
+        options.demand =
+            Some(Demand { realm: "rec".into(), algorithms: Algorithm::ALL.to_vec(), account: account() });
+    });
+    let invite = join(&mut bench, URI);
+    bench.give(&let_in(&invite, "them"));
+    let request = |method: &str, cseq, tag: &str| {
+        Bench::text(method, cseq, "", "")
+            .replace("tag=pbx", &format!("tag={tag}"))
+            .replace("To: <sip:5999@192.0.2.1>", &format!("To: {}", field(&invite, "From")))
+            .replace("one@192.0.2.9", &field(&invite, "Call-ID"))
+    };
+    // Who does not know the dialog is asked, as before.
+    assert_eq!(first_line(&bench.give(&request("BYE", 6, "guessed"))[0]), "SIP/2.0 401 Unauthorized");
+    assert_eq!(first_line(&bench.give(&request("INFO", 7, "them"))[0]), "SIP/2.0 200 OK");
+    assert_eq!(first_line(&bench.give(&request("BYE", 8, "them"))[0]), "SIP/2.0 200 OK");
+    assert_eq!(bench.agent.counts().challenged, 1);
+    assert!(bench.agent.calls.is_empty());
+}
+
+#[test]
+fn who_ends_takes_no_call_any_more() {
+    let mut bench = Bench::new();
+    bench.agent.hang_up_all(bench.now);
+    let refused = bench.give(&Bench::invite("")).remove(0);
+    assert_eq!(first_line(&refused), "SIP/2.0 503 Service Unavailable (the recorder ends)");
+    assert!(bench.agent.is_at_rest());
 }

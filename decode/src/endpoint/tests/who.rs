@@ -11,7 +11,11 @@ fn account(password: &str) -> Account {
 
 fn guarded() -> Bench {
     Bench::with(|options| {
-        options.demand = Some(Demand { realm: "earwitness".into(), account: account(PASSWORD) });
+        options.demand = Some(Demand {
+            realm: "earwitness".into(),
+            algorithms: Algorithm::ALL.to_vec(),
+            account: account(PASSWORD),
+        });
     })
 }
 
@@ -95,13 +99,17 @@ fn what_is_refused_within_a_call_is_kept_from_the_tracker() {
 }
 
 /// By what way everything goes.
-fn paths(bench: &mut Bench) -> Vec<(Path, String)> {
+pub(super) fn paths(bench: &mut Bench) -> Vec<(Path, String)> {
     std::iter::from_fn(|| bench.agent.poll_output())
         .filter_map(|output| match output {
             Output::Sip { path, bytes, .. } => Some((path, String::from_utf8(bytes).expect("text"))),
             Output::Media { .. } => None,
         })
         .collect()
+}
+
+fn of_connection(bench: &Bench, connection: u64) -> Path {
+    Path { connection, ..bench.path }
 }
 
 #[test]
@@ -114,7 +122,7 @@ fn what_is_to_be_said_after_the_end_of_a_connection_goes_by_another() {
     };
     let mut bench = connected(0);
     bench.call("");
-    bench.agent.handle_closed(1, bench.now);
+    bench.agent.handle_closed(&of_connection(&bench, 1), bench.now);
     bench.agent.hang_up_all(bench.now);
     let (path, bye) = paths(&mut bench).remove(0);
     assert!(bye.starts_with("BYE sip:pbx@192.0.2.9:5060 SIP/2.0\r\n"));
@@ -131,7 +139,7 @@ fn what_is_to_be_said_after_the_end_of_a_connection_goes_by_another() {
     bench.agent.hang_up_all(bench.now);
     let (path, first) = paths(&mut bench).remove(0);
     assert_eq!((path.connection, path.peer.port), (1, 40_000));
-    bench.agent.handle_closed(1, bench.now);
+    bench.agent.handle_closed(&of_connection(&bench, 1), bench.now);
     assert_eq!(paths(&mut bench), [(Path { connection: 0, peer: pbx(), ..path }, first)]);
     bench.wait(33_000);
     bench.expect_empty();
@@ -139,8 +147,8 @@ fn what_is_to_be_said_after_the_end_of_a_connection_goes_by_another() {
     // Of a connection that nobody has anything to say on, nothing follows.
     let mut bench = connected(2_000);
     bench.give(&Bench::invite("").replace("192.0.2.9:5060;branch", "192.0.2.9:5099;branch"));
-    bench.agent.handle_closed(2, bench.now);
-    bench.agent.handle_closed(1, bench.now);
+    bench.agent.handle_closed(&of_connection(&bench, 2), bench.now);
+    bench.agent.handle_closed(&of_connection(&bench, 1), bench.now);
     assert!(paths(&mut bench).is_empty());
     // An answer goes to where its Via says (RFC 3261, 18.2.2).
     bench.now = bench.now.plus_millis(2_000);
