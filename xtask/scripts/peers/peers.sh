@@ -95,7 +95,7 @@ baresip_between() {
     wait "$far" || true
 }
 
-# linphone_at HOST NUMBER NAME CODEC [LINE…]: the configuration of a linphonec without sound card in $WORK/HOST; CODEC as mime/rate/channels, or all.
+# linphone_at HOST NUMBER NAME CODEC [LINE…]: the configuration of a linphonec without sound card in $WORK/HOST; CODEC as mime/rate/channels, several with commas, or all.
 linphone_at() {
     folder=$WORK/$1
     mkdir -p "$folder"
@@ -128,7 +128,7 @@ video_rtp_port=9078"
             AAL2-G726-16/8000/1 AAL2-G726-24/8000/1 AAL2-G726-32/8000/1 AAL2-G726-40/8000/1 GSM/8000/1 PCMU/8000/1 PCMA/8000/1 \
             G722/8000/1 G729/8000/1 L16/44100/2 L16/44100/1; do
             enabled=0
-            case $wanted in "$codec" | all) enabled=1 ;; esac
+            case ",$wanted," in *",$codec,"* | ,all,) enabled=1 ;; esac
             echo "[audio_codec_$n]
 mime=${codec%%/*}
 rate=$(echo "$codec" | cut -d/ -f2)
@@ -151,4 +151,30 @@ linphone_between() {
     { said "$1" 'linphonec>'; echo "soundcard use files"; echo "play $WORK/$1/says.wav"; said "$1" 'Using wav'; echo "call sip:$4"
       said "$1" 'connected'; sleep "$3"; echo terminate; said "$1" 'ended'; echo quit; } | talks "$1" ''
     wait "$far" || true
+}
+
+# linphone_calls HOST ADDRESS STEP…: HOST calls, saying its folder's says.wav, does the steps (words of linphonec, or `sleep SECONDS`), and hangs up.
+# It needs a default route.
+linphone_calls() {
+    caller=$1 to=$2
+    shift 2
+    said() { n=0; until grep -q "$1" "$WORK/$caller.log" 2>/dev/null || [ "$n" -gt 100 ]; do sleep 0.1; n=$((n + 1)); done; }
+    rm -f "$WORK/$caller.log"
+    {
+        said 'linphonec>'
+        echo "soundcard use files"
+        echo "play $WORK/$caller/says.wav"
+        said 'Using wav'
+        echo "call $to"
+        said 'connected'
+        for step in "$@"; do
+            case $step in
+                sleep*) sleep "${step#sleep }" ;;
+                *) echo "$step" ;;
+            esac
+        done
+        echo terminate
+        said 'ended'
+        echo quit
+    } | (cd "$WORK/$caller" && HOME=$WORK/$caller on "$caller" stdbuf -o0 linphonec -c "$WORK/$caller/linphonerc" >"$WORK/$caller.log" 2>&1)
 }

@@ -4,7 +4,7 @@
   phone.py ADDRESS NUMBER NAME SAYS.wav [OPTION=VALUE…] -- STEP…
 
 Options: registrar=HOST secret=WORD codec=NAME[,NAME…] auto=200|180|486|none early=yes 100rel=yes timer=SECONDS
-         bridge=yes (says nothing of its own; see join) transport=udp|tcp q=0.5 dtx=yes port=N ptime=MS accept_refer=no
+         bridge=yes (says nothing of its own; see join) transport=udp|tcp|tls ca=FILE.pem (tls) q=0.5 dtx=yes port=N ptime=MS accept_refer=no
 Steps, one after the other; N counts the calls of this phone from 0:
   register              wait until registered
   call:NUMBER@HOST      a new call
@@ -128,6 +128,10 @@ transport.port = int(options.get("port", "5060"))
 transport.boundAddress = where
 transport.publicAddress = where
 tcp = options.get("transport") == "tcp"
+tls = options.get("transport") == "tls"
+if tls:
+    transport.tlsConfig.CaListFile = options["ca"]
+    transport.tlsConfig.verifyServer = True
 six = ":" in where
 kind = {
     (False, False): pj.PJSIP_TRANSPORT_UDP,
@@ -135,7 +139,7 @@ kind = {
     (False, True): pj.PJSIP_TRANSPORT_UDP6,
     (True, True): pj.PJSIP_TRANSPORT_TCP6,
 }[(tcp, six)]
-endpoint.transportCreate(kind, transport)
+endpoint.transportCreate(pj.PJSIP_TRANSPORT_TLS if tls else kind, transport)
 endpoint.libStart()
 endpoint.audDevManager().setNullDev()
 
@@ -148,7 +152,7 @@ def only(names):
 
 only(options.get("codec", "PCMU").split(","))
 
-suffix = ";transport=tcp" if tcp else ""
+suffix = ";transport=tcp" if tcp else ";transport=tls" if tls else ""
 home = options.get("registrar", f"[{where}]" if six else where)
 settings = pj.AccountConfig()
 settings.idUri = f'"{name}" <sip:{number}@{home}>'
