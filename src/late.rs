@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use decode::Timestamp;
 use policy::feed::{Report, Whose, Word};
 use policy::gate::{Gate, Late};
-use policy::{Fact, FactRefusal, Outcome, Rules, SegmentFacts, Step, Verdict};
+use policy::{CustomField, Fact, FactRefusal, Outcome, Rules, SegmentFacts, Step, Verdict};
 use store::{Archive, Deletion, Event, Field, Query, RecordingFacts, RecordingId, Row, Source, State, What};
 
 use crate::clock;
@@ -264,7 +264,13 @@ fn learn(
     let off = before.tags.difference(&now.tags).map(untag);
     // Against what the same rules make of the row: how a number reads today is nothing that was said.
     let learned = What::learned(&with_known(row.facts, &before), &facts);
-    let events: Vec<What> = learned.into_iter().chain(on).chain(off).collect();
+    let filled = CustomField::ALL.into_iter().filter_map(|field| {
+        let (was, value) = (before.fields.of(field), now.fields.of(field).unwrap_or_default().to_owned());
+        // What was there before is filled in where it is kept.
+        let before = String::new();
+        (was.unwrap_or_default() != value).then_some(What::FieldSet { id, field, value, before })
+    });
+    let events: Vec<What> = learned.into_iter().chain(on).chain(off).chain(filled).collect();
     done.learned += u64::from(!events.is_empty());
     for what in events {
         archive.edit(Event { at: clock::now(), who: source(who), what })?;

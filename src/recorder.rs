@@ -291,6 +291,13 @@ impl<'a> Recorder<'a> {
     pub(crate) fn handle_report(&mut self, mut report: policy::feed::Report, at: Timestamp) -> Told {
         report.at = self.on_its_clock(report.at);
         late::tell_room(self.late.as_ref(), &mut self.gate);
+        if let Some(logger) = &mut self.logger
+            && let Some(group) = report.hunt_group()
+        {
+            for leg in self.gate.legs_of(&report) {
+                logger.handle_queue(leg, group, at);
+            }
+        }
         let told = self.gate.handle_report(report, at);
         self.perform();
         told
@@ -483,6 +490,7 @@ impl<'a> Recorder<'a> {
 
     fn put_in_force(&mut self, ruling: Ruling) {
         let Ruling { rules, sip, devices, ports, .. } = ruling;
+        crate::cmd::know_people(self.archive, &rules);
         self.tracker.know_devices(devices);
         self.tracker.use_ports(ports);
         self.tracker.keep_trace(sip);

@@ -404,6 +404,11 @@ impl Logger {
         self.tell();
     }
 
+    pub(crate) fn handle_queue(&mut self, leg: decode::tracker::LegId, group: &str, at: Timestamp) {
+        self.teller.handle_queue(leg, group, at);
+        self.tell();
+    }
+
     fn tell(&mut self) {
         while let Some(record) = self.teller.poll_record() {
             self.outlets.tell(&record);

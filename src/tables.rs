@@ -167,7 +167,7 @@ pub(crate) fn devices(entries: &[&RecordedEntry]) -> String {
 /// Extensions that took part in calls.
 pub(crate) fn seen(all: &[Seen]) -> String {
     let mut table = table();
-    table.set_header(["EXTENSION", "CALLS", "RECORDED", "LAST (UTC)", "ADDRESS", "LISTED"]);
+    table.set_header(["EXTENSION", "CALLS", "RECORDED", "LAST (UTC)", "ADDRESS", "ETHERNET", "LISTED"]);
     for seen in all {
         let addresses: Vec<String> = seen.ip.iter().map(ToString::to_string).collect();
         let listed = match &seen.entry {
@@ -181,6 +181,7 @@ pub(crate) fn seen(all: &[Seen]) -> String {
             seen.recorded.to_string(),
             seen.last.map(words::moment).unwrap_or_default(),
             addresses.join(" "),
+            seen.mac.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             listed,
         ]);
     }

@@ -1,4 +1,4 @@
-//! RTP and telephone events: no panic; what is read can be counted, and what is missing adds up.
+//! RTP, redundant audio data and telephone events: no panic; what is read can be counted, and what is missing adds up.
 #![no_main]
 
 use decode::Timestamp;
@@ -30,6 +30,16 @@ fuzz_target!(|bytes: &[u8]| {
             taken += 1;
             assert_eq!(stream.received() + stream.duplicates(), taken);
             let _ = detector.push(packet.payload, packet.timestamp, 8000, at);
+            if let Some(blocks) = rtp::red::parse(packet.payload) {
+                let all: usize = blocks.earlier().chain([blocks.own()]).map(|block| block.payload.len()).sum();
+                assert!(all < packet.payload.len());
+                for block in blocks.earlier() {
+                    let timestamp = packet.timestamp.wrapping_sub(block.offset);
+                    if detector.is_news(timestamp) {
+                        let _ = detector.push(block.payload, timestamp, 8000, at);
+                    }
+                }
+            }
         }
         let _ = detector.poll(8000, at);
     }

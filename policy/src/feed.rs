@@ -143,6 +143,16 @@ pub enum ReportError {
 }
 
 impl Report {
+    /// The group that the call came through, if it says so.
+    #[must_use]
+    pub fn hunt_group(&self) -> Option<&str> {
+        let Word::Facts(_, facts) = &self.word else { return None };
+        facts.iter().find_map(|fact| match fact {
+            Fact::HuntGroup(group) => Some(group.as_str()),
+            _ => None,
+        })
+    }
+
     /// The same, with who says it.
     #[must_use]
     pub fn said_by(mut self, who: &str) -> Report {

@@ -5,6 +5,7 @@
 //! and the archive's writer takes nothing else: what no rule has judged cannot be written.
 
 mod cold;
+mod early;
 mod import;
 mod outcome;
 mod part;
@@ -176,6 +177,13 @@ pub enum Action {
     },
     /// A report is about a call that is over, or that was never seen here.
     Late(Box<Late>),
+    /// A recording that begins after its leg has this of what was said before; comes behind its [`Action::Start`].
+    Signal {
+        /// The recording.
+        recording: RecordingKey,
+        /// The message.
+        signal: Box<ClearedSignal<'static>>,
+    },
     /// A digit was keyed, and is to be kept.
     Keyed {
         /// The recording.
@@ -233,6 +241,8 @@ struct Judged {
     told: Box<LegFacts>,
     /// When that was.
     began: Timestamp,
+    /// What it has said while a recording of it may yet begin.
+    waiting: signal::Waiting,
 }
 
 /// The segments of one logical call: the highest number given, and the legs that are not over.
@@ -264,6 +274,8 @@ pub struct Gate {
     counted: Vec<Option<(LegId, CallId)>>,
     /// What became known of legs that are not judged yet.
     early: BTreeMap<LegId, request::Said>,
+    /// What was asked and keyed of them.
+    early_asks: BTreeMap<LegId, early::Early>,
     /// Whom reports are about.
     feed: Matcher,
     /// Reports about calls that are over that can be taken now.
@@ -278,6 +290,8 @@ pub struct Gate {
     orders: Orders,
     desks: triggers::Desks,
     pauses: PauseLimits,
+    /// Messages that wait for recordings, of all legs.
+    waiting_bytes: usize,
     actions: VecDeque<Action>,
 }
 
@@ -294,6 +308,7 @@ impl Gate {
             segments: BTreeMap::new(),
             counted: Vec::new(),
             early: BTreeMap::new(),
+            early_asks: BTreeMap::new(),
             feed: Matcher::default(),
             late_room: usize::MAX,
             now: Timestamp::MIN,
@@ -301,6 +316,7 @@ impl Gate {
             victims: Vec::new(),
             orders: Orders::default(),
             desks: triggers::Desks::default(),
+            waiting_bytes: 0,
             actions: VecDeque::new(),
         }
     }
@@ -452,15 +468,11 @@ impl Gate {
         for (&near, nth) in roles.extensions.iter().zip(0..RECORDINGS_MAX as u8) {
             let mut plan = self.plan(RecordingKey { leg: facts.leg, nth }, near, roles.direction, facts);
             let known = &mut plan.facts;
-            known.agent = self.feed.agent_at(&known.extension).map(str::to_owned);
             let said = early.clone().of(of_call.clone(), &known.extension);
-            for said in &said {
-                // What it refuses was told when it came.
-                let _ = known.take(said.fact.clone(), &self.rules.site);
-            }
-            self.rules.people.tell(known, at);
+            self.learn_before(known, &said, at);
             let judgement = self.rules.judge(known);
             let mut part = Part::new(plan, judgement, at);
+            part.said = early.clone().about(&part.plan.facts.extension);
             said.iter()
                 .for_each(|said| part.say(at, "fact", said.fact.to_string(), said.told("known before")));
             request::follow(&self.orders, &mut part, at);
@@ -490,12 +502,47 @@ impl Gate {
                 parts,
                 told: Box::new(facts.clone()),
                 began: at,
+                waiting: signal::Waiting::default(),
             }));
         }
         (0..count).for_each(|nth| self.settle(facts.leg, nth, at, "the call's beginning"));
         let extensions = self.extensions_of(facts.leg);
         self.feed.name(facts.leg, facts.call, extensions);
+        self.settle_early(facts.leg, at);
         self.claim(facts.leg, at);
+    }
+
+    /// What was said of a segment before it is judged, and whom it counts for at this time.
+    fn learn_before(&self, known: &mut SegmentFacts, said: &[request::Saying], at: Timestamp) {
+        known.agent = self.feed.agent_at(&known.extension).map(str::to_owned);
+        for said in said {
+            // What it refuses was told when it came.
+            let _ = known.take(said.fact.clone(), &self.rules.site);
+        }
+        self.rules.people.tell(known, at);
+    }
+
+    /// The extensions' parts in a leg without audio: no rule was asked, but whose call it was is known.
+    fn unjudged(
+        &self,
+        end: &LegEnd,
+        outcome: Outcome,
+        early: &request::Said,
+        of_call: &request::Said,
+    ) -> Vec<PastPart> {
+        let (facts, roles) = (&end.facts, self.rules.roles(&end.facts));
+        let source = self.source_of(facts);
+        let part = |&near: &Side| {
+            let mut known = self.rules.site.segment(facts, near, roles.direction, source);
+            let said = early.clone().of(of_call.clone(), &known.extension);
+            self.learn_before(&mut known, &said, facts.started);
+            part::unjudged(known, near, outcome, end)
+        };
+        roles.extensions.iter().take(RECORDINGS_MAX).map(part).collect()
+    }
+
+    fn source_of(&self, facts: &LegFacts) -> Source {
+        if facts.conferenced.is_some() { Source::RecordACall } else { self.source }
     }
 
     /// A leg begins: its call has one more.
@@ -537,9 +584,7 @@ impl Gate {
         let now = self.now;
         let legs = self.legs.iter().flatten().filter(|judged| judged.call == facts.call);
         for leg in legs.map(|judged| judged.leg).collect::<Vec<_>>() {
-            for said in if leg == facts.leg { &news } else { &others } {
-                let _ = self.learn(&Whom::Leg(leg), &said.fact, &said.who, now);
-            }
+            self.teach_of_call(leg, if leg == facts.leg { &news } else { &others }, now);
         }
     }
 
@@ -573,7 +618,7 @@ impl Gate {
             }
             None => (facts.party(near).name.clone(), facts.party(near.other()).name.clone()),
         };
-        let source = if facts.conferenced.is_some() { Source::RecordACall } else { self.source };
+        let source = self.source_of(facts);
         RecordingPlan {
             recording,
             call: facts.call,
@@ -594,15 +639,18 @@ impl Gate {
         let leg = end.facts.leg;
         let ended = end.facts.ended.unwrap_or(end.facts.started);
         self.feed.end(leg, ended);
-        self.discount(leg);
-        self.early.remove(&leg);
+        let said = self.discount(leg).unwrap_or_default();
+        let early = self.early.remove(&leg).unwrap_or_default();
+        self.early_asks.remove(&leg);
         let place = self.legs.get_mut(leg.slot());
         let judged = place.and_then(|place| place.take_if(|judged| judged.leg == leg));
         let Some(mut judged) = judged else {
             let (outcome, reason) = outcome::silent(end);
-            self.actions.push_back(Action::Account { outcome, reason, why: Vec::new(), parts: Vec::new() });
+            let parts = self.unjudged(end, outcome, &early, &said);
+            self.actions.push_back(Action::Account { outcome, reason, why: Vec::new(), parts });
             return;
         };
+        self.forget_signals(&mut judged);
         (0..judged.parts.len()).for_each(|nth| triggers::release(&mut judged, nth, &mut self.actions));
         let (mut why, mut parts) = (Vec::new(), Vec::new());
         let mut speaks: Option<outcome::Fate> = None;
@@ -613,7 +661,7 @@ impl Gate {
             if let Some(channel) = part.channel.take() {
                 self.channels.release(channel);
             }
-            parts.push(part.past(fate.outcome, &end.facts));
+            parts.push(part.past(fate.outcome, end));
             if let Some(lane) = lane {
                 let segment = judged.segments.get(nth).copied().unwrap_or_default();
                 if let Some(discard) = &fate.discard {

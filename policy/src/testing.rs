@@ -37,6 +37,7 @@ pub(crate) fn segment(extension: &str, other: &str, direction: Direction) -> Seg
 pub(crate) fn over(facts: LegFacts) -> LegEnd {
     LegEnd {
         facts,
+        macs: [None; 2],
         tracks: Vec::new(),
         holds: Vec::new(),
         absences: Vec::new(),

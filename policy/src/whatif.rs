@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use decode::Timestamp;
+use decode::net::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::channels::{Channel, Channels, Grant, Priority};
@@ -33,6 +34,9 @@ pub struct PastPart {
     /// Where the phone's signalling came from and went to, as the recorder saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone: Option<IpAddr>,
+    /// Its Ethernet address, where no router stands between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
 }
 
 /// A call that is over.
@@ -212,7 +216,7 @@ mod tests {
     fn recorded(extension: &str) -> PastCall {
         let facts = segment(extension, "01632960001", Direction::Outbound);
         let (mode, outcome) = (Some(Mode::Always), Outcome::Recorded);
-        let part = PastPart { facts, outcome, mode, by_people: false, phone: None };
+        let part = PastPart { facts, outcome, mode, by_people: false, phone: None, mac: None };
         PastCall { ended: at(61_000), answered: true, outcome, parts: vec![part] }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use decode::Timestamp;
+use decode::net::Mac;
 use policy::{PastPart, Pattern};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -137,13 +138,15 @@ fn list(dir: &ArchiveDir, json: bool) -> Result<Done, Failure> {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Seen {
     pub(crate) extension: String,
-    /// Calls that it took part in with audio.
+    /// Calls with audio that it took part in.
     pub(crate) calls: u64,
     /// Of these, recorded ones.
     pub(crate) recorded: u64,
     pub(crate) last: Option<Timestamp>,
     /// Where its phone's signalling was seen; empty for calls of earlier versions.
     pub(crate) ip: Vec<IpAddr>,
+    /// Its Ethernet addresses, where no router stood between.
+    pub(crate) mac: Vec<Mac>,
     /// The entry that names it, as it is written.
     pub(crate) entry: Option<String>,
     /// It is recorded as the list stands, whatever other rules say.
@@ -164,12 +167,9 @@ fn seen(dir: &ArchiveDir, since: Option<&str>, json: bool) -> Result<Done, Failu
     if json {
         all.iter().try_for_each(print_json)?;
     } else if all.is_empty() {
-        print_line("no extension has taken part in a call with audio")?;
+        print_line("no extension has taken part in a call")?;
     } else {
         print_line(&tables::seen(&all))?;
-        print_line(
-            "Ethernet addresses are not kept with calls; of phones that no SIP names they are in `earwitness calls`",
-        )?;
         if left_out > 0 {
             print_line(&format!("and parts of {left_out} calls by more extensions"))?;
         }
@@ -189,19 +189,25 @@ fn extensions(archive: &Archive, since: Option<Timestamp>) -> Result<(Vec<Seen>,
                 continue;
             }
             let seen = all.entry(extension.clone()).or_insert_with(|| Seen { extension, ..Seen::default() });
+            note(part.and_then(|part| part.phone), &mut seen.ip);
+            note(part.and_then(|part| part.mac), &mut seen.mac);
+            // Of a call without audio no rule was asked: it tells where the phone is, and no more.
+            if row.why.is_empty() {
+                continue;
+            }
             seen.calls += 1;
             seen.last = seen.last.max(Some(row.started));
             let outcome = part.map_or(row.outcome, |part| part.outcome);
             seen.recorded += u64::from(outcome == Outcome::Recorded);
-            if let Some(ip) = part.and_then(|part| part.phone)
-                && seen.ip.len() < ADDRESSES_MAX
-                && !seen.ip.contains(&ip)
-            {
-                seen.ip.push(ip);
-            }
         }
     }
     Ok((all.into_values().collect(), left_out))
+}
+
+/// One more address, while there is room for it.
+fn note<T: PartialEq>(address: Option<T>, all: &mut Vec<T>) {
+    let new = address.filter(|address| all.len() < ADDRESSES_MAX && !all.contains(address));
+    all.extend(new);
 }
 
 /// The extensions of a call; a line of an earlier version names them in its steps alone.

@@ -93,6 +93,10 @@ impl Walk<'_> {
                 self.mark(recording, at, &Mark::PauseStart { source });
             }
             Action::Resume { recording, at, source } => self.mark(recording, at, &Mark::PauseEnd { source }),
+            Action::Signal { recording, signal } => {
+                let Some(open) = self.open.get_mut(recording) else { return };
+                open.write(&mut self.report.failure, |writer| writer.signal(&signal));
+            }
             Action::Keyed { recording, party, digit } => self.keyed(recording, party, digit),
             Action::Known { recording, facts } => self.know(recording, &facts),
             Action::Late(late) => {
@@ -135,7 +139,7 @@ impl Walk<'_> {
         }
         let Some(open) = self.open.get_mut(recording) else { return };
         open.facts = facts::with_known(open.facts.clone(), known);
-        open.writer.know(&open.facts);
+        self.report.failure.check(open.writer.know(&open.facts));
     }
 
     fn keyed(&mut self, recording: RecordingKey, party: Party, digit: Digit) {

@@ -159,7 +159,8 @@ fn lived(
 /// What its extensions' parts are judged by, with what became known after the call. A line of an earlier version does not hold them:
 /// then its recordings do.
 fn parts(archive: &Archive, rules: &Rules, row: &CallRow) -> Result<Vec<PastPart>, Failure> {
-    if row.parts.is_empty() && row.why.is_empty() {
+    // No rule was asked: the line of a call without audio has parts that say whose it was, and no steps.
+    if row.why.is_empty() {
         return Ok(Vec::new());
     }
     let mut kept = Vec::new();
@@ -193,7 +194,7 @@ fn part_of(recording: &Row, rules: &Rules, row: &CallRow) -> PastPart {
         steps().any(|step| step.rule == "recorded devices" && step.verdict.ends_with(&word))
     });
     let by_people = steps().any(|step| step.rule == "request" || step.rule == "standing order");
-    PastPart { facts: known_of(facts, rules), outcome: row.outcome, mode, by_people, phone: None }
+    PastPart { facts: known_of(facts, rules), outcome: row.outcome, mode, by_people, phone: None, mac: None }
 }
 
 /// A part as its recording is known today; what nothing was said of since stays as it was judged by, to the form of its numbers. A

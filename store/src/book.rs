@@ -190,13 +190,19 @@ impl Archive {
         kept.map(|()| new)
     }
 
+    /// Is there an archive in this folder?
+    #[must_use]
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(crate::archive::ARCHIVE_FILE).is_file()
+    }
+
     /// Has the archive in this folder a rule book? Looks at the ledger's files alone, and needs no lock: for a hint. What is only in
     /// the journal yet is not seen.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Damaged`].
     pub fn has_book(dir: &Path) -> Result<bool, Error> {
-        if !dir.join(crate::archive::ARCHIVE_FILE).is_file() {
+        if !Archive::is_in(dir) {
             return Ok(false);
         }
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir).map_err(|e| Error::io(dir, e))?);

@@ -59,6 +59,11 @@ pub(crate) fn append(writer: &mut Writer, n: u8, i: u32) -> Result<(), Error> {
     writer.append(&Cleared::for_test(Party::Near, &frame))
 }
 
+/// What is told of a recording while it runs.
+fn known(n: u8) -> RecordingFacts {
+    RecordingFacts { account_code: Some(format!("77{n}")), tags: vec!["told".into()], ..facts(n) }
+}
+
 fn call_row(n: u8) -> CallRow {
     CallRow {
         call: format!("call-{n}"),
@@ -101,6 +106,9 @@ const PACKETS_PER_CHUNK: u32 = 8;
 fn scenario(archive: &Archive, promised: &mut Promised) -> Result<(), Error> {
     let mut writers = (1..=4).map(|n| archive.create(facts(n))).collect::<Result<Vec<_>, _>>()?;
     (1..=4).try_for_each(|n| archive.expect_call(u64::from(n), &call_row(n)))?;
+    for (n, writer) in (1..).zip(&writers) {
+        writer.know(&known(n))?;
+    }
     for round in 0..3_u32 {
         for i in round * 60..(round + 1) * 60 {
             for (n, writer) in (1..).zip(&mut writers) {
@@ -120,7 +128,7 @@ fn scenario(archive: &Archive, promised: &mut Promised) -> Result<(), Error> {
     else {
         unreachable!("four were begun");
     };
-    one.finish(RecordingFacts { ended: Some(START.plus_millis(3600)), ..facts(1) })?;
+    one.finish(RecordingFacts { ended: Some(START.plus_millis(3600)), ..known(1) })?;
     archive.settle_call(1, &call_row(1))?;
     archive.sync()?;
     if archive.row(facts(1).id)?.facts.state == State::Complete {
@@ -192,6 +200,10 @@ fn assert_kept(archive: &Archive, promised: &Promised, at: &str) {
     for (n, packets) in &promised.packets {
         let played = played(archive, *n).unwrap_or_else(|e| panic!("{at}: recording {n}: {e}"));
         assert!(played >= *packets, "{at}: recording {n} plays {played} of {packets} packets");
+        // It was journaled before these packets.
+        let facts = archive.row(facts(*n).id).unwrap_or_else(|e| panic!("{at}: recording {n}: {e}")).facts;
+        let told = (facts.account_code, facts.tags);
+        assert_eq!(told, (known(*n).account_code, known(*n).tags), "{at}: recording {n}");
     }
     for n in &promised.discarded {
         assert!(

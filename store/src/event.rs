@@ -452,6 +452,23 @@ const LATE_TEXTS: [&str; 12] = [
     "user_name",
 ];
 
+impl RecordingFacts {
+    /// These facts with what was known later, in JSON as [`Writer::know`](crate::Writer::know) has journaled it: what can become known late, and
+    /// nothing else of it. What cannot be read, or is about another recording, changes nothing.
+    pub(crate) fn knowing(mut self, later: &[u8]) -> RecordingFacts {
+        let later = serde_json::from_slice::<RecordingFacts>(later).ok().filter(|later| later.id == self.id);
+        let Some(mut later) = later else { return self };
+        for name in LATE_TEXTS {
+            if let Some((place, known)) = late_text(&mut self, name).zip(late_text(&mut later, name)) {
+                place.clone_from(known);
+            }
+        }
+        self.direction = later.direction;
+        (self.units_above, self.tags, self.fields) = (later.units_above, later.tags, later.fields);
+        self
+    }
+}
+
 impl What {
     /// What has become known of a recording: everything in which `now` differs from `before`, tags left out. None when nothing does.
     #[must_use]

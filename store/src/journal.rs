@@ -32,6 +32,7 @@ const RUNNING: u8 = 4;
 const SYNC: u8 = 5;
 const PENDING: u8 = 6;
 const SWAP: u8 = 7;
+const KNOWN: u8 = 8;
 
 /// The path of journal file `number`.
 pub(crate) fn path_of(number: u64) -> String {
@@ -60,6 +61,8 @@ pub(crate) enum Part<'a> {
     Sync { path: &'a str },
     /// Nothing to do; this recording was still running.
     Running { path: &'a str },
+    /// Nothing to do; what is known of this running recording, in JSON: it goes into its end if nothing more is heard of it.
+    Known { path: &'a str, facts: &'a [u8] },
     /// Nothing to do; the line that the ledger gets if nothing more is heard of this key. An empty one: it is settled.
     Pending { path: &'a str, key: u64, line: &'a [u8] },
     /// The file that waits in [`COLD_DIR`] and has this key commitment takes the place of this one, whose key is destroyed first.
@@ -108,6 +111,7 @@ impl<'a> Part<'a> {
             | Part::SetLen { path, .. }
             | Part::Sync { path }
             | Part::Running { path }
+            | Part::Known { path, .. }
             | Part::Pending { path, .. }
             | Part::Swap { path, .. } => path,
         }
@@ -121,7 +125,7 @@ impl<'a> Part<'a> {
             Part::SetLen { path, len } => disk.set_len(path, len),
             Part::Sync { path } => disk.sync(path),
             Part::Swap { path, commitment } => swap(disk, path, commitment),
-            Part::Running { .. } | Part::Pending { .. } => Ok(()),
+            Part::Running { .. } | Part::Known { .. } | Part::Pending { .. } => Ok(()),
         }
     }
 }
@@ -194,6 +198,10 @@ impl Transaction {
             Part::SetLen { len, .. } => put_part_header(&mut self.buf, SET_LEN, path, len, 0),
             Part::Sync { .. } => put_part_header(&mut self.buf, SYNC, path, 0, 0),
             Part::Running { .. } => put_part_header(&mut self.buf, RUNNING, path, 0, 0),
+            Part::Known { facts, .. } => {
+                put_part_header(&mut self.buf, KNOWN, path, 0, facts.len() as u32);
+                self.buf.extend_from_slice(facts);
+            }
             Part::Pending { key, line, .. } => {
                 put_part_header(&mut self.buf, PENDING, path, key, line.len() as u32);
                 self.buf.extend_from_slice(line);
@@ -235,6 +243,7 @@ fn part<'a>(cursor: &mut Cursor<'a>) -> Option<Part<'a>> {
         SET_LEN => Some(Part::SetLen { path, len: offset }),
         SYNC => Some(Part::Sync { path }),
         RUNNING => Some(Part::Running { path }),
+        KNOWN => Some(Part::Known { path, facts: bytes }),
         PENDING => Some(Part::Pending { path, key: offset, line: bytes }),
         SWAP => Some(Part::Swap { path, commitment: bytes }),
         _ => None,
@@ -259,6 +268,8 @@ fn is_expected(path: &str, line: &[u8]) -> bool {
 pub(crate) struct Replayed {
     /// Files that entries name, in order of appearance, each once.
     pub(crate) paths: std::collections::BTreeSet<String>,
+    /// What was known last of recordings, by their files.
+    pub(crate) known: std::collections::BTreeMap<String, Vec<u8>>,
     /// Lines of the ledger that nobody settled, by key: the file and the line.
     pub(crate) pending: std::collections::BTreeMap<u64, (String, Vec<u8>)>,
     /// Recordings whose key was wrapped anew: their files hash to something else.
@@ -292,6 +303,10 @@ pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> R
                     if is_expected(path, line) {
                         replayed.pending.insert(key, (path.to_owned(), line.to_owned()));
                     }
+                    continue;
+                }
+                Part::Known { facts, .. } => {
+                    replayed.known.insert(path.to_owned(), facts.to_owned());
                     continue;
                 }
                 // Nothing leaves a hole but a copy whose journal is younger than its files, and what is removed by a later

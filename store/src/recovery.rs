@@ -71,7 +71,7 @@ pub(crate) fn recover(
     if let Some(event) = log::begin::event(shared, &redo.log)? {
         redo.push(Transaction::new(), &ledger::month(ledger::EVENTS, event.at), &ledger::line(&event)?)?;
     }
-    end_open(shared, &replayed.paths, &mut redo, &mut recovery)?;
+    end_open(shared, &replayed, &mut redo, &mut recovery)?;
     for (&key, (ledger, line)) in &replayed.pending {
         // Settled in the same entry: the next replay must not find it once more.
         let entry = Transaction::new().push(&Part::Pending { path: ledger, key, line: &[] });
@@ -184,15 +184,19 @@ impl<'a> Redo<'a> {
 /// Ends the recordings that the journal names and that have no end.
 fn end_open(
     shared: &Shared,
-    paths: &BTreeSet<String>,
+    replayed: &Replayed,
     redo: &mut Redo<'_>,
     recovery: &mut Recovery,
 ) -> Result<(), Error> {
     let disk = &*shared.disk;
-    for path in paths.iter().filter(|path| path.starts_with(RECORDINGS_DIR)) {
+    for path in replayed.paths.iter().filter(|path| path.starts_with(RECORDINGS_DIR)) {
         let Some(id) = id_of(path) else { continue };
         let ending = match Layout::read(disk, path) {
-            Ok(layout) if layout.end.is_none() => Ending::interrupted(disk, &shared.keys, &layout, None),
+            Ok(layout) if layout.end.is_none() => {
+                let facts =
+                    replayed.known.get(path).map(|known| layout.parsed.head.facts.clone().knowing(known));
+                Ending::interrupted(disk, &shared.keys, &layout, facts)
+            }
             Ok(_) | Err(Error::NotFound { .. }) => continue,
             Err(e) => Err(e),
         };

@@ -397,14 +397,23 @@ pub(crate) fn subject_of(row: &Row) -> Subject {
     }
 }
 
-/// The same of a call without a recording.
+/// The same of a call without a recording: it is of all units that its extensions' parts count for, and has the tags of all; its extension and
+/// direction are the first part's. Lines of earlier versions may have none.
 fn subject_of_call(row: &CallRow) -> Subject {
+    let parts = || row.parts.iter().map(|part| &part.facts);
+    let mut business_units: Vec<String> =
+        parts().flat_map(|facts| facts.who.units()).map(str::to_owned).collect();
+    let mut tags: Vec<String> = parts().flat_map(|facts| &facts.tags).cloned().collect();
+    for list in [&mut business_units, &mut tags] {
+        list.sort_unstable();
+        list.dedup();
+    }
     Subject {
         site: None,
-        extension: None,
-        business_units: Vec::new(),
-        direction: Direction::Unknown,
-        tags: Vec::new(),
+        extension: parts().next().map(|facts| facts.extension.clone()),
+        business_units,
+        direction: parts().next().map_or(Direction::Unknown, |facts| facts.direction),
+        tags,
         // Nobody will ever write its end.
         outcome: if row.outcome == Outcome::Running { Outcome::NotAnswered } else { row.outcome },
         source: None,

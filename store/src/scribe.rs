@@ -10,6 +10,8 @@
 
 mod changes;
 mod chunks;
+mod ends;
+mod known;
 mod queue;
 mod room;
 
@@ -26,17 +28,16 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 pub(crate) use self::queue::Commands;
 use self::queue::Inbox;
 use crate::closing::Ending;
-use crate::disk::{locked, parent};
+use crate::disk::parent;
 use crate::event::Event;
 use crate::journal::{self, JOURNAL_DIR, Part, Transaction};
-use crate::layout::Layout;
-use crate::ledger::{self, RecordingLine};
+use crate::ledger::RecordingLine;
 use crate::log::{LEAVES, Log};
 use crate::settle::{self, Task};
 use crate::shared::{Open, Shared, wall_clock};
 use crate::space::SpaceWatch;
 use crate::wave::{COMMITMENT_LEN, RECORDINGS_DIR, WRAP_LEN};
-use crate::{Error, RecordingFacts, RecordingId, SignatureState, State};
+use crate::{Error, RecordingFacts, RecordingId};
 
 /// The longest that a written journal entry waits for its sync.
 const SYNC_INTERVAL: Duration = Duration::from_millis(200);
@@ -83,6 +84,8 @@ pub(crate) enum Command {
     Create { open: Arc<Open>, entry: Vec<u8>, len: u64 },
     /// Append a sealed chunk.
     Chunk(Chunk),
+    /// Keep what is known of a running recording by now, in JSON, in case that its end does not come.
+    Know { open: Arc<Open>, facts: Vec<u8> },
     /// End a recording in order.
     Finish { open: Arc<Open>, ending: Box<Ending> },
     /// End a recording at what is on disk.
@@ -227,6 +230,8 @@ struct Running {
     len: u64,
     /// The newest journal that holds something of it.
     journal: u64,
+    /// What is known of it by now, in JSON, where that is more than its header says.
+    known: Option<Vec<u8>>,
 }
 
 struct Scribe {
@@ -356,6 +361,7 @@ impl Scribe {
         match command {
             Command::Create { open, entry, len } => self.create(open, entry, len),
             Command::Chunk(chunk) => self.chunk(chunk),
+            Command::Know { open, facts } => self.know(&open, facts),
             Command::Finish { open, ending } => self.finish(&open, *ending),
             Command::Abandon { open, facts } => self.interrupt(&open, facts.map(|facts| *facts)),
             Command::Discard { open, line, answer } => {
@@ -403,7 +409,11 @@ impl Scribe {
 
     fn create(&mut self, open: Arc<Open>, entry: Vec<u8>, len: u64) {
         match self.commit(entry, Some(&open), None) {
-            Ok(()) => drop(self.running.insert(open.id, Running { open, len, journal: self.journal.number })),
+            Ok(()) => {
+                let running =
+                    Running { open: Arc::clone(&open), len, journal: self.journal.number, known: None };
+                self.running.insert(open.id, running);
+            }
             Err(e) => self.fail(&open, e),
         }
     }
@@ -418,75 +428,6 @@ impl Scribe {
             _ => tracing::error!(recording = %open.id, error = %error, "the recording cannot go on"),
         }
         open.failed.set(error);
-    }
-
-    fn finish(&mut self, open: &Arc<Open>, ending: Ending) {
-        let whole = self.running.get(&open.id).is_some_and(|running| running.len == ending.at);
-        if !whole || open.failed.is_set() {
-            return self.interrupt(open, Some(ending.facts));
-        }
-        if let Err(e) = self.end(open, &ending) {
-            // Its writer has listed it as finished already.
-            if let Some(row) = locked(&self.shared.live).get_mut(&open.id) {
-                row.facts.state = State::Interrupted;
-                row.signature = SignatureState::Missing;
-            }
-            self.fail(open, e);
-        }
-    }
-
-    /// Ends a recording at what is in its file.
-    fn interrupt(&mut self, open: &Arc<Open>, facts: Option<RecordingFacts>) {
-        if !self.running.contains_key(&open.id) {
-            // Not even its header could be written.
-            locked(&self.shared.live).remove(&open.id);
-            return;
-        }
-        if let Err(e) = self.settle().and_then(|()| self.end_at_file(open, facts)) {
-            // It stays among the running ones, so that each new journal names it and the next opening ends it.
-            self.fail(open, e);
-        }
-    }
-
-    fn end_at_file(&mut self, open: &Arc<Open>, facts: Option<RecordingFacts>) -> Result<(), Error> {
-        let disk = &*self.shared.disk;
-        let layout = Layout::read(disk, &open.path)?;
-        let ending = Ending::interrupted(disk, &self.shared.keys, &layout, facts)?;
-        if self.running.get(&open.id).is_none_or(|running| running.len != ending.at) {
-            // The journal holds more than the file, so the file must not be ended before a replay.
-            return Err(Error::damaged(
-                &open.path,
-                "its file could not be written; opening the archive again mends it",
-            ));
-        }
-        self.end(open, &ending)
-    }
-
-    /// Writes a recording's end: in the journal one entry, so that all of it is there after a crash, or none.
-    fn end(&mut self, open: &Arc<Open>, ending: &Ending) -> Result<(), Error> {
-        let ledger = ledger::month(ledger::RECORDINGS, open.id.started());
-        let (line, row) = (ledger::line(&ending.line())?, Box::new(ending.row()));
-        let then = |_, end| {
-            let (row, path, ledger) = (row.clone(), open.path.clone(), ledger.clone());
-            Some(Task::Index { row, path, ledger, end })
-        };
-        self.commit_line(ending.entry(&open.path), &ledger, &line, Some(open), then)?;
-        self.running.remove(&open.id);
-        self.touched.insert(open.path.clone());
-        locked(&self.shared.live).insert(open.id, *row);
-        Ok(())
-    }
-
-    fn discard(&mut self, open: &Arc<Open>, line: &RecordingLine) -> Result<(), Error> {
-        locked(&self.shared.live).remove(&open.id);
-        self.settle()?;
-        if self.running.remove(&open.id).is_none() {
-            // Not even its header could be written: there is nothing to destroy.
-            return Ok(());
-        }
-        self.destroy(&open.path, line, |_, _| None)?;
-        self.settle()?;
-        self.expect_gone(&open.path)
     }
 
     /// Begins a new journal and has the old ones settled and removed.
@@ -727,7 +668,10 @@ impl Scribe {
         let running = self.running.values().map(|running| Part::Running { path: &running.open.path });
         let expected = self.expected.iter().map(|(&key, (path, line))| Part::Pending { path, key, line });
         let (mut entries, mut entry) = (Vec::new(), Transaction::new());
-        for part in running.chain(expected) {
+        let known = self.running.values().filter_map(|running| {
+            Some(Part::Known { path: &running.open.path, facts: running.known.as_deref()? })
+        });
+        for part in running.chain(known).chain(expected) {
             entry = entry.push(&part);
             if entry.len() >= FIRST_ENTRY_MAX {
                 entries.append(&mut std::mem::replace(&mut entry, Transaction::new()).finish());

@@ -190,13 +190,27 @@ impl Writer {
         Ok(())
     }
 
-    /// More is known of the recording while it runs: lists and searches show it at once. What is signed at the end is what
-    /// [`Writer::finish`] is given; a recording that is cut off has the facts of its start.
-    pub fn know(&self, facts: &RecordingFacts) {
+    /// More is known of the recording while it runs: lists and searches show it at once, and a recording that is cut off has it, too: it is in
+    /// the journal before the next chunk. What is signed at the end is what [`Writer::finish`] is given.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the archive is closed; [`Error::Refused`] for facts of another recording.
+    pub fn know(&self, facts: &RecordingFacts) -> Result<(), Error> {
+        if facts.id != self.open.id {
+            return Err(Error::Refused {
+                what: format!("facts of {} for recording {}", facts.id, self.open.id),
+            });
+        }
+        let mut facts = facts.clone();
+        crate::wave::make_sayable(&mut facts);
+        facts.state = State::Recording;
+        let json = serde_json::to_vec(&facts).map_err(|e| Error::Refused { what: e.to_string() })?;
         let mut live = crate::disk::locked(&self.shared.live);
         if let Some(row) = live.get_mut(&self.open.id).filter(|row| row.facts.state == State::Recording) {
-            row.facts = RecordingFacts { state: State::Recording, ..facts.clone() };
+            row.facts = facts;
         }
+        drop(live);
+        self.send(Command::Know { open: Arc::clone(&self.open), facts: json })
     }
 
     /// Seals the open chunk when it is older than a chunk may be: a call that falls silent must not keep its last

@@ -128,6 +128,36 @@ async fn the_waveform_is_that_of_the_audio_file() {
 }
 
 #[tokio::test]
+async fn the_waveform_of_a_pause_is_flat() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let archive = archive(dir.path());
+    let facts = facts(1, 3_000, "2041");
+    let (id, started) = (facts.id, facts.started);
+    let mut writer = archive.create(facts.clone()).expect("a recording");
+    for number in (0..50).chain(100..150) {
+        if number == 100 {
+            writer.mark(started.plus_millis(2_000), &Mark::PauseEnd { source: "ann".into() }).expect("taken");
+        }
+        append(&mut writer, started, Party::Near, number, 9_000.0);
+        if number == 49 {
+            writer
+                .mark(started.plus_millis(1_000), &Mark::PauseStart { source: "ann".into() })
+                .expect("taken");
+        }
+    }
+    let pauses = vec![store::Span { start_ms: 1_000, end_ms: 2_000 }];
+    writer.finish(RecordingFacts { pauses, ..facts }).expect("finished");
+    archive.sync().expect("a disk");
+    let site = Site::enter(&archive).await;
+    let peaks = site.get(&format!("/recordings/{id}/peaks")).await;
+    let near: Vec<&[u8]> = peaks[12..12 + 2 * 150].chunks(2).collect();
+    assert!(near[51..99].iter().all(|point| *point == [0, 0]), "{near:?}");
+    for around in [&near[5..48], &near[105..145]] {
+        assert!(around.iter().all(|point| *point != [0, 0]), "{near:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_running_recording_plays_up_to_now_and_a_part_that_was_cut_off_stays_the_same_file() {
     let dir = tempfile::tempdir().expect("a folder");
     let archive = archive(dir.path());

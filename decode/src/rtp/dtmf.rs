@@ -70,6 +70,14 @@ impl Detector {
         told
     }
 
+    /// Is an event of this timestamp later than all that was seen? What is told again of earlier ones, as redundant data does, is none.
+    #[must_use]
+    pub fn is_news(&self, timestamp: u32) -> bool {
+        let seen = self.open.as_ref().map(|open| open.timestamp).or(self.last_told.map(|(told, _)| told));
+        // Media time wraps (RFC 3550, 5.1): up to half a turn ahead is later.
+        seen.is_none_or(|seen| timestamp != seen && timestamp.wrapping_sub(seen) < 1 << 31)
+    }
+
     /// Gives a digit whose end never came.
     pub fn poll(&mut self, clock_rate: u32, now: Timestamp) -> Option<Digit> {
         let open = self.open.as_ref()?;

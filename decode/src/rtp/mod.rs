@@ -5,6 +5,7 @@
 
 pub mod dtmf;
 pub mod loss;
+pub mod red;
 pub mod rtcp;
 pub mod stream;
 pub mod timing;

@@ -157,6 +157,11 @@ impl Devices {
         self.pbx.contains(&ip)
     }
 
+    /// Is the address in a subnet that the PBX reaches without a router, as far as any is named?
+    pub(super) fn is_local(&self, ip: IpAddr) -> bool {
+        self.lans.is_empty() || self.lans.iter().any(|lan| lan.contains(ip))
+    }
+
     pub(super) fn device(&self, found: Found) -> Option<&Device> {
         self.list.get(found.device)
     }
@@ -171,8 +176,7 @@ impl Devices {
         }
         let mac = mac.filter(|mac| !self.routers.contains(mac))?;
         let &device = self.by_mac.get(&mac)?;
-        let is_local = self.lans.is_empty() || self.lans.iter().any(|lan| lan.contains(ip));
-        is_local.then_some(Found { device, by_mac: Some(mac) })
+        self.is_local(ip).then_some(Found { device, by_mac: Some(mac) })
     }
 
     /// The address turned out to be a router's.

@@ -9,7 +9,7 @@ use super::quality::Quality;
 use super::secrecy::NoKey;
 use super::signalling::Named;
 use crate::media::{AudioFrame, Format, Side};
-use crate::net::{Endpoint, Ethernet, Flow};
+use crate::net::{Endpoint, Ethernet, Flow, Mac};
 use crate::rtp::dtmf::Digit;
 use crate::rtp::rtcp::SenderReport;
 use crate::sdp::Session;
@@ -210,6 +210,8 @@ pub struct LegFacts {
     pub request_user: String,
     /// That user was seen to register: it is a device of the site.
     pub request_registered: bool,
+    /// Who has sent the call on to here, as the INVITE says it; empty where it says of nobody.
+    pub diverted_by: String,
     /// The first INVITE.
     pub started: Timestamp,
     /// The first 180 or 183.
@@ -328,6 +330,8 @@ impl TrackReport {
 pub struct LegEnd {
     /// Its facts, final.
     pub facts: LegFacts,
+    /// The Ethernet addresses that the SIP of caller and callee came from, where no router stands between; in that order.
+    pub macs: [Option<Mac>; 2],
     /// What each side sent; sides that sent nothing are left out.
     pub tracks: Vec<TrackReport>,
     /// Time on hold, both sides' holds merged: start and end on the capture clock.

@@ -6,6 +6,7 @@
 //! on a place lets its flows be judged again.
 
 mod copies;
+mod digits;
 mod foreign;
 mod guard;
 mod held;
@@ -286,6 +287,14 @@ impl Media {
         if source.is_copied {
             source.remember(packet);
         }
+        let own;
+        let (known, packet) = if known.kind == Payload::Redundant {
+            let Some((known, unpacked)) = digits::unpack(source, leg, packet, at, out) else { return };
+            own = unpacked;
+            (known, &own)
+        } else {
+            (known, packet)
+        };
         let side = source.side;
         let format = out.formats.by_id(known.format);
         match known.kind {
@@ -801,18 +810,5 @@ impl Media {
             }
         }
         reports
-    }
-
-    /// Digits whose end never came; for the sources of one leg.
-    pub(super) fn open_digits(&mut self, leg: &Leg, now: Timestamp, out: &mut Outbox) {
-        for &index in leg.sides.iter().flat_map(|side| &side.sources) {
-            let Some(source) = self.sources.get_mut(index as usize).and_then(Option::as_mut) else {
-                continue;
-            };
-            source.look_again(now);
-            if let Some(digit) = source.dtmf.poll(source.clock_rate, now) {
-                out.push(Queued::Digit { leg: source.leg, side: source.side, digit });
-            }
-        }
     }
 }

@@ -12,6 +12,7 @@ mod calls;
 mod devices;
 mod event;
 mod foresight;
+mod hardware;
 mod leg;
 mod media;
 mod outbox;
@@ -197,6 +198,8 @@ impl Tracker {
         if let Some(datagram) = &self.dissector.handle_frame(frame) {
             let at = self.core.frame_at.unwrap_or(datagram.at);
             self.core.out.traces.frame = (at, frame.at.plus_nanos(self.core.shift));
+            self.core.signalling.hardware.sender =
+                datagram.ethernet.map(|ethernet| (datagram.flow.src.ip(), ethernet.src));
             self.core.handle_datagram(datagram, at);
         }
     }
@@ -522,8 +525,13 @@ impl Core {
         if tracks.iter().any(TrackReport::is_silent) {
             self.out.oddity(ended, None, "one party of a call sends nothing but silence");
         }
+        let macs = leg.facts.parties.each_ref().map(|party| {
+            let ip = party.signalling.ip();
+            self.signalling.hardware.of(ip).filter(|_| self.media.is_local(ip))
+        });
         leg.end = Some(Box::new(LegEnd {
             facts: leg.facts.clone(),
+            macs,
             tracks,
             holds: std::mem::take(&mut leg.holds),
             absences,

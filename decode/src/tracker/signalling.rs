@@ -21,6 +21,7 @@ pub use self::relate::CALL_HEADERS_MAX;
 use self::relate::{CallHeaders, replaced_leg, tie_by_session};
 use super::calls::{self, Calls};
 use super::event::{CallId, Ending, Identity, LegFacts, LegId, Tie, TieReason};
+use super::hardware::Hardware;
 use super::leg::{Digest, Fit, Found, Hop, Leg, Legs};
 use super::media::Media;
 use super::outbox::{LegNews, Outbox, Queued};
@@ -77,6 +78,8 @@ pub(super) struct Signalling {
     pub(super) conference: Option<Conference>,
     /// By which way in the frame at hand came.
     pub(super) source: u16,
+    /// Which Ethernet addresses phones have.
+    pub(super) hardware: Hardware,
     pub(super) messages: u64,
     /// Time that counts as silence when it passes without a message, in nanoseconds (see [`super::Core`]).
     pub(super) idle_clock: i64,
@@ -147,6 +150,7 @@ impl Signalling {
             return tables.out.oddity(at, Some(flow), "looks like SIP and cannot be read");
         };
         self.messages += 1;
+        self.hardware.heard(flow.src.ip(), at);
         for oddity in &message.oddities {
             tables.out.oddity(at, Some(flow), oddity.name());
         }
@@ -320,6 +324,7 @@ impl Signalling {
             parties: [caller, callee],
             request_user: hop.user.clone(),
             request_registered: hop.registered,
+            diverted_by: conference::diverted_by(heard.message, uri),
             started: heard.at,
             ringing: None,
             answered: joined_late.then_some(heard.at),

@@ -13,6 +13,7 @@ mod calls;
 mod foreign;
 mod joined;
 mod outside;
+mod redundant;
 mod session;
 mod shapes;
 mod streams;

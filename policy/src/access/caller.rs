@@ -1,5 +1,6 @@
 //! The one place where it is decided what somebody may do, and with which segments.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{AccessFilter, FilterMode, Permission, Permissions, Scope};
@@ -15,6 +16,8 @@ pub struct Standing {
     pub unit: Option<String>,
     /// The site's name; none where it has none.
     pub site: Option<String>,
+    /// The ids of the users whose calls no scope shows to others.
+    pub hidden: Arc<BTreeSet<String>>,
 }
 
 /// Somebody who asks for something, with all that may be asked for, as of one moment. Cheap to clone.
@@ -126,12 +129,17 @@ impl Caller {
         has_scope || filters.len() > *denying
     }
 
-    /// Is there no call that is kept from them: a scope of all, and nothing that denies? For what tells of calls without a recording,
-    /// which no filter could be asked about.
+    /// Is there no call that is kept from them: a scope of all, nothing that denies, and of each hidden user a filter that grants the calls
+    /// whatever else is known of them? For what tells of calls without a recording, which no filter could be asked about.
     #[must_use]
     pub fn sees_all(&self) -> bool {
-        let Inner { is_console, scope, denying, .. } = &*self.0;
-        *is_console || (*scope == Scope::Organization && *denying == 0)
+        let Inner { is_console, scope, standing, filters, denying, .. } = &*self.0;
+        let grants = filters.get(*denying..).unwrap_or_default();
+        let is_shown = |user: &String| {
+            standing.person.as_ref() == Some(user) || grants.iter().any(|filter| filter.matches_all_of(user))
+        };
+        *is_console
+            || (*scope == Scope::Organization && *denying == 0 && standing.hidden.iter().all(is_shown))
     }
 
     /// May this be done with this segment?
@@ -148,7 +156,7 @@ impl Caller {
         Err(if self.sees_any() { Refusal::NotAdmitted } else { Refusal::SeesNone })
     }
 
-    /// Do scope and filters admit this segment? Deny wins, then grant, then the scope.
+    /// Do scope and filters admit this segment? Deny wins, then grant, then the scope, which reaches no hidden user but oneself.
     #[must_use]
     pub fn admits(&self, segment: &impl Segment) -> bool {
         let Inner { is_console, filters, denying, .. } = &*self.0;
@@ -163,9 +171,13 @@ impl Caller {
     fn is_in_scope(&self, segment: &impl Segment) -> bool {
         let Inner { scope, standing, .. } = &*self.0;
         let is = |own: &Option<String>, value: &str| own.as_deref().is_some_and(|own| own == value);
+        let user = segment.value(Field::User);
+        if standing.hidden.contains(user) && !is(&standing.person, user) {
+            return false;
+        }
         match scope {
             Scope::None => false,
-            Scope::Own => is(&standing.person, segment.value(Field::User)),
+            Scope::Own => is(&standing.person, user),
             Scope::Unit => segment.units().next().is_some_and(|unit| is(&standing.unit, unit)),
             Scope::UnitAndBelow => segment.units().any(|unit| is(&standing.unit, unit)),
             // A recording of a box without a name is of the site without a name.

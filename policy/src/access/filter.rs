@@ -149,6 +149,12 @@ impl AccessFilter {
         self.lengths
     }
 
+    /// Is every segment of this user meant, whatever else is known of it?
+    pub(super) fn matches_all_of(&self, user: &str) -> bool {
+        let is_about_users = self.conditions.iter().all(|(field, _)| *field == Field::User);
+        self.lengths.is_none() && is_about_users && self.matches(&OfUser(user))
+    }
+
     /// Is the segment meant?
     #[must_use]
     pub fn matches(&self, segment: &impl Segment) -> bool {
@@ -156,6 +162,27 @@ impl AccessFilter {
             |Lengths { min_s, max_s }: Lengths| (min_s..=max_s).contains(&(segment.duration_ms() / 1_000));
         self.lengths.is_none_or(fits)
             && self.conditions.iter().all(|(field, pattern)| field.matches(pattern, segment))
+    }
+}
+
+/// Any segment of a user, of which nothing else is known.
+struct OfUser<'u>(&'u str);
+
+impl Segment for OfUser<'_> {
+    fn value(&self, field: Field) -> &str {
+        if field == Field::User { self.0 } else { "" }
+    }
+
+    fn tags(&self) -> impl Iterator<Item = &str> + Clone {
+        std::iter::empty()
+    }
+
+    fn units(&self) -> impl Iterator<Item = &str> + Clone {
+        std::iter::empty()
+    }
+
+    fn duration_ms(&self) -> u64 {
+        0
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! 1. a filter that **denies** it wins over everything;
 //! 2. else a filter that **grants** it admits it;
-//! 3. else the **scope** decides.
+//! 3. else the **scope** decides; it shows nobody a hidden user's segments but that user.
 //!
 //! Not here: who somebody is (accounts and passwords are `store`'s), and where somebody stands (see [`crate::people`]).
 

@@ -74,6 +74,10 @@ fn model(scope: Scope, standing: &Standing, filters: &[Asked], segment: &Table) 
         Scope::Site => segment.value(Field::Site) == standing.site.clone().unwrap_or_default(),
         Scope::Organization => true,
     };
+    // A hidden user's calls are for nobody else, as far as scopes go.
+    for user in standing.hidden.iter() {
+        sees &= segment.value(Field::User) != user || own(&standing.person) == *user;
+    }
     for filter in filters.iter().filter(|filter| !filter.deny) {
         sees |= matches(filter, segment);
     }
@@ -144,9 +148,11 @@ proptest! {
         site in proptest::option::of(select(TEXTS.to_vec())),
         filters in proptest::collection::vec(filter(), 0..4),
         segment in segment(),
+        hidden in subsequence(TEXTS.map(str::to_owned).to_vec(), 0..=2),
     ) {
         let text = |text: Option<&str>| text.map(str::to_owned);
-        let standing = Standing { person: text(person), unit: text(unit), site: text(site) };
+        let hidden = std::sync::Arc::new(hidden.into_iter().collect());
+        let standing = Standing { person: text(person), unit: text(unit), site: text(site), hidden };
         let caller = caller(scope, &filters, standing.clone());
         let wanted = model(scope, &standing, &filters, &segment);
         prop_assert_eq!(caller.admits(&segment), wanted);
@@ -157,6 +163,7 @@ proptest! {
         );
         // Whoever is shown something is told that there may be something.
         prop_assert!(!wanted || caller.sees_any());
+        prop_assert!(wanted || !caller.sees_all());
         prop_assert!(Caller::console("root").permit(Permission::Delete, &segment).is_ok());
     }
 
@@ -247,6 +254,34 @@ fn a_scope_without_what_it_is_relative_to_shows_nothing_and_says_why() {
         assert_eq!(caller.permit(Permission::Play, &segment), Err(Refusal::SeesNone));
     }
     assert!(Refusal::SeesNone.to_string().contains("no access scope"));
+}
+
+#[test]
+fn a_hidden_users_calls_are_seen_by_the_user_and_by_whom_a_filter_grants_them() {
+    let of = |user: &str| {
+        let mut segment = Table::default();
+        segment.values.insert(Field::User, user.to_owned());
+        segment
+    };
+    let hidden = std::sync::Arc::new(["ann".to_owned()].into());
+    let standing = |person: &str| Standing {
+        person: Some(person.into()),
+        hidden: std::sync::Arc::clone(&hidden),
+        ..Standing::default()
+    };
+    let bob = caller(Scope::Organization, &[], standing("bob"));
+    assert!(
+        !bob.admits(&of("ann")) && bob.admits(&of("bob")) && bob.admits(&Table::default()) && !bob.sees_all()
+    );
+    let ann = caller(Scope::Organization, &[], standing("ann"));
+    assert!(ann.admits(&of("ann")) && ann.sees_all());
+    let grant =
+        |fields: &[(Field, &'static str)]| [Asked { deny: false, fields: fields.to_vec(), lengths: None }];
+    let eve = caller(Scope::Organization, &grant(&[(Field::User, "ann")]), standing("eve"));
+    assert!(eve.admits(&of("ann")) && eve.sees_all());
+    let some =
+        caller(Scope::Organization, &grant(&[(Field::User, "ann"), (Field::Tag, "vip")]), standing("eve"));
+    assert!(!some.admits(&of("ann")) && !some.sees_all());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{BATCH_MAX, Batch, NAME_LEN_MAX, REPORT_LEN_MAX, Report, ReportError, Whose, Word, plausible};
+use crate::custom::CustomField;
 use crate::outcome::Direction;
 use crate::rules::{FACT_LEN_MAX, Fact, TAGS_MAX};
 
@@ -32,6 +33,11 @@ pub(super) struct Fields {
     pub(super) account_code: Option<String>,
     pub(super) tag: Many,
     pub(super) untag: Many,
+    pub(super) tag1: Option<String>,
+    pub(super) tag2: Option<String>,
+    pub(super) tag3: Option<String>,
+    pub(super) tag4: Option<String>,
+    pub(super) tag5: Option<String>,
     pub(super) uri: Option<String>,
 }
 
@@ -194,6 +200,9 @@ impl Fields {
         }
         facts.extend(tags.into_iter().map(Fact::Tag));
         facts.extend(untags.into_iter().map(Fact::Untag));
+        let fields = [self.tag1, self.tag2, self.tag3, self.tag4, self.tag5];
+        let filled = CustomField::ALL.into_iter().zip(fields);
+        facts.extend(filled.filter_map(|(field, value)| Some(Fact::Field(field, value?))));
         facts.iter().try_for_each(|fact| check(fact.key(), fact.value(), FACT_LEN_MAX))?;
         if let Some(event) = self.event {
             if call_id.is_some() || !facts.is_empty() {
@@ -291,7 +300,8 @@ mod tests {
         let text = r#"{"call_id": "a@b", "extension": "2000", "agent": "1021", "at": "2027-01-15T09:00:00.5+01:00",
             "direction": "inbound", "outside_number": "01632960001", "contact": "Ann", "ddi": "01632960500",
             "ddi_name": "Sales", "trunk": "801", "hunt_group": "2500", "transferred_from": "2001",
-            "business_unit": "Trading", "account_code": "", "tag": ["card", "vip"], "untag": "old"}"#;
+            "business_unit": "Trading", "account_code": "", "tag": ["card", "vip"], "untag": "old",
+            "tag1": "AB-1271", "tag5": ""}"#;
         let report = read(text).expect("a report");
         assert_eq!(report.at, ARRIVAL.plus_millis(500));
         let Word::Facts(Whose::CallId { call_id, extension }, facts) = report.word else { panic!() };
@@ -300,7 +310,7 @@ mod tests {
         assert_eq!(
             written.join(" "),
             "agent=1021 direction=inbound outside_number=01632960001 contact=Ann ddi=01632960500 ddi_name=Sales trunk=801 \
-             hunt_group=2500 transferred_from=2001 business_unit=Trading account_code= tag=card tag=vip untag=old"
+             hunt_group=2500 transferred_from=2001 business_unit=Trading account_code= tag=card tag=vip untag=old tag1=AB-1271 tag5="
         );
         let alone = read(r#"{"agent": "1021", "account_code": "77"}"#).expect("a report");
         let facts = vec![Fact::AccountCode("77".into())];

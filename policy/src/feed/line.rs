@@ -4,7 +4,7 @@
 //! line    = [command SP] word *(1*SP word)       at most REPORT_LEN_MAX bytes of UTF-8, ended by LF or CR LF
 //! command = "hello" / "key" / "ping"             anything else is a report
 //! word    = name "=" value
-//! name    = 1*(a-z / "_")                        as the fields of the JSON; only tag and untag more than once
+//! name    = (a-z / "_") *(a-z / 0-9 / "_")                        as the fields of the JSON; only tag and untag more than once
 //! value   = plain / quoted
 //! plain   = *(any character but SP, <">, controls)
 //! quoted  = <"> *(any character but <">, "\", controls / "\" <"> / "\\") <">
@@ -143,6 +143,11 @@ fn set(fields: &mut Fields, name: &str, value: String) -> Result<(), ReportError
         "transferred_from" => ("transferred_from", &mut fields.transferred_from),
         "business_unit" => ("business_unit", &mut fields.business_unit),
         "account_code" => ("account_code", &mut fields.account_code),
+        "tag1" => ("tag1", &mut fields.tag1),
+        "tag2" => ("tag2", &mut fields.tag2),
+        "tag3" => ("tag3", &mut fields.tag3),
+        "tag4" => ("tag4", &mut fields.tag4),
+        "tag5" => ("tag5", &mut fields.tag5),
         "uri" => ("uri", &mut fields.uri),
         unknown => {
             let name: String = unknown.chars().take(NAME_LEN_MAX / 4).collect();
@@ -190,9 +195,10 @@ type Word<'a> = Result<(&'a str, String, &'a str), (&'a str, &'static str)>;
 /// The first word.
 fn word(text: &str) -> Word<'_> {
     let expected = "expected name=value";
-    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let behind = text.trim_start_matches(is_name);
-    let name = text.strip_suffix(behind).filter(|name| !name.is_empty()).ok_or((text, expected))?;
+    let begins = |name: &&str| name.starts_with(|c: char| !c.is_ascii_digit());
+    let name = text.strip_suffix(behind).filter(begins).ok_or((text, expected))?;
     let value = behind.strip_prefix('=').ok_or((behind, expected))?;
     let Some(quoted) = value.strip_prefix('"') else {
         let end = value.find([' ', '"']).unwrap_or(value.len());

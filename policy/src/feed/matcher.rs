@@ -175,6 +175,12 @@ impl Matcher {
         self.agents.iter().find(|(_, own)| *own == agent).map(|(extension, _)| extension.as_str())
     }
 
+    /// The legs of an extension that run.
+    pub(crate) fn legs_of(&self, extension: &str) -> impl Iterator<Item = LegId> {
+        let running = self.legs.of_extension(extension).filter(|(_, known)| known.ended.is_none());
+        running.map(|(leg, _)| leg)
+    }
+
     /// An agent logs on; gives who was there before. False when there are too many.
     pub(crate) fn log_on(&mut self, agent: &str, extension: &str) -> Result<Option<String>, AgentsFull> {
         if self.agents.len() >= AGENTS_MAX && !self.agents.contains_key(extension) {

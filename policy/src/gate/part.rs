@@ -1,7 +1,7 @@
 //! One extension's part in a leg between its judgement and its end: what is wanted, what runs, what was left out.
 
 use decode::rtp::dtmf::Digit;
-use decode::tracker::LegFacts;
+use decode::tracker::LegEnd;
 use decode::{AudioFrame, Side, Timestamp};
 
 use super::{RecordingKey, RecordingPlan};
@@ -9,9 +9,9 @@ use crate::channels::Channel;
 use crate::modes::orders::Whose;
 use crate::modes::{Answer, Ask, Machine, Role};
 use crate::outcome::Outcome;
-use crate::pause::Pauses;
 use crate::pause::codes::Listener;
-use crate::rules::{Asked, Judgement, Step, Trace, Verdict};
+use crate::pause::{PauseSource, Pauses};
+use crate::rules::{Asked, Judgement, SegmentFacts, Step, Trace, Verdict};
 use crate::whatif::PastPart;
 
 /// Stretches that are left out of one recording; the last one then goes on to its end.
@@ -80,6 +80,8 @@ pub(super) struct Part {
     trace: Trace,
     /// When it was judged first.
     pub(super) judged: Timestamp,
+    /// The moment that its user and unit are asked for: its beginning, or when its agent became another one.
+    pub(super) counted_at: Timestamp,
     /// A recording of it is open in the archive.
     pub(super) begun: bool,
     /// It began after the leg's audio did.
@@ -102,6 +104,8 @@ pub(super) struct Part {
     pub(super) notes: String,
     /// Somebody asked for something else than its mode does by itself, or an order did.
     pub(super) by_people: bool,
+    /// What was said of its leg alone, and not of the whole call.
+    pub(super) said: super::request::Said,
     /// Who asked for it to be destroyed at its end; nobody, where that is its mode's own way.
     pub(super) asked_by: String,
 }
@@ -112,6 +116,8 @@ pub(super) struct Followed {
     /// Takes what people ask meanwhile, as the part's own does.
     pub(super) machine: Machine,
     pub(super) asked_by: String,
+    /// By whom the order was given, where it is one to pause.
+    pub(super) pauses: Option<String>,
 }
 
 impl Part {
@@ -125,6 +131,7 @@ impl Part {
             held: Vec::new(),
             trace: Trace::default(),
             judged: at,
+            counted_at: at,
             begun: false,
             began_late: None,
             channel: None,
@@ -137,6 +144,7 @@ impl Part {
             order: None,
             notes: String::new(),
             by_people: false,
+            said: super::request::Said::default(),
             asked_by: String::new(),
         };
         part.say_all(at, judgement.asked);
@@ -153,7 +161,12 @@ impl Part {
         if judgement.verdict.is_record() && fresh.mode() != self.machine.mode() {
             // What is taken and kept stays, and so does what somebody asked to be destroyed. An order is followed anew.
             let (machine, asked_by) = match self.order.take() {
-                Some(followed) => (followed.machine, followed.asked_by),
+                Some(followed) => {
+                    if let Some(name) = followed.pauses {
+                        self.pauses.end(&PauseSource::Order(name));
+                    }
+                    (followed.machine, followed.asked_by)
+                }
                 None => (self.machine, std::mem::take(&mut self.asked_by)),
             };
             let is_asked = !machine.is_kept() && !asked_by.is_empty();
@@ -182,15 +195,12 @@ impl Part {
     }
 
     /// What is kept of it at its end.
-    pub(super) fn past(&self, outcome: Outcome, leg: &LegFacts) -> PastPart {
+    pub(super) fn past(&self, outcome: Outcome, end: &LegEnd) -> PastPart {
         let is_recorded = matches!(self.verdict, Verdict::Record { .. });
-        let phone = leg.party(self.plan.near).signalling.ip();
         PastPart {
-            facts: self.plan.facts.clone(),
-            outcome,
             mode: is_recorded.then(|| self.machine.mode()),
             by_people: self.by_people,
-            phone: Some(phone).filter(|_| !leg.is_stream_only()),
+            ..unjudged(self.plan.facts.clone(), self.plan.near, outcome, end)
         }
     }
 
@@ -233,6 +243,14 @@ impl Part {
             || self.gap.is_some_and(|from| at >= from)
             || self.gaps.iter().any(|&(from, to)| (from..to).contains(&at))
     }
+}
+
+/// What is kept of an extension's part that no rule was asked about.
+pub(super) fn unjudged(facts: SegmentFacts, near: Side, outcome: Outcome, end: &LegEnd) -> PastPart {
+    let leg = &end.facts;
+    let phone = Some(leg.party(near).signalling.ip()).filter(|_| !leg.is_stream_only());
+    let mac = end.macs.get(near.index()).copied().flatten().filter(|_| phone.is_some());
+    PastPart { facts, outcome, mode: None, by_people: false, phone, mac }
 }
 
 fn handle(machine: &mut Machine, asked_by: &mut String, ask: Ask, role: Role, cause: &str) -> Answer {

@@ -10,7 +10,7 @@ use decode::tracker::LegId;
 
 use super::part::Part;
 use super::settle::NEW_RULES;
-use super::{Gate, RECORDINGS_MAX, RecordingKey, request};
+use super::{Action, Gate, RECORDINGS_MAX, RecordingKey, request};
 use crate::pause::PauseSource;
 use crate::rules::{Rules, Verdict};
 
@@ -20,11 +20,13 @@ impl Gate {
     /// A segment that they exclude is destroyed; one that they no longer exclude is recorded from now on. A limit of channels that
     /// is lower than what runs cuts nothing; one that is higher gives nothing to a segment that was refused one. Codes, windows and
     /// limits of pauses hold for what comes: what is paused stays so until its source resumes it, or the longest pause is over.
+    /// What runs counts for the user and unit that the new people have for the moment that was asked about before.
     pub fn replace_rules(&mut self, rules: Rules, at: Timestamp) {
         if rules == self.rules {
             return;
         }
         let are_other_codes = rules.codes != self.rules.codes;
+        let are_other_people = rules.people != self.rules.people;
         self.pauses = rules.pauses;
         self.channels.set_limit(rules.channels, rules.overload);
         let fresh = self.desks.match_again(&self.rules.windows, &rules.windows);
@@ -38,7 +40,7 @@ impl Gate {
             let before = self.recorded_on(leg);
             let parts = self.judged(leg).map_or(0, |judged| judged.parts.len());
             let keys = (0..parts as u8).map(|nth| RecordingKey { leg, nth });
-            changed.extend(keys.filter(|&key| self.judge_by_new_rules(key, at)));
+            changed.extend(keys.filter(|&key| self.judge_by_new_rules(key, are_other_people, at)));
             let added = self.add_parts(leg, at);
             if !added.is_empty() {
                 joined.push(leg);
@@ -76,13 +78,9 @@ impl Gate {
             let mut plan = self.plan(recording, near, roles.direction, &judged.told);
             plan.call = judged.call;
             let known = &mut plan.facts;
-            known.agent = self.feed.agent_at(&known.extension).map(str::to_owned);
             let of_call = self.segments.get(&judged.call).map(|call| call.said.clone()).unwrap_or_default();
-            for said in request::Said::default().of(of_call, &known.extension) {
-                // What it refuses was told when it came.
-                let _ = known.take(said.fact, &self.rules.site);
-            }
-            self.rules.people.tell(known, judged.began);
+            let said = request::Said::default().of(of_call, &known.extension);
+            self.learn_before(known, &said, judged.began);
             let judgement = self.rules.judge(known);
             let mut part = Part::new(plan, judgement, judged.began);
             part.say(at, NEW_RULES, String::new(), "this extension is known from now on".into());
@@ -132,16 +130,33 @@ impl Gate {
         held
     }
 
-    /// Judges a part; says whether the verdict is another one.
-    fn judge_by_new_rules(&mut self, key: RecordingKey, at: Timestamp) -> bool {
+    /// Judges a part; says whether the verdict is another one. Where users or units are others, it counts for whom they say now of the moment
+    /// that was asked about before: a device that changes hands today leaves a running call with whom it began with.
+    fn judge_by_new_rules(&mut self, key: RecordingKey, are_other_people: bool, at: Timestamp) -> bool {
         let Some(part) = self.part(key) else { return false };
-        let judgement = self.rules.judge(&part.plan.facts);
+        let mut facts = part.plan.facts.clone();
+        if are_other_people {
+            self.rules.people.tell(&mut facts, part.counted_at);
+        }
+        let judgement = self.rules.judge(&facts);
         let Some(part) = self.part_mut(key) else { return false };
-        if judgement.verdict == part.verdict {
+        let counts_for_another = facts != part.plan.facts;
+        part.plan.facts = facts;
+        if counts_for_another {
+            part.say(at, NEW_RULES, String::new(), "user and unit are asked for again".into());
+        }
+        let is_judged_alike = judgement.verdict == part.verdict;
+        if !is_judged_alike {
+            part.say(at, NEW_RULES, String::new(), "judged again".into());
+            part.rejudge(judgement, at);
+        }
+        if counts_for_another && part.begun {
+            let facts = Box::new(part.plan.facts.clone());
+            self.actions.push_back(Action::Known { recording: key, facts });
+        }
+        if is_judged_alike {
             return false;
         }
-        part.say(at, NEW_RULES, String::new(), "judged again".into());
-        part.rejudge(judgement, at);
         request::follow_in(self, key, at);
         true
     }

@@ -53,6 +53,13 @@ impl Gate {
         self.late_room = room;
     }
 
+    /// The running legs that a report is about.
+    #[must_use]
+    pub fn legs_of(&self, report: &Report) -> Vec<LegId> {
+        let running = self.feed.find(report).into_iter().filter(|found| found.ended.is_none());
+        running.map(|found| found.leg).collect()
+    }
+
     /// Another system says something, now.
     pub fn handle_report(&mut self, report: Report, now: Timestamp) -> Told {
         self.now = self.now.max(now);
@@ -99,9 +106,9 @@ impl Gate {
             return;
         }
         // What cannot be taken now is not worth refusing a call for.
-        let _ = self.learn(&Whom::Leg(leg), &Fact::OutsideNumber(number.to_owned()), WHO, at);
+        let _ = self.learn(&Whom::Leg(leg), &Fact::OutsideNumber(number.to_owned()), WHO, at, at);
         if !name.is_empty() {
-            let _ = self.learn(&Whom::Leg(leg), &Fact::Contact(name.to_owned()), WHO, at);
+            let _ = self.learn(&Whom::Leg(leg), &Fact::Contact(name.to_owned()), WHO, at, at);
         }
     }
 
@@ -169,7 +176,7 @@ impl Gate {
         let running: Vec<&Found> = found.iter().filter(|found| found.ended.is_none()).collect();
         for fact in &facts {
             for whom in whoms(report, fact, &running) {
-                match self.learn(&whom, fact, &report.who, now) {
+                match self.learn(&whom, fact, &report.who, report.at, now) {
                     Ok(_) | Err(FactRefusal::NoSuchCall) => {}
                     Err(refusal) => told.refused = Some(Refused::Fact(refusal)),
                 }

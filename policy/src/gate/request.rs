@@ -81,6 +81,7 @@ impl Gate {
         let cause = format!("{} {name}", role.key());
         let source = PauseSource::Request(cause.clone());
         let mut reply = Reply::default();
+        self.ask_early(request, &mut reply);
         let mut keys = self.segments_of(whom);
         if matches!(ask, Ask::Pause | Ask::Resume) {
             keys = self.with_siblings(keys).into_iter().collect();
@@ -109,44 +110,71 @@ impl Gate {
     /// [`FactRefusal`]; nothing has changed then for the segments that refused it. [`FactRefusal::TooEarly`]: the call's legs to come
     /// do not learn it.
     pub fn handle_fact(&mut self, whom: &Whom, fact: &Fact, at: Timestamp) -> Result<u32, FactRefusal> {
-        self.learn(whom, fact, "", at)
+        self.learn(whom, fact, "", at, at)
     }
 
-    /// The same, with who says so.
+    /// The same, with who says so, and since when it has been so.
     pub(super) fn learn(
         &mut self,
         whom: &Whom,
         fact: &Fact,
         who: &str,
+        since: Timestamp,
         at: Timestamp,
     ) -> Result<u32, FactRefusal> {
-        let kept = self.keep_for_later(whom, fact, who);
+        self.sayings += 1;
+        let (nth, fact, who) = (self.sayings, fact.clone(), who.to_owned());
+        let saying = Saying { nth, since, extension: None, fact, who };
+        let kept = self.keep_for_later(whom, saying.clone());
         let keys = self.segments_of(whom);
         if keys.is_empty() {
             return kept.map(|()| 0);
         }
         let (mut changed, mut refused) = (0, None);
         for key in keys {
-            let site = &self.rules.site;
-            let Some(part) = part_in(&mut self.legs, key) else { continue };
-            match part.plan.facts.take(fact.clone(), site) {
-                Ok(true) => changed += 1,
-                Ok(false) => continue,
-                Err(refusal) => {
-                    refused = Some(refusal);
-                    continue;
-                }
+            if let Some(part) = self.part_mut(key).filter(|_| !matches!(whom, Whom::Call(_))) {
+                // What it finds no room for can only be overwritten by what is said of the call.
+                let _ = part.said.note(saying.clone());
             }
-            let was_running = part.begun;
-            self.judge_again(key, fact, who, at);
-            if let Some(part) = self.part(key).filter(|part| was_running && part.begun) {
-                let facts = Box::new(part.plan.facts.clone());
-                self.actions.push_back(Action::Known { recording: key, facts });
+            match self.teach(key, &saying, at) {
+                Ok(is_new) => changed += u32::from(is_new),
+                Err(refusal) => refused = Some(refusal),
             }
         }
         // What was said of the whole call is for its legs to come, too.
         let refused = refused.or(kept.err().filter(|refusal| *refusal == FactRefusal::TooEarly));
         refused.map_or(Ok(changed), Err)
+    }
+
+    /// One segment learns something; says whether that is new.
+    fn teach(&mut self, key: RecordingKey, saying: &Saying, at: Timestamp) -> Result<bool, FactRefusal> {
+        let Saying { fact, who, .. } = saying;
+        let site = &self.rules.site;
+        let Some(part) = part_in(&mut self.legs, key) else { return Ok(false) };
+        if !part.plan.facts.take(fact.clone(), site)? {
+            return Ok(false);
+        }
+        let was_running = part.begun;
+        self.judge_again(key, fact, who, at);
+        if let Some(part) = self.part(key).filter(|part| was_running && part.begun) {
+            let facts = Box::new(part.plan.facts.clone());
+            self.actions.push_back(Action::Known { recording: key, facts });
+        }
+        Ok(true)
+    }
+
+    /// A leg's segments learn what was said of a call that turns out to be theirs. What was said of the leg alone stays where it is the
+    /// later word: by since when it has been so, then by the order in which it was said.
+    pub(super) fn teach_of_call(&mut self, leg: LegId, news: &[Saying], at: Timestamp) {
+        for key in self.segments_of(&Whom::Leg(leg)) {
+            let own = self.part(key).map(|part| part.said.touched_by(news)).unwrap_or_default();
+            let mut words: Vec<&Saying> = news.iter().chain(&own).collect();
+            words.sort_by_key(|saying| saying.rank());
+            for saying in words {
+                // What it refuses is told nobody: who said it is long gone.
+                let _ = self.teach(key, saying, at);
+            }
+        }
     }
 
     /// An order for all calls, until it is withdrawn: of those that run, and of those that come.
@@ -270,6 +298,9 @@ impl Gate {
         let judgement = self.rules.judge(&facts);
         let Some(part) = self.part_mut(key) else { return };
         part.plan.facts = facts;
+        if matches!(fact, Fact::Agent(_)) {
+            part.counted_at = at;
+        }
         part.say(at, "fact", fact.to_string(), told(who, "judged again"));
         part.rejudge(judgement, at);
         follow_in(self, key, at);
@@ -277,24 +308,26 @@ impl Gate {
     }
 
     /// For legs that run and are not judged yet.
-    fn keep_for_later(&mut self, whom: &Whom, fact: &Fact, who: &str) -> Result<(), FactRefusal> {
-        let (fact, who) = (fact.clone(), who.to_owned());
-        self.sayings += 1;
-        let nth = self.sayings;
+    fn keep_for_later(&mut self, whom: &Whom, saying: Saying) -> Result<(), FactRefusal> {
         let (leg, extension) = match whom {
             Whom::Call(call) => {
                 let call = self.segments.get_mut(call).ok_or(FactRefusal::NoSuchCall)?;
-                return call.said.note(Saying { nth, extension: None, fact, who });
+                return call.said.note(saying);
             }
             Whom::Leg(leg) => (*leg, None),
             Whom::Part { leg, extension } => (*leg, Some(extension.clone())),
             Whom::Extension(_) | Whom::Agent(_) => return Err(FactRefusal::NoSuchCall),
         };
-        let runs = self.counted.get(leg.slot()).is_some_and(|c| c.is_some_and(|(running, _)| running == leg));
-        if !runs || self.judged(leg).is_some() {
+        if !self.is_to_be_judged(leg) {
             return Err(FactRefusal::NoSuchCall);
         }
-        self.early.entry(leg).or_default().note(Saying { nth, extension, fact, who })
+        self.early.entry(leg).or_default().note(Saying { extension, ..saying })
+    }
+
+    /// Does the leg run, and has no audio yet?
+    pub(super) fn is_to_be_judged(&self, leg: LegId) -> bool {
+        let runs = self.counted.get(leg.slot()).is_some_and(|c| c.is_some_and(|(running, _)| running == leg));
+        runs && self.judged(leg).is_none()
     }
 
     /// The parts that are meant, in the order of their slots.
@@ -362,6 +395,8 @@ fn told(who: &str, what: &str) -> String {
 pub(super) struct Saying {
     /// Its place among all that was said: a leg's own and its call's are taken in this order.
     nth: u64,
+    /// Since when it has been so.
+    since: Timestamp,
     /// Of this extension alone.
     extension: Option<String>,
     pub(super) fact: Fact,
@@ -372,6 +407,11 @@ pub(super) struct Saying {
 impl Saying {
     pub(super) fn told(&self, what: &str) -> String {
         told(&self.who, what)
+    }
+
+    /// The later of two words counts where they were said of a leg and of its call apart.
+    fn rank(&self) -> (Timestamp, u64) {
+        (self.since, self.nth)
     }
 
     /// A direction and a number outside change each other.
@@ -430,11 +470,33 @@ impl Said {
         words.map(|(saying, _)| saying.clone()).collect()
     }
 
-    /// Takes in another one's; what there is no room for is left out.
+    /// Takes in another call's: of each fact the later word. What there is no room for is left out.
     pub(super) fn merge(&mut self, other: Said) {
         for saying in other.0 {
+            let is_same =
+                |old: &Saying| old.extension == saying.extension && old.is_replaced_by(&saying.fact);
+            if !saying.is_turn() && self.0.iter().any(|old| is_same(old) && old.rank() > saying.rank()) {
+                continue;
+            }
+            if !saying.is_turn() {
+                self.0.retain(|old| !is_same(old));
+            }
             let _ = self.note(saying);
         }
+    }
+
+    /// What of this is about the same facts as those words.
+    fn touched_by(&self, words: &[Saying]) -> Vec<Saying> {
+        let is_touched = |own: &&Saying| {
+            words.iter().any(|word| own.is_replaced_by(&word.fact) || own.is_turn() && word.is_turn())
+        };
+        self.0.iter().filter(is_touched).cloned().collect()
+    }
+
+    /// What of this was said of one extension.
+    pub(super) fn about(mut self, extension: &str) -> Said {
+        self.0.retain(|said| said.extension.as_ref().is_none_or(|own| own == extension));
+        self
     }
 
     /// What was said of one extension, of the leg and of its call, in the order in which it was said.
@@ -462,7 +524,8 @@ pub(super) fn follow(orders: &Orders, part: &mut Part, at: Timestamp) {
         Answer::Refused(why) => why,
         _ => "followed",
     };
-    part.order = Some(Followed { whose, machine, asked_by });
+    let pauses = (order.what == Lasting::Pause).then(|| order.name.clone());
+    part.order = Some(Followed { whose, machine, asked_by, pauses });
     part.say(at, "standing order", cause, format!("{}: {told}", ask.key()));
 }
 

@@ -58,6 +58,7 @@ impl Gate {
                 *place = segment;
             }
             self.actions.push_back(Action::Start(plan));
+            self.tell_signals(judged, recording);
         }
         let (Some(part), Some(Some(lane))) = (judged.parts.get_mut(nth), judged.lanes.get_mut(nth)) else {
             return;

@@ -1,6 +1,7 @@
 //! The gate as a whole: from what the tracker tells to what the recorder is to do.
 
 mod changes;
+mod early;
 mod model;
 mod people;
 mod renew;
@@ -189,16 +190,7 @@ fn what_could_not_be_read_of_a_recorded_call_is_in_its_reason() {
         ([track(Side::Caller, 0, 100), track(Side::Callee, 0, 97)], Outcome::Undecryptable, "look encrypted"),
     ] {
         let (mut gate, facts, _) = started(Rules::default(), "2000", "01632960001");
-        let end = LegEnd {
-            facts,
-            tracks: tracks.into(),
-            holds: Vec::new(),
-            absences: Vec::new(),
-            foreign_packets: 0,
-            shares_media: false,
-            not_held_packets: 0,
-            outside_packets: 0,
-        };
+        let end = LegEnd { tracks: tracks.into(), ..over(facts) };
         gate.handle_event(&Event::LegEnded(Box::new(end)));
         let actions: Vec<Action> = std::iter::from_fn(|| gate.poll_action()).collect();
         let [Action::Finish { .. }, Action::Account { outcome, reason, .. }] = &actions[..] else {

@@ -152,6 +152,9 @@ impl Gate {
 
     /// A digit was keyed on a leg.
     pub(super) fn handle_digit(&mut self, leg: LegId, side: Side, digit: Digit) {
+        if self.key_early(leg, side, digit) {
+            return;
+        }
         let listens = self.rules.codes.is_any() && self.source != Source::RecordACall;
         let Some(judged) = self.legs.get_mut(leg.slot()).and_then(Option::as_deref_mut) else { return };
         if judged.leg != leg {

@@ -1,6 +1,6 @@
 //! Which extension or agent is whose, and when (requirement rows USR-02, USR-05).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use decode::Timestamp;
@@ -115,6 +115,10 @@ struct Held {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Assignments {
     held: BTreeMap<Device, Vec<Held>>,
+    /// The devices that each user has had, or will have.
+    by_user: BTreeMap<String, BTreeSet<Device>>,
+    /// How many there are.
+    count: usize,
 }
 
 impl Assignments {
@@ -129,7 +133,7 @@ impl Assignments {
         if tenure.is_backwards() {
             return Err(PeopleError::Backwards { user: user.to_owned(), device, tenure });
         }
-        if self.held.values().map(Vec::len).sum::<usize>() >= ASSIGNMENTS_MAX {
+        if self.count >= ASSIGNMENTS_MAX {
             return Err(PeopleError::TooMany { what: "assignments", max: ASSIGNMENTS_MAX });
         }
         let clash = |holder: &str, has: &Device, held: Tenure| {
@@ -146,6 +150,8 @@ impl Assignments {
         if let Some(first) = first {
             return Err(PeopleError::TwoPrimary(clash(user, &first.device, first.tenure)));
         }
+        self.count += 1;
+        self.by_user.entry(user.to_owned()).or_default().insert(device.clone());
         let all = self.held.entry(device).or_default();
         // None (since ever) comes first.
         let place = all.partition_point(|held| held.tenure.from < tenure.from);
@@ -167,33 +173,55 @@ impl Assignments {
         let held = all.iter_mut().find(|held| held.tenure.contains(at));
         let held = held.ok_or_else(|| PeopleError::NotHeld { device: device.clone() })?;
         held.tenure.until = Some(at);
-        self.drop_empty();
+        let user = held.user.clone();
+        self.drop_empty(&user, device);
         Ok(())
     }
 
     /// Ends all of a user's time, that to come too.
     pub(super) fn release_all(&mut self, user: &str, at: Timestamp) {
-        for held in self.held.values_mut().flatten().filter(|held| held.user == user) {
-            held.tenure.until = Some(held.tenure.until.map_or(at, |until| until.min(at)));
+        for device in self.by_user.get(user).cloned().unwrap_or_default() {
+            let all = self.held.get_mut(&device).map(Vec::as_mut_slice).unwrap_or_default();
+            for held in all.iter_mut().filter(|held| held.user == user) {
+                held.tenure.until = Some(held.tenure.until.map_or(at, |until| until.min(at)));
+            }
+            self.drop_empty(user, &device);
         }
-        self.drop_empty();
     }
 
     /// Forgets a user's devices of all times.
     pub(super) fn forget(&mut self, user: &str) {
-        self.held.values_mut().for_each(|all| all.retain(|held| held.user != user));
-        self.drop_empty();
+        for device in self.by_user.remove(user).unwrap_or_default() {
+            self.keep_of(&device, |held| held.user != user);
+        }
     }
 
-    /// Times without a moment in them, and devices that were nobody's ever.
-    fn drop_empty(&mut self) {
-        self.held.values_mut().for_each(|all| all.retain(|held| !held.tenure.is_backwards()));
-        self.held.retain(|_, all| !all.is_empty());
+    /// A user's times with a device that have no moment in them go; so does the device that is no user's then.
+    fn drop_empty(&mut self, user: &str, device: &Device) {
+        self.keep_of(device, |held| !held.tenure.is_backwards());
+        let is_had = self.held.get(device).is_some_and(|all| all.iter().any(|held| held.user == user));
+        if !is_had && let Some(devices) = self.by_user.get_mut(user) {
+            devices.remove(device);
+            if devices.is_empty() {
+                self.by_user.remove(user);
+            }
+        }
+    }
+
+    fn keep_of(&mut self, device: &Device, is_kept: impl Fn(&Held) -> bool) {
+        let Some(all) = self.held.get_mut(device) else { return };
+        let before = all.len();
+        all.retain(is_kept);
+        self.count -= before - all.len();
+        if all.is_empty() {
+            self.held.remove(device);
+        }
     }
 
     /// A user's, agents first, each device in the order of time.
     pub(super) fn of(&self, user: &str) -> impl Iterator<Item = Assignment> {
-        self.held.iter().flat_map(move |(device, all)| {
+        let devices = self.by_user.get(user).into_iter().flatten();
+        devices.filter_map(|device| self.held.get_key_value(device)).flat_map(move |(device, all)| {
             all.iter().filter(move |held| held.user == user).map(|held| Assignment {
                 device: device.clone(),
                 primary: held.primary,

@@ -10,7 +10,8 @@ mod error;
 mod tests;
 pub mod units;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use decode::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -42,7 +43,7 @@ pub struct User {
     pub email: String,
     /// The unit; `Unassigned Users` without one.
     pub unit: Option<String>,
-    /// The user's calls are not to be shown to other users. Nothing judges by it yet.
+    /// The user's calls are shown to no other user, but by a filter that grants them ([`crate::access`]).
     pub hidden: bool,
     /// When the user was deleted; only [`People::remove_user`] sets it.
     pub deleted: Option<Timestamp>,
@@ -107,6 +108,10 @@ pub enum Removed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct People {
     users: BTreeMap<String, User>,
+    /// The ids, by how they read in small letters: no two are alike.
+    ids: BTreeMap<String, String>,
+    /// Those whose calls no scope shows to others.
+    hidden: Arc<BTreeSet<String>>,
     assignments: Assignments,
     units: Units,
 }
@@ -229,7 +234,7 @@ impl People {
             }
         }
         let lower = id.to_lowercase();
-        if let Some(other) = self.users.values().find(|other| other.id.to_lowercase() == lower) {
+        if let Some(other) = self.ids.get(&lower).and_then(|other| self.users.get(other)) {
             return Err(match other.deleted {
                 Some(_) => PeopleError::UserDeleted { id },
                 None => PeopleError::UserTaken { id },
@@ -237,6 +242,10 @@ impl People {
         }
         if self.users.len() >= USERS_MAX {
             return Err(PeopleError::TooMany { what: "users", max: USERS_MAX });
+        }
+        self.ids.insert(lower, id.clone());
+        if user.hidden {
+            Arc::make_mut(&mut self.hidden).insert(id.clone());
         }
         self.users.insert(id, User { deleted: None, ..user });
         Ok(())
@@ -255,6 +264,8 @@ impl People {
             return Ok(Removed::Deleted);
         }
         self.users.remove(id);
+        self.ids.remove(&id.to_lowercase());
+        Arc::make_mut(&mut self.hidden).remove(id);
         self.assignments.forget(id);
         Ok(Removed::ForGood)
     }
@@ -284,6 +295,12 @@ impl People {
     #[must_use]
     pub fn user(&self, id: &str) -> Option<&User> {
         self.users.get(id)
+    }
+
+    /// The ids of the users whose calls no scope shows to others, deleted ones too.
+    #[must_use]
+    pub fn hidden(&self) -> Arc<BTreeSet<String>> {
+        Arc::clone(&self.hidden)
     }
 
     /// All users by id, deleted ones too.

@@ -68,7 +68,11 @@ impl Units {
             return Err(PeopleError::Cycle { name: name.to_owned(), parent: parent.to_owned() });
         }
         let before = self.parents.insert(name.to_owned(), parent.map(str::to_owned)).flatten();
-        let too_deep = self.parents.keys().any(|unit| self.above(unit).count() >= DEPTH_MAX);
+        let is_deep = |unit: &str| self.above(unit).count() >= DEPTH_MAX;
+        // One without any below it, as all are when a tree is built from the top, is looked at alone.
+        let holds_others = self.parents.values().any(|above| above.as_deref() == Some(name));
+        let too_deep =
+            if holds_others { self.parents.keys().any(|unit| is_deep(unit)) } else { is_deep(name) };
         if too_deep {
             self.parents.insert(name.to_owned(), before);
             return Err(PeopleError::TooDeep { name: name.to_owned() });

@@ -1,7 +1,8 @@
 //! What the tracker tells of trunk calls, as SMDR records.
 //!
 //! A call keeps its name over transfers. Its first leg to answer is `ANSWERED`, every later one `CONNECTED`; another extension's
-//! leg in a call that was answered is a transfer from the one before. Calls between extensions have no records.
+//! leg in a call that was answered is a transfer from the one before; one whose INVITE says who sent the call on is a diversion. That a call waits at
+//! a hunt group is told by whoever knows it. Calls between extensions have no records.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,6 +16,8 @@ use crate::rules::{Rules, SegmentFacts};
 
 /// Width of the call's name in a record.
 const CALL_LEN: usize = 22;
+/// Width of an extension in a record: whoever has a longer number is none.
+const EXTENSION_LEN: usize = 7;
 
 /// Legs and calls that run, and records that are not told yet.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ struct Leg {
     call: CallId,
     near: Side,
     facts: SegmentFacts,
+    /// Who sent the call on to it; empty when nobody did.
+    diverted_by: String,
     rang: bool,
     connected: bool,
     held: bool,
@@ -101,6 +106,22 @@ impl Teller {
         }
     }
 
+    /// A leg's call waits at a hunt group, somebody says. Told while nobody has answered it, and once for each group in a row.
+    pub fn handle_queue(&mut self, leg: LegId, group: &str, at: Timestamp) {
+        let Some(own) = self.legs.get_mut(&leg).filter(|_| !group.is_empty()) else { return };
+        let waits = self.calls.get(&own.call).is_some_and(|call| {
+            let is_again = |last: &Record| last.event == SmdrEvent::Queued && last.endpoint == group;
+            !call.answered && !call.last.as_ref().is_some_and(is_again)
+        });
+        if waits {
+            let extension = std::mem::replace(&mut own.facts.extension, group.to_owned());
+            self.tell(leg, SmdrEvent::Queued, "", at);
+            if let Some(own) = self.legs.get_mut(&leg) {
+                own.facts.extension = extension;
+            }
+        }
+    }
+
     /// The next record.
     pub fn poll_record(&mut self) -> Option<Record> {
         self.records.pop_front()
@@ -139,7 +160,9 @@ impl Teller {
             segment.account_code = Some(last.account_code.clone());
             segment.trunk = Some(last.trunk.clone());
         }
-        let leg = Leg { call: facts.call, near, facts: segment, rang: false, connected: false, held: false };
+        let diverted_by = facts.diverted_by.clone();
+        let (call, rang, connected, held) = (facts.call, false, false, false);
+        let leg = Leg { call, near, facts: segment, diverted_by, rang, connected, held };
         self.legs.insert(facts.leg, leg);
         self.join(facts.call, direction);
     }
@@ -163,8 +186,14 @@ impl Teller {
         }
         let Some(call) = self.calls.get(&own.call) else { return };
         let from = call.last.as_ref().map(|record| record.endpoint.clone()).unwrap_or_default();
-        if call.answered && from != own.facts.extension {
+        let is_another = from != own.facts.extension;
+        if call.answered && is_another {
             self.tell(leg, SmdrEvent::Transferred, &from, at);
+        } else if !call.answered && is_another {
+            let by = own.diverted_by.clone();
+            if !by.is_empty() && by.len() <= EXTENSION_LEN && by != own.facts.extension {
+                self.tell(leg, SmdrEvent::Diverted, &by, at);
+            }
         }
         self.tell(leg, SmdrEvent::Ringing, "", at);
     }
@@ -240,19 +269,9 @@ impl Teller {
 mod tests {
     use super::*;
     use crate::testing::legs;
-    use decode::tracker::LegEnd;
 
     fn end(facts: &LegFacts) -> Event<'static> {
-        Event::LegEnded(Box::new(LegEnd {
-            facts: facts.clone(),
-            tracks: Vec::new(),
-            holds: Vec::new(),
-            absences: Vec::new(),
-            foreign_packets: 0,
-            shares_media: false,
-            not_held_packets: 0,
-            outside_packets: 0,
-        }))
+        Event::LegEnded(Box::new(crate::testing::over(facts.clone())))
     }
 
     /// What was told: event, endpoint, source.
@@ -359,5 +378,30 @@ mod tests {
         let [leg] = legs(&[("2000", "01632960001")]).try_into().expect("a leg");
         let all = [Event::LegStarted(&leg), Event::Ringing(&leg), Event::Answered(&leg), end(&leg)];
         assert_eq!(handle(&mut teller, &all), ["RINGING 2000", "ANSWERED 2000", "DISCONNECTED 2000"]);
+    }
+
+    #[test]
+    fn a_diversion_has_who_sent_the_call_on_and_a_hunt_group_is_told_once_while_the_call_waits() {
+        let [mut facts]: [LegFacts; 1] = legs(&[("01632960001", "2002")]).try_into().expect("one");
+        facts.diverted_by = "2001".into();
+        let (rules, mut teller) = (Rules::default(), Teller::new(TimeZone::UTC));
+        teller.handle_event(&Event::LegStarted(&facts), &rules);
+        for _ in 0..2 {
+            teller.handle_queue(facts.leg, "2500", facts.started);
+        }
+        teller.handle_event(&Event::Ringing(&facts), &rules);
+        facts.answered = Some(facts.started);
+        teller.handle_event(&Event::Answered(&facts), &rules);
+        teller.handle_queue(facts.leg, "2500", facts.started);
+        teller.handle_event(&end(&facts), &rules);
+        assert_eq!(
+            told(&mut teller),
+            ["QUEUED 2500", "DIVERTED 2002 from 2001", "RINGING 2002", "ANSWERED 2002", "DISCONNECTED 2002"]
+        );
+        // Somebody outside has sent it on: no extension did.
+        facts.diverted_by = "01632960555".into();
+        facts.answered = None;
+        teller.handle_event(&Event::Ringing(&facts), &rules);
+        assert_eq!(told(&mut teller), ["RINGING 2002"]);
     }
 }

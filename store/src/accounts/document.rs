@@ -321,6 +321,7 @@ impl Accounts {
             person: account.person.clone(),
             unit: unit.map(str::to_owned),
             site: site.map(str::to_owned),
+            hidden: people.hidden(),
         };
         Some(Caller::new(&account.name, profile.permissions, role.scope, filters?, standing))
     }

@@ -176,6 +176,7 @@ fn can_wait(command: &Command) -> bool {
         command,
         Command::Create { .. }
             | Command::Chunk(_)
+            | Command::Know { .. }
             | Command::Finish { .. }
             | Command::Abandon { .. }
             | Command::Line { .. }
@@ -187,6 +188,7 @@ fn weight(command: &Command) -> usize {
     let carried = match command {
         Command::Create { entry, .. } => entry.len(),
         Command::Chunk(chunk) => chunk.entry.len(),
+        Command::Know { facts, .. } => facts.len(),
         Command::Line { line, .. } | Command::Expect { line, .. } => line.len(),
         _ => 0,
     };

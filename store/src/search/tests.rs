@@ -523,6 +523,7 @@ proptest! {
             person: Some("ann".into()),
             unit: Some("Insurance".into()),
             site: Some("Leeds".into()),
+            hidden: std::sync::Arc::new(["bob".to_owned()].into()),
         };
         let caller = Caller::new("ann", Permissions::NONE, scope, filters.collect(), standing);
         let all = both.archive.search(&asked.query()).map(|row| row.expect("a row"));

@@ -76,6 +76,8 @@ pub(super) enum Payload {
     Speech,
     Noise,
     Event,
+    /// Several payloads in one (RFC 2198): each has a type of its own.
+    Redundant,
 }
 
 /// The payload types of a source in the order in which they were met. The first one, which is nearly always all there is,
@@ -181,7 +183,9 @@ pub(super) fn count_packet(
     }
     let known = known_format(source, leg, packet.payload_type, formats);
     let clock_rate = formats.by_id(known.format).clock_rate;
-    if known.kind != Payload::Event && source.timing.push(packet.timestamp, clock_rate, at) {
+    if !matches!(known.kind, Payload::Event | Payload::Redundant)
+        && source.timing.push(packet.timestamp, clock_rate, at)
+    {
         source.watch.note_late();
     }
     if is_cut {
@@ -193,7 +197,7 @@ pub(super) fn count_packet(
 /// The format of a payload type for what `source` sends: as the receiver announced it, else as the sender itself did, else
 /// as RFC 3551 has it.
 #[inline]
-fn known_format(source: &mut Source, leg: &Leg, payload_type: u8, formats: &mut Formats) -> Known {
+pub(super) fn known_format(source: &mut Source, leg: &Leg, payload_type: u8, formats: &mut Formats) -> Known {
     if let Some(known) = source.formats.find_mut(payload_type) {
         known.packets += 1;
         return *known;
@@ -212,6 +216,7 @@ fn learn_format(source: &mut Source, leg: &Leg, payload_type: u8, formats: &mut 
     let kind = match format.codec {
         Codec::TelephoneEvent => Payload::Event,
         Codec::ComfortNoise => Payload::Noise,
+        Codec::Other(ref name) if **name == *"RED" => Payload::Redundant,
         _ => Payload::Speech,
     };
     if kind == Payload::Speech {

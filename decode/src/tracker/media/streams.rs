@@ -71,6 +71,11 @@ impl Media {
         self.streams.devices = Some(Box::new(devices));
     }
 
+    /// Is the address in a subnet that the PBX reaches without a router, as far as any is named?
+    pub(in crate::tracker) fn is_local(&self, ip: std::net::IpAddr) -> bool {
+        self.streams.devices.as_ref().is_none_or(|devices| devices.is_local(ip))
+    }
+
     /// How long the media of a leg without signalling may be silent, in nanoseconds.
     pub(in crate::tracker) fn stream_idle_ns(&self) -> i64 {
         self.streams.devices.as_ref().map_or(i64::MAX, |devices| devices.idle_ns())
@@ -236,6 +241,7 @@ impl Media {
             parties,
             request_user: String::new(),
             request_registered: false,
+            diverted_by: String::new(),
             started,
             ringing: None,
             answered: Some(started),

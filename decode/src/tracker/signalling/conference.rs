@@ -230,9 +230,35 @@ fn diverted<'a>(message: &Message<'a>, uri: &[u8]) -> Option<&'a [u8]> {
     entries.into_iter().rev().find(|entry| of(Address::parse(entry)).0 != application)
 }
 
+/// Who has sent the call on to whom this INVITE goes; empty where it says of nobody. Diversion names the last one first (RFC 5806);
+/// History-Info does where its last entry has the cause of a diversion (RFC 4458, 2; RFC 7044, 5).
+pub(super) fn diverted_by(message: &Message<'_>, uri: &[u8]) -> String {
+    if let Some(last) = first(message, "Diversion") {
+        return of(Address::parse(last)).0;
+    }
+    let has_cause = |entry: &&[u8]| entry.windows(6).any(|word| word.eq_ignore_ascii_case(b"cause="));
+    let is_diversion = sip::values(message, "History-Info").last().is_some_and(has_cause);
+    let by = is_diversion.then(|| diverted(message, uri)).flatten();
+    by.map(|entry| of(Address::parse(entry)).0).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_sent_a_call_on_is_who_did_last_and_an_ordinary_way_is_no_diversion() {
+        let by = |fields: &str| {
+            let text = format!("INVITE sip:2002@192.0.2.1 SIP/2.0\r\n{fields}\r\n");
+            let message = sip::parse(text.as_bytes()).expect("a request");
+            diverted_by(&message, b"sip:2002@192.0.2.1")
+        };
+        assert_eq!(by("Diversion: <sip:2001@pbx>;reason=no-answer, <sip:2000@pbx>\r\n"), "2001");
+        let history = "History-Info: <sip:2001@pbx>;index=1, <sip:2002@192.0.2.1;cause=408>;index=1.1\r\n";
+        assert_eq!(by(history), "2001");
+        assert_eq!(by(&history.replace(";cause=408", "")), "", "a proxy found the phone");
+        assert_eq!(by(""), "");
+    }
 
     fn named(order: &[&str], fields: &str) -> Vec<(String, String)> {
         let text = format!(

@@ -1,8 +1,9 @@
 //! Random histories of a call against a model that is slow, simple, and written another way.
 //!
-//! The model keeps the whole history and answers each question by looking back over it: what was known then, what had been asked
-//! until then. Rules are a truth table over four booleans; patterns are replaced by functions. It shares the words of the public
-//! types with the code that it checks, and nothing else.
+//! The model keeps the whole history and answers each question by looking back over it: what was known then, what had been asked, ordered,
+//! shown and keyed until then. Rules are a truth table over four booleans; patterns are replaced by functions, codes by the ends of what was
+//! keyed. It is written from `docs/` (rules.md, recording-modes.md, pause.md), and shares the words of the public types with the code that it
+//! checks, and nothing else.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -10,7 +11,11 @@ use proptest::test_runner::{Config, TestRunner};
 use super::changes::{Call, at};
 use super::*;
 use crate::devices::RecordedDevice;
+use crate::feed::Word;
+use crate::modes::orders::{Lasting, Order, Whose};
 use crate::modes::{Ask, Mode, Role};
+use crate::pause::codes::{CodeProfile, Codes};
+use crate::pause::windows::WindowRule;
 use crate::rules::{Fact, ListRule, RuleType};
 use crate::{Request, Whom};
 
@@ -48,7 +53,36 @@ enum Happens {
     Asked(Ask, Role),
     /// Other rules are in force from now on.
     Ruled(Ruled),
+    /// An order for the extension, or for an agent.
+    Ordered(Option<&'static str>, Lasting, Role),
+    Withdrawn(Option<&'static str>),
+    /// An agent comes to the extension, or leaves.
+    On(&'static str),
+    Off(&'static str),
+    /// What a client at the desk shows now.
+    Shows(&'static str, &'static [&'static str]),
+    /// A client is gone without a word.
+    Gone(&'static str),
+    /// A digit, by the extension or by the other side.
+    Keyed(bool, char),
+    /// Nothing for some seconds.
+    Silence(i64),
 }
+
+/// Agents of orders and log-ons; the facts name two of them, too.
+const AGENTS: [&str; 3] = ["1021", "1022", "ann"];
+const CLIENTS: [&str; 2] = ["desk", "tablet"];
+/// What a desk may show; the rules are about the beginning, or about anything in it.
+const SHOWN: [&[&str]; 5] = [&[], &["Mail"], &["Pay now"], &["Mail", "your CARD number"], &["pay", "card"]];
+/// Each window rule as written, and as a plain function.
+const WINDOWS: [(bool, &str, fn(&str) -> bool); 2] = [
+    (true, "pay", |text| text.to_lowercase().starts_with("pay")),
+    (false, "(?i)card", |text| text.to_lowercase().contains("card")),
+];
+/// Profile, what pauses, what resumes.
+const CODES: [(&str, &str, &str); 2] = [("card", "*12", "*#"), ("other", "12", "3")];
+const KEYS: [char; 5] = ['*', '1', '2', '#', '3'];
+const INTER_DIGIT_MS: i64 = 3_000;
 
 /// What of the rules changes while a call runs.
 #[derive(Clone, Debug)]
@@ -64,7 +98,7 @@ struct History {
     mode: Mode,
     /// The rules at the beginning.
     ruled: Ruled,
-    /// One each second, from 2.000 s.
+    /// One each second, from 2.000 s; later where there was silence.
     events: Vec<Happens>,
 }
 
@@ -76,16 +110,48 @@ fn happens() -> impl Strategy<Value = Happens> {
         Happens::Asked(ask, if supervisor { Role::Supervisor } else { Role::Agent })
     });
     prop_oneof![
-        value(RuleType::AccountCode, &["77", "78", "9", ""]),
-        value(RuleType::Agent, &["1021", "1022", "9", "ann", ""]),
-        value(RuleType::HuntGroup, &["2500", "25", ""]),
-        value(RuleType::BusinessUnit, &["EMEA Sales", "Board", ""]),
-        value(RuleType::Trunk, &["97201", "97211", ""]),
-        value(RuleType::Direction, &["inbound", "outbound", "internal", "unknown"]),
-        asked.clone(),
-        asked.clone(),
-        asked,
-        ruled().prop_map(Happens::Ruled),
+        1 => value(RuleType::AccountCode, &["77", "78", "9", ""]),
+        1 => value(RuleType::Agent, &["1021", "1022", "9", "ann", ""]),
+        1 => value(RuleType::HuntGroup, &["2500", "25", ""]),
+        1 => value(RuleType::BusinessUnit, &["EMEA Sales", "Board", ""]),
+        1 => value(RuleType::Trunk, &["97201", "97211", ""]),
+        1 => value(RuleType::Direction, &["inbound", "outbound", "internal", "unknown"]),
+        3 => asked,
+        1 => ruled().prop_map(Happens::Ruled),
+        3 => ordered(),
+        2 => watched(),
+        4 => keyed(),
+    ]
+}
+
+/// Orders, and who sits at the extension.
+fn ordered() -> impl Strategy<Value = Happens> {
+    let agent = || proptest::sample::select(&AGENTS[..]);
+    let whose = || proptest::option::of(agent());
+    let what = proptest::sample::select(&[Lasting::Start, Lasting::Stop, Lasting::Pause][..]);
+    prop_oneof![
+        3 => (whose(), what, any::<bool>()).prop_map(|(whose, what, supervisor)| {
+            Happens::Ordered(whose, what, if supervisor { Role::Supervisor } else { Role::Agent })
+        }),
+        2 => whose().prop_map(Happens::Withdrawn),
+        1 => agent().prop_map(Happens::On),
+        1 => agent().prop_map(Happens::Off),
+    ]
+}
+
+fn watched() -> impl Strategy<Value = Happens> {
+    let client = || proptest::sample::select(&CLIENTS[..]);
+    prop_oneof![
+        4 => (client(), proptest::sample::select(&SHOWN[..])).prop_map(|(client, shown)| Happens::Shows(client, shown)),
+        1 => client().prop_map(Happens::Gone),
+    ]
+}
+
+fn keyed() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        8 => (proptest::bool::weighted(0.9), proptest::sample::select(&KEYS[..]))
+            .prop_map(|(own, digit)| Happens::Keyed(own, digit)),
+        1 => (1_i64..6).prop_map(Happens::Silence),
     ]
 }
 
@@ -98,7 +164,7 @@ fn ruled() -> impl Strategy<Value = Ruled> {
 
 fn history() -> impl Strategy<Value = History> {
     let mode = proptest::sample::select(&Mode::ALL[..]);
-    let events = proptest::collection::vec(happens(), 0..14);
+    let events = proptest::collection::vec(happens(), 0..24);
     (mode, ruled(), events).prop_map(|(mode, ruled, events)| History { mode, ruled, events })
 }
 
@@ -130,6 +196,7 @@ impl History {
         };
         let known = self.events.iter().take(n).rev().find_map(|event| match event {
             Happens::Known(of, value) if *of == kind => Some(*value),
+            Happens::On(agent) if kind == RuleType::Agent => Some(*agent),
             _ => None,
         });
         known.unwrap_or(begin)
@@ -156,29 +223,85 @@ impl History {
         }
     }
 
-    /// What was asked in the first `n` events, since the rules wanted this call for the first time.
-    fn asked(&self, n: usize) -> impl DoubleEndedIterator<Item = (usize, Ask, Role)> + '_ {
-        let first = (0..=n).find(|&n| self.said(n) == Said::Record).unwrap_or(n);
+    /// From when on the rules have wanted this call once.
+    fn first(&self, n: usize) -> usize {
+        (0..=n).find(|&n| self.said(n) == Said::Record).unwrap_or(n)
+    }
+
+    /// The order that holds for this call after the first `n` events: which event gave it, and what it says. The agent's goes before the
+    /// extension's; each stands until it is withdrawn, its agent logs off, or somebody else logs on where the agent was.
+    fn order(&self, n: usize) -> Option<(usize, Lasting)> {
+        let agent = self.value(RuleType::Agent, n);
+        let standing = |whose: Option<&str>| {
+            let mut there = None;
+            let mut found = None;
+            for (at, event) in self.events.iter().enumerate().take(n) {
+                match event {
+                    Happens::Ordered(of, what, _) if *of == whose => found = Some((at, *what)),
+                    Happens::Withdrawn(of) if *of == whose => found = None,
+                    Happens::Off(gone) => {
+                        if there == Some(*gone) {
+                            there = None;
+                        }
+                        if whose == Some(*gone) {
+                            found = None;
+                        }
+                    }
+                    Happens::On(new) => {
+                        if there.is_some_and(|before| before != *new && whose == Some(before)) {
+                            found = None;
+                        }
+                        there = Some(*new);
+                    }
+                    _ => {}
+                }
+            }
+            found
+        };
+        (!agent.is_empty()).then(|| standing(Some(agent))).flatten().or_else(|| standing(None))
+    }
+
+    /// What has come about by asking in the first `n` events, since the rules wanted this call for the first time: what people asked, and, where
+    /// an order holds now, what that has asked when it began to hold. Of orders that have ended nothing is left.
+    fn asked(&self, n: usize) -> Vec<(usize, Ask, Role)> {
+        let first = self.first(n);
         let asked = self.events.iter().enumerate().take(n).skip(first);
-        asked.filter_map(|(at, event)| match event {
-            Happens::Asked(ask, role) => Some((at, *ask, *role)),
-            Happens::Known(..) | Happens::Ruled(_) => None,
-        })
+        let mut all: Vec<(usize, Ask, Role)> = asked
+            .filter_map(|(at, event)| match event {
+                Happens::Asked(ask, role) => Some((at, *ask, *role)),
+                _ => None,
+            })
+            .collect();
+        if let Some((given, what)) = self.order(n) {
+            let begins = (0..=n).rfind(|&m| self.order(m).is_none_or(|(other, _)| other != given));
+            let begins = begins.map_or(0, |m| m + 1).max(first);
+            let place = all.partition_point(|(at, ..)| *at < begins);
+            let ask = match what {
+                Lasting::Start => Ask::Start,
+                Lasting::Stop => Ask::Stop,
+                // Holds beside what people hold.
+                Lasting::Pause => return all,
+            };
+            all.insert(place, (begins, ask, Role::Supervisor));
+        }
+        all
     }
 
     fn takes(&self, n: usize) -> bool {
-        let last = || self.asked(n).map(|(_, ask, _)| ask).rfind(|ask| matches!(ask, Ask::Start | Ask::Stop));
+        let asked = self.asked(n);
+        let last = asked.iter().map(|(_, ask, _)| *ask).rfind(|ask| matches!(ask, Ask::Start | Ask::Stop));
         match self.mode {
             Mode::Always | Mode::SaveByDefault => true,
             Mode::Never => false,
-            Mode::OnDemand => last() == Some(Ask::Start),
-            Mode::AlwaysWithStop | Mode::DiscardByDefault => last() != Some(Ask::Stop),
+            Mode::OnDemand => last == Some(Ask::Start),
+            Mode::AlwaysWithStop | Mode::DiscardByDefault => last != Some(Ask::Stop),
         }
     }
 
     fn keeps(&self, n: usize) -> bool {
+        let asked = self.asked(n);
         let last = |counts: &dyn Fn(Ask, Role) -> bool| {
-            self.asked(n).filter(|&(_, ask, role)| counts(ask, role)).map(|(_, ask, _)| ask).next_back()
+            asked.iter().filter(|&&(_, ask, role)| counts(ask, role)).map(|(_, ask, _)| *ask).next_back()
         };
         let is_end = |ask| matches!(ask, Ask::Keep | Ask::Discard);
         match self.mode {
@@ -193,20 +316,94 @@ impl History {
         }
     }
 
-    /// Each role holds it from an accepted pause to its own resume.
+    /// People, an order, windows and codes hold it, each for itself.
     fn paused(&self, n: usize) -> bool {
+        self.held_by_people(n)
+            || matches!(self.order(n), Some((_, Lasting::Pause)))
+            || CLIENTS.iter().any(|client| self.held_by_windows(client, n))
+            || CODES.iter().any(|(_, pause, resume)| self.held_by_keys(pause, resume, n))
+    }
+
+    /// Each role holds it from an accepted pause to its own resume.
+    fn held_by_people(&self, n: usize) -> bool {
         [Role::Agent, Role::Supervisor].into_iter().any(|wanted| {
             let mut held = false;
-            for (at, ask, role) in self.asked(n).filter(|&(_, _, role)| role == wanted) {
-                match ask {
-                    Ask::Pause if self.takes(at) => held = true,
-                    Ask::Resume => held = false,
+            let first = self.first(n);
+            for (at, event) in self.events.iter().enumerate().take(n).skip(first) {
+                match event {
+                    Happens::Asked(Ask::Pause, role) if *role == wanted && self.takes(at) => held = true,
+                    Happens::Asked(Ask::Resume, role) if *role == wanted => held = false,
                     _ => {}
                 }
-                assert_eq!(role, wanted);
             }
             held
         })
+    }
+
+    /// A rule holds while a client shows what matches; a client that is gone lets go of nothing.
+    fn held_by_windows(&self, client: &str, n: usize) -> bool {
+        WINDOWS.iter().any(|(_, _, matches)| {
+            let (mut held, mut is_shown) = (false, false);
+            for event in self.events.iter().take(n) {
+                match event {
+                    Happens::Shows(of, texts) if *of == client => {
+                        let now = texts.iter().any(|text| matches(text));
+                        held = now || held && !is_shown;
+                        is_shown = now;
+                    }
+                    Happens::Gone(of) if *of == client => is_shown = false,
+                    _ => {}
+                }
+            }
+            held
+        })
+    }
+
+    /// When the event of this number happens, in milliseconds.
+    fn ms(&self, event: usize) -> i64 {
+        let silences = self.events.iter().take(event).map(|event| match event {
+            Happens::Silence(seconds) => 1_000 * seconds,
+            _ => 0,
+        });
+        2_000 + 1_000 * event as i64 + silences.sum::<i64>()
+    }
+
+    /// What the extension has keyed up to and with this event, as long as no digit came too late behind the one before; nothing that was
+    /// keyed while its device was not recorded.
+    fn keyed(&self, event: usize) -> String {
+        let mut all = String::new();
+        let mut last = None;
+        for (at, happens) in self.events.iter().enumerate().take(event + 1) {
+            let Happens::Keyed(true, digit) = happens else { continue };
+            if self.said(at) == Said::NotListed {
+                continue;
+            }
+            if last.is_some_and(|last| self.ms(at) - last > INTER_DIGIT_MS) {
+                all.clear();
+            }
+            last = Some(self.ms(at));
+            all.push(*digit);
+        }
+        all
+    }
+
+    fn held_by_keys(&self, pause: &str, resume: &str, n: usize) -> bool {
+        let mut held = false;
+        for (at, event) in self.events.iter().enumerate().take(n) {
+            if !matches!(event, Happens::Keyed(true, _)) || self.said(at) == Said::NotListed {
+                continue;
+            }
+            let keyed = self.keyed(at);
+            // Of two codes that end alike the longer counts.
+            let codes = CODES.iter().flat_map(|(_, pause, resume)| [*pause, *resume]);
+            let counts = codes.filter(|code| keyed.ends_with(code)).max_by_key(|code| code.len());
+            match counts {
+                Some(code) if code == pause => held = true,
+                Some(code) if code == resume => held = false,
+                _ => {}
+            }
+        }
+        held
     }
 
     /// Is a packet taken that comes after the first `n` events?
@@ -253,8 +450,33 @@ fn rules(mode: Mode, ruled: &Ruled) -> Rules {
         exclude_internal: ruled.exclude_internal,
         include: list(&ruled.include),
         exclude: list(&ruled.exclude),
+        windows: WINDOWS
+            .iter()
+            .map(|(is_prefix, value, _)| {
+                let rule = if *is_prefix { WindowRule::prefix } else { WindowRule::regex };
+                rule(value, true).expect("a rule")
+            })
+            .collect(),
+        codes: codes(),
         ..Rules::default()
     }
+}
+
+fn codes() -> Codes {
+    let profile = |&(name, pause, resume): &(&str, &str, &str)| CodeProfile {
+        name: name.into(),
+        pause: pause.into(),
+        resume: resume.into(),
+    };
+    Codes::new(CODES.iter().map(profile).collect(), INTER_DIGIT_MS).expect("codes")
+}
+
+fn whose(agent: Option<&str>) -> Whose {
+    agent.map_or_else(|| Whose::Extension("2000".into()), |agent| Whose::Agent(agent.into()))
+}
+
+fn log(word: Word, now: Timestamp) -> Report {
+    Report { at: now, who: "pbx".into(), word }
 }
 
 fn fact(kind: RuleType, value: &str) -> Fact {
@@ -272,24 +494,58 @@ fn fact(kind: RuleType, value: &str) -> Fact {
     }
 }
 
+/// Has the event happen.
+fn act(call: &mut Call, history: &History, event: &Happens, now: Timestamp) -> Result<(), TestCaseError> {
+    let whom = Whom::Leg(call.facts.leg);
+    let extension = || "2000".to_owned();
+    match event {
+        Happens::Known(kind, value) => {
+            let told = call.gate.handle_fact(&whom, &fact(*kind, value), now);
+            prop_assert!(told.is_ok());
+        }
+        Happens::Asked(ask, role) => {
+            let request = Request { whom, ask: *ask, role: *role, name: "eve".into() };
+            call.gate.handle_request(&request, now);
+        }
+        Happens::Ruled(ruled) => call.gate.replace_rules(rules(history.mode, ruled), now),
+        Happens::Ordered(agent, what, role) => {
+            let order = Order { what: *what, role: *role, name: "eve".into(), at: now };
+            prop_assert!(call.gate.handle_order(whose(*agent), order, now).is_ok());
+        }
+        Happens::Withdrawn(agent) => {
+            call.gate.handle_withdrawal(&whose(*agent), now);
+        }
+        Happens::On(agent) => {
+            let word = Word::LogOn { agent: (*agent).into(), extension: extension() };
+            call.gate.handle_report(log(word, now), now);
+        }
+        Happens::Off(agent) => {
+            let word = Word::LogOff { agent: Some((*agent).into()), extension: None };
+            call.gate.handle_report(log(word, now), now);
+        }
+        Happens::Shows(client, texts) => {
+            prop_assert!(call.gate.handle_windows(client, "2000", texts, now).is_ok());
+        }
+        Happens::Gone(client) => call.gate.handle_client_gone(client),
+        Happens::Keyed(is_own, digit) => {
+            let side = if *is_own { Side::Caller } else { Side::Callee };
+            let digit = Digit { at: now, digit: *digit, duration_ms: 100 };
+            call.gate.handle_event(&Event::Digit { leg: call.facts.leg, side, digit });
+        }
+        Happens::Silence(_) => {}
+    }
+    Ok(())
+}
+
 fn check(history: &History) -> Result<(), TestCaseError> {
     let mut call = Call::new(rules(history.mode, &history.ruled));
     // Half a second after each event; packets of before are asked about again at the end.
-    let probe = |n: usize| 1_500 + 1_000 * n as i64;
+    let probe = |n: usize| n.checked_sub(1).map_or(1_500, |event| history.ms(event) + 500);
     for n in 0..=history.events.len() {
-        if let Some(event) = n.checked_sub(1).and_then(|n| history.events.get(n)) {
-            let (whom, now) = (Whom::Leg(call.facts.leg), at(1_000 + 1_000 * n as i64));
-            match event {
-                Happens::Known(kind, value) => {
-                    let told = call.gate.handle_fact(&whom, &fact(*kind, value), now);
-                    prop_assert!(told.is_ok());
-                }
-                Happens::Asked(ask, role) => {
-                    let request = Request { whom, ask: *ask, role: *role, name: "eve".into() };
-                    call.gate.handle_request(&request, now);
-                }
-                Happens::Ruled(ruled) => call.gate.replace_rules(rules(history.mode, ruled), now),
-            }
+        if let Some((event, place)) = n.checked_sub(1).and_then(|n| Some((history.events.get(n)?, n))) {
+            let now = at(history.ms(place));
+            call.gate.handle_timeout(now);
+            act(&mut call, history, event, now)?;
         }
         prop_assert_eq!(call.is_taken(probe(n)), history.is_taken(n), "after {} events", n);
     }

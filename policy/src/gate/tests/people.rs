@@ -132,3 +132,53 @@ fn an_agent_who_is_known_before_the_first_audio_counts_from_the_beginning() {
     let who = planned(&mut Call { gate, facts });
     assert_eq!(who.user.map(|user| user.id).as_deref(), Some("bob"));
 }
+
+/// What was told of the recording that runs.
+fn known(call: &mut Call) -> Vec<Who> {
+    let told = std::iter::from_fn(|| call.gate.poll_action());
+    told.filter_map(|action| match action {
+        Action::Known { facts, .. } => Some(facts.who),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn other_people_count_for_running_calls_as_of_their_beginning() {
+    let mut call = Call::new(Rules::default());
+    assert_eq!(planned(&mut call), Who::default());
+    // It is Bob's extension by now, and was Ann's when the call began.
+    call.gate.replace_rules(with_people(&[]), at(6_000));
+    let told = known(&mut call);
+    assert_eq!(told.iter().filter_map(|who| who.unit.as_deref()).collect::<Vec<_>>(), ["Claims"]);
+    // The unit moves, and the call with it; the same people change nothing.
+    let mut moved = with_people(&[]);
+    moved.people.put_unit_under("Claims", None).expect("moved");
+    call.gate.replace_rules(moved.clone(), at(7_000));
+    assert_eq!(known(&mut call).len(), 1);
+    call.gate.replace_rules(Rules { channels: Some(9), ..moved }, at(8_000));
+    assert_eq!(known(&mut call), []);
+    assert_eq!(closed(call), ("ann".into(), "Claims".into()));
+}
+
+#[test]
+fn other_people_leave_an_agents_call_to_the_agent_and_a_named_unit_named() {
+    let mut call = Call::new(Rules::default());
+    planned(&mut call);
+    tell(&mut call, Fact::Agent("77".into()), 2_000);
+    tell(&mut call, Fact::BusinessUnit("Insurance".into()), 3_000);
+    call.gate.replace_rules(with_people(&[]), at(6_000));
+    assert_eq!(closed(call), ("bob".into(), "Insurance".into()));
+}
+
+#[test]
+fn a_call_that_other_people_bring_under_an_exclusion_is_destroyed() {
+    let rules = with_people(&[(RuleType::BusinessUnit, "Insurance")]);
+    let mut call = Call::new(Rules { people: People::default(), ..rules.clone() });
+    assert!(call.is_taken(2_000));
+    call.gate.replace_rules(rules, at(3_000));
+    assert!(
+        std::iter::from_fn(|| call.gate.poll_action()).any(|action| matches!(action, Action::Discard(..)))
+    );
+    assert_eq!(call.end().1, Outcome::Excluded);
+}

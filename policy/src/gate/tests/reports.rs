@@ -206,6 +206,42 @@ fn of_what_was_said_of_two_calls_that_are_one_the_last_word_counts_for_each_leg(
 }
 
 #[test]
+fn what_was_said_of_a_leg_alone_stays_where_it_has_been_so_since_later() {
+    // Who says what when, of the second leg alone (0) or of the first one's call (1): what the second leg has in the end.
+    let of_leg = |gate: &mut Gate, legs: &[LegFacts; 2], since: i64, code: &str| {
+        let whom = Whom::Leg(legs[1].leg);
+        gate.learn(&whom, &account(code), "pbx", at(since), at(3_000)).expect("room");
+    };
+    let of_call = |gate: &mut Gate, legs: &[LegFacts; 2], since: i64, code: &str| {
+        let whom = Whom::Call(legs[0].call);
+        gate.learn(&whom, &account(code), "pbx", at(since), at(3_000)).expect("room");
+    };
+    for (own, call, is_own_first, last) in [
+        (2_000, 2_500, true, "of the call"),
+        (2_000, 2_500, false, "of the call"),
+        (2_500, 2_000, true, "of the leg"),
+        (2_500, 2_000, false, "of the leg"),
+        (2_500, 2_500, true, "of the call"),
+        (2_500, 2_500, false, "of the leg"),
+    ] {
+        let (mut gate, mut legs) = two_calls();
+        if is_own_first {
+            of_leg(&mut gate, &legs, own, "of the leg");
+            of_call(&mut gate, &legs, call, "of the call");
+        } else {
+            of_call(&mut gate, &legs, call, "of the call");
+            of_leg(&mut gate, &legs, own, "of the leg");
+        }
+        tie(&mut gate, &mut legs);
+        assert_eq!(
+            codes(&gate, &legs),
+            [Some("of the call".into()), Some(last.into())],
+            "{own} {call} {is_own_first}"
+        );
+    }
+}
+
+#[test]
 fn what_was_said_of_a_call_moves_with_a_leg_also_while_another_leg_of_it_runs() {
     let (mut gate, mut legs) = two_calls();
     let mut third = crate::testing::legs(&[("1", "2"), ("3", "4"), ("2002", "01632960001")]).remove(2);
@@ -266,7 +302,7 @@ const MOMENTS: [i64; 5] = [500, 1_200, 5_000, 9_000, 12_000];
 
 fn fact() -> impl Strategy<Value = Fact> {
     let value = prop::sample::select(vec!["77", "2001", "01632960002", "", "Ann"]).prop_map(str::to_owned);
-    let kinds: [fn(String) -> Fact; 11] = [
+    let kinds: [fn(String) -> Fact; 13] = [
         Fact::AccountCode,
         Fact::Agent,
         Fact::Ddi,
@@ -275,6 +311,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         Fact::Trunk,
         Fact::BusinessUnit,
         Fact::Contact,
+        Fact::DdiName,
+        |value| Fact::Field(crate::CustomField::Tag3, value),
         Fact::TransferredFrom,
         Fact::Tag,
         Fact::Untag,
@@ -286,9 +324,30 @@ fn fact() -> impl Strategy<Value = Fact> {
     ]
 }
 
+/// A site with a dial plan of its own, and people who have extension and agents.
+fn told_rules() -> Rules {
+    let plan = crate::DialPlan::default().in_country("GB", "01632").expect("a country");
+    let site = crate::Site { dial_plan: Some(plan), ..crate::Site::default() };
+    let mut people = crate::People::default();
+    people.add_unit("Ann", None).expect("new");
+    for (id, kind, number) in [
+        ("ann", crate::people::DeviceKind::Extension, "2000"),
+        ("bob", crate::people::DeviceKind::Agent, "77"),
+        ("cas", crate::people::DeviceKind::Agent, "2001"),
+    ] {
+        let user = crate::people::User { id: id.into(), ..crate::people::User::default() };
+        people.add_user(user).expect("new");
+        let device = crate::people::Device { kind, number: number.into() };
+        let tenure = crate::people::Tenure::default();
+        people.assign(id, crate::people::Assignment { device, primary: false, tenure }).expect("free");
+    }
+    Rules { site, people, ..Rules::default() }
+}
+
 /// What is known of a call in the end, with what came after it.
 fn known(reports: &[(Report, usize)]) -> Result<SegmentFacts, TestCaseError> {
-    let mut gate = Gate::new(Rules::default());
+    let rules = told_rules();
+    let mut gate = Gate::new(rules.clone());
     let mut leg = facts("2000", "01632960001");
     (leg.answered, leg.ended) = (Some(leg.started), Some(at(10_000)));
     let say = |gate: &mut Gate, moment: usize| {
@@ -314,7 +373,7 @@ fn known(reports: &[(Report, usize)]) -> Result<SegmentFacts, TestCaseError> {
         let Action::Late(late) = action else { return Err(TestCaseError::fail("no late report")) };
         let Word::Facts(_, said) = late.report.word else { return Err(TestCaseError::fail("no facts")) };
         for fact in said {
-            let _ = facts.take(fact, &crate::Site::default());
+            let _ = facts.take(fact, &rules.site);
             gate.rules.people.tell(&mut facts, at(10_000));
         }
     }

@@ -238,6 +238,11 @@ fn report() -> Value {
         ("transferred_from?", fact("The extension that passed the call on")),
         ("trunk?", fact("The line to the public network")),
         ("untag?", tags("A tag, or several, to be taken off")),
+        ("tag1?", fact("What stands in the first of the five fields")),
+        ("tag2?", fact("In the second")),
+        ("tag3?", fact("In the third")),
+        ("tag4?", fact("In the fourth")),
+        ("tag5?", fact("In the fifth")),
         ("event?", one_of("What happened", ["logon", "logoff", "established", "cleared"])),
         ("uri?", fact("Where a conversation can be heard")),
     ])
