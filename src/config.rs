@@ -33,7 +33,7 @@ use appliance::{
     SmdrSection, WebSection,
 };
 use pause::PauseSection;
-use people::{UnitEntry, UserEntry};
+pub(crate) use people::{AssignmentEntry, UnitEntry, UserEntry};
 use record::RecordSection;
 use record_a_call::RecordACallSection;
 use site::{SiteSection, TagsSection};
@@ -454,11 +454,10 @@ impl ConfigFile {
     pub(crate) fn settings(self, archive: Option<PathBuf>) -> Result<Settings, Wrong> {
         let book = Book::of(&self);
         let (zone, name) = (self.site.zone()?, self.site.name()?);
-        let people = people::resolve(&self.units, &self.users, &zone)?;
         self.capture.check()?;
         self.web.check()?;
         self.canary.check()?;
-        let machine = Machine { zone, name, lans: self.site.lans()?, people, canary: self.canary.number() };
+        let machine = Machine { zone, name, lans: self.site.lans()?, canary: self.canary.number() };
         let Ruling { rules, sip, devices, ports, retention } = book.clone().resolve(&machine)?;
         let archive = archive.or(self.archive.dir).unwrap_or_else(|| PathBuf::from("earwitness-archive"));
         let mut alarms = self.alarms.resolve(self.site.zone()?)?;

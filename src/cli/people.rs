@@ -1,11 +1,9 @@
 //! `user` and `unit`: whom recordings are tagged with.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 
-use super::Json;
 use super::accounts::AccountCommand;
+use super::{ArchiveDir, Json};
 
 #[derive(Debug, Args)]
 pub(crate) struct User {
@@ -13,12 +11,11 @@ pub(crate) struct User {
     pub(crate) command: UserCommand,
 }
 
-/// Where people are listed.
+/// Where people are listed: in the archive's rule book, or in the configuration where there is none.
 #[derive(Debug, Args)]
-pub(crate) struct PeopleFile {
-    /// Configuration file, which lists users and units
-    #[arg(short = 'c', long = "config", value_name = "FILE")]
-    pub(crate) config: PathBuf,
+pub(crate) struct Listed {
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -27,8 +24,9 @@ pub(crate) struct PeopleFile {
 pub(crate) enum UserCommand {
     /// List users with their unit and the extensions and agents that they have now
     #[command(after_help = "Examples:\n  earwitness user list -c earwitness.toml\n  \
-        earwitness user list bell -c earwitness.toml      whose name, extension or agent holds `bell`\n\n\
-        Deleted users are listed with --deleted only, and are never found by a text.")]
+        earwitness user list bell                  whose name, extension or agent holds `bell`\n\n\
+        They stand in the archive's rule book (`earwitness rule export`, `rule import`), or in the configuration of a recorder without \
+        one. Deleted users are listed with --deleted only, and are never found by a text.")]
     List {
         /// A part of the name, extension or agent, capitals or not
         text: Option<String>,
@@ -36,15 +34,15 @@ pub(crate) enum UserCommand {
         #[arg(long, conflicts_with = "text")]
         deleted: bool,
         #[command(flatten)]
-        file: PeopleFile,
+        of: Listed,
     },
     /// Show one user with the extensions and agents of all times
-    #[command(after_help = "Example:\n  earwitness user show ann.b -c earwitness.toml")]
+    #[command(after_help = "Example:\n  earwitness user show ann.b")]
     Show {
         /// The user's id
         id: String,
         #[command(flatten)]
-        file: PeopleFile,
+        of: Listed,
     },
     /// Accounts.
     #[command(flatten)]
@@ -60,9 +58,9 @@ pub(crate) struct Unit {
 #[derive(Debug, Subcommand)]
 pub(crate) enum UnitCommand {
     /// List business units as a tree, with the number of users in each
-    #[command(after_help = "Example:\n  earwitness unit list -c earwitness.toml")]
+    #[command(after_help = "Example:\n  earwitness unit list")]
     List {
         #[command(flatten)]
-        file: PeopleFile,
+        of: Listed,
     },
 }

@@ -1,4 +1,5 @@
-//! `user` and `unit`: users with their devices, and the tree of business units, as the configuration has them.
+//! `user` and `unit`: users with their devices, and the tree of business units, as the archive's rule book has them, or the configuration
+//! where there is none.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +8,37 @@ use policy::People;
 use policy::people::{Assignment, User};
 use serde_json::{Value, json};
 
+use super::rule::InForce;
 use super::{print_json, print_line};
-use crate::cli::people::{PeopleFile, UnitCommand, UserCommand};
+use crate::cli::people::{Listed, UnitCommand, UserCommand};
 use crate::clock;
 use crate::config;
+use crate::console;
 use crate::failure::{Done, Failure};
 use crate::tables::{self, cell};
 
 /// `user list`, `user show`.
 pub(crate) fn user(command: &UserCommand) -> Result<Done, Failure> {
     match command {
-        UserCommand::List { text, deleted, file } => {
-            list(&people(file)?, text.as_deref(), *deleted, file.json.json)
+        UserCommand::List { text, deleted, of } => {
+            list(&people(of)?, text.as_deref(), *deleted, of.json.json)
         }
-        UserCommand::Show { id, file } => show(&people(file)?, id, file.json.json),
+        UserCommand::Show { id, of } => show(&people(of)?, id, of.json.json),
         UserCommand::Account(command) => super::accounts::account(command),
     }
 }
 
 /// `unit list`.
 pub(crate) fn unit(command: &UnitCommand) -> Result<Done, Failure> {
-    let UnitCommand::List { file } = command;
-    let (people, now) = (people(file)?, clock::now());
+    let UnitCommand::List { of } = command;
+    let (people, now) = (people(of)?, clock::now());
     let mut users: BTreeMap<&str, usize> = BTreeMap::new();
     for user in people.users() {
         *users.entry(people.unit_of(user, now)).or_default() += 1;
     }
     for (name, level) in people.units().tree() {
         let count = users.get(name).copied().unwrap_or_default();
-        if file.json.json {
+        if of.json.json {
             let above: Vec<&str> = people.units().above(name).collect();
             print_json(&json!({ "unit": name, "units_above": above, "users": count }))?;
         } else {
@@ -46,8 +49,16 @@ pub(crate) fn unit(command: &UnitCommand) -> Result<Done, Failure> {
     Ok(Done::All)
 }
 
-fn people(file: &PeopleFile) -> Result<People, Failure> {
-    Ok(config::settings_of(Some(&file.config), None)?.rules.people)
+/// Those in force: of the archive's rule book; of the configuration without one, and where there is no archive yet.
+fn people(of: &Listed) -> Result<People, Failure> {
+    let settings = config::resolve(&of.dir)?;
+    if !console::is_guest() && !store::Archive::is_in(&settings.archive) {
+        return Ok(settings.rules.people);
+    }
+    let InForce { archive, mut settings, .. } = InForce::open(&of.dir)?;
+    settings.follow_book(&archive)?;
+    archive.close()?;
+    Ok(settings.rules.people)
 }
 
 fn list(people: &People, text: Option<&str>, deleted: bool, json: bool) -> Result<Done, Failure> {
@@ -64,7 +75,7 @@ fn list(people: &People, text: Option<&str>, deleted: bool, json: bool) -> Resul
         print_line(if text.is_some() {
             "no such users"
         } else {
-            "no users ([[user]] in the configuration)"
+            "no users: [[user]] in the rule book, or in the configuration without one, lists them"
         })?;
         return Ok(Done::All);
     }

@@ -6,6 +6,7 @@ use store::Archive;
 use store::locations::Duty;
 use web::server::{Beside, Server};
 
+use super::rule::follow_book;
 use super::{copies, know_people, open_archive, print_line, warn};
 use crate::cli;
 use crate::clock;
@@ -16,7 +17,7 @@ use crate::passphrase;
 use crate::rules::Standing;
 
 pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
-    let settings = config::resolve(&args.dir)?;
+    let mut settings = config::resolve(&args.dir)?;
     let archive = open_archive(&settings.archive)?.into_own()?;
     copies::use_locations(&archive, &settings, Duty::Read)?;
     passphrase::unlock(&archive, true)?;
@@ -24,6 +25,7 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
         let why = if archive.is_locked() { "is sealed with a passphrase" } else { "is not here" };
         warn(&format!("the private key {why}: recordings are listed and verified, and cannot be played"));
     }
+    follow_book(&mut settings, &archive)?;
     know_people(&archive, &settings.rules);
     let archive = Arc::new(archive);
     let place = pages::place(&settings, args.listen)?;

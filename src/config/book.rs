@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use store::{Archive, BookVersion};
 
 use super::pause::PauseSection;
+use super::people::{UnitEntry, UserEntry};
 use super::record::{DialPlanSection, RecordSection, RecordedEntry};
 use super::{ConfigFile, DeviceEntry, Retention, RetentionSection, Settings, Wrong, read_toml};
 use crate::failure::Failure;
@@ -34,6 +35,12 @@ pub(crate) struct Book {
     /// Phones that no signalling names.
     #[serde(rename = "device", skip_serializing_if = "Vec::is_empty")]
     pub(crate) devices: Vec<DeviceEntry>,
+    /// The tree of business units.
+    #[serde(rename = "unit", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) units: Vec<UnitEntry>,
+    /// Users, with their extensions and agents over time.
+    #[serde(rename = "user", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) users: Vec<UserEntry>,
 }
 
 /// What an administrator edits of `[site]`.
@@ -59,14 +66,12 @@ pub(crate) struct SiteRules {
 /// What of the machine the book is resolved with; stays in the configuration file.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    /// The clock on the wall, for rules on time.
+    /// The clock on the wall, for rules on time and the days of people's devices.
     pub(crate) zone: TimeZone,
     /// The site's name.
     pub(crate) name: Option<String>,
     /// Subnets that the PBX reaches without a router.
     pub(crate) lans: Vec<Subnet>,
-    /// Users and units.
-    pub(crate) people: policy::People,
     /// The number of the call that the recorder makes to itself, if it does: an extension, and recorded, whatever the book says.
     pub(crate) canary: Option<String>,
 }
@@ -99,6 +104,8 @@ impl Book {
             pause: file.pause.clone(),
             retention: file.retention.clone(),
             devices: file.devices.clone(),
+            units: file.units.clone(),
+            users: file.users.clone(),
         }
     }
 
@@ -141,6 +148,8 @@ impl Book {
             ("[pause]", self.pause != fresh.pause),
             ("[retention]", self.retention != fresh.retention),
             ("[[device]]", self.devices != fresh.devices),
+            ("[[unit]]", self.units != fresh.units),
+            ("[[user]]", self.users != fresh.users),
         ];
         told.into_iter().filter(|(_, is_told)| *is_told).map(|(name, _)| name).collect()
     }
@@ -157,7 +166,7 @@ impl Book {
         let site = Site { name, extensions, pbx, trunks, dial_plan: dial_plan.resolve()? };
         let sip = self.record.sip;
         let mut rules = self.record.resolve(site, machine.zone.clone())?;
-        rules.people = machine.people.clone();
+        rules.people = super::people::resolve(&self.units, &self.users, &machine.zone)?;
         self.pause.resolve(&mut rules)?;
         Ok(Ruling { rules, sip, devices, ports, retention: self.retention.resolve()? })
     }

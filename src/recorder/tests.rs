@@ -9,11 +9,13 @@ use xtask::pcap::Container;
 
 use super::*;
 
+mod marker;
+
 /// A new version of the book counts after so much capture time at the latest.
 const SOON_MS: i64 = 100;
 
 fn machine() -> Machine {
-    Machine { zone: TimeZone::UTC, name: None, lans: Vec::new(), people: Default::default(), canary: None }
+    Machine { zone: TimeZone::UTC, name: None, lans: Vec::new(), canary: None }
 }
 
 fn change(archive: &Archive, text: &str) {

@@ -13,7 +13,7 @@ use crate::config::Book;
 use crate::failure::Failure;
 
 /// Keys that name an entry of a list, those that there are.
-const NAMES: [&str; 4] = ["number", "name", "type", "value"];
+const NAMES: [&str; 5] = ["id", "number", "name", "type", "value"];
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -105,9 +105,21 @@ impl Entries {
     }
 }
 
-/// A value without the quotes of a text.
+/// A value without the quotes of a text; a list within an entry in words, as `extension 2001, until 2026-07-01; agent 77`.
 fn written(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    let inner = |(key, value): (&String, &Value)| match value {
+        Value::Boolean(true) => key.clone(),
+        value => format!("{key} {}", written(value)),
+    };
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) if list.iter().any(Value::is_table) => {
+            let tables = list.iter().filter_map(Value::as_table);
+            let tables = tables.map(|table| table.iter().map(inner).collect::<Vec<_>>().join(", "));
+            tables.collect::<Vec<_>>().join("; ")
+        }
+        value => value.to_string(),
+    }
 }
 
 /// Everything that has changed, section by section.
@@ -216,6 +228,27 @@ mod tests {
             ]
         );
         assert_eq!(lines(old, old), [""; 0]);
+    }
+
+    #[test]
+    fn users_go_by_their_id_and_their_devices_read_as_words() {
+        let user =
+            |device: &str| format!("[[user]]\nid = \"ann\"\n[[user.device]]\nextension = \"2001\"\n{device}");
+        let unit = "[[unit]]\nname = \"Claims\"\nparent = \"Insurance\"\n";
+        assert_eq!(
+            lines(
+                &user(""),
+                &format!(
+                    "{unit}{}",
+                    user("until = \"2026-07-01\"\nsecondary = true\n[[user.device]]\nagent = \"7\"\n")
+                )
+            ),
+            [
+                "+ unit Claims: parent Insurance",
+                "~ user ann: device extension 2001 -> extension 2001, secondary, until 2026-07-01; agent 7",
+            ]
+        );
+        assert_eq!(lines(&user(""), ""), ["- user ann: device extension 2001"]);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use policy::Pattern;
 use serde::de::DeserializeOwned;
-use web::rules::{DeviceLine, Edit, List, RuleLine, Words, Wrong};
+use web::rules::{DeviceLine, Edit, List, RuleLine, UserLine, Words, Wrong};
 
-use super::sections;
+use super::{people, sections};
 use crate::config::{Book, RecordedEntry, RuleEntry};
 
 /// Makes the change.
@@ -40,6 +40,20 @@ pub(super) fn apply(book: &mut Book, edit: &Edit) -> Result<(), Wrong> {
         }
         Edit::ExcludeInternal(excluded) => book.record.exclude_internal = *excluded,
         Edit::Set(which, words) => set(book, *which, words)?,
+        Edit::AddUser(user) => book.users.push(people::user(user)),
+        Edit::SetUser(id, user) => {
+            let place = people::user_at(book, id)?;
+            // The id names the user in recordings: it stays.
+            *place = people::user(&UserLine { id: id.clone(), ..user.clone() });
+        }
+        Edit::DeleteUser(id, when) => people::user_at(book, id)?.deleted = Some(when.clone()),
+        Edit::RemoveUser(id) => {
+            people::user_at(book, id)?;
+            book.users.retain(|user| user.id != *id);
+        }
+        Edit::AddUnit(unit) => book.units.push(people::unit(unit)),
+        Edit::SetUnit(was, unit) => people::set_unit(book, was, unit)?,
+        Edit::RemoveUnit(name) => people::remove_unit(book, name)?,
     }
     Ok(())
 }

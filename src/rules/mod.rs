@@ -18,6 +18,7 @@ use crate::presets::PRESETS;
 
 pub(crate) mod compare;
 mod edit;
+mod people;
 mod place;
 mod sections;
 #[cfg(test)]
@@ -32,9 +33,11 @@ pub(crate) fn checked(book: Book, machine: &Machine) -> Result<Ruling, Failure> 
     book.resolve(machine).map_err(|wrong| wrong.within(Path::new("the new rules")))
 }
 
-/// Puts what follows from a text in force, as a new version of the book; its rules of retention at once, so that their grace runs.
+/// Puts what follows from a text in force, as a new version of the book. Its rules of retention at once, so that their grace runs, and its
+/// people, so that whoever signs in stands where they say.
 pub(crate) fn put(archive: &Archive, ruling: &Ruling, change: BookChange) -> Result<BookVersion, RulesError> {
     let new = archive.change_book(change)?;
+    crate::cmd::know_people(archive, &ruling.rules);
     ruling.retention.take_up(archive, Take::InForce).map_err(|error| {
         let version = new.version;
         failed(format!(

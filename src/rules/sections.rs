@@ -1,9 +1,13 @@
 //! A book as people read it, section by section.
 
 use policy::retention::Rule;
-use web::rules::{CodeLine, DeviceLine, KeepLine, RuleLine, Sections, Setting, WindowLine};
+use web::rules::{
+    CodeLine, DeviceLine, HeldLine, KeepLine, RuleLine, Sections, Setting, UnitLine, UserLine, WindowLine,
+};
 
-use crate::config::{Book, OverloadWord, RecordedEntry, RuleEntry, WindowKind};
+use crate::config::{
+    AssignmentEntry, Book, OverloadWord, RecordedEntry, RuleEntry, UnitEntry, UserEntry, WindowKind,
+};
 
 pub(super) fn of(book: &Book) -> Sections {
     let (site, record, pause) = (&book.site, &book.record, &book.pause);
@@ -53,6 +57,8 @@ pub(super) fn of(book: &Book) -> Sections {
             setting("off_max", "Time off that needs no confirmation", book.retention.off_max.to_string()),
         ],
         keeping: book.retention.rules.iter().map(keep_line).collect(),
+        units: book.units.iter().map(unit_line).collect(),
+        users: book.users.iter().map(user_line).collect(),
     }
 }
 
@@ -137,6 +143,31 @@ fn device_line(entry: &RecordedEntry) -> DeviceLine {
         source: entry.source,
         mode: entry.mode,
         priority: entry.priority,
+    }
+}
+
+fn unit_line(entry: &UnitEntry) -> UnitLine {
+    UnitLine { name: entry.name.clone(), parent: entry.parent.clone().unwrap_or_default() }
+}
+
+fn user_line(entry: &UserEntry) -> UserLine {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let held = |entry: &AssignmentEntry| HeldLine {
+        is_agent: entry.agent.is_some(),
+        number: entry.agent.clone().or_else(|| entry.extension.clone()).unwrap_or_default(),
+        is_secondary: entry.secondary,
+        from: text(&entry.from),
+        until: text(&entry.until),
+    };
+    UserLine {
+        id: entry.id.clone(),
+        first_name: entry.first_name.clone(),
+        last_name: entry.last_name.clone(),
+        email: entry.email.clone(),
+        unit: text(&entry.unit),
+        is_hidden: entry.hidden,
+        deleted: text(&entry.deleted),
+        devices: entry.devices.iter().map(held).collect(),
     }
 }
 

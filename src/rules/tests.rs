@@ -2,7 +2,7 @@
 
 use policy::{Direction, Mode, RuleType};
 use store::Source;
-use web::rules::{DeviceLine, Edit, List, RuleLine, Words};
+use web::rules::{DeviceLine, Edit, List, RuleLine, UnitLine, UserLine, Words};
 
 use super::*;
 use crate::config::settings_of;
@@ -99,6 +99,72 @@ fn what_a_form_changes_is_what_the_comparison_says() {
         let told = edited(&edit).expect_err(why);
         assert!(told.contains(why), "{edit:?}: {told}");
     }
+}
+
+#[test]
+fn people_are_changed_by_forms_and_what_cannot_be_is_said() {
+    let rules = standing();
+    let line = |id: &str, unit: &str, devices: &[&str]| UserLine {
+        id: id.into(),
+        first_name: "Ann".into(),
+        unit: unit.into(),
+        devices: devices.iter().map(|line| line.parse().expect("a line")).collect(),
+        ..UserLine::default()
+    };
+    let unit = |name: &str, parent: &str| UnitLine { name: name.into(), parent: parent.into() };
+    let mut text = BOOK.to_owned();
+    let mut change = |edit: Edit| -> Result<Vec<String>, String> {
+        let edited = rules.edit(&text, &edit).and_then(|text| rules.check(&text));
+        let new = edited.map_err(|error| error.to_string())?;
+        let told = rules.compare(&text, &new).expect("compared");
+        text = new;
+        Ok(told.into_iter().map(|difference| difference.line).collect())
+    };
+    for (edit, lines) in [
+        (Edit::AddUnit(unit("Insurance", "")), &["+ unit Insurance"][..]),
+        (Edit::AddUnit(unit("Claims", "Insurance")), &["+ unit Claims: parent Insurance"]),
+        (
+            Edit::AddUser(line("ann", "Claims", &["extension 2001 until 2026-07-01", "agent 7 secondary"])),
+            &[
+                "+ user ann: device extension 2001, until 2026-07-01; agent 7, secondary, first_name Ann, unit Claims",
+            ],
+        ),
+        (
+            Edit::SetUser("ann".into(), line("eve", "Claims", &["extension 2001"])),
+            &["~ user ann: device extension 2001, until 2026-07-01; agent 7, secondary -> extension 2001"],
+        ),
+        (
+            Edit::SetUnit("Claims".into(), unit("Motor", "")),
+            &["- unit Claims: parent Insurance", "+ unit Motor", "~ user ann: unit Claims -> Motor"],
+        ),
+        (
+            Edit::SetUnit("Insurance".into(), unit("Insurance", "Motor")),
+            &["~ unit Insurance: parent nothing -> Motor"],
+        ),
+        (Edit::DeleteUser("ann".into(), "2026-08-01".into()), &["~ user ann: deleted nothing -> 2026-08-01"]),
+    ] {
+        assert_eq!(change(edit.clone()).expect("taken"), lines, "{edit:?}");
+    }
+    for (edit, why) in [
+        (Edit::AddUser(line("bob", "Sales", &[])), "there is no unit \"Sales\""),
+        (Edit::AddUser(line("Ann", "", &[])), "ann"),
+        (Edit::AddUser(line("bob", "", &["extension 1 from soon"])), "\"soon\" is no time"),
+        (Edit::SetUser("eve".into(), line("eve", "", &[])), "no user \"eve\" any more"),
+        (Edit::SetUnit("Motor".into(), unit("Motor", "Insurance")), "below it"),
+        (Edit::AddUnit(unit("Deleted Users", "")), "is the system's"),
+        (Edit::RemoveUnit("Motor".into()), "holds 1 users (deleted ones among them) and 1 units"),
+        (Edit::RemoveUnit("Claims".into()), "no unit \"Claims\" any more"),
+    ] {
+        let told = change(edit.clone()).expect_err(why);
+        assert!(told.contains(why), "{edit:?}: {told}");
+    }
+    assert_eq!(
+        change(Edit::RemoveUnit("Insurance".into())).expect("empty"),
+        ["- unit Insurance: parent Motor"]
+    );
+    assert_eq!(change(Edit::RemoveUser("ann".into())).expect("there").len(), 1);
+    let sections = rules.read(&text).expect("read");
+    assert_eq!((sections.units, sections.users), (vec![unit("Motor", "")], vec![]));
 }
 
 #[test]

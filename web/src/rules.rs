@@ -3,11 +3,15 @@
 //! What the text means is the recorder's business, as it is on its command line: these are its words, and one trait by which pages
 //! ask.
 
+mod people;
+
 use decode::Timestamp;
 use policy::retention::{Freeze, Plan};
 use policy::{Direction, Mode, Outcome, RuleType};
 use sha2::{Digest, Sha256};
 use store::{Archive, BookChange, BookVersion, Kept, Pruned, RecordingId, Source};
+
+pub use people::{HeldLine, UnitLine, UserLine};
 
 /// Calls that a trial names one by one.
 pub const TRIAL_CALLS_MAX: usize = 100;
@@ -166,6 +170,10 @@ pub struct Sections {
     pub retention: Vec<Setting>,
     /// Rules of retention, in their order.
     pub keeping: Vec<KeepLine>,
+    /// Business units.
+    pub units: Vec<UnitLine>,
+    /// Users.
+    pub users: Vec<UserLine>,
 }
 
 /// A list of words that a form changes as a whole.
@@ -203,6 +211,20 @@ pub enum Edit {
     ExcludeInternal(bool),
     /// A list of words is another one.
     Set(Words, Vec<String>),
+    /// A user comes.
+    AddUser(UserLine),
+    /// What is said of the user of this id is another; the id stays.
+    SetUser(String, UserLine),
+    /// A user is deleted from this moment on, as it is written; the id stays taken.
+    DeleteUser(String, String),
+    /// A user's entry goes; the id is free.
+    RemoveUser(String),
+    /// A unit comes.
+    AddUnit(UnitLine),
+    /// The unit of this name has another one, or stands below another unit; what is in it comes along.
+    SetUnit(String, UnitLine),
+    /// A unit that nothing is in goes.
+    RemoveUnit(String),
 }
 
 impl RuleLine {

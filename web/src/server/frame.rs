@@ -49,15 +49,16 @@ pub(super) struct Frame {
 }
 
 /// Pages of administration: their addresses, what they are called, and of which permissions one opens them.
-const ADMINISTRATION: [(&str, &str, &[Permission]); 6] = [
+const ADMINISTRATION: [(&str, &str, &[Permission]); 7] = [
     ("/rules", "Rules", &OF_BOOK),
+    ("/people", "Users and units", &[Permission::People]),
     ("/retention", "Retention", &[Permission::Retention]),
     ("/holds", "Legal holds", &[Permission::Holds]),
     ("/users", "Users", &[Permission::Security]),
     ("/roles", "Roles and permissions", &[Permission::Security]),
     ("/audit", "Audit trail", &[Permission::AuditTrail]),
 ];
-const ADMINISTRATION_PATHS: &str = "/rules /retention /holds /users /roles /audit";
+const ADMINISTRATION_PATHS: &str = "/rules /people /retention /holds /users /roles /audit";
 
 impl App {
     /// The frame of a page for whoever asks for it.
@@ -86,7 +87,8 @@ impl App {
             links.push(link("/dashboard", "Dashboard", Page::Dashboard));
         }
         // What the texts of rules mean is not known everywhere.
-        let is_there = |href: &str| !matches!(href, "/rules" | "/retention") || self.rules().is_ok();
+        let is_there =
+            |href: &str| !matches!(href, "/rules" | "/people" | "/retention") || self.rules().is_ok();
         let is_theirs = |entry: &&(&str, &str, &[Permission])| {
             entry.2.iter().any(|permission| caller.may(*permission)) && is_there(entry.0)
         };

@@ -27,6 +27,7 @@ mod mine;
 mod monitoring;
 mod pages;
 mod peaks;
+mod people;
 mod range;
 mod reached;
 mod recording;

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use super::caller::Asker;
 use super::{
     App, accounts, assets, audio, audit, calls, dashboard, deletion, enter, holds, listen, live, mine, peaks,
-    recording, recordings, retention, rules, save, set_up, sip, timeline, users,
+    people, recording, recordings, retention, rules, save, set_up, sip, timeline, users,
 };
 
 /// How a program does what a page does.
@@ -137,6 +137,8 @@ pub(super) fn pages() -> Pages {
         .get("/rules/try", rules::ask, By(&["askRules"]))
         .get("/rules/versions", rules::versions, By(&["listRuleVersions"]))
         .get("/rules/versions/{number}", rules::version, By(&["getRuleVersion"]))
+        .get("/people", people::people, By(&["getRuleBook"]))
+        .get("/people/user", people::user, FORM)
         .get("/retention", retention::retention, By(&["getRetention"]))
         .post("/retention", retention::act, By(&["pruneRetention", "confirmClock"]))
         .get("/holds", holds::holds, By(&["listHolds"]))

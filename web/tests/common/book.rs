@@ -1,5 +1,6 @@
 //! A rule book of another make than the recorder's: a rule a line, `exclude endpoint 2005`, `include ddi 1000`, `device 2000`,
-//! `pbx 192.0.2.1`, `country GB`, `code *1 *2`, `keep NAME AUDIO DATA`. A line that begins with `wrong` cannot be meant.
+//! `pbx 192.0.2.1`, `country GB`, `code *1 *2`, `keep NAME AUDIO DATA`, `unit NAME PARENT`, `user ID UNIT extension 2001, agent 7`, with `-` for
+//! none. A line that begins with `wrong` cannot be meant.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -10,7 +11,8 @@ use policy::{Outcome, RuleType};
 use store::{Archive, BookChange, BookVersion, Pruned, Retention, Take};
 use web::rules::{
     Answer, CodeLine, DeviceLine, Difference, Edit, KeepLine, List, NotPruned, Planned, Preset, Question,
-    RuleBook, RuleLine, RulesError, Sections, Seen, Setting, Trial, TriedCall, Words, Wrong, digest,
+    RuleBook, RuleLine, RulesError, Sections, Seen, Setting, Trial, TriedCall, UnitLine, UserLine, Words,
+    Wrong, digest,
 };
 
 /// What counts without a book, and what the clocks show.
@@ -92,6 +94,32 @@ fn device(number: &str) -> DeviceLine {
     }
 }
 
+fn none(word: &str) -> String {
+    Some(word).filter(|word| *word != "-").unwrap_or_default().to_owned()
+}
+
+fn unit(line: &str) -> Option<UnitLine> {
+    let (name, parent) = line.strip_prefix("unit ")?.split_once(' ')?;
+    Some(UnitLine { name: name.into(), parent: none(parent) })
+}
+
+fn user(line: &str) -> Option<UserLine> {
+    let mut words = line.strip_prefix("user ")?.splitn(3, ' ');
+    let (id, unit) = (words.next()?.to_owned(), none(words.next()?));
+    let devices = words.next().unwrap_or_default().split(", ").filter_map(|line| line.parse().ok()).collect();
+    Some(UserLine { id, unit, devices, ..UserLine::default() })
+}
+
+fn user_line(user: &UserLine) -> String {
+    let devices: Vec<String> = user.devices.iter().map(ToString::to_string).collect();
+    let unit = if user.unit.is_empty() { "-" } else { &user.unit };
+    format!("user {} {unit} {}", user.id, devices.join(", "))
+}
+
+fn unit_line(unit: &UnitLine) -> String {
+    format!("unit {} {}", unit.name, if unit.parent.is_empty() { "-" } else { &unit.parent })
+}
+
 /// The section that a line belongs to.
 fn section(line: &str) -> &'static str {
     match line.split(' ').next().unwrap_or_default() {
@@ -102,6 +130,8 @@ fn section(line: &str) -> &'static str {
         "country" => "site.dial_plan",
         "code" => "pause.code",
         "keep" => "retention.rule",
+        "unit" => "unit",
+        "user" => "user",
         "internal" => "record",
         _ => "",
     }
@@ -142,6 +172,8 @@ impl RuleBook for Lines {
                 .map(|value| Setting { key: "country", label: "Country", value })
                 .collect(),
             keeping: text.lines().filter_map(self::keep).map(keep).collect(),
+            units: text.lines().filter_map(unit).collect(),
+            users: text.lines().filter_map(user).collect(),
             ..Sections::default()
         })
     }
@@ -172,6 +204,18 @@ impl RuleBook for Lines {
             }
             Edit::ExcludeInternal(true) => lines.push("internal excluded".into()),
             Edit::ExcludeInternal(false) => lines.retain(|line| line != "internal excluded"),
+            Edit::AddUser(new) => lines.push(user_line(new)),
+            Edit::SetUser(id, new) => {
+                let is_it = |line: &&mut String| user(line).is_some_and(|user| user.id == *id);
+                *lines.iter_mut().find(is_it).ok_or_else(|| gone(id))? = user_line(new);
+            }
+            Edit::RemoveUser(id) => lines.retain(|line| user(line).is_none_or(|user| user.id != *id)),
+            Edit::AddUnit(new) => lines.push(unit_line(new)),
+            Edit::SetUnit(was, new) => {
+                let is_it = |line: &&mut String| unit(line).is_some_and(|unit| unit.name == *was);
+                *lines.iter_mut().find(is_it).ok_or_else(|| gone(was))? = unit_line(new);
+            }
+            Edit::RemoveUnit(name) => lines.retain(|line| unit(line).is_none_or(|unit| unit.name != *name)),
             _ => return Err(Wrong::new("this book has no such thing").into()),
         }
         Ok(lines.iter().map(|line| format!("{line}\n")).collect())

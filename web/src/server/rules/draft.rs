@@ -6,7 +6,9 @@ use policy::{Direction, Mode, Permission, RuleType};
 use serde::de::DeserializeOwned;
 use store::{Archive, Source};
 
-use crate::rules::{DeviceLine, Edit, List, Preset, RuleBook, RuleLine, RulesError, Words, Wrong};
+use crate::rules::{
+    DeviceLine, Edit, List, Preset, RuleBook, RuleLine, RulesError, UnitLine, UserLine, Words, Wrong,
+};
 use crate::server::caller::Asker;
 use crate::server::form::Form;
 use crate::server::refusal::Refusal;
@@ -14,7 +16,7 @@ use crate::server::refusal::Refusal;
 use super::rights;
 
 /// Fields of a form that belong to what it asks for, and what those are called that people write.
-const FIELDS: [(&str, &str); 20] = [
+const FIELDS: [(&str, &str); 29] = [
     ("change", ""),
     ("edit", ""),
     ("list", ""),
@@ -35,7 +37,18 @@ const FIELDS: [(&str, &str); 20] = [
     ("source", "Source"),
     ("ip", "IP address"),
     ("mac", "Ethernet address"),
+    ("id", "Id"),
+    ("first_name", "First name"),
+    ("last_name", "Last name"),
+    ("email", "E-mail address"),
+    ("unit", "Unit"),
+    ("parent", "Below"),
+    ("hidden", ""),
+    ("deleted", "Deleted from"),
+    ("devices", "Extensions and agents, a line each"),
 ];
+/// Fields of several lines.
+const LONG: [&str; 1] = ["devices"];
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,6 +80,8 @@ pub(super) struct Field {
     /// Empty for what nobody writes.
     pub(super) label: &'static str,
     pub(super) value: String,
+    /// Of several lines.
+    pub(super) is_long: bool,
 }
 
 impl Draft {
@@ -79,6 +94,7 @@ impl Draft {
             label,
             // What names an entry is compared to the letter.
             value: if *name == "was" { form.raw(name) } else { form.text(name) }.to_owned(),
+            is_long: LONG.contains(name),
         };
         let fields: Vec<Field> = given.map(field).collect();
         match change(form, presets) {
@@ -112,6 +128,14 @@ impl Draft {
         }
     }
 
+    /// The page that it was made on.
+    pub(super) fn page(&self) -> &'static str {
+        match &self.change {
+            Change::Edit(edit) if of_edit(edit) == Permission::People => "/people",
+            _ => "/rules",
+        }
+    }
+
     pub(super) fn restores(&self) -> Option<u64> {
         if let Change::Restore(version) = self.change { Some(version) } else { None }
     }
@@ -139,6 +163,13 @@ fn of_edit(edit: &Edit) -> Permission {
         | Edit::RemoveDevice(..)
         | Edit::MoveDevice(..)
         | Edit::Set(..) => Permission::PhoneSystems,
+        Edit::AddUser(_)
+        | Edit::SetUser(..)
+        | Edit::DeleteUser(..)
+        | Edit::RemoveUser(_)
+        | Edit::AddUnit(_)
+        | Edit::SetUnit(..)
+        | Edit::RemoveUnit(_) => Permission::People,
     }
 }
 
@@ -178,6 +209,13 @@ fn edit(form: &Form, presets: &[Preset]) -> Result<Edit, Wrong> {
         "device-down" => Edit::MoveDevice(place()?, was(), place()?.saturating_add(1)),
         "internal" => Edit::ExcludeInternal(form.text("on") == "yes"),
         "set" => set(form, presets)?,
+        "add-user" => Edit::AddUser(user(form)?),
+        "set-user" => Edit::SetUser(was(), user(form)?),
+        "delete-user" => Edit::DeleteUser(was(), form.text("deleted").to_owned()),
+        "remove-user" => Edit::RemoveUser(was()),
+        "add-unit" => Edit::AddUnit(unit(form)?),
+        "set-unit" => Edit::SetUnit(was(), unit(form)?),
+        "remove-unit" => Edit::RemoveUnit(was()),
         _ => return Err(Wrong::new("The form is not one of ours.")),
     })
 }
@@ -210,6 +248,34 @@ fn device(form: &Form) -> Result<DeviceLine, Wrong> {
         mode: word::<Mode>("mode", form.text("mode"))?.unwrap_or_default(),
         priority,
     })
+}
+
+fn user(form: &Form) -> Result<UserLine, Wrong> {
+    let text = |name: &str| form.text(name).to_owned();
+    // Of one that is there the id is what it was.
+    let id = if form.text("edit") == "add-user" { text("id") } else { form.raw("was").to_owned() };
+    if id.is_empty() {
+        return Err(Wrong::new("A user needs an id: letters, digits and .-_@+, as ann.b."));
+    }
+    let lines = form.text("devices").lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(UserLine {
+        id,
+        first_name: text("first_name"),
+        last_name: text("last_name"),
+        email: text("email"),
+        unit: text("unit"),
+        is_hidden: form.text("hidden") == "yes",
+        deleted: text("deleted"),
+        devices: lines.map(str::parse).collect::<Result<_, _>>()?,
+    })
+}
+
+fn unit(form: &Form) -> Result<UnitLine, Wrong> {
+    let name = form.text("name").to_owned();
+    if name.is_empty() {
+        return Err(Wrong::new("A unit needs a name."));
+    }
+    Ok(UnitLine { name, parent: form.text("parent").to_owned() })
 }
 
 fn set(form: &Form, presets: &[Preset]) -> Result<Edit, Wrong> {
@@ -250,6 +316,7 @@ pub(super) fn direction(written: &str) -> Direction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::HeldLine;
 
     const PRESET: Preset = Preset { name: "pbx", of: "a PBX", ranges: &["1000-1999", "3000"] };
 
@@ -279,6 +346,16 @@ mod tests {
             )))
         );
         assert_eq!(read("change=text&text=a%0d%0a%09b"), Ok(Change::Text("a\n    b".into())));
+        let held = HeldLine { number: "2001".into(), from: "2026-01-01".into(), ..HeldLine::default() };
+        let agent = HeldLine { is_agent: true, number: "7".into(), ..HeldLine::default() };
+        let user =
+            UserLine { id: "ann".into(), is_hidden: true, devices: vec![held, agent], ..UserLine::default() };
+        assert_eq!(
+            read(
+                "edit=set-user&was=ann&id=eve&hidden=yes&devices=extension+2001+from+2026-01-01%0d%0a%0d%0a+agent+7"
+            ),
+            Ok(Change::Edit(Edit::SetUser("ann".into(), user)))
+        );
         assert_eq!(read("change=restore&version=3"), Ok(Change::Restore(3)));
         for (body, why) in [
             ("edit=add-rule&kind=colour&value=red", "no type"),
@@ -286,6 +363,9 @@ mod tests {
             ("edit=set-device&place=1&number=2000&mode=sometimes", "no mode"),
             ("edit=add-device&number=2000&priority=high", "1 to 9"),
             ("edit=remove-rule&place=-1", "No entry"),
+            ("edit=add-user&id=+&devices=", "needs an id"),
+            ("edit=set-user&was=ann&devices=phone+2001", "is no line as"),
+            ("edit=add-unit&name=+", "needs a name"),
             ("edit=everything", "not one of ours"),
             ("", "not one of ours"),
         ] {

@@ -117,6 +117,8 @@ struct Review {
     is_first_look: bool,
     why: String,
     why_missing: bool,
+    /// Where it came from, and where leaving it leads.
+    page: &'static str,
 }
 
 /// `GET /rules/text`: the whole text, to be changed.
@@ -175,7 +177,7 @@ pub(in crate::server) async fn review(
         })
         .await?;
     let looked = match done {
-        Done::Put => return Ok(Redirect::to("/rules").into_response()),
+        Done::Put => return Ok(Redirect::to(draft.page()).into_response()),
         Done::Looked(looked) => *looked,
     };
     let is_well = looked.wrong.is_none() && looked.meanwhile.is_none() && !looked.why_missing;
@@ -193,6 +195,7 @@ pub(in crate::server) async fn review(
         more_changes: looked.changes.len().saturating_sub(LINES_MAX),
         tried: looked.trial.map(|trial| tried(&app, trial)),
         untried: looked.untried,
+        page: draft.page(),
         fields: draft.fields,
         text: whole,
         why,
@@ -223,6 +226,7 @@ impl Review {
             is_first_look: false,
             why: String::new(),
             why_missing: false,
+            page: "/rules",
         }
     }
 

@@ -6,13 +6,14 @@ use crate::rules::Difference;
 use crate::server::caller::Asker;
 
 /// The permissions that the parts of the book take; who has all of them may have its text.
-pub(in crate::server) const OF_BOOK: [Permission; 6] = [
+pub(in crate::server) const OF_BOOK: [Permission; 7] = [
     Permission::Exclusions,
     Permission::Inclusions,
     Permission::PauseRules,
     Permission::PhoneSystems,
     Permission::DialPlan,
     Permission::Retention,
+    Permission::People,
 ];
 
 /// Those that a section takes when these of its keys change. A section of a later version takes all.
@@ -26,6 +27,7 @@ fn of_section(section: &str, keys: &[String]) -> &'static [Permission] {
         "record" if !keys.is_empty() && keys.iter().all(is_internal) => &[P::Exclusions],
         "record" if keys.iter().any(is_internal) => &[P::Exclusions, P::PhoneSystems],
         "record" | "record.device" | "device" | "site" => &[P::PhoneSystems],
+        "user" | "unit" => &[P::People],
         _ if begins("site.dial_plan") => &[P::DialPlan],
         _ if begins("pause") => &[P::PauseRules],
         _ if begins("retention") => &[P::Retention],
@@ -73,6 +75,9 @@ mod tests {
             ("pause.code", &[], &[P::PauseRules]),
             ("retention", &["grace"], &[P::Retention]),
             ("retention.rule", &[], &[P::Retention]),
+            ("user", &["device"], &[P::People]),
+            ("unit", &[], &[P::People]),
+            ("users", &[], &OF_BOOK),
             ("retentions", &[], &OF_BOOK),
             ("", &[], &OF_BOOK),
         ] {
