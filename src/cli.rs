@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod marks;
 pub(crate) mod people;
+pub(crate) mod token;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -88,6 +89,8 @@ pub(crate) enum Command {
     User(people::User),
     /// Roles, profiles and access filters: what accounts may see and do
     Role(accounts::Role),
+    /// Tokens of programs that use the API
+    Token(token::Token),
     /// Business units
     Unit(people::Unit),
     /// The rule book: what is recorded and for how long, in versions; try a change on past calls

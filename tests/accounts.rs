@@ -128,6 +128,36 @@ fn roles_profiles_and_filters_are_made_for_scripts() {
 }
 
 #[test]
+fn a_token_is_made_for_a_program_listed_and_taken_away() {
+    let bench = bench();
+    with_stdin(&bench, &["user", "add", "crm", "--role", "Supervisor", "--password-stdin"], GOOD)
+        .expect_code(0);
+    let words = ["token", "add", "board", "--account", "crm", "--right", "recordings", "--right", "status"];
+    let made = bench.run(&[&words[..], &["--expires", "2200-01-01T00:00:00Z"]].concat()).expect_code(0);
+    let secret = made.stdout().trim().to_owned();
+    assert!(secret.starts_with("ewk_") && secret.len() == 47, "{secret}");
+    assert!(bench.run(&words).expect_code(1).stderr().contains("already"));
+    bench.run(&["token", "add", "x", "--account", "nobody", "--right", "status"]).expect_code(1);
+    bench.run(&["token", "add", "x", "--account", "crm", "--right", "fly"]).expect_code(2);
+    bench
+        .run(&["token", "add", "x", "--account", "crm", "--right", "status", "--expires", "-1d"])
+        .expect_code(2);
+    let all = bench.run(&["token", "list", "--json"]).expect_code(0).json();
+    assert_eq!((all.len(), &all[0]["token"], &all[0]["account"]), (1, &"board".into(), &"crm".into()));
+    assert_eq!(all[0]["rights"], serde_json::json!(["status", "recordings"]));
+    assert_eq!((&all[0]["expires"], &all[0]["expired"]), (&"2200-01-01T00:00:00.000Z".into(), &false.into()));
+    assert!(!bench.run(&["token", "list"]).expect_code(0).stdout().contains(&secret[4..]));
+    bench.run(&["token", "remove", "BOARD"]).expect_code(0);
+    bench.run(&["token", "remove", "board"]).expect_code(1);
+    let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
+    for line in ["token made board: account \"crm\", asks_as \"agent\"", "token removed board"] {
+        assert!(log.contains(line), "{line}\n{log}");
+    }
+    assert!(!log.contains(&secret[4..]));
+    bench.run(&["archive", "verify"]).expect_code(0);
+}
+
+#[test]
 fn a_second_factor_is_begun_confirmed_and_taken_off() {
     let bench = bench();
     with_stdin(&bench, &["user", "add", "ann", "--role", "Administrator", "--password-stdin"], GOOD)

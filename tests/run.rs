@@ -91,6 +91,25 @@ fn who_has_no_token_or_not_the_right_gets_nothing() {
 }
 
 #[test]
+fn a_token_that_is_made_beside_the_running_appliance_counts_at_once_and_is_gone_at_once() {
+    let bench = Bench::new();
+    let running = Appliance::start(&bench, "");
+    let password = bench.path("password");
+    private(&password, "kupfer lampe neun seil\n");
+    let file = password.to_str().expect("a path");
+    bench.run(&["user", "add", "ann", "--role", "Administrator", "--password-file", file]).expect_code(0);
+    let made =
+        bench.run(&["token", "add", "board 2", "--account", "ann", "--right", "status"]).expect_code(0);
+    let secret = made.stdout().trim().to_owned();
+    let status = || running.ask(running.web, "GET", "/api/v1/status", &secret, "").0;
+    assert_eq!(status(), 200);
+    assert_eq!(running.ask(running.web, "POST", "/api/v1/extensions/2000/pause", &secret, "").0, 403);
+    bench.run(&["token", "remove", "board 2"]).expect_code(0);
+    assert_eq!(status(), 401);
+    running.stop();
+}
+
+#[test]
 fn metrics_health_and_readiness_are_told_without_a_name() {
     let bench = Bench::new();
     let running = Appliance::start(&bench, "[record]\nchannels = 8\n");

@@ -23,6 +23,7 @@ mod rule;
 mod run;
 mod serve;
 mod show;
+mod token;
 mod upkeep;
 mod whatif;
 
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Demo(args) => demo::run(&args),
         Command::User(args) => people::user(&args.command),
         Command::Role(args) => accounts::role(&args.command),
+        Command::Token(args) => token::run(args.command),
         Command::Unit(args) => people::unit(&args.command),
         Command::Rule(args) => rule::run(args.command),
         Command::Device(args) => device::run(args.command),

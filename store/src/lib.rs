@@ -65,8 +65,9 @@ mod wave;
 mod writer;
 
 pub use accounts::{
-    Account, AccountChange, AccountEdit, Accounts, PASSWORD_MAX, Password, PasswordPolicy, ROLE_FILTERS_MAX,
-    SignInRefused, SignedIn, Strength, TotpSecret, USER_NAME_MAX,
+    Account, AccountChange, AccountEdit, Accounts, ApiToken, NewToken, PASSWORD_MAX, Password,
+    PasswordPolicy, ROLE_FILTERS_MAX, SignInRefused, SignedIn, Strength, TOKEN_NAME_MAX, TokenSecret,
+    TotpSecret, USER_NAME_MAX,
 };
 pub use archive::Archive;
 pub use audit::Trusted;

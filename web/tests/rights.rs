@@ -194,6 +194,8 @@ fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
         (post.clone(), "/users/user0".into(), "do=unlock", Takes::May(P::Security)),
         (get.clone(), "/roles".into(), "", Takes::May(P::Security)),
         (post.clone(), "/roles".into(), "do=remove-role&name=nobody's", Takes::May(P::Security)),
+        (get.clone(), "/tokens".into(), "", Takes::May(P::Security)),
+        (post.clone(), "/tokens".into(), "do=remove&name=x&confirm=x", Takes::May(P::Security)),
         (get.clone(), "/set-up".into(), "", Takes::TheLink),
         (get.clone(), "/set-up/administrator".into(), "", Takes::TheLink),
         (post.clone(), "/set-up/administrator".into(), "name=x", Takes::TheLink),
@@ -473,6 +475,48 @@ async fn the_first_account_administers_and_makes_the_others() {
     let role = site.ask(Method::POST, "/roles", &root, "do=role&name=Ears&profile=Ears&scope=own").await;
     assert_eq!(role.status, StatusCode::OK);
     assert_eq!(site.archive.accounts().role("Ears").map(|role| role.scope), Some(Scope::Own));
+}
+
+#[tokio::test]
+async fn a_token_that_is_made_on_the_page_is_shown_once_and_removed_by_its_name() {
+    let site = Site::new();
+    site.account("root", "Admin", Scope::Organization);
+    site.account("desk", "Supervisor", Scope::Own);
+    let root = site.sign_in("root", PASSWORD).await.cookie;
+    let page = site.get("/tokens", &root).await.text();
+    assert!(page.contains("No token was made here yet") && page.contains("<bdi>crm</bdi>"), "{page}");
+    let asked = "do=add&name=wall&account=desk&right=recordings&right=calls&as=agent&expires=2031-01-31";
+    let made = site.ask(Method::POST, "/tokens", &root, asked).await;
+    let page = made.text();
+    assert_eq!(made.status, StatusCode::OK, "{page}");
+    let secret = page.split("data-copy=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
+    assert!(secret.starts_with("ewk_"), "{secret}");
+    assert!(page.contains("recordings, calls") && page.contains("2031-01-31 00:00:00 UTC"), "{page}");
+    let asked = async || {
+        let request = Request::builder()
+            .uri("/api/v1/recordings?range=all")
+            .header(header::AUTHORIZATION, format!("Bearer {secret}"))
+            .body(Body::empty())
+            .expect("a request");
+        site.router.clone().oneshot(request).await.expect("never fails").status()
+    };
+    assert_eq!(asked().await, StatusCode::OK);
+    assert!(!site.get("/tokens", &root).await.text().contains(secret), "once");
+    for wrong in [
+        "do=add&name=wall&account=desk&right=calls",
+        "do=add&name=crm&account=desk&right=calls",
+        "do=add&name=x&account=desk",
+        "do=add&name=x&account=desk&right=fly",
+        "do=add&name=x&account=&right=calls",
+        "do=add&name=x&account=desk&right=calls&expires=soon",
+        "do=remove&name=wall&confirm=",
+    ] {
+        let reply = site.ask(Method::POST, "/tokens", &root, wrong).await;
+        assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+    assert_eq!(asked().await, StatusCode::OK, "nothing was removed");
+    let gone = site.ask(Method::POST, "/tokens", &root, "do=remove&name=wall&confirm=wall").await;
+    assert_eq!((gone.status, asked().await), (StatusCode::OK, StatusCode::UNAUTHORIZED));
 }
 
 #[tokio::test]

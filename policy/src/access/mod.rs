@@ -15,6 +15,7 @@ mod filter;
 mod model;
 mod permission;
 mod profile;
+mod right;
 mod scope;
 
 pub use crate::field::Segment;
@@ -22,4 +23,5 @@ pub use caller::{Caller, Refusal, Standing};
 pub use filter::{AccessFilter, AccessFilterError, CONDITIONS_MAX, FilterMode, Lengths};
 pub use permission::{Group, NoPermission, Permission, Permissions};
 pub use profile::{ADMIN, Profile, Role, built_in_profiles, is_built_in};
+pub use right::{NoRight, Right};
 pub use scope::{NoScope, Scope};

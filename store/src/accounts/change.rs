@@ -1,4 +1,4 @@
-//! Changes of accounts, roles, profiles, filters and the password policy: what can be asked for, and what is refused.
+//! Changes of accounts, roles, profiles, filters, tokens and the password policy: what can be asked for, and what is refused.
 //!
 //! A change is worked out on a copy; nothing of a refused one stays.
 
@@ -12,6 +12,7 @@ use super::document::{
     ACCOUNTS_MAX, Account, Accounts, FILTERS_MAX, PROFILES_MAX, ROLE_FILTERS_MAX, ROLES_MAX, same,
 };
 use super::password::{Hash, Password, PasswordPolicy, REUSE_MAX};
+use super::token::{self, NewToken};
 use super::totp::TotpSecret;
 
 /// The longest user name, in characters.
@@ -71,7 +72,7 @@ pub enum AccountChange {
         /// Or unlocked.
         locked: bool,
     },
-    /// Removes it; recordings and the audit trail keep its name.
+    /// Removes it with its tokens; recordings and the audit trail keep its name.
     Remove {
         /// The user name.
         name: String,
@@ -127,6 +128,13 @@ pub enum AccountChange {
         /// Its name.
         name: String,
     },
+    /// A token of a new name.
+    AddToken(NewToken),
+    /// Takes a token away: it counts no more.
+    RemoveToken {
+        /// Its name.
+        name: String,
+    },
     /// What passwords must be from now on.
     SetPolicy(PasswordPolicy),
 }
@@ -139,7 +147,7 @@ pub(super) type Refused = String;
 pub(super) struct Changed {
     /// What was done, in words.
     pub(super) what: &'static str,
-    /// To which account, role, profile or filter; empty for the policy.
+    /// To which account, role, profile, filter or token; empty for the policy.
     pub(super) name: String,
     /// What of it is another now, as it was.
     pub(super) before: BTreeMap<String, String>,
@@ -147,10 +155,10 @@ pub(super) struct Changed {
     pub(super) after: BTreeMap<String, String>,
 }
 
-type Shown = BTreeMap<String, String>;
+pub(super) type Shown = BTreeMap<String, String>;
 
 /// What differs alone.
-fn changed(what: &'static str, name: &str, mut before: Shown, mut after: Shown) -> Changed {
+pub(super) fn changed(what: &'static str, name: &str, mut before: Shown, mut after: Shown) -> Changed {
     let alike: Vec<String> = before
         .iter()
         .filter(|(key, value)| after.get(*key) == Some(value))
@@ -184,15 +192,16 @@ impl AccountChange {
         }
     }
 
-    /// Makes the change. `hash` is of the password that it sets.
+    /// Makes the change, for `who`. `hash` is of the password that it sets.
     pub(super) fn apply(
         self,
         to: &mut Accounts,
         hash: Option<Hash>,
+        who: &str,
         at: Timestamp,
     ) -> Result<Changed, Refused> {
         let before = to.clone();
-        let done = self.make(to, hash, at)?;
+        let done = self.make(to, hash, who, at)?;
         let administers =
             |accounts: &Accounts| accounts.accounts().any(|account| accounts.administers(account));
         if administers(&before) && !administers(to) {
@@ -203,7 +212,13 @@ impl AccountChange {
         Ok(done)
     }
 
-    fn make(self, to: &mut Accounts, hash: Option<Hash>, at: Timestamp) -> Result<Changed, Refused> {
+    fn make(
+        self,
+        to: &mut Accounts,
+        hash: Option<Hash>,
+        who: &str,
+        at: Timestamp,
+    ) -> Result<Changed, Refused> {
         match self {
             AccountChange::Add { name, edit, must_change, .. } => {
                 check_user_name(&name)?;
@@ -224,7 +239,13 @@ impl AccountChange {
             }
             AccountChange::Remove { name } => {
                 let gone = to.accounts.remove(&name.to_lowercase()).ok_or_else(|| no_account(&name))?;
-                Ok(changed("account removed", &gone.name, gone.shown(), Shown::new()))
+                let mut before = gone.shown();
+                // Somebody else may be given the name: programs of the one who had it are not theirs.
+                let tokens = token::remove_of(to, &gone.name);
+                if !tokens.is_empty() {
+                    before.insert("tokens".to_owned(), tokens.join(", "));
+                }
+                Ok(changed("account removed", &gone.name, before, Shown::new()))
             }
             AccountChange::MustChangeAll => {
                 to.accounts.values_mut().for_each(|account| account.must_change = true);
@@ -288,6 +309,8 @@ impl AccountChange {
                     to.filters.remove(place.ok_or_else(|| format!("there is no access filter {name:?}"))?);
                 Ok(changed("access filter removed", &name, shown(&gone), Shown::new()))
             }
+            AccountChange::AddToken(new) => new.add(to, who, at),
+            AccountChange::RemoveToken { name } => token::remove(to, &name),
             AccountChange::SetPolicy(policy) => {
                 if policy.reuse > REUSE_MAX
                     || policy.tries > TRIES_MAX

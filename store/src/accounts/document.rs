@@ -1,4 +1,4 @@
-//! What `accounts.json` holds: accounts, roles, profiles, access filters, the password policy.
+//! What `accounts.json` holds: accounts, roles, profiles, access filters, tokens, the password policy.
 //!
 //! A document of a version, read and written whole. What it may hold is bounded, and checked when it is read.
 
@@ -13,6 +13,7 @@ use policy::{Caller, People};
 use serde::{Deserialize, Serialize};
 
 use super::password::{Hash, PasswordPolicy};
+use super::token::{ApiToken, TOKENS_MAX};
 use super::totp::TotpSecret;
 use crate::Event;
 
@@ -180,6 +181,9 @@ pub struct Accounts {
     pub(super) profiles: Vec<Profile>,
     #[serde(default)]
     pub(super) filters: Vec<AccessFilter>,
+    /// What programs show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tokens: Vec<ApiToken>,
     /// A change that the ledger may not have yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) untold: Option<Box<Event>>,
@@ -210,6 +214,7 @@ impl Default for Accounts {
             ],
             profiles: Vec::new(),
             filters: Vec::new(),
+            tokens: Vec::new(),
             untold: None,
         }
     }
@@ -273,6 +278,18 @@ impl Accounts {
         self.filters.iter().find(|filter| same(filter.name(), name))
     }
 
+    /// Tokens of programs, in the order in which they were made.
+    #[must_use]
+    pub fn tokens(&self) -> &[ApiToken] {
+        &self.tokens
+    }
+
+    /// The token of this name.
+    #[must_use]
+    pub fn token(&self, name: &str) -> Option<&ApiToken> {
+        self.tokens.iter().find(|token| same(&token.name, name))
+    }
+
     /// What passwords must be.
     #[must_use]
     pub fn password_policy(&self) -> PasswordPolicy {
@@ -333,6 +350,7 @@ impl Accounts {
             (self.roles.len() > ROLES_MAX, "roles"),
             (self.profiles.len() > PROFILES_MAX, "profiles"),
             (self.filters.len() > FILTERS_MAX, "access filters"),
+            (self.tokens.len() > TOKENS_MAX, "tokens"),
             (self.roles.iter().any(|role| role.filters.len() > ROLE_FILTERS_MAX), "filters of a role"),
         ];
         if let Some((_, what)) = too_many.into_iter().find(|(is_so, _)| *is_so) {

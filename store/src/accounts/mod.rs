@@ -15,6 +15,7 @@ mod password;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod token;
 mod totp;
 
 use std::net::IpAddr;
@@ -36,6 +37,7 @@ use password::Hash;
 pub(crate) use password::Turns;
 pub use password::{PASSWORD_MAX, Password, PasswordPolicy, REUSE_MAX, Strength};
 pub use sign_in::{SignInRefused, SignedIn};
+pub use token::{ApiToken, NewToken, TOKEN_NAME_MAX, TOKENS_MAX, TokenSecret};
 pub use totp::TotpSecret;
 
 /// The document.
@@ -143,7 +145,7 @@ impl Archive {
         self.accounts().caller(name, &people, site.as_deref(), at)
     }
 
-    /// Changes accounts, roles, profiles, filters or the password policy, for somebody whose right to it the caller has looked at.
+    /// Changes accounts, roles, profiles, filters, tokens or the password policy, for somebody whose right to it the caller has looked at.
     /// On disk, and in the ledger, when this returns. The first account is made so by whoever holds the machine.
     ///
     /// # Errors
@@ -170,7 +172,7 @@ impl Archive {
         let _one_at_a_time = locked(&kept.changes);
         self.tell_untold(Untold::Perhaps)?;
         let mut accounts = (*self.accounts()).clone();
-        let event = told(who, at, change.apply(&mut accounts, hash, at).map_err(refused)?);
+        let event = told(who, at, change.apply(&mut accounts, hash, who, at).map_err(refused)?);
         accounts.untold = Some(Box::new(event));
         self.keep_accounts(accounts)?;
         if let Some(name) = removed
@@ -217,7 +219,7 @@ impl Archive {
         Hash::of(password)
     }
 
-    /// Puts a document in place, on disk and then here.
+    /// Puts a document in place, on disk and then here. Under the lock of changes.
     fn keep_accounts(&self, accounts: Accounts) -> Result<(), Error> {
         let kept = &self.shared.accounts;
         if let Some(what) = &locked(&kept.state).broken {

@@ -201,7 +201,8 @@ impl Archive {
         }
     }
 
-    fn keep_in_memory(&self, accounts: Accounts) {
+    /// The document counts, and is not on disk.
+    pub(super) fn keep_in_memory(&self, accounts: Accounts) {
         locked(&self.shared.accounts.state).accounts = std::sync::Arc::new(accounts);
     }
 

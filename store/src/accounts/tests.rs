@@ -175,6 +175,49 @@ fn a_second_factor_is_asked_for_once_it_is_confirmed_and_a_code_counts_once() {
 }
 
 #[test]
+fn a_token_is_kept_as_its_digest_told_without_it_and_goes_with_its_account() {
+    let (dir, archive) = archive();
+    change(&archive, add("ann", "Administrator"));
+    change(&archive, add("crm", "User"));
+    let secret = TokenSecret::new().expect("made");
+    let new = |name: &str, account: &str| NewToken {
+        name: name.into(),
+        account: account.into(),
+        rights: [policy::access::Right::Recordings].into(),
+        asks_as: policy::modes::Role::Agent,
+        expires: Some(later(60)),
+        secret: secret.clone(),
+    };
+    change(&archive, AccountChange::AddToken(new("Board", "CRM")));
+    assert!(refused(&archive, AccountChange::AddToken(new("board", "crm"))).contains("already"));
+    assert!(refused(&archive, AccountChange::AddToken(new("x", "nobody"))).contains("no account"));
+    assert!(refused(&archive, AccountChange::AddToken(new(" x", "crm"))).contains("spaces"));
+    let past = NewToken { expires: Some(START), ..new("x", "crm") };
+    assert!(refused(&archive, AccountChange::AddToken(past)).contains("expired"));
+    let nothing = NewToken { rights: Default::default(), ..new("x", "crm") };
+    assert!(refused(&archive, AccountChange::AddToken(nothing)).contains("without any right"));
+    archive.close().expect("closed");
+    let text = std::fs::read_to_string(dir.path().join("a").join(ACCOUNTS)).expect("there");
+    assert!(!text.contains(secret.text()), "what opens is not kept");
+    let archive = Archive::open(&dir.path().join("a")).expect("opens");
+    let accounts = archive.accounts();
+    let token = accounts.token("BOARD").expect("there");
+    assert_eq!((token.account.as_str(), token.by.as_str()), ("crm", "root"));
+    assert!(!token.has_expired(later(59)) && token.has_expired(later(60)));
+    archive.note_token_used("board", later(7));
+    archive.note_token_used("nobody", later(7));
+    let used = archive.accounts().token("board").expect("there").last_used.expect("used");
+    assert_eq!(used.as_millis() % (24 * 60 * MINUTE_MS), 0);
+    change(&archive, AccountChange::Remove { name: "crm".into() });
+    assert!(archive.accounts().tokens().is_empty(), "whoever gets the name later gets no programs");
+    let told: Vec<String> = trail(&archive).iter().map(|event| format!("{event:?}")).collect();
+    assert!(told.iter().any(|line| line.contains("token made") && line.contains("\"crm\"")), "{told:?}");
+    assert!(told[0].contains("account removed") && told[0].contains("Board"), "{told:?}");
+    let digest: String = token.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(!told.concat().contains(&digest) && !format!("{token:?}").contains(&digest));
+}
+
+#[test]
 fn passwords_are_tested_expire_and_are_not_used_again() {
     let (_dir, archive) = archive();
     change(&archive, add("ann", "Administrator"));

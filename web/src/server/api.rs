@@ -23,6 +23,7 @@ mod rules;
 mod saved;
 mod schema;
 mod stream;
+mod tokens;
 
 use axum::Router;
 use axum::extract::Request;
@@ -55,6 +56,7 @@ fn operations() -> Vec<Operation> {
         balance::operations(),
         accounts::operations(),
         roles::operations(),
+        tokens::operations(),
         audit::operations(),
         rules::operations(),
         retention::operations(),

@@ -113,10 +113,18 @@ impl App {
         match &asker.who {
             // A program has no session.
             Who::Account(name) if asker.cookie.starts_with(PROGRAM) => {
-                self.archive().caller(name, self.now()).is_some()
+                self.has_program(&asker.cookie) && self.archive().caller(name, self.now()).is_some()
             }
             _ => self.used(asker, now).is_some(),
         }
+    }
+
+    /// Does the token that an asker came with still count?
+    fn has_program(&self, cookie: &str) -> bool {
+        let Some(name) = cookie.strip_prefix(PROGRAM) else { return false };
+        let is_kept =
+            |now| self.archive().accounts().token(name).is_some_and(|token| !token.has_expired(now));
+        self.0.tokens.all().iter().any(|token| token.name() == name) || is_kept(self.now())
     }
 
     /// Somebody with what they may at this moment; none for an account that is gone or disabled.

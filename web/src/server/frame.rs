@@ -56,9 +56,10 @@ const ADMINISTRATION: [(&str, &str, &[Permission]); 7] = [
     ("/holds", "Legal holds", &[Permission::Holds]),
     ("/users", "Users", &[Permission::Security]),
     ("/roles", "Roles and permissions", &[Permission::Security]),
+    ("/tokens", "API tokens", &[Permission::Security]),
     ("/audit", "Audit trail", &[Permission::AuditTrail]),
 ];
-const ADMINISTRATION_PATHS: &str = "/rules /people /retention /holds /users /roles /audit";
+const ADMINISTRATION_PATHS: &str = "/rules /people /retention /holds /users /roles /tokens /audit";
 
 impl App {
     /// The frame of a page for whoever asks for it.

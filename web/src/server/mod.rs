@@ -42,6 +42,7 @@ mod set_up;
 mod sip;
 mod timeline;
 mod token;
+mod tokens;
 mod users;
 mod zone;
 

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use super::caller::Asker;
 use super::{
     App, accounts, assets, audio, audit, calls, dashboard, deletion, enter, holds, listen, live, mine, peaks,
-    people, recording, recordings, retention, rules, save, set_up, sip, timeline, users,
+    people, recording, recordings, retention, rules, save, set_up, sip, timeline, tokens, users,
 };
 
 /// How a program does what a page does.
@@ -119,6 +119,8 @@ pub(super) fn pages() -> Pages {
         )
         .get("/roles", users::roles, By(&["listRoles", "listProfiles"]))
         .post("/roles", users::change_roles, By(&["putRole", "removeRole", "putProfile", "removeProfile"]))
+        .get("/tokens", tokens::tokens, By(&["listTokens"]))
+        .post("/tokens", tokens::change, By(&["addToken", "removeToken"]))
         .get("/set-up", set_up::set_up, SET_UP)
         .get("/set-up/administrator", set_up::administrator, SET_UP)
         .post("/set-up/administrator", set_up::add_administrator, SET_UP)

@@ -1,15 +1,18 @@
 //! Who may use the API: programs, each with a token of its own and only the rights that it needs.
 //!
 //! A token is kept as its SHA-256 alone. It is a long random secret, so that no slow hash is needed, and digests are compared
-//! in constant time.
+//! in constant time. Some stand in the configuration, whose holder has the machine; others are the archive's, and never can more than
+//! their account.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use decode::Timestamp;
+pub use policy::access::Right;
 use policy::modes::Role;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use store::{Accounts, ApiToken};
 use subtle::ConstantTimeEq;
 
 /// A shorter token could be guessed.
@@ -17,91 +20,11 @@ const TOKEN_LEN_MIN: usize = 32;
 /// A longer one is none.
 const TOKEN_LEN_MAX: usize = 256;
 
-/// What a token lets its program do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Right {
-    /// See what the recorder is doing.
-    Status,
-    /// Start, stop, pause, resume, keep and discard, as far as modes allow.
-    Requests,
-    /// Say what is known of calls, and what windows show.
-    Events,
-    /// Find, take along and mark recordings, as far as the token's account may.
-    Recordings,
-    /// See the balance sheet, as far as the token's account may.
-    Calls,
-    /// See and change accounts and roles, as far as the token's account may.
-    Accounts,
-    /// See the audit trail, as far as the token's account may.
-    Audit,
-    /// See and change the rule book, and have retention carried out, as far as the token's account may.
-    Rules,
-}
-
-impl Right {
-    /// All of them.
-    pub const ALL: [Right; 8] = [
-        Right::Status,
-        Right::Requests,
-        Right::Events,
-        Right::Recordings,
-        Right::Calls,
-        Right::Accounts,
-        Right::Audit,
-        Right::Rules,
-    ];
-
-    /// As configuration and document write it.
-    #[must_use]
-    pub const fn key(self) -> &'static str {
-        match self {
-            Right::Status => "status",
-            Right::Requests => "requests",
-            Right::Events => "events",
-            Right::Recordings => "recordings",
-            Right::Calls => "calls",
-            Right::Accounts => "accounts",
-            Right::Audit => "audit",
-            Right::Rules => "rules",
-        }
-    }
-
-    /// What it lets a program do.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Right::Status => "see what the recorder is doing, and which calls run",
-            Right::Requests => "start, stop, pause, resume, keep and discard",
-            Right::Events => "say what is known of calls, and what windows desks show",
-            Right::Recordings => {
-                "find, take along and mark recordings, hold and delete them, and see running ones, as far as the account may"
-            }
-            Right::Calls => "see the balance sheet, as far as the account may",
-            Right::Accounts => "see and change users, roles and profiles, as far as the account may",
-            Right::Audit => "see the audit trail, as far as the account may",
-            Right::Rules => {
-                "see and change the rule book, and have retention carried out, as far as the account may"
-            }
-        }
-    }
-
-    /// Is all that it lets a program do done as an account?
-    #[must_use]
-    pub const fn takes_account(self) -> bool {
-        matches!(self, Right::Recordings | Right::Calls | Right::Accounts | Right::Audit | Right::Rules)
-    }
-}
-
-impl fmt::Display for Right {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.key())
-    }
-}
-
 /// A program that may use the API.
 #[derive(Clone)]
 pub struct Token {
+    /// It is the archive's, and no more than its account may.
+    is_kept: bool,
     name: String,
     digest: [u8; 32],
     role: Role,
@@ -142,7 +65,35 @@ impl Token {
             return Err(TokenError::Secret);
         }
         let digest = Sha256::digest(secret).into();
-        Ok(Token { name: name.to_owned(), digest, role, rights: rights.into_iter().collect(), account: None })
+        let rights = rights.into_iter().collect();
+        Ok(Token { is_kept: false, name: name.to_owned(), digest, role, rights, account: None })
+    }
+
+    /// One that the archive keeps.
+    pub(super) fn kept(token: &ApiToken) -> Token {
+        Token {
+            is_kept: true,
+            name: token.name.clone(),
+            digest: *token.digest(),
+            role: token.asks_as,
+            rights: token.rights.clone(),
+            account: Some(token.account.clone()),
+        }
+    }
+
+    /// Is it the archive's?
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// What it may.
+    pub(super) fn rights(&self) -> &BTreeSet<Right> {
+        &self.rights
+    }
+
+    /// What tells it from all others, and opens nothing.
+    pub(super) fn key(&self) -> String {
+        self.digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// With the rights of this account, for what is done as one.
@@ -175,13 +126,31 @@ impl Token {
         self.rights.contains(&right)
     }
 
-    /// The token with this secret. All are compared, so that the time tells nothing.
-    pub(super) fn find<'a>(tokens: &'a [Token], secret: &str) -> Option<&'a Token> {
-        let digest: [u8; 32] = Sha256::digest(secret).into();
-        tokens
-            .iter()
-            .fold(None, |found, token| if token.digest.ct_eq(&digest).into() { Some(token) } else { found })
+    /// The token with this secret.
+    fn find<'a>(tokens: &'a [Token], secret: &str) -> Option<&'a Token> {
+        with_digest(tokens, |token| &token.digest, &Sha256::digest(secret).into())
     }
+}
+
+/// The one of this digest. All are compared, so that the time tells nothing.
+fn with_digest<'t, T>(
+    tokens: &'t [T],
+    digest_of: impl Fn(&T) -> &[u8; 32],
+    digest: &[u8; 32],
+) -> Option<&'t T> {
+    tokens.iter().fold(
+        None,
+        |found, token| {
+            if digest_of(token).ct_eq(digest).into() { Some(token) } else { found }
+        },
+    )
+}
+
+/// The token that the archive has of this secret, at this moment; none for one that is over.
+pub(super) fn kept(accounts: &Accounts, secret: &str, at: Timestamp) -> Option<Token> {
+    with_digest(accounts.tokens(), ApiToken::digest, &Sha256::digest(secret).into())
+        .filter(|token| !token.has_expired(at))
+        .map(Token::kept)
 }
 
 /// The tokens that count now.
@@ -202,14 +171,21 @@ impl Tokens {
 
     /// The token with this secret.
     pub(super) fn find(&self, secret: &str) -> Option<Token> {
-        let tokens = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
-        Token::find(&tokens, secret).cloned()
+        Token::find(&self.all(), secret).cloned()
     }
 
-    /// The same token as it counts now.
-    pub(super) fn now(&self, token: &Token) -> Option<Token> {
-        let tokens = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
-        tokens.iter().find(|now| now.digest.ct_eq(&token.digest).into()).cloned()
+    /// The same token as it counts now: one of these, or of the archive's.
+    pub(super) fn now(&self, token: &Token, accounts: &Accounts, at: Timestamp) -> Option<Token> {
+        if token.is_kept {
+            let now = with_digest(accounts.tokens(), ApiToken::digest, &token.digest);
+            return now.filter(|now| !now.has_expired(at)).map(Token::kept);
+        }
+        with_digest(&self.all(), |token| &token.digest, &token.digest).cloned()
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Arc<[Token]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -221,8 +197,9 @@ impl fmt::Debug for Tokens {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Token { name, role, rights, account, .. } = self;
+        let Token { is_kept, name, role, rights, account, digest: _ } = self;
         f.debug_struct("Token")
+            .field("is_kept", is_kept)
             .field("name", name)
             .field("role", role)
             .field("rights", rights)

@@ -14,13 +14,13 @@ use super::problem::{Kind, URN};
 use super::schema::{of, open, text};
 use super::{
     PREFIX, accounts, audit, balance, holds, idempotency, recorder, recordings, retention, roles, rules,
-    saved, stream,
+    saved, stream, tokens,
 };
 use crate::server::pages::{Alike, pages};
 use crate::server::token::Right;
 
 /// What the API is, for whoever reads the document alone.
-const ABOUT: &str = "What the pages do, for programs. A token of `[[api.token]]` is shown as a bearer (RFC 6750); its rights are the upper limit, \
+const ABOUT: &str = "What the pages do, for programs. A token is shown as a bearer (RFC 6750); its rights are the upper limit, \
     and where an operation is done as the token's account, that account's permissions, scope and filters decide as they do for people: what it \
     may not see or do looks as what there is not. Refusals are problems (RFC 9457).";
 
@@ -61,6 +61,7 @@ pub(super) fn shapes() -> &'static Map<String, Value> {
             retention::shapes(),
             saved::shapes(),
             holds::shapes(),
+            tokens::shapes(),
         ];
         let all = own.into_iter().chain(all.into_iter().flatten());
         all.map(|(name, shape)| (name.to_owned(), shape)).collect()
@@ -106,7 +107,10 @@ pub(in crate::server) fn whole() -> Value {
 fn rights() -> String {
     let rights: Vec<String> =
         Right::ALL.iter().map(|right| format!("`{right}`: {}", right.words())).collect();
-    format!("A token of `[[api.token]]`. Its rights: {}.", rights.join("; "))
+    format!(
+        "A token of the page of tokens, `earwitness token` or `[[api.token]]`. Its rights: {}.",
+        rights.join("; ")
+    )
 }
 
 fn operation(spec: &Spec, pages: &[String]) -> Value {

@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use policy::Permission;
+use policy::{Caller, Permission};
 use serde_json::Value;
 use store::RecordingId;
 
@@ -28,7 +28,7 @@ use crate::server::caller::{Asker, PROGRAM};
 use crate::server::guard::peer;
 use crate::server::rules::may_all;
 use crate::server::session::Who;
-use crate::server::token::{Right, Token};
+use crate::server::token::{Right, Token, kept};
 
 /// Bytes of a request's body, unless an operation takes more.
 pub(super) const BODY_MAX: usize = 512 * 1024;
@@ -151,7 +151,7 @@ impl Operation {
     /// Takes a token with this right.
     pub(super) fn right(mut self, right: Right) -> Operation {
         self.spec.right = Some(right);
-        self.or(&[Kind::NoToken, Kind::NotAllowed])
+        self.or(&[Kind::NoToken, Kind::NotAllowed, Kind::NoAccount])
     }
 
     /// Is done as the token's account.
@@ -274,10 +274,13 @@ async fn gate(
     next: Next,
 ) -> Result<Response, Problem> {
     place.map_err(|_| Problem::Wrong("the address: it is not UTF-8".to_owned()))?;
-    let mut program = "nobody".to_owned();
+    let mut program = String::new();
     if let Some(right) = spec.right {
         let token = app.token(request.headers(), right)?;
-        token.name().clone_into(&mut program);
+        if spec.needs.is_none() {
+            app.let_about_all(&token, right)?;
+        }
+        program = token.key();
         if let Some(needs) = spec.needs {
             let asker = app.as_account(&token, peer(&request))?;
             let may = match needs {
@@ -349,24 +352,62 @@ impl App {
             let (scheme, secret) = field.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
         });
-        let token = secret.and_then(|secret| self.0.tokens.find(secret)).ok_or(Problem::NoToken)?;
-        if token.may(right) { Ok(token) } else { Err(Problem::NotAllowed(right)) }
+        let known = |secret: &str| {
+            let kept = || kept(&self.archive().accounts(), secret, self.now());
+            self.0.tokens.find(secret).or_else(kept)
+        };
+        let token = secret.and_then(known).ok_or(Problem::NoToken)?;
+        if !token.may(right) {
+            return Err(Problem::NotAllowed(right));
+        }
+        if token.is_kept() {
+            self.note_used(&token);
+        }
+        Ok(token)
+    }
+
+    /// May a program do what is done as no account, and so is about all calls? One whose token the archive keeps never can more than its
+    /// account at this moment.
+    fn let_about_all(&self, token: &Token, right: Right) -> Result<(), Problem> {
+        if !token.is_kept() {
+            return Ok(());
+        }
+        let caller = self.account_of(token)?;
+        if caller.sees_all() && right.of_account().iter().all(|permission| caller.may(*permission)) {
+            Ok(())
+        } else {
+            Err(Problem::NotAllowed(right))
+        }
+    }
+
+    /// Keeps that a token was used, beside: nobody waits for it.
+    fn note_used(&self, token: &Token) {
+        let (app, name, at) = (self.clone(), token.name().to_owned(), self.now());
+        let is_known = app.archive().accounts().token(&name).is_none_or(|token| token.was_used_on_day_of(at));
+        if !is_known {
+            tokio::task::spawn_blocking(move || app.archive().note_token_used(&name, at));
+        }
     }
 
     /// As whom a program asks that asked before, if it still may.
     pub(super) fn still_program(&self, token: &Token, right: Right, peer: IpAddr) -> Option<Asker> {
-        let token = self.0.tokens.now(token).filter(|token| token.may(right))?;
-        self.as_account(&token, peer).ok()
+        let token = self.0.tokens.now(token, &self.archive().accounts(), self.now())?;
+        self.as_account(&token, peer).ok().filter(|_| token.may(right))
     }
 
     /// As whom a program asks.
     fn as_account(&self, token: &Token, peer: IpAddr) -> Result<Asker, Problem> {
+        let caller = self.account_of(token)?;
+        let cookie = Arc::from(format!("{PROGRAM}{}", token.name()));
+        let who = Who::Account(caller.name().to_owned());
+        Ok(Asker { caller, who, cookie, peer, first: None })
+    }
+
+    /// The account whose rights a program has, with what it may at this moment.
+    fn account_of(&self, token: &Token) -> Result<Caller, Problem> {
         let account = token.account().ok_or(Problem::NoAccount)?;
         let caller = self.archive().caller(account, self.now());
-        let caller = caller.filter(|caller| caller.may(Permission::WebAccess)).ok_or(Problem::NoAccount)?;
-        let cookie = Arc::from(format!("{PROGRAM}{}", token.name()));
-        let who = Who::Account(account.to_owned());
-        Ok(Asker { caller, who, cookie, peer, first: None })
+        caller.filter(|caller| caller.may(Permission::WebAccess)).ok_or(Problem::NoAccount)
     }
 }
 

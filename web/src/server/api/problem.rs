@@ -220,10 +220,10 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::NoToken => f.write_str("send a token of [[api.token]] as Authorization: Bearer TOKEN"),
-            Problem::NotAllowed(right) => write!(f, "the token does not have the right {right}"),
+            Problem::NoToken => f.write_str("send a token as Authorization: Bearer TOKEN; `earwitness token add` makes one"),
+            Problem::NotAllowed(right) => write!(f, "the token does not have the right {right}, or its account may not use it: docs/api.md says what that takes"),
             Problem::NoAccount => f.write_str(
-                "the token has no account whose rights it could have: name one in [[api.token]] account that can sign in",
+                "the token has no account whose rights it could have: it needs one that can sign in, and is neither disabled nor locked by hand",
             ),
             Problem::Nothing(Kind::NoSuchCall) => f.write_str("no such call is running"),
             Problem::Nothing(Kind::NoSuchRecording) => {

@@ -7,6 +7,7 @@ mod hostile;
 mod keeping;
 mod rights;
 pub(super) mod site;
+mod tokens;
 mod uses;
 
 use std::collections::BTreeSet;

@@ -238,6 +238,8 @@ async fn what_is_right_is_done() {
             "removeProfile",
             "putRole",
             "addUser",
+            "addToken",
+            "removeToken",
             "reportEvents",
             "askAgent",
             "getSip",
