@@ -97,6 +97,12 @@ pub(crate) enum Command {
     Rule(Rule),
     /// The recorded devices, and the extensions that were seen
     Device(Device),
+    /// What somebody who helps needs to know, as a ZIP: no call, no number, no name, no key
+    #[command(
+        after_help = "Example:\n  earwitness support-bundle -c /etc/earwitness.toml -o support.zip\n\n\
+        Beside a running appliance it has the last lines of its log, its lights and figures, too. Look through it before you send it."
+    )]
+    SupportBundle(SupportBundle),
     /// Check, show or write a configuration file
     Config(Config),
     /// Write manual pages and completions into a folder, for packages
@@ -123,6 +129,16 @@ pub(crate) struct ArchiveDir {
     /// Configuration file
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// Where a support bundle goes.
+#[derive(Debug, Args)]
+pub(crate) struct SupportBundle {
+    /// File to write
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) dir: ArchiveDir,
 }
 
 #[derive(Debug, Args)]

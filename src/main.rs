@@ -19,6 +19,7 @@ mod http;
 mod keylog;
 mod late;
 mod live;
+mod logbook;
 mod machine;
 mod pages;
 mod passphrase;
@@ -30,6 +31,7 @@ mod rules;
 mod secrets;
 mod set_up;
 mod smdr;
+mod support;
 mod tables;
 mod timestamp;
 
@@ -38,14 +40,19 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use failure::Failure;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let filter = EnvFilter::try_from_env("EARWITNESS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colours);
-    log.with_writer(std::io::stderr).init();
+    let log =
+        tracing_subscriber::fmt::layer().with_target(false).with_ansi(colours).with_writer(std::io::stderr);
+    let memory = logbook::Memory(&logbook::BOOK).with_filter(LevelFilter::INFO);
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(memory).init();
     harden::no_core_dumps();
     harden::stay_in_memory();
     harden::allow_many_files();

@@ -3,6 +3,7 @@
 //! Pure: statuses and times in, notices out. Who is told, and how, is in [`sinks`].
 
 pub(crate) mod drives;
+pub(crate) mod history;
 pub(crate) mod mail;
 pub(crate) mod sinks;
 
@@ -11,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use decode::Timestamp;
 use jiff::tz::TimeZone;
 use policy::rules::Hours;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use web::live::Status;
 
 use drives::Drive;
+use history::{StillUp, Which};
 
 /// How far above the limit, in percent, the room on a drive must rise before its alarm ends.
 const DISK_AGAIN_PERCENT: u64 = 2;
@@ -24,9 +26,11 @@ const FULL_WITHIN_H: u64 = 24;
 const EVENT_LASTS_MS: i64 = 5 * 60_000;
 /// A pause that lasts so long may have been forgotten; rules may set it otherwise for the recording itself.
 const PAUSE_LONG_MS: u64 = 10 * 60_000;
+/// What was up when the program ended stays up for so long, until it can be known again.
+const STILL_UP_MS: i64 = 2 * 60_000;
 
 /// A kind of condition; the place that it is about stands beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     /// The archive does not take what is recorded.
@@ -54,6 +58,38 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Kind; 11] = [
+        Kind::ArchiveFailed,
+        Kind::DiskLow,
+        Kind::DiskForecast,
+        Kind::PortDown,
+        Kind::PortSilent,
+        Kind::FramesDropped,
+        Kind::PortsOutside,
+        Kind::NoChannel,
+        Kind::PauseLong,
+        Kind::MailFailed,
+        Kind::CanaryFailed,
+    ];
+
+    /// As people see it: what is wrong when it is up.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Kind::ArchiveFailed => "The archive takes nothing",
+            Kind::DiskLow => "Little room on a drive",
+            Kind::DiskForecast => "A drive is full within a day",
+            Kind::PortDown => "A way in is closed",
+            Kind::PortSilent => "Nothing comes in",
+            Kind::FramesDropped => "Packets were lost here",
+            Kind::PortsOutside => "Audio was left out for its ports",
+            Kind::NoChannel => "No channel was free",
+            Kind::PauseLong => "A pause lasts long",
+            Kind::MailFailed => "The mail server takes no mail",
+            Kind::CanaryFailed => "The canary was not heard",
+        }
+    }
+
     /// One word, as in metrics and messages.
     pub(crate) const fn key(self) -> &'static str {
         match self {
@@ -118,6 +154,8 @@ pub(crate) struct Beside {
     pub(crate) mail: Option<String>,
     /// What was wrong with the last canary.
     pub(crate) canary: Option<String>,
+    /// What somebody has taken note of, in the words of then: while it reads like that, it is not told again.
+    pub(crate) acknowledged: BTreeMap<Which, String>,
 }
 
 /// When conditions count.
@@ -141,13 +179,15 @@ pub(crate) struct Limits {
 struct Raised {
     told: Timestamp,
     words: String,
+    /// It was up when the program ended, and has not been seen since: until then.
+    is_remembered_until: Option<Timestamp>,
 }
 
 /// Watches a recorder.
 #[derive(Debug)]
 pub(crate) struct Watch {
     limits: Limits,
-    raised: BTreeMap<(Kind, String), Raised>,
+    raised: BTreeMap<Which, Raised>,
     /// Counts at the last look, and until when what they told is told.
     dropped: (u64, Option<Timestamp>),
     refused: (u64, Option<Timestamp>),
@@ -174,6 +214,29 @@ impl Watch {
         self.limits = limits;
     }
 
+    /// Goes on with what was up when the program ended. Some of it cannot be known at once: for a while it is not over for that.
+    pub(crate) fn go_on_with(&mut self, still_up: Vec<StillUp>, now: Timestamp) {
+        let until = Some(now.plus_millis(STILL_UP_MS));
+        self.raised.extend(still_up.into_iter().map(|StillUp { which, told, words }| {
+            (which, Raised { told, words, is_remembered_until: until })
+        }));
+    }
+
+    /// What holds now, in words.
+    pub(crate) fn up(&self) -> BTreeMap<Which, String> {
+        self.raised.iter().map(|(which, raised)| (which.clone(), raised.words.clone())).collect()
+    }
+
+    /// The kinds that cannot come about: what they are about is not set up.
+    pub(crate) fn unwatched(&self, has_canary: bool, has_mail: bool) -> BTreeSet<Kind> {
+        let all = [
+            (Kind::CanaryFailed, has_canary),
+            (Kind::MailFailed, has_mail),
+            (Kind::PortSilent, self.limits.silent_ms.is_some()),
+        ];
+        all.into_iter().filter(|(_, is_there)| !is_there).map(|(kind, _)| kind).collect()
+    }
+
     /// The kinds that hold now.
     pub(crate) fn kinds(&self) -> Vec<Kind> {
         let mut kinds: Vec<Kind> = self.raised.keys().map(|(kind, _)| *kind).collect();
@@ -191,7 +254,8 @@ impl Watch {
             notices.push(Notice { at: now, alarm, turn, place, words });
         };
         self.raised.retain(|key, raised| {
-            let holds = holding.contains_key(key);
+            let is_remembered = raised.is_remembered_until.is_some_and(|until| now < until);
+            let holds = holding.contains_key(key) || is_remembered;
             if !holds {
                 tell(key, Turn::Cleared, &raised.words);
             }
@@ -201,10 +265,12 @@ impl Watch {
             match self.raised.get_mut(&key) {
                 None => {
                     tell(&key, Turn::Raised, &words);
-                    self.raised.insert(key, Raised { told: now, words });
+                    self.raised.insert(key, Raised { told: now, words, is_remembered_until: None });
                 }
                 Some(raised) => {
-                    if now.millis_since(raised.told) >= self.limits.repeat_ms {
+                    let is_known = beside.acknowledged.get(&key) == Some(&words);
+                    raised.is_remembered_until = None;
+                    if now.millis_since(raised.told) >= self.limits.repeat_ms && !is_known {
                         tell(&key, Turn::Lasts, &words);
                         raised.told = now;
                     }
@@ -377,6 +443,42 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_has_taken_note_of_is_told_again_when_it_has_changed() {
+        let mut watch = watch(None);
+        let down = port(false, Some(0));
+        assert_eq!(told(watch.look(&down, &Beside::default(), at(0))), [(Kind::PortDown, Turn::Raised)]);
+        let noted = Beside { acknowledged: watch.up(), ..Beside::default() };
+        assert_eq!(noted.acknowledged.len(), 1);
+        assert_eq!(told(watch.look(&down, &noted, at(3_600))), []);
+        let mut other = Beside { acknowledged: watch.up(), ..Beside::default() };
+        other.acknowledged.values_mut().for_each(|words| words.push('!'));
+        assert_eq!(told(watch.look(&down, &other, at(3_601))), [(Kind::PortDown, Turn::Lasts)]);
+        let up = port(true, Some(3_602));
+        assert_eq!(told(watch.look(&up, &noted, at(3_603))), [(Kind::PortDown, Turn::Cleared)]);
+        let again = told(watch.look(&down, &Beside::default(), at(3_604)));
+        assert_eq!(again, [(Kind::PortDown, Turn::Raised)], "another time is told");
+    }
+
+    #[test]
+    fn what_was_up_when_the_program_ended_is_neither_over_nor_new_at_once() {
+        let mut watch = watch(None);
+        let still_up = |place: &str| StillUp {
+            which: (Kind::PortDown, place.into()),
+            told: at(-60),
+            words: format!("{place} is down: nothing is recorded from it"),
+        };
+        watch.go_on_with(vec![still_up("eth1"), still_up("eth2")], at(0));
+        assert_eq!(told(watch.look(&Status::default(), &Beside::default(), at(1))), [], "not known yet");
+        assert_eq!(told(watch.look(&port(false, None), &Beside::default(), at(2))), []);
+        let over = watch.look(&port(false, None), &Beside::default(), at(120));
+        assert_eq!(over.iter().map(|notice| notice.place.as_str()).collect::<Vec<_>>(), ["eth2"]);
+        assert_eq!(
+            told(watch.look(&port(true, Some(121)), &Beside::default(), at(121))),
+            [(Kind::PortDown, Turn::Cleared)]
+        );
+    }
+
+    #[test]
     fn where_the_canary_goes_may_be_silent_and_must_be_there() {
         let mut watch = watch(None);
         let lo = |up| Status {
@@ -460,6 +562,7 @@ mod tests {
             drives: vec![drive("archive", 50, Some(23)), drive("nas", 5, None)],
             mail: Some("no answer".into()),
             canary: None,
+            acknowledged: BTreeMap::new(),
         };
         let notices = watch.look(&Status::default(), &beside, at(0));
         let places: Vec<_> = notices.iter().map(|notice| (notice.alarm, notice.place.as_str())).collect();

@@ -18,6 +18,7 @@ use web::live::Live;
 use zeroize::Zeroizing;
 
 use super::drives::{Drive, Drives};
+use super::history::Kept;
 use super::mail::{Mail, Trouble};
 use super::{Beside, Kind, Limits, Notice, Turn, Watch};
 use crate::canary;
@@ -43,6 +44,19 @@ pub(crate) struct Sinks {
     pub(crate) syslog: Option<String>,
     pub(crate) webhook: Option<Webhook>,
     pub(crate) mail: Option<Mail>,
+}
+
+impl Sinks {
+    /// Who is told, the log among them.
+    fn names(&self) -> Vec<String> {
+        let all = [
+            ("log", true),
+            ("syslog", self.syslog.is_some()),
+            ("web hook", self.webhook.is_some()),
+            ("mail", self.mail.is_some()),
+        ];
+        all.into_iter().filter(|(_, is_told)| *is_told).map(|(name, _)| name.to_owned()).collect()
+    }
 }
 
 /// A web hook, by Standard Webhooks 1.0: an id, a time, and a signature over both and the body.
@@ -91,10 +105,14 @@ impl Alarms {
         control: Control,
         mut drives: Drives,
         canary: Option<canary::Shown>,
+        kept: Arc<Kept>,
     ) -> Result<Alarms, Failure> {
-        let (sender, changes) = bounded(1);
+        let (sender, changes) = bounded::<(Limits, Sinks)>(1);
         let shown = Shown::default();
         let seen = Arc::clone(&shown);
+        watch.go_on_with(kept.still_up(), clock::now());
+        kept.unwatch(watch.unwatched(canary.is_some(), sinks.mail.is_some()));
+        let mut told_to = sinks.names();
         let mut tellers = Tellers::start(sinks)?;
         let look = move || {
             let mut former = Vec::new();
@@ -102,6 +120,8 @@ impl Alarms {
                 match changes.recv_timeout(LOOK_EVERY) {
                     Ok((limits, sinks)) => {
                         watch.use_limits(limits);
+                        kept.unwatch(watch.unwatched(canary.is_some(), sinks.mail.is_some()));
+                        told_to = sinks.names();
                         match Tellers::start(sinks) {
                             Ok(fresh) => former.append(&mut std::mem::replace(&mut tellers, fresh).end()),
                             Err(error) => tracing::error!(%error, "those who were told are still told"),
@@ -113,14 +133,14 @@ impl Alarms {
                 }
                 let now = clock::now();
                 let mail = tellers.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let canary = canary
-                    .as_ref()
-                    .and_then(|state| state.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone());
-                let beside = Beside { drives: drives.look(now), mail, canary };
+                let canary = canary_of(canary.as_ref());
+                let beside =
+                    Beside { drives: drives.look(now), mail, canary, acknowledged: kept.acknowledged() };
                 let notices = watch.look(&control.status(), &beside, now);
                 // Who is told and looks finds it so.
                 let state = State { kinds: watch.kinds(), drives: beside.drives };
                 *seen.lock().unwrap_or_else(PoisonError::into_inner) = state;
+                kept.take(watch.up(), &notices, &told_to);
                 for notice in notices {
                     log(&notice);
                     tellers.tell(notice);
@@ -154,6 +174,11 @@ impl Alarms {
             tracing::error!("the alarms broke off");
         }
     }
+}
+
+/// What was wrong with the last canary.
+fn canary_of(shown: Option<&canary::Shown>) -> Option<String> {
+    shown?.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone()
 }
 
 /// The threads that tell.

@@ -44,7 +44,7 @@ pub(crate) enum TokenCommand {
         /// The account whose rights it has
         #[arg(long, value_name = "NAME")]
         account: String,
-        /// What it lets its program do: status, requests, events, recordings, calls, accounts, audit, rules; may be given several times
+        /// What it lets its program do: status, requests, events, recordings, calls, accounts, audit, rules, servers; may be given several times
         #[arg(long = "right", value_name = "RIGHT", required = true)]
         rights: Vec<policy::access::Right>,
         /// As whom its program asks (docs/recording-modes.md)

@@ -153,7 +153,7 @@ fn tell(status: &LocationStatus, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(status);
     }
-    let LocationStatus { name, place, state, space, copies, bytes, missing, stale, troubles } = status;
+    let LocationStatus { name, place, state, space, copies, bytes, missing, stale, troubles, .. } = status;
     let space = space
         .map_or(String::new(), |space| format!(", {} of {} free there", size(space.free), size(space.total)));
     let stale = if *stale > 0 { format!(", {stale} to be removed or made again") } else { String::new() };

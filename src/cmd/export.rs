@@ -209,7 +209,7 @@ fn export_several(args: &cli::Export, archive: &Archive, ids: &[RecordingId]) ->
 
 /// Writes beside the target and moves it into place when it is whole, so that a failure leaves nothing half-written. What
 /// is no plain file (a pipe, a device) is written to as it stands, and a symbolic link is followed.
-fn into_place<T>(
+pub(super) fn into_place<T>(
     target: &Path,
     archive: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,

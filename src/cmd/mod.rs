@@ -23,6 +23,7 @@ mod rule;
 mod run;
 mod serve;
 mod show;
+mod support;
 mod token;
 mod upkeep;
 mod whatif;
@@ -54,6 +55,7 @@ pub(crate) fn run(cli: Cli) -> Result<Done, Failure> {
         Command::Unit(args) => people::unit(&args.command),
         Command::Rule(args) => rule::run(args.command),
         Command::Device(args) => device::run(args.command),
+        Command::SupportBundle(args) => support::run(&args),
         Command::Config(args) => config::run(args.command),
         Command::Manual { folder } => manual::run(&folder),
     }
@@ -65,6 +67,7 @@ pub(crate) fn run_or_hand_over(cli: Cli) -> Result<u8, Failure> {
         Command::Archive(crate::cli::Archive { command: ArchiveCommand::Export(args) }) => {
             Some(args.output.clone())
         }
+        Command::SupportBundle(args) => Some(args.output.clone()),
         _ => None,
     };
     // The command goes on elsewhere, and with it what it reads.

@@ -24,6 +24,7 @@ use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, know_people, print_line, progress, settle_recovery, warn};
 use crate::alarms::Watch;
 use crate::alarms::drives::Drives;
+use crate::alarms::history::Kept;
 use crate::alarms::sinks::{Alarms, Shown};
 use crate::appliance::{Appliance, Keeper, is_alive, tell_supervisor};
 use crate::beside::Door;
@@ -48,6 +49,7 @@ use crate::reload::{Reload, reload_flag};
 use crate::rules::Standing;
 use crate::set_up::{self, Ears};
 use crate::smdr::{Logger, Outlets, Smdr, Ways};
+use crate::support::{self, Workshop};
 
 pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let mut settings = config::resolve(&args.dir)?;
@@ -93,12 +95,16 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let (smdr, outlets) = open_smdr(&settings.smdr, control.clone())?;
     let (canary, sung) = start_canary(&settings, &archive, control.clone())?.unzip();
     let watch = Watch::new(settings.alarms.limits.clone());
-    let alarms = Alarms::start(watch, sinks, control.clone(), drives(&settings), sung.clone())?;
+    let alerts = Arc::new(Kept::open(&settings.archive));
+    let alarms =
+        Alarms::start(watch, sinks, control.clone(), drives(&settings), sung.clone(), Arc::clone(&alerts))?;
     let look = look(&archive, alarms.shown(), sung);
     let is_listening = !heard.is_empty();
     let ears = is_listening
         .then(|| Ears::new(Arc::clone(&archive), settings.book.clone(), settings.machine.clone()));
     let standing = Standing::new(settings.book.clone(), settings.machine.clone());
+    support::know(Arc::new(control.clone()), Arc::clone(&look));
+    let workshop = Workshop::new(&archive, args.dir.clone(), settings.web.told());
     let beside = Beside {
         live: Some(Arc::new(control.clone())),
         tokens: Arc::clone(&tokens),
@@ -106,6 +112,8 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         machine: Some(Arc::clone(&look)),
         set_up: ears.clone().map(|ears| ears as Arc<dyn SetUp>),
         rules: Some(Arc::new(standing.clone())),
+        alerts: Some(alerts),
+        machinery: Some(Arc::new(workshop)),
         ..Beside::new(clock::now)
     };
     let place = pages::place(&settings, settings.web.listen)?;
@@ -171,6 +179,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     keeper.stop();
     alarms.stop();
     let served: Vec<_> = [Some(pages), metrics].into_iter().flatten().map(Running::stop).collect();
+    support::forget();
     // Whatever went wrong before, the archive is closed in order; then it is said.
     close(archive)?;
     served.into_iter().collect::<Result<(), _>>()?;

@@ -15,6 +15,7 @@ use crate::failure::{Done, Failure};
 use crate::pages;
 use crate::passphrase;
 use crate::rules::Standing;
+use crate::support::Workshop;
 
 pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
     let mut settings = config::resolve(&args.dir)?;
@@ -29,7 +30,9 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
     know_people(&archive, &settings.rules);
     let archive = Arc::new(archive);
     let place = pages::place(&settings, args.listen)?;
+    let workshop = Workshop::new(&archive, args.dir.clone(), settings.web.told());
     let beside = Beside {
+        machinery: Some(Arc::new(workshop)),
         zone: settings.machine.zone.clone(),
         rules: Some(Arc::new(Standing::new(settings.book.clone(), settings.machine.clone()))),
         ..Beside::new(clock::now)

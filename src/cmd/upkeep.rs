@@ -281,6 +281,10 @@ fn describe_access(access: &AccessEvent) -> String {
             let half = if *more_than_half { ", more than half" } else { "" };
             format!("asked for {deletions} deletions that are due{half}")
         }
+        AccessEvent::Acknowledged { alarm, note } if note.is_empty() => {
+            format!("acknowledged the alert {alarm}")
+        }
+        AccessEvent::Acknowledged { alarm, note } => format!("acknowledged the alert {alarm}: {note}"),
         AccessEvent::SettingsChanged { what, before, after } => {
             format!("changed {what} to {after:?}, before {before:?}")
         }

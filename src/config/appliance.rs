@@ -12,6 +12,7 @@ use policy::retention::Period;
 use policy::rules::Hours;
 use policy::smdr::PADDING;
 use serde::{Deserialize, Serialize};
+use web::machine::Setting;
 use web::server::{Right, Token};
 use zeroize::Zeroizing;
 
@@ -130,6 +131,26 @@ impl WebSection {
     /// Are pages served over HTTPS when they are at this address?
     pub(crate) fn is_secure(&self, listen: SocketAddr) -> bool {
         self.https || self.certificate.is_some() || !listen.ip().to_canonical().is_loopback()
+    }
+
+    /// What of it a page tells.
+    pub(crate) fn told(&self) -> Vec<Setting> {
+        let setting = |label, key, value: String| Setting { label, value, key, with_restart: true };
+        let certificate = match &self.certificate {
+            Some(_) => "the site's own, from a file",
+            None if self.is_secure(self.listen) => {
+                "made by the recorder at its first start, kept in the archive's folder"
+            }
+            None => "none: served over HTTP, to this machine alone",
+        };
+        let names =
+            if self.names.is_empty() { "this machine's own name".to_owned() } else { self.names.join(", ") };
+        vec![
+            setting("Address", "web.listen", self.listen.to_string()),
+            setting("HTTPS", "web.https", if self.is_secure(self.listen) { "on" } else { "off" }.to_owned()),
+            setting("Names by which browsers reach it", "web.names", names),
+            setting("Certificate", "web.certificate", certificate.to_owned()),
+        ]
     }
 
     pub(super) fn check(&self) -> Result<(), Wrong> {
@@ -395,7 +416,8 @@ pub(crate) struct TokenEntry {
     /// As whom it asks. Default agent.
     #[serde(default = "agent")]
     pub(crate) role: Role,
-    /// What it may: `status`, `requests`, `events`, `recordings`, `calls`, `accounts`, `audit`.
+    /// What it may: `status`, `requests`, `events`, `recordings`, `calls`, `accounts`, `audit`, `rules`,
+    /// `servers`.
     pub(crate) rights: Vec<Right>,
     /// The account as which it acts, where a right takes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -87,6 +87,7 @@ pub use keys::sheet::{Sheet, SheetError};
 pub use keys::signing::{PublicKeys, key_name, manifest_is_signed};
 pub use keys::{Passphrase, Recipient, public_key};
 pub use listen::{LISTENER_CHUNKS_MAX, LISTENERS_MAX, Live, LiveChunk, LiveEnd, LiveTap, Standing};
+pub use locations::CopyStatus;
 pub use locations::copies::{CopyAt, CopyLine, MovedLine};
 pub use log::begin::Adopted;
 pub use log::checkpoint::Checkpoint;

@@ -92,6 +92,13 @@ pub enum AccessEvent {
         /// More than half was let go.
         more_than_half: bool,
     },
+    /// Took note of an alert, which is not told again while nothing about it changes.
+    Acknowledged {
+        /// Which alarm, and what it is about.
+        alarm: String,
+        /// What they said.
+        note: String,
+    },
     /// Changed a setting.
     SettingsChanged {
         /// Which.
@@ -130,6 +137,7 @@ impl AccessEvent {
             AccessEvent::Exported { .. }
             | AccessEvent::Pruned { .. }
             | AccessEvent::SignedOut { .. }
+            | AccessEvent::Acknowledged { .. }
             | AccessEvent::SettingsChanged { .. }
             | AccessEvent::Unknown => None,
         }
@@ -147,6 +155,7 @@ impl AccessEvent {
             AccessEvent::Controlled { id, .. } => *id == Some(wanted),
             AccessEvent::SignedOut { .. }
             | AccessEvent::Pruned { .. }
+            | AccessEvent::Acknowledged { .. }
             | AccessEvent::SettingsChanged { .. }
             | AccessEvent::Unknown => false,
         }
@@ -159,6 +168,7 @@ impl AccessEvent {
             AccessEvent::Played { session, .. } | AccessEvent::Listened { session, .. } => [session, "", ""],
             AccessEvent::Exported { format, .. } => [format, "", ""],
             AccessEvent::Controlled { action, .. } => [action, "", ""],
+            AccessEvent::Acknowledged { alarm, note } => [alarm, note, ""],
             AccessEvent::SettingsChanged { what, before, after } => [what, before, after],
             AccessEvent::Viewed { .. }
             | AccessEvent::SipDownloaded { .. }

@@ -9,6 +9,7 @@
 #[cfg(test)]
 extern crate self as web;
 
+pub mod alerts;
 pub mod bundle;
 pub mod cold;
 pub mod dat;
@@ -23,6 +24,7 @@ mod flac;
 pub mod fuzzing;
 pub mod import;
 pub mod live;
+pub mod machine;
 pub mod manifest;
 pub mod metrics;
 mod ogg;
@@ -33,6 +35,7 @@ pub mod raw;
 pub mod rules;
 pub mod server;
 pub mod set_up;
+pub mod support;
 pub mod trace;
 pub mod vcon;
 pub mod wav;

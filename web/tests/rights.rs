@@ -21,6 +21,7 @@ use store::{
     AccountChange, AccountEdit, Archive, Password, PasswordPolicy, RecordingFacts, RecordingId, TotpSecret,
 };
 use tower::ServiceExt;
+use web::machine::{LogLine, Machinery, Setting, Severity};
 use web::server::{App, Beside, Reached, Right, Token, Tokens, router};
 
 const ADDRESS: &str = "127.0.0.1:8480";
@@ -29,6 +30,29 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// One that an administrator has made up.
 const GIVEN: &str = "blauer hut elf kiesel";
 const PASSWORD: &str = "kupfer lampe neun seil";
+
+/// A program that has little to tell.
+struct Told;
+
+impl Machinery for Told {
+    fn log(&self) -> Vec<LogLine> {
+        vec![LogLine {
+            at: now(),
+            severity: Severity::Warning,
+            part: "store".into(),
+            what: "broke <b>".into(),
+            fields: vec![("late_ms", "7".into())],
+        }]
+    }
+
+    fn support_bundle(&self) -> Result<Vec<u8>, web::Error> {
+        web::support::pack(&[("README.txt", "nothing".to_owned())])
+    }
+
+    fn website(&self) -> Vec<Setting> {
+        Vec::new()
+    }
+}
 
 struct Site {
     router: Router,
@@ -78,6 +102,7 @@ impl Site {
         let beside = Beside {
             tokens: Arc::new(Tokens::new(vec![token, nobody])),
             rules: Some(Arc::new(Lines::new("", now()))),
+            machinery: Some(Arc::new(Told)),
             ..Beside::new(now)
         };
         let router = router(App::new(Arc::clone(&archive), reached, beside, announce));
@@ -194,6 +219,15 @@ fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
         (post.clone(), "/users/user0".into(), "do=unlock", Takes::May(P::Security)),
         (get.clone(), "/roles".into(), "", Takes::May(P::Security)),
         (post.clone(), "/roles".into(), "do=remove-role&name=nobody's", Takes::May(P::Security)),
+        (get.clone(), "/locations".into(), "", Takes::May(P::Servers)),
+        (get.clone(), "/keys".into(), "", Takes::May(P::Servers)),
+        (post.clone(), "/keys".into(), "proof=x", Takes::May(P::Servers)),
+        (get.clone(), "/keys/public.json".into(), "", Takes::May(P::Servers)),
+        (get.clone(), "/keys/checkpoint".into(), "", Takes::May(P::Servers)),
+        (get.clone(), "/logs".into(), "", Takes::May(P::Servers)),
+        (get.clone(), "/support-bundle.zip".into(), "", Takes::May(P::Servers)),
+        (get.clone(), "/alerts".into(), "", Takes::May(P::Dashboard)),
+        (post.clone(), "/alerts".into(), "alert=0", Takes::May(P::Servers)),
         (get.clone(), "/tokens".into(), "", Takes::May(P::Security)),
         (post.clone(), "/tokens".into(), "do=remove&name=x&confirm=x", Takes::May(P::Security)),
         (get.clone(), "/set-up".into(), "", Takes::TheLink),
@@ -475,6 +509,48 @@ async fn the_first_account_administers_and_makes_the_others() {
     let role = site.ask(Method::POST, "/roles", &root, "do=role&name=Ears&profile=Ears&scope=own").await;
     assert_eq!(role.status, StatusCode::OK);
     assert_eq!(site.archive.accounts().role("Ears").map(|role| role.scope), Some(Scope::Own));
+}
+
+#[tokio::test]
+async fn keys_are_shown_without_a_secret_and_a_line_of_the_sheet_shows_that_it_is_on_paper() {
+    let site = Site::new();
+    site.account("root", "Admin", Scope::Organization);
+    let root = site.sign_in("root", PASSWORD).await.cookie;
+    let sheet = site.archive.recovery_sheet().expect("a sheet");
+    let line =
+        sheet.lines().find_map(|line| line.trim().strip_prefix("K2")).expect("a line").trim().to_owned();
+    let page = site.get("/keys", &root).await.text();
+    assert!(
+        page.contains("nobody has shown it") && page.contains("in a file") && !page.contains(&line),
+        "{page}"
+    );
+    let wrong = site.ask(Method::POST, "/keys", &root, "proof=K2+AAAA").await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let typed = format!("proof={}", line.replace(' ', "+"));
+    let right = site.ask(Method::POST, "/keys", &root, &typed).await;
+    assert_eq!(right.status, StatusCode::OK, "{}", right.text());
+    assert!(site.get("/keys", &root).await.text().contains("on paper"));
+    let public = site.get("/keys/public.json", &root).await.text();
+    assert!(public.contains(&site.archive.key_status().expect("read").key_id), "{public}");
+    assert!(!site.get("/keys/checkpoint", &root).await.body.is_empty());
+    let trail = site.get("/audit.csv?kind=changed", &root).await.text();
+    assert!(
+        trail.contains("recovery sheet") && trail.contains("proven") && !trail.contains(&line),
+        "{trail}"
+    );
+}
+
+#[tokio::test]
+async fn the_log_is_text_on_its_page_and_a_bundle_that_is_taken_along_has_its_line() {
+    let site = Site::new();
+    site.account("root", "Admin", Scope::Organization);
+    let root = site.sign_in("root", PASSWORD).await.cookie;
+    let page = site.get("/logs", &root).await.text();
+    assert!(page.contains("broke &lt;b&gt;") && page.contains("late_ms=7"), "{page}");
+    assert!(site.get("/logs?level=error", &root).await.text().contains("Nothing of this kind"));
+    assert_eq!(&site.get("/support-bundle.zip", &root).await.body[..2], b"PK");
+    let trail = site.get("/audit.csv?kind=saved", &root).await.text();
+    assert!(trail.contains("support bundle"), "{trail}");
 }
 
 #[tokio::test]

@@ -27,11 +27,13 @@ pub enum Right {
     Audit,
     /// See and change the rule book, and have retention carried out, as far as the token's account may.
     Rules,
+    /// Look after the machine, as far as the token's account may.
+    Servers,
 }
 
 impl Right {
     /// All of them.
-    pub const ALL: [Right; 8] = [
+    pub const ALL: [Right; 9] = [
         Right::Status,
         Right::Requests,
         Right::Events,
@@ -40,6 +42,7 @@ impl Right {
         Right::Accounts,
         Right::Audit,
         Right::Rules,
+        Right::Servers,
     ];
 
     /// As configuration and document write it.
@@ -54,6 +57,7 @@ impl Right {
             Right::Accounts => "accounts",
             Right::Audit => "audit",
             Right::Rules => "rules",
+            Right::Servers => "servers",
         }
     }
 
@@ -73,6 +77,9 @@ impl Right {
             Right::Rules => {
                 "see and change the rule book, and have retention carried out, as far as the account may"
             }
+            Right::Servers => {
+                "look after the machine: alerts, its log, what is wrong with it, locations and keys, as far as the account may"
+            }
         }
     }
 
@@ -88,7 +95,8 @@ impl Right {
             | Right::Calls
             | Right::Accounts
             | Right::Audit
-            | Right::Rules => &[],
+            | Right::Rules
+            | Right::Servers => &[],
         }
     }
 

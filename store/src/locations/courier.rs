@@ -73,6 +73,24 @@ struct State {
     waiting_since: Option<Instant>,
     space: Option<Space>,
     troubles: Vec<(RecordingId, String)>,
+    last_copied: Option<Timestamp>,
+    last_failed: Option<(Timestamp, String)>,
+}
+
+/// How a location does, at a look.
+pub(super) struct Look {
+    pub(super) state: LocationState,
+    pub(super) space: Option<Space>,
+    pub(super) troubles: Vec<(RecordingId, String)>,
+    pub(super) last_copied: Option<Timestamp>,
+    pub(super) last_failed: Option<(Timestamp, String)>,
+}
+
+impl Look {
+    /// Of a location that nothing is known of but this.
+    pub(super) fn of(state: LocationState, space: Option<Space>) -> Look {
+        Look { state, space, troubles: Vec::new(), last_copied: None, last_failed: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +142,7 @@ impl Desk {
         matches!(state.phase, Phase::Resting) && state.news.is_empty()
     }
 
-    pub(super) fn look(&self) -> (LocationState, Option<Space>, Vec<(RecordingId, String)>) {
+    pub(super) fn look(&self) -> Look {
         let state = locked(&self.state);
         let waits = state.waiting_since.map(|since| since.elapsed()).filter(|waits| *waits > HANGS_AFTER);
         let how = match (&state.phase, waits) {
@@ -134,7 +152,14 @@ impl Desk {
             (Phase::Working, _) => LocationState::Copying,
             (Phase::Failing(why), _) => LocationState::Failing(why.clone()),
         };
-        (how, state.space, state.troubles.clone())
+        let State { space, troubles, last_copied, last_failed, .. } = &*state;
+        Look {
+            state: how,
+            space: *space,
+            troubles: troubles.clone(),
+            last_copied: *last_copied,
+            last_failed: last_failed.clone(),
+        }
     }
 
     /// The location is waited for now, or is no longer.
@@ -282,6 +307,7 @@ impl Courier {
         self.desk.change(|state| {
             told = matches!(&state.phase, Phase::Failing(before) if *before == why);
             state.phase = Phase::Failing(why.clone());
+            state.last_failed = Some((wall_clock(), why.clone()));
         });
         if !told {
             tracing::error!(
@@ -569,6 +595,7 @@ impl Courier {
             let event = Box::new(Event::by_itself(wall_clock(), what));
             self.office.ask(|answer| Command::Event { event, answer })?;
             if is_copies {
+                self.desk.change(|state| state.last_copied = Some(wall_clock()));
                 self.settling.extend(self.copied.drain(..).map(|copy| (copy.id, copy.sha256)));
             } else {
                 self.removed.clear();

@@ -20,6 +20,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use decode::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::disk::{ReadAt, locked};
@@ -27,7 +28,7 @@ use crate::scribe::{Command, Commands};
 use crate::shared::Shared;
 use crate::source::Source;
 use crate::{Archive, Error, RecordingId, Space};
-use courier::Desk;
+use courier::{Desk, Look};
 use place::{Folder, Place};
 use reads::{Copy, Reads};
 use stub::Stub;
@@ -156,6 +157,21 @@ pub struct LocationStatus {
     pub stale: u64,
     /// Recordings that cannot be copied, with the reason; the first [`TROUBLES_MAX`].
     pub troubles: Vec<(RecordingId, String)>,
+    /// When the ledger last got a line of copies there, since the archive was opened.
+    pub last_copied: Option<Timestamp>,
+    /// When the location last took no copies, since the archive was opened, and why.
+    pub last_failed: Option<(Timestamp, String)>,
+}
+
+/// How all locations do, and what they hold.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct CopyStatus {
+    /// Each of them, in the order of the configuration.
+    pub locations: Vec<LocationStatus>,
+    /// Recordings that there are, here or there.
+    pub recordings: u64,
+    /// Those whose original is not here any more.
+    pub moved: u64,
 }
 
 /// Recordings named that could not be copied.
@@ -382,13 +398,23 @@ impl Archive {
     /// # Errors
     /// [`Error::Io`], [`Error::Damaged`] when the index cannot be read.
     pub fn locations(&self) -> Result<Vec<LocationStatus>, Error> {
+        Ok(self.copy_status()?.locations)
+    }
+
+    /// The same, with what they hold of all recordings.
+    ///
+    /// # Errors
+    /// As [`Archive::locations`].
+    pub fn copy_status(&self) -> Result<CopyStatus, Error> {
         let posts = locked(&self.shared.locations.posts).clone();
         let mut all: Vec<LocationStatus> = posts.iter().map(|post| post.status()).collect();
         let index = &self.shared.index;
-        let mut recordings = 0;
+        let (mut recordings, mut moved) = (0, 0);
         for id in index.ids() {
             let row = index.bare_row(id?)?;
-            recordings += u64::from(row.is_some_and(|row| row.deleted.is_none()));
+            let row = row.filter(|row| row.deleted.is_none());
+            recordings += u64::from(row.is_some());
+            moved += u64::from(row.is_some_and(|row| row.moved));
         }
         for entry in index.all_copies() {
             let (_, copies) = entry?;
@@ -405,17 +431,18 @@ impl Archive {
         for status in &mut all {
             status.missing = recordings.saturating_sub(status.copies);
         }
-        Ok(all)
+        Ok(CopyStatus { locations: all, recordings, moved })
     }
 }
 
 impl Post {
     fn status(&self) -> LocationStatus {
         let probe = || match self.reads.probe() {
-            Ok((_, space)) => (LocationState::Reachable, space, vec![]),
-            Err(e) => (LocationState::Failing(e.to_string()), None, vec![]),
+            Ok((_, space)) => Look::of(LocationState::Reachable, space),
+            Err(e) => Look::of(LocationState::Failing(e.to_string()), None),
         };
-        let (state, space, troubles) = self.desk.as_ref().map_or_else(probe, |desk| desk.look());
+        let Look { state, space, troubles, last_copied, last_failed } =
+            self.desk.as_ref().map_or_else(probe, |desk| desk.look());
         LocationStatus {
             name: self.location.name.clone(),
             place: self.location.place.to_string(),
@@ -426,6 +453,8 @@ impl Post {
             missing: 0,
             stale: 0,
             troubles,
+            last_copied,
+            last_failed,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! asked is one table ([`operations`]): the router and the document are made of it, and what an operation takes is asked by it.
 
 mod accounts;
+mod alerts;
 mod audit;
 mod balance;
 mod document;
@@ -12,6 +13,7 @@ mod health;
 mod holds;
 mod idempotency;
 mod live;
+mod machine;
 mod operation;
 mod paging;
 mod problem;
@@ -48,6 +50,8 @@ fn operations() -> Vec<Operation> {
         document::operations(),
         recorder::operations(),
         health::operations(),
+        alerts::operations(),
+        machine::operations(),
         live::operations(),
         stream::operations(),
         recordings::operations(),

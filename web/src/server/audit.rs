@@ -190,6 +190,7 @@ pub(super) const KINDS: [(&str, &str, &[&str]); 7] = [
             "retention-set",
             "clock-confirmed",
             "controlled",
+            "acknowledged",
         ],
     ),
 ];

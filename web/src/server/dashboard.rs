@@ -7,6 +7,7 @@ use axum::response::Response;
 use decode::Timestamp;
 use policy::Permission;
 use serde::Serialize;
+use serde_json::{Value, json};
 use store::Space;
 
 use super::App;
@@ -39,9 +40,9 @@ pub(super) struct Component {
 
 #[derive(Serialize)]
 pub(super) struct Drive {
-    name: String,
-    words: String,
-    used_percent: u64,
+    pub(super) name: String,
+    pub(super) words: String,
+    pub(super) used_percent: u64,
 }
 
 struct Tile {
@@ -61,6 +62,7 @@ struct Dashboard {
     components: Vec<Component>,
     drives: Vec<Drive>,
     alarms: Vec<String>,
+    has_alerts: bool,
     outcomes: Vec<(String, u64)>,
 }
 
@@ -78,6 +80,7 @@ pub(super) async fn dashboard(State(app): State<App>, asker: Asker) -> Result<Re
         components: components(&status, machine.as_ref(), now),
         drives: machine.as_ref().map_or(Vec::new(), |machine| machine.drives.iter().map(drive).collect()),
         alarms: alarms.iter().map(|alarm| alarm.replace('_', " ")).collect(),
+        has_alerts: app.alerts().is_ok(),
         outcomes: status.outcomes.iter().map(|(key, count)| (key.replace('_', " "), *count)).collect(),
     })
 }
@@ -121,7 +124,17 @@ fn tiles(status: &Status) -> Vec<Tile> {
     ]
 }
 
-pub(super) fn components(status: &Status, machine: Option<&Machine>, now: Timestamp) -> Vec<Component> {
+/// How all of it does, as programs are told.
+#[must_use]
+pub fn health(status: &Status, machine: Option<&Machine>, now: Timestamp) -> Value {
+    let drives: Vec<Drive> = machine.map_or(Vec::new(), |machine| machine.drives.iter().map(drive).collect());
+    let alarms = machine.map_or(&[][..], |machine| &machine.alarms);
+    json!({
+        "since": status.since, "components": components(status, machine, now), "drives": drives, "alarms": alarms,
+    })
+}
+
+fn components(status: &Status, machine: Option<&Machine>, now: Timestamp) -> Vec<Component> {
     let mut components: Vec<Component> = status.ports.iter().map(|port| way_in(port, now)).collect();
     components.push(match &status.failure {
         Some(failure) => Component {

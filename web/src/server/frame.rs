@@ -49,7 +49,7 @@ pub(super) struct Frame {
 }
 
 /// Pages of administration: their addresses, what they are called, and of which permissions one opens them.
-const ADMINISTRATION: [(&str, &str, &[Permission]); 7] = [
+const ADMINISTRATION: [(&str, &str, &[Permission]); 11] = [
     ("/rules", "Rules", &OF_BOOK),
     ("/people", "Users and units", &[Permission::People]),
     ("/retention", "Retention", &[Permission::Retention]),
@@ -57,9 +57,13 @@ const ADMINISTRATION: [(&str, &str, &[Permission]); 7] = [
     ("/users", "Users", &[Permission::Security]),
     ("/roles", "Roles and permissions", &[Permission::Security]),
     ("/tokens", "API tokens", &[Permission::Security]),
+    ("/alerts", "Alerts", &[Permission::Servers]),
+    ("/locations", "Archive locations", &[Permission::Servers]),
+    ("/keys", "Keys", &[Permission::Servers]),
+    ("/logs", "Log", &[Permission::Servers]),
     ("/audit", "Audit trail", &[Permission::AuditTrail]),
 ];
-const ADMINISTRATION_PATHS: &str = "/rules /people /retention /holds /users /roles /tokens /audit";
+const ADMINISTRATION_PATHS: &str = "/rules /people /retention /holds /alerts /locations /keys /logs /users /roles /tokens /audit";
 
 impl App {
     /// The frame of a page for whoever asks for it.
@@ -88,8 +92,12 @@ impl App {
             links.push(link("/dashboard", "Dashboard", Page::Dashboard));
         }
         // What the texts of rules mean is not known everywhere.
-        let is_there =
-            |href: &str| !matches!(href, "/rules" | "/people" | "/retention") || self.rules().is_ok();
+        let is_there = |href: &str| match href {
+            "/rules" | "/people" | "/retention" => self.rules().is_ok(),
+            "/alerts" => self.alerts().is_ok(),
+            "/logs" => self.machinery().is_ok(),
+            _ => true,
+        };
         let is_theirs = |entry: &&(&str, &str, &[Permission])| {
             entry.2.iter().any(|permission| caller.may(*permission)) && is_there(entry.0)
         };

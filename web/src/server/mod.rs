@@ -5,6 +5,7 @@
 //! what is `caller`'s. Pages are templates (`web/templates`); their style and script are built from `web/ui`.
 
 mod accounts;
+mod alerts;
 mod api;
 mod assets;
 mod audio;
@@ -20,9 +21,12 @@ mod form;
 mod frame;
 mod guard;
 mod holds;
+mod keys;
 mod limited;
 mod listen;
 mod live;
+mod locations;
+mod logs;
 mod mine;
 mod monitoring;
 mod pages;
@@ -67,7 +71,7 @@ use self::accounts::Pending;
 use self::audit::Plays;
 use self::caller::CONSOLE;
 pub use self::certificate::{Certificate, CertificateError, Made};
-pub use self::dashboard::Look;
+pub use self::dashboard::{Look, health};
 use self::guard::ENTRANCE;
 pub use self::monitoring::Monitoring;
 pub use self::reached::Reached;
@@ -76,7 +80,9 @@ pub use self::serving::{Place, Running, Server};
 use self::session::Door;
 pub use self::token::{Right, Token, TokenError, Tokens};
 use self::zone::Zone;
+use crate::alerts::Alerts;
 use crate::live::Live;
+use crate::machine::Machinery;
 use crate::rules::RuleBook;
 use crate::set_up::{Heard, SetUp};
 
@@ -108,14 +114,27 @@ pub struct Beside {
     pub set_up: Option<Arc<dyn SetUp>>,
     /// What the texts of rules mean.
     pub rules: Option<Arc<dyn RuleBook>>,
+    /// What is kept of alarms.
+    pub alerts: Option<Arc<dyn Alerts>>,
+    /// What the program tells of itself and its machine.
+    pub machinery: Option<Arc<dyn Machinery>>,
 }
 
 impl Beside {
     /// Nothing but a clock; times are UTC.
     #[must_use]
     pub fn new(now: fn() -> Timestamp) -> Beside {
-        let (live, machine, set_up, rules) = (None, None, None, None);
-        Beside { live, tokens: Arc::default(), now, zone: TimeZone::UTC, machine, set_up, rules }
+        Beside {
+            live: None,
+            tokens: Arc::default(),
+            now,
+            zone: TimeZone::UTC,
+            machine: None,
+            set_up: None,
+            rules: None,
+            alerts: None,
+            machinery: None,
+        }
     }
 }
 
@@ -146,6 +165,10 @@ struct Inner {
     /// Whoever set it up has typed a line of the recovery sheet.
     is_on_paper: AtomicBool,
     rules: Option<Arc<dyn RuleBook>>,
+    alerts: Option<Arc<dyn Alerts>>,
+    machinery: Option<Arc<dyn Machinery>>,
+    /// Of the archive key of this name, when its recovery sheet was last shown to be on paper; none before it was looked up.
+    proven: Mutex<Option<(String, Option<Timestamp>)>>,
     reached: Reached,
     zone: Zone,
     now: fn() -> Timestamp,
@@ -179,7 +202,7 @@ impl App {
     ) -> App {
         let (door, token) = Door::new();
         let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
-        let Beside { live, tokens, now, zone, machine, set_up, rules } = beside;
+        let Beside { live, tokens, now, zone, machine, set_up, rules, alerts, machinery } = beside;
         let (announce, archive, zone) = (Box::new(announce), archive.into(), Zone::new(zone));
         let app = App(Arc::new(Inner {
             archive,
@@ -189,6 +212,9 @@ impl App {
             set_up,
             is_on_paper: AtomicBool::new(false),
             rules,
+            alerts,
+            machinery,
+            proven: Mutex::default(),
             reached,
             zone,
             now,

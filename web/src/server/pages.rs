@@ -10,8 +10,7 @@ use axum::routing::{get, post};
 
 use super::caller::Asker;
 use super::{
-    App, accounts, assets, audio, audit, calls, dashboard, deletion, enter, holds, listen, live, mine, peaks,
-    people, recording, recordings, retention, rules, save, set_up, sip, timeline, tokens, users,
+    App, accounts, alerts, assets, audio, audit, calls, dashboard, deletion, enter, holds, keys, listen, live, locations, logs, mine, peaks, people, recording, recordings, retention, rules, save, set_up, sip, timeline, tokens, users,
 };
 
 /// How a program does what a page does.
@@ -119,6 +118,15 @@ pub(super) fn pages() -> Pages {
         )
         .get("/roles", users::roles, By(&["listRoles", "listProfiles"]))
         .post("/roles", users::change_roles, By(&["putRole", "removeRole", "putProfile", "removeProfile"]))
+        .get("/locations", locations::locations, By(&["listLocations"]))
+        .get("/keys", keys::keys, By(&["getKeys"]))
+        .post("/keys", keys::prove, Not("a person has the paper, and reads from it"))
+        .get("/keys/public.json", keys::public, By(&["getPublicKeys"]))
+        .get("/keys/checkpoint", keys::checkpoint, By(&["getCheckpoint"]))
+        .get("/logs", logs::logs, By(&["getLog"]))
+        .get("/support-bundle.zip", logs::bundle, By(&["getSupportBundle"]))
+        .get("/alerts", alerts::alerts, By(&["listAlerts"]))
+        .post("/alerts", alerts::acknowledge, By(&["acknowledgeAlert"]))
         .get("/tokens", tokens::tokens, By(&["listTokens"]))
         .post("/tokens", tokens::change, By(&["addToken", "removeToken"]))
         .get("/set-up", set_up::set_up, SET_UP)

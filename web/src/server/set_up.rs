@@ -13,6 +13,7 @@ use super::accounts::hint;
 use super::caller::Asker;
 use super::form::Form;
 use super::frame::page_with;
+use super::keys::SHEET;
 use super::recordings::columns::short_length;
 use super::refusal::Refusal;
 use super::session::Who;
@@ -250,11 +251,8 @@ pub(super) async fn key(State(app): State<App>, asker: Asker) -> Result<Response
 pub(super) async fn prove_key(State(app): State<App>, asker: Asker, form: Form) -> Result<Response, Refusal> {
     need_console(&asker)?;
     if form.text("do") == "show" {
-        let shown = AccessEvent::SettingsChanged {
-            what: "recovery sheet".into(),
-            before: String::new(),
-            after: "shown".into(),
-        };
+        let shown =
+            AccessEvent::SettingsChanged { what: SHEET.into(), before: String::new(), after: "shown".into() };
         // Who has seen the key stands in the trail before it is seen.
         app.note(&asker, shown).await?;
         let sheet = app.read(|archive| Ok(archive.recovery_sheet()?)).await?;
@@ -262,6 +260,7 @@ pub(super) async fn prove_key(State(app): State<App>, asker: Asker, form: Form) 
     }
     let typed = form.raw("proof").to_owned();
     if app.read(move |archive| Ok(archive.is_line_of_sheet(PROOF, &typed)?)).await? {
+        app.sheet_is_proven(&asker).await?;
         app.put_on_paper();
         return Ok(Redirect::to(Step::Heard.path()).into_response());
     }

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::operation::Operation;
 use super::problem::{Kind, Problem};
 use super::schema::{list, maybe_moment, object, one_of, text, up_to};
 use crate::server::App;
-use crate::server::dashboard::{components, drive, look};
+use crate::server::dashboard::{health as health_of, look};
 use crate::server::token::Right;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -47,10 +47,5 @@ pub(super) fn operations() -> Vec<Operation> {
 async fn health(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let status = app.live()?.status();
     let machine = look(&app).await?;
-    let machine = machine.as_ref();
-    let drives: Vec<_> = machine.map_or(Vec::new(), |machine| machine.drives.iter().map(drive).collect());
-    let alarms = machine.map_or(&[][..], |machine| &machine.alarms);
-    Ok(Json(json!({
-        "since": status.since, "components": components(&status, machine, app.now()), "drives": drives, "alarms": alarms,
-    })))
+    Ok(Json(health_of(&status, machine.as_ref(), app.now())))
 }

@@ -5,6 +5,7 @@
 mod book;
 mod hostile;
 mod keeping;
+mod machine;
 mod rights;
 pub(super) mod site;
 mod tokens;

@@ -91,6 +91,7 @@ pub(super) fn right(site: &Site, spec: &Spec, parameter: &Parameter) -> String {
         // Not the account that asks: it would lock itself out, which is right, and the end of the test.
         "name" => "nobody".to_owned(),
         "version" => "1".to_owned(),
+        "alert" => "0".to_owned(),
         _ => sample(&parameter.shape).as_str().unwrap_or_default().to_owned(),
     }
 }

@@ -19,7 +19,9 @@ use store::{
 use tower::ServiceExt;
 
 use super::book::Lines;
+use crate::alerts::{Acknowledged, Alert, Alerts, NotAcknowledged, Watched};
 use crate::live::{Live, LiveCall, LiveWho, NotTaken, Status, Unavailable};
+use crate::machine::{LogLine, Machinery, Setting, Severity};
 use crate::rules::RuleBook;
 use crate::server::token::{Right, Token, Tokens};
 use crate::server::{App, Beside, Reached, router};
@@ -74,6 +76,76 @@ impl Live for Recorder {
 
     fn client_gone(&self, _: String) -> Result<(), Unavailable> {
         Ok(())
+    }
+}
+
+/// A program that has little to tell.
+pub(super) struct Workshop;
+
+impl Machinery for Workshop {
+    fn log(&self) -> Vec<LogLine> {
+        let line = |severity, what: &str| LogLine {
+            at: now(),
+            severity,
+            part: "store".into(),
+            what: what.into(),
+            fields: vec![("late_ms", "7".into())],
+        };
+        vec![
+            line(Severity::Notice, "begun"),
+            line(Severity::Error, "broke <b>"),
+            line(Severity::Warning, "late"),
+        ]
+    }
+
+    fn support_bundle(&self) -> Result<Vec<u8>, crate::Error> {
+        crate::support::pack(&[("README.txt", "nothing".to_owned())])
+    }
+
+    fn website(&self) -> Vec<Setting> {
+        Vec::new()
+    }
+}
+
+/// One alert that is up, and what came of it.
+#[derive(Default)]
+pub(super) struct OneAlert(Mutex<Option<Acknowledged>>);
+
+impl Alerts for OneAlert {
+    fn watched(&self) -> Vec<Watched> {
+        let watched =
+            |key, is_critical, is_on| Watched { key, label: "Something is wrong", is_critical, is_on };
+        vec![
+            watched("port-down", true, true),
+            watched("no-channel", false, true),
+            watched("mail", false, false),
+        ]
+    }
+
+    fn all(&self) -> Vec<Alert> {
+        vec![Alert {
+            number: 0,
+            alarm: "port-down",
+            place: "eth1".into(),
+            words: "eth1 is down: <b>".into(),
+            critical: true,
+            raised: now(),
+            told: now(),
+            told_to: vec!["log".into()],
+            cleared: None,
+            acknowledged: self.0.lock().expect("no panic").clone(),
+        }]
+    }
+
+    fn acknowledge(&self, number: u64, who: &str, note: &str, at: Timestamp) -> Result<(), NotAcknowledged> {
+        if number > 0 {
+            return Err(NotAcknowledged::NoSuch);
+        }
+        let noted = Acknowledged { who: who.into(), at, note: note.into(), has_changed: false };
+        match self.0.lock().expect("no panic").replace(noted) {
+            None => Ok(()),
+            Some(earlier) => Err(NotAcknowledged::Already(earlier.who)),
+        }
     }
 }
 
@@ -152,7 +224,15 @@ impl Site {
         let lines = Arc::new(Lines::new("exclude endpoint 2005\n", now()));
         lines.look(&archive);
         let rules: Arc<dyn RuleBook> = Arc::clone(&lines) as Arc<dyn RuleBook>;
-        let beside = Beside { tokens, live: Some(live), rules: Some(rules), ..Beside::new(now) };
+        let alerts: Option<Arc<dyn Alerts>> = Some(Arc::new(OneAlert::default()));
+        let beside = Beside {
+            tokens,
+            live: Some(live),
+            rules: Some(rules),
+            alerts,
+            machinery: Some(Arc::new(Workshop)),
+            ..Beside::new(now)
+        };
         let reached = Reached::plain("127.0.0.1:8480".parse().expect("an address"));
         let app = App::new(Arc::clone(&archive), reached, beside, |_: &str| {});
         let site = Site { running: call(9).recording, archive, recorder, recording, lines, app, _dir: dir };
