@@ -219,6 +219,9 @@ fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
         (post.clone(), "/users/user0".into(), "do=unlock", Takes::May(P::Security)),
         (get.clone(), "/roles".into(), "", Takes::May(P::Security)),
         (post.clone(), "/roles".into(), "do=remove-role&name=nobody's", Takes::May(P::Security)),
+        (post.clone(), "/roles/filters".into(), "do=remove&name=x", Takes::May(P::Security)),
+        (get.clone(), "/website".into(), "", Takes::May(P::Security)),
+        (post.clone(), "/website".into(), "do=renew", Takes::May(P::Security)),
         (get.clone(), "/locations".into(), "", Takes::May(P::Servers)),
         (get.clone(), "/keys".into(), "", Takes::May(P::Servers)),
         (post.clone(), "/keys".into(), "proof=x", Takes::May(P::Servers)),
@@ -509,6 +512,80 @@ async fn the_first_account_administers_and_makes_the_others() {
     let role = site.ask(Method::POST, "/roles", &root, "do=role&name=Ears&profile=Ears&scope=own").await;
     assert_eq!(role.status, StatusCode::OK);
     assert_eq!(site.archive.accounts().role("Ears").map(|role| role.scope), Some(Scope::Own));
+}
+
+#[tokio::test]
+async fn what_passwords_must_be_is_set_on_the_page_and_told_where_it_is_set_elsewhere() {
+    let site = Site::new();
+    site.account("root", "Admin", Scope::Organization);
+    let root = site.sign_in("root", PASSWORD).await.cookie;
+    let page = site.get("/website", &root).await.text();
+    assert!(page.contains("12 characters or more") && page.contains("15 min"), "{page}");
+    let post = async |form: &str| site.ask(Method::POST, "/website", &root, form).await.status;
+    let form = "do=policy&strength=high&expires_days=90&reuse=6&tries=5&locked_minutes=60";
+    assert_eq!(post(form).await, StatusCode::OK);
+    let policy = site.archive.accounts().password_policy();
+    assert_eq!(
+        (policy.strength.key(), policy.expires_days, policy.reuse, policy.tries, policy.locked_minutes),
+        ("high", Some(90), 6, 5, 60)
+    );
+    for wrong in [
+        "do=policy&strength=none&reuse=6&tries=5&locked_minutes=60",
+        "do=policy&strength=high&reuse=x&tries=5&locked_minutes=60",
+        "do=policy&strength=high&reuse=99&tries=5&locked_minutes=60",
+        "do=policy&strength=high&reuse=6&tries=5&locked_minutes=0",
+        "do=policy&strength=high&expires_days=0&reuse=6&tries=5&locked_minutes=60",
+        "do=renew&confirm=some",
+    ] {
+        assert_eq!(post(wrong).await, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+    assert_eq!(site.archive.accounts().password_policy(), policy, "nothing was changed");
+    assert_eq!(post("do=renew&confirm=everybody").await, StatusCode::OK);
+    assert!(site.archive.accounts().account("root").is_some_and(|root| root.must_change));
+    let page = site.get("/users", &root).await;
+    assert_eq!((page.status, page.location.as_str()), (StatusCode::SEE_OTHER, "/me/password"));
+}
+
+#[tokio::test]
+async fn access_filters_are_tried_made_given_to_a_role_and_taken_off_on_the_page() {
+    let site = Site::new();
+    let id = site.record(1, "ann", "Claims").to_string();
+    site.account("root", "Admin", Scope::Organization);
+    site.account("ann", "Supervisor", Scope::Organization);
+    let root = site.sign_in("root", PASSWORD).await.cookie;
+    let form = "name=Board&mode=deny&conditions=extension%3D2000-2099%0D%0A";
+    let post = async |form: &str| site.ask(Method::POST, "/roles/filters", &root, form).await;
+    let tried = post(&format!("do=try&{form}")).await.text();
+    assert!(tried.contains("It would hide 1 of the last 1 recordings"), "{tried}");
+    assert!(site.archive.accounts().filters().is_empty(), "tried, and not made");
+    assert_eq!(post(&format!("do=put&{form}")).await.status, StatusCode::OK);
+    for wrong in [
+        "do=put&name=x&mode=deny&conditions=",
+        "do=put&name=x&mode=deny&conditions=extension",
+        "do=put&name=x&mode=deny&conditions=colour%3Dred",
+        "do=put&name=x&mode=deny&conditions=extension%3D2003-1005",
+        "do=put&name=x&mode=deny&min_s=5",
+        "do=remove&name=x",
+    ] {
+        assert_eq!(post(wrong).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+    let ann = site.sign_in("ann", PASSWORD).await.cookie;
+    let list = "/recordings?range=all";
+    assert!(site.get(list, &ann).await.text().contains(&id));
+    let role = "do=role&name=ann's&profile=Supervisor&scope=organization";
+    let roles =
+        async |more: &str| site.ask(Method::POST, "/roles", &root, &format!("{role}{more}")).await.status;
+    assert_eq!(roles("&filters=shown&filter=Board").await, StatusCode::OK);
+    assert!(!site.get(list, &ann).await.text().contains(&id), "at once");
+    assert_eq!(roles("").await, StatusCode::OK);
+    assert_eq!(
+        site.archive.accounts().role("ann's").expect("there").filters,
+        ["Board"],
+        "not said, and kept"
+    );
+    assert_eq!(post("do=remove&name=Board").await.status, StatusCode::UNPROCESSABLE_ENTITY, "a role has it");
+    assert_eq!(roles("&filters=shown").await, StatusCode::OK);
+    assert_eq!(post("do=remove&name=Board").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -109,6 +109,8 @@ pub enum AccountChange {
     },
     /// A role of a new name, or other contents for one that is there.
     PutRole(Role),
+    /// The same, with the filters that a role of this name has at that moment; none for a new one.
+    PutRoleWithItsFilters(Role),
     /// Removes a role that nobody has.
     RemoveRole {
         /// Its name.
@@ -252,6 +254,10 @@ impl AccountChange {
                 Ok(changed("all passwords must be changed", "", Shown::new(), Shown::new()))
             }
             AccountChange::PutRole(role) => put_role(to, role),
+            AccountChange::PutRoleWithItsFilters(role) => {
+                let filters = to.role(&role.name).map_or(Vec::new(), |role| role.filters.clone());
+                put_role(to, Role { filters, ..role })
+            }
             AccountChange::RemoveRole { name } => {
                 if let Some(account) = to
                     .accounts()

@@ -9,6 +9,7 @@ mod audit;
 mod balance;
 mod document;
 mod files;
+mod filters;
 mod health;
 mod holds;
 mod idempotency;
@@ -16,6 +17,7 @@ mod live;
 mod machine;
 mod operation;
 mod paging;
+mod passwords;
 mod problem;
 mod recorder;
 mod recordings;
@@ -52,6 +54,8 @@ fn operations() -> Vec<Operation> {
         health::operations(),
         alerts::operations(),
         machine::operations(),
+        filters::operations(),
+        passwords::operations(),
         live::operations(),
         stream::operations(),
         recordings::operations(),

@@ -49,7 +49,7 @@ pub(super) struct Frame {
 }
 
 /// Pages of administration: their addresses, what they are called, and of which permissions one opens them.
-const ADMINISTRATION: [(&str, &str, &[Permission]); 11] = [
+const ADMINISTRATION: [(&str, &str, &[Permission]); 12] = [
     ("/rules", "Rules", &OF_BOOK),
     ("/people", "Users and units", &[Permission::People]),
     ("/retention", "Retention", &[Permission::Retention]),
@@ -57,13 +57,14 @@ const ADMINISTRATION: [(&str, &str, &[Permission]); 11] = [
     ("/users", "Users", &[Permission::Security]),
     ("/roles", "Roles and permissions", &[Permission::Security]),
     ("/tokens", "API tokens", &[Permission::Security]),
+    ("/website", "Sign-in and website", &[Permission::Security]),
     ("/alerts", "Alerts", &[Permission::Servers]),
     ("/locations", "Archive locations", &[Permission::Servers]),
     ("/keys", "Keys", &[Permission::Servers]),
     ("/logs", "Log", &[Permission::Servers]),
     ("/audit", "Audit trail", &[Permission::AuditTrail]),
 ];
-const ADMINISTRATION_PATHS: &str = "/rules /people /retention /holds /alerts /locations /keys /logs /users /roles /tokens /audit";
+const ADMINISTRATION_PATHS: &str = "/rules /people /retention /holds /alerts /locations /keys /logs /users /roles /tokens /website /audit";
 
 impl App {
     /// The frame of a page for whoever asks for it.

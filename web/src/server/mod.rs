@@ -17,6 +17,7 @@ mod certificate;
 mod dashboard;
 mod deletion;
 mod escape;
+mod filters;
 mod form;
 mod frame;
 mod guard;
@@ -48,6 +49,7 @@ mod timeline;
 mod token;
 mod tokens;
 mod users;
+mod website;
 mod zone;
 
 use std::collections::BTreeMap;

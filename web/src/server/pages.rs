@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::caller::Asker;
 use super::{
-    App, accounts, alerts, assets, audio, audit, calls, dashboard, deletion, enter, holds, keys, listen, live, locations, logs, mine, peaks, people, recording, recordings, retention, rules, save, set_up, sip, timeline, tokens, users,
+    App, accounts, alerts, assets, audio, audit, calls, dashboard, deletion, enter, filters, holds, keys, listen, live, locations, logs, mine, peaks, people, recording, recordings, retention, rules, save, set_up, sip, timeline, tokens, users, website,
 };
 
 /// How a program does what a page does.
@@ -118,6 +118,9 @@ pub(super) fn pages() -> Pages {
         )
         .get("/roles", users::roles, By(&["listRoles", "listProfiles"]))
         .post("/roles", users::change_roles, By(&["putRole", "removeRole", "putProfile", "removeProfile"]))
+        .post("/roles/filters", filters::change, By(&["listFilters", "putFilter", "removeFilter", "tryFilter"]))
+        .get("/website", website::website, By(&["getPasswordPolicy"]))
+        .post("/website", website::change, By(&["putPasswordPolicy", "renewPasswords"]))
         .get("/locations", locations::locations, By(&["listLocations"]))
         .get("/keys", keys::keys, By(&["getKeys"]))
         .post("/keys", keys::prove, Not("a person has the paper, and reads from it"))

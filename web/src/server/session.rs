@@ -13,11 +13,11 @@ use subtle::ConstantTimeEq;
 /// A session that nobody used for so long has ended.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 /// No session lasts longer, however much it is used.
-const AGE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+pub(super) const AGE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 /// Sessions at the same time; whoever has not used theirs for longest is signed out for one more.
 const SESSIONS_MAX: usize = 1_000;
 /// Sessions of one account at the same time.
-const SESSIONS_OF_ONE_MAX: usize = 10;
+pub(super) const SESSIONS_OF_ONE_MAX: usize = 10;
 /// Random bytes of a secret.
 const SECRET_BYTES: usize = 16;
 

@@ -3,14 +3,15 @@
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use policy::Permission;
 use policy::access::{Permissions, Profile, Role, Scope, is_built_in};
+use policy::{Field, Permission};
 use store::{Account, AccountChange, AccountEdit, Password};
 
 use super::App;
 use super::accounts::hint;
 use super::caller::Asker;
 use super::escape::brief;
+use super::filters::{self, FilterDraft, FilterLine};
 use super::form::Form;
 use super::frame::{Frame, Page, page, page_with};
 use super::refusal::Refusal;
@@ -343,7 +344,7 @@ struct RoleLine {
     profile: String,
     scope: &'static str,
     scopes: Vec<(&'static str, &'static str, bool)>,
-    filters: String,
+    filters: Vec<(String, bool)>,
     users: usize,
 }
 
@@ -370,12 +371,26 @@ struct Roles {
     scopes: Vec<(&'static str, &'static str)>,
     matrix: Vec<MatrixLine>,
     width: usize,
+    filters: Vec<FilterLine>,
+    fields: String,
+    draft: FilterDraft,
     said: &'static str,
     wrong: Option<String>,
 }
 
 impl App {
     fn roles(&self, asker: &Asker, said: &'static str, wrong: Option<String>) -> Result<Response, Refusal> {
+        self.roles_with(asker, said, wrong, FilterDraft::default())
+    }
+
+    /// The page, with what stands in the form of a filter.
+    pub(super) fn roles_with(
+        &self,
+        asker: &Asker,
+        said: &'static str,
+        wrong: Option<String>,
+        draft: FilterDraft,
+    ) -> Result<Response, Refusal> {
         let accounts = self.archive().accounts();
         let profiles = accounts.profiles();
         let users = |role: &Role| {
@@ -390,7 +405,15 @@ impl App {
                 .iter()
                 .map(|scope| (scope.key(), scope.label(), *scope == role.scope))
                 .collect(),
-            filters: role.filters.join(", "),
+            filters: accounts
+                .filters()
+                .iter()
+                .map(|filter| {
+                    let name = filter.name();
+                    let has = role.filters.iter().any(|its| its.to_lowercase() == name.to_lowercase());
+                    (name.to_owned(), has)
+                })
+                .collect(),
             users: users(role),
         });
         let mut group = None;
@@ -424,6 +447,9 @@ impl App {
                     })
                     .collect(),
                 scopes: Scope::ALL.iter().map(|scope| (scope.key(), scope.label())).collect(),
+                filters: filters::lines(&accounts),
+                fields: Field::ALL.map(Field::name).join(", "),
+                draft,
                 said,
                 wrong,
             },
@@ -449,15 +475,14 @@ pub(super) async fn change_roles(
     let change = match form.text("do") {
         "role" => {
             let scope = form.text("scope").parse().map_err(|_| Refusal::WrongQuery)?;
-            let filters = accounts.role(&name).map_or(Vec::new(), |role| role.filters.clone());
             let description = form.text("description").to_owned();
-            AccountChange::PutRole(Role {
-                name,
-                description,
-                profile: form.text("profile").to_owned(),
-                scope,
-                filters,
-            })
+            let filters = form.all("filter").map(str::to_owned).collect();
+            let role = Role { name, description, profile: form.text("profile").to_owned(), scope, filters };
+            // A form that does not show filters says nothing of them.
+            match form.text("filters") {
+                "shown" => AccountChange::PutRole(role),
+                _ => AccountChange::PutRoleWithItsFilters(role),
+            }
         }
         "remove-role" => AccountChange::RemoveRole { name },
         "profile" => {

@@ -13,7 +13,7 @@ use super::operation::{Needs, Operation, Parameter, Spec};
 use super::problem::{Kind, URN};
 use super::schema::{of, open, text};
 use super::{
-    PREFIX, accounts, alerts, audit, balance, holds, idempotency, recorder, recordings, retention, roles, rules, saved, stream, tokens,
+    PREFIX, accounts, alerts, audit, balance, filters, holds, idempotency, passwords, recorder, recordings, retention, roles, rules, saved, stream, tokens,
 };
 use crate::server::pages::{Alike, pages};
 use crate::server::token::Right;
@@ -62,6 +62,8 @@ pub(super) fn shapes() -> &'static Map<String, Value> {
             holds::shapes(),
             tokens::shapes(),
             alerts::shapes(),
+            filters::shapes(),
+            passwords::shapes(),
         ];
         let all = own.into_iter().chain(all.into_iter().flatten());
         all.map(|(name, shape)| (name.to_owned(), shape)).collect()

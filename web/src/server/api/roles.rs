@@ -164,10 +164,12 @@ async fn put_role(
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
     let GivenRole { description, profile, scope, filters } = read(&body)?;
-    let kept = || app.archive().accounts().role(&name).map_or(Vec::new(), |role| role.filters.clone());
-    let filters = filters.unwrap_or_else(kept);
-    let role = Role { name: name.clone(), description, profile, scope, filters };
-    app.change(&asker, AccountChange::PutRole(role)).await?.map_err(Problem::Refused)?;
+    let role = |filters| Role { name: name.clone(), description, profile, scope, filters };
+    let change = match filters {
+        Some(filters) => AccountChange::PutRole(role(filters)),
+        None => AccountChange::PutRoleWithItsFilters(role(Vec::new())),
+    };
+    app.change(&asker, change).await?.map_err(Problem::Refused)?;
     found_role(&app, &name).map(Json)
 }
 

@@ -76,3 +76,44 @@ async fn keys_and_locations_are_told_without_anything_secret() {
         (&json!(1), &json!(0), &json!([]))
     );
 }
+
+#[tokio::test]
+async fn a_filter_is_tried_put_kept_by_a_role_that_is_changed_and_removed_when_no_role_has_it() {
+    let site = Site::new();
+    let deny =
+        json!({ "mode": "deny", "conditions": [{ "field": "extension", "pattern": "1001" }] }).to_string();
+    let tried = site.ask("POST", "/filters/Board/try", &deny).await.json();
+    assert_eq!(tried, json!({ "looked": 1, "matched": 1 }));
+    let other =
+        json!({ "mode": "deny", "conditions": [], "lengths": { "min_s": 5, "max_s": 9 } }).to_string();
+    assert_eq!(site.ask("POST", "/filters/x/try", &other).await.json()["matched"], 0);
+    assert_eq!(site.ask("GET", "/filters", "").await.json()["filters"], json!([]), "nothing was put");
+    let put = site.ask("PUT", "/filters/Board", &deny).await.json();
+    assert_eq!(
+        (&put["mode"], &put["conditions"][0]["pattern"], &put["roles"]),
+        (&json!("deny"), &json!("1001"), &json!([]))
+    );
+    for wrong in [
+        json!({ "mode": "deny", "conditions": [] }),
+        json!({ "mode": "deny", "conditions": [{ "field": "extension", "pattern": "2003-1005" }] }),
+        json!({ "mode": "hide", "conditions": [{ "field": "extension", "pattern": "1" }] }),
+        json!({ "mode": "deny", "conditions": [{ "field": "colour", "pattern": "red" }] }),
+    ] {
+        let answer = site.ask("PUT", "/filters/x", &wrong.to_string()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    let role = json!({ "profile": "User", "scope": "organization", "filters": ["Board"] }).to_string();
+    assert_eq!(site.ask("PUT", "/roles/Ears", &role).await.json()["filters"], json!(["Board"]));
+    let role = json!({ "profile": "Supervisor", "scope": "own" }).to_string();
+    let changed = site.ask("PUT", "/roles/Ears", &role).await.json();
+    assert_eq!(
+        (&changed["filters"], &changed["scope"]),
+        (&json!(["Board"]), &json!("own")),
+        "what is not said stays"
+    );
+    assert_eq!(site.ask("GET", "/filters", "").await.json()["filters"][0]["roles"], json!(["Ears"]));
+    assert_eq!(site.ask("DELETE", "/filters/board", "").await.status, StatusCode::CONFLICT, "a role has it");
+    assert_eq!(site.ask("DELETE", "/roles/Ears", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(site.ask("DELETE", "/filters/board", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(site.ask("DELETE", "/filters/board", "").await.status, StatusCode::NOT_FOUND);
+}
