@@ -49,12 +49,12 @@ pub(super) struct Frame {
 }
 
 /// Pages of administration: their addresses, what they are called, and of which permissions one opens them.
-const ADMINISTRATION: [(&str, &str, &[Permission]); 12] = [
+const ADMINISTRATION: [(&str, &str, &[Permission]); 13] = [
     ("/rules", "Rules", &OF_BOOK),
     ("/people", "Users and units", &[Permission::People]),
     ("/retention", "Retention", &[Permission::Retention]),
     ("/holds", "Legal holds", &[Permission::Holds]),
-    ("/users", "Users", &[Permission::Security]),
+    ("/users", "Accounts", &[Permission::Security]),
     ("/roles", "Roles and permissions", &[Permission::Security]),
     ("/tokens", "API tokens", &[Permission::Security]),
     ("/website", "Sign-in and website", &[Permission::Security]),
@@ -64,7 +64,8 @@ const ADMINISTRATION: [(&str, &str, &[Permission]); 12] = [
     ("/logs", "Log", &[Permission::Servers]),
     ("/audit", "Audit trail", &[Permission::AuditTrail]),
 ];
-const ADMINISTRATION_PATHS: &str = "/rules /people /retention /holds /alerts /locations /keys /logs /users /roles /tokens /website /audit";
+const ADMINISTRATION_PATHS: &str =
+    "/rules /people /retention /holds /alerts /locations /keys /logs /users /roles /tokens /website /audit";
 
 impl App {
     /// The frame of a page for whoever asks for it.

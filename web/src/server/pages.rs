@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 
 use super::caller::Asker;
 use super::{
-    App, accounts, alerts, assets, audio, audit, calls, dashboard, deletion, enter, filters, holds, keys, listen, live, locations, logs, mine, peaks, people, recording, recordings, retention, rules, save, set_up, sip, timeline, tokens, users, website,
+    App, accounts, alerts, assets, audio, audit, calls, dashboard, deletion, enter, filters, holds, keys,
+    listen, live, locations, logs, mine, peaks, people, recording, recordings, retention, rules, save,
+    set_up, sip, timeline, tokens, users, website,
 };
 
 /// How a program does what a page does.

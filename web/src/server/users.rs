@@ -108,7 +108,7 @@ pub(super) async fn users(
     };
     let lines = accounts.accounts().filter(is_found).map(|account| line(&app, account)).collect();
     page(&Users {
-        frame: app.frame(&asker, Page::At("/users"), "Users"),
+        frame: app.frame(&asker, Page::At("/users"), "Accounts"),
         find,
         lines,
         is_first: !app.has_accounts(),

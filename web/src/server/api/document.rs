@@ -13,7 +13,8 @@ use super::operation::{Needs, Operation, Parameter, Spec};
 use super::problem::{Kind, URN};
 use super::schema::{of, open, text};
 use super::{
-    PREFIX, accounts, alerts, audit, balance, filters, holds, idempotency, passwords, recorder, recordings, retention, roles, rules, saved, stream, tokens,
+    PREFIX, accounts, alerts, audit, balance, filters, holds, idempotency, passwords, recorder, recordings,
+    retention, roles, rules, saved, stream, tokens,
 };
 use crate::server::pages::{Alike, pages};
 use crate::server::token::Right;
