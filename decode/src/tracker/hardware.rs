@@ -53,7 +53,6 @@ impl Hardware {
                 if has_moved {
                     self.by_ip.insert(from, mac);
                 }
-                return;
             }
             None if is_full => {}
             None => {

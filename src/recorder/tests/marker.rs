@@ -154,7 +154,7 @@ fn look_for_the_marker() {
             archive.sync().expect("written");
             let mut found = Vec::new();
             marked(&root, &mut found);
-            assert_eq!(found, [PathBuf::new(); 0]);
+            assert!(found.is_empty(), "{found:?}");
         }
     }
     assert!(sent > 150, "{sent} markers were sent");
@@ -191,5 +191,5 @@ fn look_for_the_marker() {
     let mut found = Vec::new();
     archive.sync().expect("written");
     marked(&root, &mut found);
-    assert_eq!(found, [PathBuf::new(); 0]);
+    assert!(found.is_empty(), "{found:?}");
 }

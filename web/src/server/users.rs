@@ -208,7 +208,7 @@ impl App {
                 frame: self.frame(
                     asker,
                     Page::At("/users"),
-                    if is_first { "First administrator" } else { "New user" },
+                    if is_first { "First administrator" } else { "New account" },
                 ),
                 is_new: true,
                 is_first,

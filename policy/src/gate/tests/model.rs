@@ -74,8 +74,10 @@ const AGENTS: [&str; 3] = ["1021", "1022", "ann"];
 const CLIENTS: [&str; 2] = ["desk", "tablet"];
 /// What a desk may show; the rules are about the beginning, or about anything in it.
 const SHOWN: [&[&str]; 5] = [&[], &["Mail"], &["Pay now"], &["Mail", "your CARD number"], &["pay", "card"]];
-/// Each window rule as written, and as a plain function.
-const WINDOWS: [(bool, &str, fn(&str) -> bool); 2] = [
+/// Whether it is a beginning, else a regular expression; as written; and as a plain function.
+type Window = (bool, &'static str, fn(&str) -> bool);
+/// Each window rule.
+const WINDOWS: [Window; 2] = [
     (true, "pay", |text| text.to_lowercase().starts_with("pay")),
     (false, "(?i)card", |text| text.to_lowercase().contains("card")),
 ];
