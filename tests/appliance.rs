@@ -164,7 +164,10 @@ fn killed_in_a_call_it_starts_again_and_the_call_is_kept_up_to_then_and_from_the
     let traffic = Scenario { talk_ms: 8_000, ramp_ms: 0, ring_ms: 200, ..Scenario::default() }.traffic();
     let agent = running.play_until_refused(traffic.clone());
     running.wait_for("/extensions/2000", |value| value["state"] == "recording");
-    std::thread::park_timeout(Duration::from_millis(2_000));
+    std::thread::park_timeout(Duration::from_millis(1_000));
+    let said = r#"{"extension": "2000", "account_code": "4711", "tag": "mortgage", "tag2": "AB-12"}"#;
+    assert_eq!(running.api("POST", "/events", said).1["reports"][0]["running"], 1);
+    std::thread::park_timeout(Duration::from_millis(1_000));
     running.child.kill().expect("it is killed");
     running.child.wait().expect("it ends");
     agent.join().expect("it hangs up");
@@ -177,6 +180,9 @@ fn killed_in_a_call_it_starts_again_and_the_call_is_kept_up_to_then_and_from_the
     let rows = recordings(&bench);
     let states: Vec<_> = rows.iter().map(|row| row["state"].as_str().expect("a state")).collect();
     assert_eq!(states, ["complete", "interrupted"]);
+    // What it had been told of the call, it is signed with.
+    let told = (&rows[1]["account_code"], &rows[1]["tags"][0], &rows[1]["fields"]["tag2"]);
+    assert_eq!(told, (&"4711".into(), &"mortgage".into(), &"AB-12".into()), "{}", rows[1]);
     let kept_ms = rows[1]["duration_ms"].as_u64().expect("ms");
     assert!((1_500..=8_000).contains(&kept_ms), "{kept_ms} ms of it");
     let calls = bench.run(&["calls", "--json"]).expect_code(0).json();

@@ -172,6 +172,44 @@ fn people_are_listed_and_shown_as_they_are_configured() {
 }
 
 #[test]
+fn the_rule_book_alone_says_whose_calls_are_whose_where_there_is_one() {
+    let (bench, file) = recorded(PEOPLE);
+    let run = |words: &[&str]| bench.run(&[words, &["-c", &file]].concat());
+    run(&["rule", "import", "--why", "first", "--yes"]).expect_code(0);
+    // The file says otherwise, and is not asked.
+    write(&bench, "[[user]]\nid = \"eve\"\n[[user.device]]\nextension = \"2000\"\n");
+    let list = run(&["user", "list"]).expect_code(0);
+    assert!(list.stdout().contains("Ann Bell") && !list.stdout().contains("eve"), "{}", list.stdout());
+    let exported = bench.run(&["rule", "export"]).expect_code(0).stdout();
+    let rules = bench.path("rules.toml");
+    fs::write(&rules, exported.replace("\"Claims\"", "\"Motor\"")).expect("writes");
+    let import = ["rule", "import", rules.to_str().expect("plain"), "--why", "another name", "--yes"];
+    let changed = bench.run(&import).expect_code(0).stdout();
+    assert!(
+        changed.contains("~ user ann: unit Claims -> Motor")
+            && changed.contains("+ unit Motor: parent Insurance"),
+        "{changed}"
+    );
+    assert!(bench.run(&["unit", "list"]).expect_code(0).stdout().contains("\n  Motor  (1 user)\n"));
+    assert!(bench.run(&["user", "show", "ann"]).expect_code(0).stdout().contains("Motor, below Insurance"));
+    let scenario =
+        Scenario { calls: 1, talk_ms: 1_000, direction: Direction::Outbound, ..Scenario::default() };
+    let (capture, _) = bench.capture("again.pcap", &scenario);
+    let again = run(&["record", "-r", &capture.display().to_string()]).expect_code(0).stderr();
+    assert!(again.contains("[[user]] are not used"), "{again}");
+    let units: Vec<Value> =
+        rows(&bench, &["--extension", "2000"]).iter().map(|row| row["business_unit"].clone()).collect();
+    assert!(
+        units.contains(&"Motor".into()) && units.contains(&"Claims".into()),
+        "what was stays as it was: {units:?}"
+    );
+    // And back.
+    bench.run(&["rule", "rollback", "1", "--why", "a slip", "--yes"]).expect_code(0);
+    assert!(bench.run(&["unit", "list"]).expect_code(0).stdout().contains("\n  Claims  (1 user)\n"));
+    bench.run(&["archive", "verify"]).expect_code(0);
+}
+
+#[test]
 fn fields_and_stars_are_set_found_shown_and_logged_with_what_was_before() {
     let names = "[tags]\nnames = [\"Claim\", \"Customer\"]\n";
     let (bench, file) = recorded(names);

@@ -165,6 +165,8 @@ fn extensions_seen_have_counts_addresses_and_the_entry_that_names_them() {
     assert_eq!(of("listed"), [true, true, false, false]);
     assert_eq!((&seen[0]["entry"], &seen[3]["entry"]), (&"2000-2001".into(), &Value::Null));
     assert!(seen.iter().all(|line| line["ip"].as_array().is_some_and(|ip| ip.len() == 1)), "{seen:?}");
+    let macs = |line: &Value| line["mac"].as_array().map_or(0, Vec::len);
+    assert!(seen.iter().all(|line| macs(line) == 1), "{seen:?}");
     assert!(bench.run(&["device", "list", "--seen"]).stdout().contains("2000-2001"));
 }
 
