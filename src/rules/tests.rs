@@ -147,7 +147,7 @@ fn people_are_changed_by_forms_and_what_cannot_be_is_said() {
     }
     for (edit, why) in [
         (Edit::AddUser(line("bob", "Sales", &[])), "there is no unit \"Sales\""),
-        (Edit::AddUser(line("Ann", "", &[])), "ann"),
+        (Edit::AddUser(line("Ann", "", &[])), "a deleted user has that id"),
         (Edit::AddUser(line("bob", "", &["extension 1 from soon"])), "\"soon\" is no time"),
         (Edit::SetUser("eve".into(), line("eve", "", &[])), "no user \"eve\" any more"),
         (Edit::SetUnit("Motor".into(), unit("Motor", "Insurance")), "below it"),
