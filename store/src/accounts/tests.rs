@@ -191,7 +191,7 @@ fn a_token_is_kept_as_its_digest_told_without_it_and_goes_with_its_account() {
     change(&archive, AccountChange::AddToken(new("Board", "CRM")));
     assert!(refused(&archive, AccountChange::AddToken(new("board", "crm"))).contains("already"));
     assert!(refused(&archive, AccountChange::AddToken(new("x", "nobody"))).contains("no account"));
-    assert!(refused(&archive, AccountChange::AddToken(new(" x", "crm"))).contains("spaces"));
+    assert!(refused(&archive, AccountChange::AddToken(new(" x", "crm"))).contains("a space"));
     let past = NewToken { expires: Some(START), ..new("x", "crm") };
     assert!(refused(&archive, AccountChange::AddToken(past)).contains("expired"));
     let nothing = NewToken { rights: Default::default(), ..new("x", "crm") };

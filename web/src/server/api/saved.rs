@@ -119,7 +119,7 @@ fn is_shared(whose: &str) -> Result<bool, Problem> {
     match whose {
         OWN => Ok(false),
         SHARED => Ok(true),
-        _ => Err(Problem::Nothing(Kind::NoSuchPlace)),
+        _ => Err(Problem::Nothing(Kind::NoSuchName)),
     }
 }
 

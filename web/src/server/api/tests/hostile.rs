@@ -242,6 +242,8 @@ async fn what_is_right_is_done() {
             "addToken",
             "removeToken",
             "putFilter",
+            "putSavedFilter",
+            "removeSavedFilter",
             "tryFilter",
             "removeFilter",
             "putPasswordPolicy",
