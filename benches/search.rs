@@ -9,7 +9,7 @@ mod million;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use decode::Timestamp;
 use store::{Archive, Field, Query};

@@ -4,7 +4,8 @@
 #![no_main]
 
 use decode::endpoint::{
-    Account, Announcement, Demand, Options, Output, Path, Registration, Secret, Sends, UserAgent, destination,
+    Account, Algorithm, Announcement, Demand, Options, Output, Path, Registration, Secret, Sends, UserAgent,
+    destination,
 };
 use decode::{Carrier, Endpoint, Timestamp};
 use libfuzzer_sys::fuzz_target;
@@ -18,7 +19,8 @@ fuzz_target!(|bytes: &[u8]| {
     options.silence_s = 5;
     let account = || Account { user: "u".into(), password: Secret::new("p".to_owned().into()) };
     let carrier = if kind & 4 == 0 { Carrier::Udp } else { Carrier::Tcp };
-    options.demand = (kind & 8 != 0).then(|| Demand { realm: "r".into(), account: account() });
+    let algorithms = vec![Algorithm::Sha256, Algorithm::Md5];
+    options.demand = (kind & 8 != 0).then(|| Demand { realm: "r".into(), algorithms, account: account() });
     options.account = Some(account());
     options.joins = vec!["127.0.0.1/32".parse().expect("a subnet")];
     options.registration = (kind & 16 != 0).then(|| Registration {
@@ -46,7 +48,7 @@ fuzz_target!(|bytes: &[u8]| {
         } else if piece.first() == Some(&b'!') {
             let uri = String::from_utf8_lossy(piece);
             let _ = (destination(&uri), agent.leave("sip:c@127.0.0.1:5070", now));
-            agent.handle_closed(1, now);
+            agent.handle_closed(&path, now);
             agent.handle_unreachable(&Path { connection: 0, ..path }, now);
         } else {
             agent.handle_message(&path, piece, now);

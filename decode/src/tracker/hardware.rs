@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn what_another_frame_carried_and_what_is_no_devices_says_nothing() {
-        let mut hardware = Hardware::default();
-        hardware.sender = Some((ip(20), Mac([2, 0, 0, 0, 0, 1])));
+        let sender = Some((ip(20), Mac([2, 0, 0, 0, 0, 1])));
+        let mut hardware = Hardware { sender, ..Hardware::default() };
         hardware.heard(ip(21), Timestamp::from_millis(0));
         for mac in [[0; 6], [0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
             hardware.sender = Some((ip(22), Mac(mac)));
