@@ -508,7 +508,7 @@ impl Gate {
         (0..count).for_each(|nth| self.settle(facts.leg, nth, at, "the call's beginning"));
         let extensions = self.extensions_of(facts.leg);
         self.feed.name(facts.leg, facts.call, extensions);
-        self.settle_early(facts.leg, at);
+        self.settle_early(facts.leg);
         self.claim(facts.leg, at);
     }
 

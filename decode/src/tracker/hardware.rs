@@ -42,11 +42,17 @@ impl Hardware {
         let is_full = self.by_ip.len() >= ADDRESSES_MAX || self.by_mac.len() >= ADDRESSES_MAX;
         match self.by_mac.get_mut(&mac) {
             Some(Owner::Several) => {}
-            Some(Owner::Device(ip, last)) if *ip == from => *last = at.max(*last),
+            Some(Owner::Device(ip, last)) if *ip == from => {
+                *last = at.max(*last);
+                // Another phone may have had the address since.
+                self.by_ip.insert(from, mac);
+            }
             Some(owner) => {
                 let has_moved =
                     matches!(owner, Owner::Device(_, last) if at.nanos_since(*last) >= MOVED_MS * NS_PER_MS);
-                if let Owner::Device(ip, _) = *owner {
+                if let Owner::Device(ip, _) = *owner
+                    && self.by_ip.get(&ip) == Some(&mac)
+                {
                     self.by_ip.remove(&ip);
                 }
                 *owner = if has_moved { Owner::Device(from, at) } else { Owner::Several };

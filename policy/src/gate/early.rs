@@ -12,37 +12,43 @@ use super::{CallId, Gate};
 use crate::modes::Ask;
 
 /// Requests of one leg that wait; one more is answered as if there were no such call.
-const REQUESTS_MAX: usize = 32;
+const REQUESTS_MAX: usize = 64;
 /// Digits of one leg that wait; of more the first are let go: a code is its last digits.
 const DIGITS_MAX: usize = 32;
 
-/// What waits for one leg's first audio.
+/// What waits for one leg's first audio, each with its time: what was keyed while a pause held is none of the recording's, also where it
+/// was ended before the audio.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    requests: Vec<Request>,
+    requests: Vec<(Timestamp, Request)>,
     digits: Vec<(Side, Digit)>,
+}
+
+impl Early {
+    /// Does a pause of this person hold?
+    fn holds(&self, asker: &Request) -> bool {
+        // However the call is named: a person has one pause on a leg.
+        let theirs =
+            |(_, other): &&(Timestamp, Request)| (other.role, &other.name) == (asker.role, &asker.name);
+        self.requests.iter().rev().find(theirs).is_some_and(|(_, last)| last.ask == Ask::Pause)
+    }
 }
 
 impl Gate {
     /// A pause, or its end, is asked for of legs without audio among others. Counts those for which that is new.
-    pub(super) fn ask_early(&mut self, request: &Request, reply: &mut Reply) {
+    pub(super) fn ask_early(&mut self, request: &Request, at: Timestamp, reply: &mut Reply) {
         if !matches!(request.ask, Ask::Pause | Ask::Resume) {
             return;
         }
         for (leg, whom) in self.early_legs(&request.whom) {
-            let waiting = &mut self.early_asks.entry(leg).or_default().requests;
-            let is_same = |other: &Request| {
-                other.whom == whom && (other.role, &other.name) == (request.role, &request.name)
-            };
-            let held = waiting.iter().position(is_same);
-            match (request.ask, held) {
-                (Ask::Pause, Some(_)) => reply.already += 1,
-                (Ask::Pause, None) if waiting.len() < REQUESTS_MAX => {
-                    waiting.push(Request { whom, ..request.clone() });
-                    reply.done += 1;
-                }
-                (Ask::Resume, Some(place)) => {
-                    waiting.remove(place);
+            let waiting = self.early_asks.entry(leg).or_default();
+            // The end of a pause always has room.
+            let has_room = waiting.requests.len() < REQUESTS_MAX - 1;
+            match (request.ask, waiting.holds(request)) {
+                (Ask::Pause, true) => reply.already += 1,
+                (Ask::Pause, false) if !has_room => {}
+                (Ask::Pause, false) | (Ask::Resume, true) => {
+                    waiting.requests.push((at, Request { whom, ..request.clone() }));
                     reply.done += 1;
                 }
                 _ => {}
@@ -63,14 +69,31 @@ impl Gate {
         is_early
     }
 
-    /// The leg's audio begins, and its segments are there.
-    pub(super) fn settle_early(&mut self, leg: LegId, at: Timestamp) {
+    /// The leg's audio begins, and its segments are there: what was asked and keyed is done again in its order, each at its time.
+    pub(super) fn settle_early(&mut self, leg: LegId) {
         let Some(Early { requests, digits }) = self.early_asks.remove(&leg) else { return };
-        for request in requests {
+        let mut digits = digits.into_iter().peekable();
+        for (at, request) in requests {
+            while let Some((side, digit)) = digits.next_if(|(_, digit)| digit.at < at) {
+                self.handle_digit(leg, side, digit);
+            }
             self.handle_request(&request, at);
+            if request.ask == Ask::Pause {
+                self.hold_early(&request, at);
+            }
         }
         for (side, digit) in digits {
             self.handle_digit(leg, side, digit);
+        }
+    }
+
+    /// Whoever asked was told that it is so: the pause also holds what is not taken yet and begins later.
+    fn hold_early(&mut self, request: &Request, at: Timestamp) {
+        let source = request.source();
+        for key in self.with_siblings(self.segments_of(&request.whom)) {
+            if let Some(part) = self.part_mut(key) {
+                part.pauses.begin(source.clone(), at);
+            }
         }
     }
 

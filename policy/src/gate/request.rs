@@ -48,6 +48,17 @@ pub struct Request {
     pub name: String,
 }
 
+impl Request {
+    fn cause(&self) -> String {
+        format!("{} {}", self.role.key(), self.name)
+    }
+
+    /// Whose pause it is, if it is one.
+    pub(super) fn source(&self) -> PauseSource {
+        PauseSource::Request(self.cause())
+    }
+}
+
 /// What came of a request: how many segments answered how. All zero when no such call is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
@@ -77,11 +88,10 @@ impl Reply {
 impl Gate {
     /// Somebody asks for something, from now on.
     pub fn handle_request(&mut self, request: &Request, at: Timestamp) -> Reply {
-        let Request { whom, ask, role, name } = request;
-        let cause = format!("{} {name}", role.key());
-        let source = PauseSource::Request(cause.clone());
+        let Request { whom, ask, role, .. } = request;
+        let (cause, source) = (request.cause(), request.source());
         let mut reply = Reply::default();
-        self.ask_early(request, &mut reply);
+        self.ask_early(request, at, &mut reply);
         let mut keys = self.segments_of(whom);
         if matches!(ask, Ask::Pause | Ask::Resume) {
             keys = self.with_siblings(keys).into_iter().collect();
@@ -170,7 +180,12 @@ impl Gate {
             let own = self.part(key).map(|part| part.said.touched_by(news)).unwrap_or_default();
             let mut words: Vec<&Saying> = news.iter().chain(&own).collect();
             words.sort_by_key(|saying| saying.rank());
-            for saying in words {
+            // A word that a later one takes back counts at no time: what it would have excluded must not be destroyed for it.
+            let is_last = |(nth, saying): &(usize, &Saying)| {
+                let later = words.get(nth + 1..).unwrap_or_default();
+                saying.is_turn() || !later.iter().any(|later| saying.is_replaced_by(&later.fact))
+            };
+            for (_, saying) in words.iter().copied().enumerate().filter(is_last) {
                 // What it refuses is told nobody: who said it is long gone.
                 let _ = self.teach(key, saying, at);
             }
@@ -331,7 +346,7 @@ impl Gate {
     }
 
     /// The parts that are meant, in the order of their slots.
-    fn segments_of(&self, whom: &Whom) -> Vec<RecordingKey> {
+    pub(super) fn segments_of(&self, whom: &Whom) -> Vec<RecordingKey> {
         let legs = self.legs.iter().flatten();
         let keys = legs.flat_map(|judged| {
             judged
@@ -353,7 +368,7 @@ impl Gate {
     }
 
     /// The same, and the other parts of the legs of those whose device is recorded.
-    fn with_siblings(&self, keys: Vec<RecordingKey>) -> BTreeSet<RecordingKey> {
+    pub(super) fn with_siblings(&self, keys: Vec<RecordingKey>) -> BTreeSet<RecordingKey> {
         let of_recorded = keys.iter().filter(|&&key| self.part(key).is_some_and(Part::is_of_recorded_device));
         let siblings: Vec<RecordingKey> =
             of_recorded.flat_map(|key| self.segments_of(&Whom::Leg(key.leg))).collect();

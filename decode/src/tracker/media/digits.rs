@@ -27,8 +27,11 @@ pub(super) fn unpack<'p>(
     for block in blocks.earlier() {
         let Some(format) = event_format(leg, source.side, block.payload_type) else { continue };
         let (clock_rate, timestamp) = (format.clock_rate, packet.timestamp.wrapping_sub(block.offset));
+        // It was keyed before what carries it: a pause that is over by now may not have been then.
+        let earlier_ms = i64::from(block.offset).saturating_mul(1_000) / i64::from(clock_rate.max(1));
+        let keyed = at.plus_millis(-earlier_ms);
         if source.dtmf.is_news(timestamp)
-            && let Some(digit) = source.dtmf.push(block.payload, timestamp, clock_rate, at)
+            && let Some(digit) = source.dtmf.push(block.payload, timestamp, clock_rate, keyed)
         {
             out.push(Queued::Digit { leg: source.leg, side: source.side, digit });
         }

@@ -23,7 +23,7 @@ fn rule(kind: RuleType, value: &str) -> ListRule {
     ListRule::new(kind, value, "").expect("a rule")
 }
 
-fn in_mode(mode: Mode) -> Rules {
+pub(super) fn in_mode(mode: Mode) -> Rules {
     let entry = RecordedDevice { mode, ..RecordedDevice::new("2000".parse().expect("a pattern")) };
     Rules { devices: RecordedDevices::new(vec![entry]), ..Rules::default() }
 }

@@ -2,9 +2,9 @@
 
 use decode::rtp::dtmf::Digit;
 
-use super::changes::{Call, at};
+use super::changes::{Call, at, in_mode};
 use super::*;
-use crate::modes::{Ask, Role};
+use crate::modes::{Ask, Mode, Role};
 use crate::pause::codes::{CodeProfile, Codes};
 use crate::testing::legs;
 use crate::{Request, Whom};
@@ -53,6 +53,51 @@ fn a_pause_that_was_taken_back_before_the_first_audio_holds_nothing() {
     assert_eq!(ask(&mut gate, Whom::Extension("2001".into()), Ask::Pause, 700), Reply::default());
     gate.handle_event(&Event::AudioStarted(&facts));
     assert!(Call { gate, facts }.is_taken(1_500));
+}
+
+#[test]
+fn a_digit_that_was_keyed_in_a_pause_before_the_first_audio_is_in_no_recording() {
+    let digit = |digit: char, ms: i64| Digit { at: at(ms), digit, duration_ms: 80 };
+    for resumed_ms in [None, Some(400)] {
+        let (mut gate, facts) = ringing(Rules::default());
+        let whom = Whom::Extension("2000".into());
+        let key = |gate: &mut Gate, c: char, ms: i64| {
+            gate.handle_event(&Event::Digit { leg: facts.leg, side: Side::Caller, digit: digit(c, ms) });
+        };
+        key(&mut gate, '1', 100);
+        ask(&mut gate, whom.clone(), Ask::Pause, 200);
+        key(&mut gate, '4', 300);
+        // Named otherwise it is the same pause.
+        let by_leg = Whom::Leg(facts.leg);
+        assert_eq!(ask(&mut gate, by_leg.clone(), Ask::Pause, 310).already, 1);
+        if let Some(ms) = resumed_ms {
+            assert_eq!(ask(&mut gate, by_leg, Ask::Resume, ms).done, 1);
+            key(&mut gate, '7', 500);
+        }
+        gate.handle_event(&Event::AudioStarted(&facts));
+        let mut call = Call { gate, facts: facts.clone() };
+        assert_eq!(call.is_taken(1_500), resumed_ms.is_some());
+        let told: String = std::iter::from_fn(|| call.gate.poll_action())
+            .filter_map(|action| match action {
+                Action::Keyed { digit, .. } => Some(digit.digit),
+                _ => None,
+            })
+            .collect();
+        assert!(!told.contains('4'), "{resumed_ms:?}: {told}");
+    }
+}
+
+#[test]
+fn a_pause_that_was_granted_before_the_first_audio_holds_what_is_started_later() {
+    let (mut gate, facts) = ringing(in_mode(Mode::OnDemand));
+    let whom = Whom::Extension("2000".into());
+    assert_eq!(ask(&mut gate, whom.clone(), Ask::Pause, 500).done, 1);
+    gate.handle_event(&Event::AudioStarted(&facts));
+    assert_eq!(ask(&mut gate, whom.clone(), Ask::Start, 1_500).done, 1);
+    let mut call = Call { gate, facts };
+    assert!(!call.is_taken(2_000));
+    assert_eq!(ask(&mut call.gate, whom, Ask::Resume, 3_000).done, 1);
+    assert!(call.is_taken(3_500));
 }
 
 #[test]
