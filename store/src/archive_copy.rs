@@ -49,8 +49,10 @@ pub(crate) struct Lacking {
     log: u64,
     /// Numbers of the log that no line of the copy has, in runs.
     lines: Vec<(u64, u64)>,
-    /// Recordings that the ledger names, and that are not in the copy, or not as the ledger of the copy has them.
+    /// Recordings that the ledger names, and that are not in the copy.
     recordings: Vec<RecordingId>,
+    /// Recordings of which the copy has the file of one moment and the lines of another.
+    of_two_moments: Vec<RecordingId>,
     /// Recordings that were finished after the ledger was copied.
     taken_in: u64,
     /// Recordings that were deleted before the ledger was copied.
@@ -129,22 +131,27 @@ pub(crate) fn remove_destroyed(shared: &Shared, lacking: &mut Lacking) -> Result
             lacking.removed += 1;
         }
     }
-    keep_one_of_two(disk)
+    keep_one_of_two(shared)
 }
 
 /// A recording that was moved to archive locations while it was copied lies there twice: its file, copied before, and its stub,
 /// copied after. The file has everything that the stub has, and the audio: it stays, if it is whole.
-fn keep_one_of_two(disk: &dyn Disk) -> Result<(), Error> {
+fn keep_one_of_two(shared: &Shared) -> Result<(), Error> {
+    let disk = &*shared.disk;
     let paths = files(disk)?;
     let with_stub: BTreeSet<RecordingId> = paths.iter().filter_map(|path| stub_id(path)).collect();
     for path in &paths {
         let Some(id) = id_of(path).filter(|id| with_stub.contains(id)) else { continue };
-        let is_whole = match Layout::read(disk, path) {
-            Ok(layout) => layout.end.is_some(),
+        let stub = stub_path(id);
+        let layout = Layout::read(disk, path);
+        let away = match layout.and_then(|layout| layout.verify(disk, &shared.keys.signer())) {
+            Ok(_) => &stub,
             Err(e @ Error::Io { .. }) => return Err(e),
-            Err(_) => false,
+            // What is cut goes only where the stub is one: its audio is elsewhere.
+            Err(_) if Stub::read(disk, id).is_ok() => path,
+            // Verification names both.
+            Err(_) => continue,
         };
-        let away = if is_whole { &stub_path(id) } else { path };
         disk.remove(away).and_then(|()| disk.sync_dir(parent(away))).map_err(|e| Error::io(away, e))?;
     }
     Ok(())
@@ -174,7 +181,7 @@ pub(crate) fn mend_recordings(
                 moved.get(&id) == Some(&stub.digest) && line.as_ref().map(|line| &line.recoded) == recoded
             });
             if !is_named {
-                lacking.recordings.push(id);
+                lacking.of_two_moments.push(id);
             }
             continue;
         }
@@ -183,10 +190,10 @@ pub(crate) fn mend_recordings(
         }
         match mend(shared, &path, line.as_ref(), redo) {
             Ok(Mended::Whole) => {}
-            Ok(Mended::Former) => lacking.recordings.push(id),
+            Ok(Mended::Former) => lacking.of_two_moments.push(id),
             Ok(Mended::TakenIn { unlinked }) => {
                 lacking.taken_in += 1;
-                lacking.recordings.extend(unlinked.then_some(id));
+                lacking.of_two_moments.extend(unlinked.then_some(id));
             }
             Ok(Mended::Ended) => {
                 lacking.ended += 1;
@@ -200,9 +207,8 @@ pub(crate) fn mend_recordings(
             }
         }
     }
-    let without_file = lines.into_values().filter(|line| !line.fate.is_gone()).map(|line| line.id);
-    lacking.recordings.extend(without_file);
-    lacking.recordings.sort_unstable();
+    lacking.recordings =
+        lines.into_values().filter(|line| !line.fate.is_gone()).map(|line| line.id).collect();
     Ok(())
 }
 
@@ -280,12 +286,14 @@ fn remove(disk: &dyn Disk, path: &str) -> Result<(), Error> {
 impl Lacking {
     /// The event that tells it.
     pub(crate) fn event(self) -> Event {
-        let Lacking { log, mut lines, mut recordings, taken_in, removed, ended } = self;
-        let left_out =
-            (lines.len().saturating_sub(NAMED_MAX) + recordings.len().saturating_sub(NAMED_MAX)) as u64;
+        let Lacking { log, mut lines, mut recordings, mut of_two_moments, taken_in, removed, ended } = self;
+        let beyond = |len: usize| len.saturating_sub(NAMED_MAX) as u64;
+        let left_out = beyond(lines.len()) + beyond(recordings.len()) + beyond(of_two_moments.len());
         lines.truncate(NAMED_MAX);
         recordings.truncate(NAMED_MAX);
-        let what = What::CopyOpened { log, lines, recordings, taken_in, removed, ended, left_out };
+        of_two_moments.truncate(NAMED_MAX);
+        let what =
+            What::CopyOpened { log, lines, recordings, of_two_moments, taken_in, removed, ended, left_out };
         Event::by_itself(wall_clock(), what)
     }
 }

@@ -166,6 +166,9 @@ pub enum What {
         lines: Vec<(u64, u64)>,
         /// Recordings that the ledger names and that are not in the copy.
         recordings: Vec<RecordingId>,
+        /// Recordings of which the copy has the file of one moment and the lines of another: moved or re-encoded in between.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        of_two_moments: Vec<RecordingId>,
         /// Recordings finished after the ledger was copied, which were entered now.
         taken_in: u64,
         /// Recordings destroyed before the ledger was copied, which were removed now.

@@ -52,7 +52,12 @@ fn key(owner: Option<&str>, name: &str) -> Key {
 
 /// The document as it is now.
 #[derive(Debug, Default)]
-pub(crate) struct Saved(Mutex<State>);
+pub(crate) struct Saved {
+    /// Held for moments alone: whoever asks must not wait for a disk.
+    state: Mutex<State>,
+    /// Who changes it, one at a time.
+    changes: Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -77,7 +82,7 @@ impl Saved {
                 (BTreeMap::new(), Some(what))
             }
         };
-        Saved(Mutex::new(State { filters: Arc::new(filters), broken }))
+        Saved { state: Mutex::new(State { filters: Arc::new(filters), broken }), ..Saved::default() }
     }
 }
 
@@ -95,7 +100,7 @@ impl Archive {
     /// The filters of an account and those that are shared, by name; the account's own first.
     #[must_use]
     pub fn saved_filters(&self, account: &str) -> Vec<SavedFilter> {
-        let filters = Arc::clone(&locked(&self.shared.saved.0).filters);
+        let filters = self.all_saved();
         let of = |owner: Option<&str>| {
             let owner = owner.map(str::to_lowercase);
             filters.iter().filter(move |((whose, _), _)| *whose == owner).map(|(_, filter)| filter.clone())
@@ -107,7 +112,7 @@ impl Archive {
     /// One filter: the account's own, or a shared one without an owner.
     #[must_use]
     pub fn saved_filter(&self, owner: Option<&str>, name: &str) -> Option<SavedFilter> {
-        locked(&self.shared.saved.0).filters.get(&key(owner, name)).cloned()
+        self.all_saved().get(&key(owner, name)).cloned()
     }
 
     /// Saves a filter; one of this name and owner is replaced. On disk when this returns, and in the ledger if it is shared.
@@ -160,13 +165,15 @@ impl Archive {
     /// Removes all filters of an account that is removed, so that nobody who gets its name has them.
     pub(crate) fn forget_filters_of(&self, account: &str) -> Result<(), Error> {
         let account = account.to_lowercase();
-        let mut state = locked(&self.shared.saved.0);
-        let mut filters = (*state.filters).clone();
+        let _one_at_a_time = locked(&self.shared.saved.changes);
+        let all = self.all_saved();
+        let mut filters = (*all).clone();
         filters.retain(|(owner, _), _| owner.as_ref() != Some(&account));
-        if filters.len() == state.filters.len() {
-            return Ok(());
-        }
-        self.keep_saved(&mut state, filters)
+        if filters.len() == all.len() { Ok(()) } else { self.keep_saved(filters) }
+    }
+
+    fn all_saved(&self) -> Arc<BTreeMap<Key, SavedFilter>> {
+        Arc::clone(&locked(&self.shared.saved.state).filters)
     }
 
     fn change_saved(
@@ -178,14 +185,12 @@ impl Archive {
             &mut BTreeMap<Key, SavedFilter>,
         ) -> Result<(String, Option<String>, Option<String>), Error>,
     ) -> Result<(), Error> {
-        let (name, before, after) = {
-            let mut state = locked(&self.shared.saved.0);
-            let mut filters = (*state.filters).clone();
-            let changed = change(&mut filters)?;
-            self.keep_saved(&mut state, filters).map_err(|e| e.under(self.dir()))?;
-            changed
-        };
+        let _one_at_a_time = locked(&self.shared.saved.changes);
+        let mut filters = (*self.all_saved()).clone();
+        let (name, before, after) = change(&mut filters)?;
+        self.check_saved().map_err(|e| e.under(self.dir()))?;
         if owner.is_none() {
+            // Before it is done, as all that people do.
             let asks = |query: Option<String>| {
                 query.map(|query| ("asks for".to_owned(), query)).into_iter().collect()
             };
@@ -194,22 +199,33 @@ impl Archive {
             let event = Box::new(Event { at, who: who.to_owned(), what });
             self.ask(|answer| Command::Event { event, answer }).map_err(|e| e.under(self.dir()))?;
         }
-        Ok(())
+        self.keep_saved(filters).map_err(|e| e.under(self.dir()))
+    }
+
+    /// Can anything be saved?
+    fn check_saved(&self) -> Result<(), Error> {
+        match &locked(&self.shared.saved.state).broken {
+            None => Ok(()),
+            Some(what) => Err(Error::damaged(
+                SAVED_FILTERS,
+                format!("{what}; put a copy of it back, or move it away to begin anew, and start again"),
+            )),
+        }
     }
 
     /// Puts the document in place, on disk and then here.
-    fn keep_saved(&self, state: &mut State, filters: BTreeMap<Key, SavedFilter>) -> Result<(), Error> {
-        if let Some(what) = &state.broken {
-            return Err(Error::damaged(
-                SAVED_FILTERS,
-                format!("{what}; put a copy of it back, or move it away to begin anew, and start again"),
-            ));
-        }
+    fn keep_saved(&self, filters: BTreeMap<Key, SavedFilter>) -> Result<(), Error> {
+        self.check_saved()?;
         let document = Document { format: FORMAT, filters: filters.values().cloned().collect() };
         let json =
             serde_json::to_vec_pretty(&document).map_err(|e| Error::Refused { what: e.to_string() })?;
+        // What is longer would not be read again.
+        if json.len() as u64 > DOCUMENT_MAX {
+            let what = format!("saved filters of more than {DOCUMENT_MAX} bytes in all: remove some");
+            return Err(Error::Refused { what });
+        }
         self.shared.disk.replace(SAVED_FILTERS, &json, true).map_err(|e| Error::io(SAVED_FILTERS, e))?;
-        state.filters = Arc::new(filters);
+        locked(&self.shared.saved.state).filters = Arc::new(filters);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::ledger::RecordingLine;
 use crate::recovery::{index_end, take_event};
 use crate::shared::Shared;
 use crate::verify::is_destroyed;
-use crate::wave::{digest_text, path_of};
+use crate::wave::{RECORDINGS_DIR, digest_text, path_of};
 use crate::{CopyLine, Error, RecordingId, Row};
 
 /// Up to so many files are synced one by one; of more, the whole file system at once.
@@ -213,7 +213,9 @@ fn checkpoint(shared: &Shared, upto: u64, files: &[String]) -> Result<(), Error>
         shared.journals_gone.store(number, Ordering::Release);
     }
     let running: BTreeSet<String> = locked(&shared.live).keys().map(|&id| path_of(id)).collect();
-    files.iter().filter(|path| !running.contains(*path)).for_each(|path| shared.disk.rest(path));
+    // The ledger's files are written all the time; they are few.
+    let is_over = |path: &&String| path.starts_with(RECORDINGS_DIR) && !running.contains(*path);
+    files.iter().filter(is_over).for_each(|path| shared.disk.rest(path));
     Ok(())
 }
 

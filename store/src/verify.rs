@@ -131,11 +131,11 @@ pub(crate) fn findings<'a>(
     let prepared = settled.and_then(|()| prepare(shared, ids)).and_then(|(work, unreadable)| {
         let any = work.iter().any(|piece| stub_id(&piece.path).is_some());
         let moved = if any { moved(shared)? } else { BTreeMap::new() };
-        Ok((work, unreadable, moved, not_copied(shared)?))
+        Ok((work, unreadable, moved, lacked(shared)?))
     });
-    let (work, mut first, moved, not_copied) = match prepared {
+    let (work, mut first, moved, lacked) = match prepared {
         Ok(prepared) => prepared,
-        Err(e) => (Vec::new(), vec![unreadable(None, "", &e)], BTreeMap::new(), BTreeSet::new()),
+        Err(e) => (Vec::new(), vec![unreadable(None, "", &e)], BTreeMap::new(), Lacked::default()),
     };
     if ids.is_none() {
         first.append(&mut crate::audit::findings(shared, trusted));
@@ -143,20 +143,24 @@ pub(crate) fn findings<'a>(
     first.into_iter().chain(work.into_iter().map(move |piece| {
         let stub = recording_at(&piece.path).and_then(|id| moved.get(&id));
         let finding = judge(shared, &piece, stub.map(String::as_str));
-        if finding.id.is_some_and(|id| not_copied.contains(&id)) {
-            return of_a_copy(shared, &piece, finding);
-        }
-        finding
+        of_a_copy(shared, &piece, finding, &lacked)
     }))
 }
 
 /// What is to be said of a recording that a copy of the archive lacked, or had of another moment than its ledger, when it was
 /// opened. What is neither is what it was found to be.
-fn of_a_copy(shared: &Shared, piece: &Piece, found: Finding) -> Finding {
+fn of_a_copy(shared: &Shared, piece: &Piece, found: Finding, lacked: &Lacked) -> Finding {
     let not_copied = |what: &str| Verdict::NotCopied { what: what.into() };
+    let is_in = |ids: &BTreeSet<RecordingId>| found.id.is_some_and(|id| ids.contains(&id));
+    if found.verdict == Verdict::Missing && is_in(&lacked.files) {
+        return Finding { verdict: not_copied("the file is not in this copy of the archive"), ..found };
+    }
+    // What was there when the copy was opened may not be missing now.
+    if !is_in(&lacked.of_two_moments) {
+        return found;
+    }
     let is_stub = stub_id(&piece.path).is_some();
     let verdict = match &found.verdict {
-        Verdict::Missing => not_copied("the file is not in this copy of the archive"),
         Verdict::Unlisted if is_stub => {
             not_copied("the ledger's line of it is not in this copy of the archive")
         }
@@ -214,17 +218,26 @@ fn is_former(shared: &Shared, piece: &Piece) -> bool {
     signed.is_ok_and(|signed| digest_text(&signed) == from.from_signed)
 }
 
-/// Recordings that a copy of the archive lacked when it was opened.
-fn not_copied(shared: &Shared) -> Result<BTreeSet<RecordingId>, Error> {
-    let mut ids = BTreeSet::new();
+/// What a copy of the archive lacked when it was opened.
+#[derive(Default)]
+struct Lacked {
+    /// Recordings without a file.
+    files: BTreeSet<RecordingId>,
+    /// Recordings whose file is of another moment than their lines.
+    of_two_moments: BTreeSet<RecordingId>,
+}
+
+fn lacked(shared: &Shared) -> Result<Lacked, Error> {
+    let mut lacked = Lacked::default();
     for file in ledger::months(&*shared.disk, ledger::EVENTS)? {
         for event in Lines::<Event>::new(Arc::clone(&shared.disk), file, 0).flatten() {
-            if let What::CopyOpened { recordings, .. } = event.what {
-                ids.extend(recordings);
+            if let What::CopyOpened { recordings, of_two_moments, .. } = event.what {
+                lacked.files.extend(recordings);
+                lacked.of_two_moments.extend(of_two_moments);
             }
         }
     }
-    Ok(ids)
+    Ok(lacked)
 }
 
 /// A file, and what the ledger says of it.

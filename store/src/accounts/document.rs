@@ -322,7 +322,8 @@ impl Accounts {
     }
 
     /// What somebody may do and see at this moment. None for an account that is not there, disabled, locked by hand, without a role, or
-    /// of a person who was deleted; and where its role's filters are not all there, for then it is not known what is denied.
+    /// of a person who was deleted, or of whom nothing is known where people are listed; and where its role's filters are not all
+    /// there, for then it is not known what is denied.
     #[must_use]
     pub fn caller(&self, name: &str, people: &People, site: Option<&str>, at: Timestamp) -> Option<Caller> {
         let account = self.account(name).filter(|account| !account.disabled && !account.locked_by_hand)?;
@@ -330,7 +331,12 @@ impl Accounts {
         let profile = self.profile(&role.profile)?;
         let filters: Option<Vec<_>> = role.filters.iter().map(|name| self.filter(name).cloned()).collect();
         let user = account.person.as_deref().and_then(|id| people.user(id));
-        if user.is_some_and(|user| user.deleted.is_some_and(|deleted| deleted <= at)) {
+        let is_gone = match user {
+            Some(user) => user.deleted.is_some_and(|deleted| deleted <= at),
+            // Whoever was removed for good does not come back by it, and nobody stands for whoever has the id next.
+            None => account.person.is_some() && people.users().next().is_some(),
+        };
+        if is_gone {
             return None;
         }
         let unit = user.map(|user| people.unit_of(user, at)).or(account.unit.as_deref());

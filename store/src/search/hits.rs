@@ -126,6 +126,9 @@ impl<'a, T> Scan<'a, T> {
     /// Takes in the next block; false when there is none.
     fn advance(&mut self) -> Result<bool, Error> {
         if let Some(broken) = self.noted.take_if(|noted| noted.is_err()) {
+            // Nothing may come of it after the error.
+            (self.done, self.noted) = (true, Some(Ok(BTreeSet::new())));
+            self.blocks.clear();
             broken?;
         }
         let has_note = |noted: &Option<Result<BTreeSet<RecordingId>, Error>>, id: RecordingId| {
