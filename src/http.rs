@@ -41,6 +41,12 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Scheme and server, for the log: of some services the rest is the secret.
+    pub(crate) fn server(&self) -> String {
+        let part = |part: Option<&str>| part.unwrap_or_default().to_owned();
+        format!("{}://{}", part(self.0.scheme_str()), part(self.0.authority().map(|place| place.as_str())))
+    }
+
     /// For `ureq`.
     pub(crate) fn uri(&self) -> &Uri {
         &self.0

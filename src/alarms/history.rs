@@ -1,13 +1,15 @@
 //! What is kept of alarms: each time that one was up, whom it was told, and who took note of it. A document in the archive's folder, written
-//! whole whenever something changes, which is seldom.
+//! whole whenever something changes, which is seldom, by a thread of its own.
 //!
 //! A recorder that starts again goes on with what was up: who took note of it is not told once more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded};
 use decode::Timestamp;
 use serde::{Deserialize, Serialize};
 use web::alerts::{Acknowledged, Alert, Alerts, NotAcknowledged, Watched};
@@ -21,6 +23,8 @@ const ALERTS_MAX: usize = 500;
 /// Bytes that are read of a document.
 const DOCUMENT_MAX: u64 = 4 << 20;
 const FORMAT: u32 = 1;
+/// How long the end waits for the last alerts to be written.
+const SETTLE_WAIT: Duration = Duration::from_secs(2);
 
 /// Somebody took note.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,11 +141,31 @@ impl History {
     }
 }
 
-/// What is kept, for those who watch and those who look.
+/// What is kept, for those who watch and those who look. A thread of its own writes it: whoever tells of a disk that stands still must
+/// not wait for it.
 #[derive(Debug)]
 pub(crate) struct Kept {
+    inner: Arc<Inner>,
+    /// Wakes the thread; none without one.
+    changed: Option<Sender<()>>,
+}
+
+/// How far it is written.
+#[derive(Debug, Default)]
+struct Written {
+    wanted: u64,
+    done: u64,
+}
+
+#[derive(Debug)]
+struct Inner {
     path: PathBuf,
+    /// Held for moments alone, never while something is written.
     history: Mutex<History>,
+    /// One writes at a time.
+    writing: Mutex<()>,
+    written: Mutex<Written>,
+    progress: Condvar,
     /// What is up now reads so: kept in memory, since figures in it change all the time.
     now: Mutex<BTreeMap<Which, String>>,
     /// What is not set up, and so not looked for.
@@ -169,12 +193,49 @@ impl Kept {
             tracing::error!(file = FILE, error, "earlier alerts cannot be read, and are forgotten");
             History::default()
         });
-        Kept { path, history: Mutex::new(history), now: Mutex::default(), unwatched: Mutex::default() }
+        let inner = Arc::new(Inner {
+            path,
+            history: Mutex::new(history),
+            writing: Mutex::default(),
+            written: Mutex::default(),
+            progress: Condvar::new(),
+            now: Mutex::default(),
+            unwatched: Mutex::default(),
+        });
+        let (changed, changes) = bounded::<()>(1);
+        let own = Arc::clone(&inner);
+        let write = move || {
+            for () in changes {
+                own.write_what_is_wanted();
+            }
+        };
+        match std::thread::Builder::new().name("alerts".into()).spawn(write) {
+            Ok(_) => Kept { inner, changed: Some(changed) },
+            Err(error) => {
+                tracing::error!(%error, "alerts are kept by whoever tells them");
+                Kept { inner, changed: None }
+            }
+        }
+    }
+
+    /// Waits until everything is written, or what writes it stands still for two seconds.
+    pub(crate) fn settle(&self) {
+        let deadline = Instant::now() + SETTLE_WAIT;
+        let mut written = locked(&self.inner.written);
+        while written.done < written.wanted {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::error!(file = FILE, "the last alerts are not kept: the disk does not take them");
+                return;
+            }
+            written =
+                self.inner.progress.wait_timeout(written, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// What was up when the program ended.
     pub(crate) fn still_up(&self) -> Vec<StillUp> {
-        let history = locked(&self.history);
+        let history = locked(&self.inner.history);
         let up = history.alerts.iter().filter(|alert| alert.cleared.is_none());
         up.map(|alert| StillUp {
             which: (alert.alarm, alert.place.clone()),
@@ -186,7 +247,7 @@ impl Kept {
 
     /// What somebody has taken note of, in the words of then.
     pub(crate) fn acknowledged(&self) -> BTreeMap<Which, String> {
-        let history = locked(&self.history);
+        let history = locked(&self.inner.history);
         let up = history.alerts.iter().filter(|alert| alert.cleared.is_none());
         up.filter_map(|alert| {
             Some(((alert.alarm, alert.place.clone()), alert.acknowledged.as_ref()?.words.clone()))
@@ -196,26 +257,44 @@ impl Kept {
 
     /// These are not looked for.
     pub(crate) fn unwatch(&self, kinds: BTreeSet<Kind>) {
-        *locked(&self.unwatched) = kinds;
+        *locked(&self.inner.unwatched) = kinds;
     }
 
-    /// What is up reads so now; these notices are being told to these.
+    /// What is up reads so now; these notices are being told to these. Waits for no disk.
     pub(crate) fn take(&self, now: BTreeMap<Which, String>, notices: &[Notice], told_to: &[String]) {
-        *locked(&self.now) = now;
+        let inner = &self.inner;
+        *locked(&inner.now) = now;
         if notices.is_empty() {
             return;
         }
-        let mut history = locked(&self.history);
-        notices.iter().for_each(|notice| history.take(notice, told_to));
-        if let Err(error) = self.write(&history) {
+        {
+            let mut history = locked(&inner.history);
+            notices.iter().for_each(|notice| history.take(notice, told_to));
+        }
+        locked(&inner.written).wanted += 1;
+        match &self.changed {
+            // One who waits is enough.
+            Some(changed) => drop(changed.try_send(())),
+            None => inner.write_what_is_wanted(),
+        }
+    }
+}
+
+impl Inner {
+    fn write_what_is_wanted(&self) {
+        let _turn = locked(&self.writing);
+        let wanted = locked(&self.written).wanted;
+        if let Err(error) = self.write() {
             tracing::error!(file = FILE, error, "alerts are not kept");
         }
+        locked(&self.written).done = wanted;
+        self.progress.notify_all();
     }
 
     /// Whole or not at all.
-    fn write(&self, history: &History) -> Result<(), String> {
+    fn write(&self) -> Result<(), String> {
         let write = || {
-            let json = history.json()?;
+            let json = locked(&self.history).json()?;
             let mut new = tempfile::NamedTempFile::new_in(self.path.parent().unwrap_or(Path::new(".")))?;
             std::io::Write::write_all(&mut new, &json)?;
             new.as_file().sync_all()?;
@@ -228,7 +307,7 @@ impl Kept {
 
 impl Alerts for Kept {
     fn watched(&self) -> Vec<Watched> {
-        let unwatched = locked(&self.unwatched);
+        let unwatched = locked(&self.inner.unwatched);
         let mut all = Kind::ALL.to_vec();
         all.sort_by_key(|kind| !kind.is_critical());
         let watched = |kind: Kind| Watched {
@@ -241,7 +320,7 @@ impl Alerts for Kept {
     }
 
     fn all(&self) -> Vec<Alert> {
-        let (now, history) = (locked(&self.now).clone(), locked(&self.history));
+        let (now, history) = (locked(&self.inner.now).clone(), locked(&self.inner.history));
         let shown = |entry: &Entry| {
             let which = (entry.alarm, entry.place.clone());
             let words = now.get(&which).filter(|_| entry.cleared.is_none()).unwrap_or(&entry.words);
@@ -267,23 +346,27 @@ impl Alerts for Kept {
     }
 
     fn acknowledge(&self, number: u64, who: &str, note: &str, at: Timestamp) -> Result<(), NotAcknowledged> {
-        let now = locked(&self.now).clone();
-        let mut history = locked(&self.history);
-        let entry = history.alerts.iter_mut().find(|alert| alert.number == number);
-        let entry = entry.ok_or(NotAcknowledged::NoSuch)?;
-        let which = (entry.alarm, entry.place.clone());
-        let words = now.get(&which).filter(|_| entry.cleared.is_none()).unwrap_or(&entry.words).clone();
-        // What has changed since can be acknowledged once more.
-        if let Some(noted) =
-            entry.acknowledged.as_ref().filter(|noted| entry.cleared.is_some() || noted.words == words)
-        {
-            return Err(NotAcknowledged::Already(noted.who.clone()));
-        }
-        let noted = Noted { who: who.to_owned(), at, note: note.to_owned(), words };
-        let before = entry.acknowledged.replace(noted);
-        let written = self.write(&history);
+        let inner = &self.inner;
+        let _turn = locked(&inner.writing);
+        let now = locked(&inner.now).clone();
+        let before = {
+            let mut history = locked(&inner.history);
+            let entry = history.alerts.iter_mut().find(|alert| alert.number == number);
+            let entry = entry.ok_or(NotAcknowledged::NoSuch)?;
+            let which = (entry.alarm, entry.place.clone());
+            let words = now.get(&which).filter(|_| entry.cleared.is_none()).unwrap_or(&entry.words).clone();
+            // What has changed since can be acknowledged once more.
+            if let Some(noted) =
+                entry.acknowledged.as_ref().filter(|noted| entry.cleared.is_some() || noted.words == words)
+            {
+                return Err(NotAcknowledged::Already(noted.who.clone()));
+            }
+            let noted = Noted { who: who.to_owned(), at, note: note.to_owned(), words };
+            entry.acknowledged.replace(noted)
+        };
+        let written = inner.write();
         if written.is_err()
-            && let Some(entry) = history.alerts.iter_mut().find(|alert| alert.number == number)
+            && let Some(entry) = locked(&inner.history).alerts.iter_mut().find(|alert| alert.number == number)
         {
             entry.acknowledged = before;
         }
@@ -316,6 +399,7 @@ mod tests {
         assert_eq!(kept.acknowledge(7, "ann", "", at(1)), Err(NotAcknowledged::NoSuch));
         kept.acknowledge(0, "ann", "the switch is being changed", at(1)).expect("kept");
         assert_eq!(kept.acknowledge(0, "bob", "", at(2)), Err(NotAcknowledged::Already("ann".into())));
+        kept.settle();
         let kept = Kept::open(dir.path());
         assert_eq!(kept.acknowledged(), up("down"));
         assert_eq!(kept.still_up().len(), 1);
@@ -345,6 +429,7 @@ mod tests {
             .flat_map(|s| [Turn::Raised, Turn::Cleared].map(|turn| notice(Kind::NoChannel, turn, "none", s)))
             .collect();
         kept.take(up("down"), &many, &[]);
+        kept.settle();
         let all = kept.all();
         assert_eq!((all.len(), all[ALERTS_MAX - 1].alarm), (ALERTS_MAX, "port-down"));
         assert!(std::fs::metadata(dir.path().join(FILE)).expect("there").len() < DOCUMENT_MAX / 2);

@@ -147,6 +147,7 @@ impl Alarms {
                 }
             }
             former.append(&mut tellers.end());
+            kept.settle();
             for thread in former {
                 if thread.join().is_err() {
                     tracing::error!("a thread of the alarms broke off");
@@ -245,7 +246,7 @@ fn tell(syslog: Option<&str>, webhook: Option<&Webhook>, queue: &Receiver<Notice
             while let Err(error) = post(hook, &notice) {
                 tried += 1;
                 if tried == TRIES {
-                    tracing::error!(hook = %hook.address, error, "the web hook is not told");
+                    tracing::error!(hook = hook.address.server(), error, "the web hook is not told");
                     break;
                 }
                 std::thread::sleep(BETWEEN_TRIES);

@@ -1,6 +1,6 @@
 //! What is blanked before it leaves the machine: numbers, names and secrets, in texts that should have none in the first place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value as Json;
 use store::Accounts;
@@ -46,8 +46,8 @@ const PLAIN_KEYS: [&str; 24] = [
 /// Knows what people and things are called here.
 #[derive(Debug, Default)]
 pub(super) struct Blank {
-    /// In lower case, the longest first.
-    names: Vec<String>,
+    /// In lower case by their first two letters, the longest first.
+    names: HashMap<[char; 2], Vec<String>>,
 }
 
 impl Blank {
@@ -81,8 +81,13 @@ impl Blank {
         };
         let all = of_people.into_iter().flat_map(words).chain(others);
         let all: BTreeSet<String> = all.map(|name| name.trim().to_lowercase()).collect();
-        let mut names: Vec<String> = all.into_iter().filter(|name| name.chars().count() >= 2).collect();
-        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        let mut names: HashMap<[char; 2], Vec<String>> = HashMap::new();
+        for name in all {
+            if let Some(start) = start_of(&name) {
+                names.entry(start).or_default().push(name);
+            }
+        }
+        names.values_mut().for_each(|names| names.sort_by_key(|name| std::cmp::Reverse(name.len())));
         Blank { names }
     }
 
@@ -112,16 +117,26 @@ impl Blank {
     }
 
     fn without_names(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for name in &self.names {
-            let mut from = 0;
-            // Lower case may have another length: it is looked for anew in what is left.
-            while let Some((start, end)) = find(&text, name, from) {
-                text.replace_range(start..end, NAME);
-                from = start + NAME.len();
-            }
+        let (mut out, mut rest, mut before) = (String::with_capacity(text.len()), text, None);
+        while let Some(first) = rest.chars().next() {
+            let named = if is_word(before) { None } else { self.name_at(rest) };
+            let (shown, len) = match named {
+                Some(len) => (NAME, len),
+                None => {
+                    rest.split_at_checked(first.len_utf8()).map_or((rest, rest.len()), |(c, _)| (c, c.len()))
+                }
+            };
+            out.push_str(shown);
+            let (taken, left) = rest.split_at_checked(len).unwrap_or((rest, ""));
+            (before, rest) = (taken.chars().next_back(), left);
         }
-        text
+        out
+    }
+
+    /// The length of the longest name that this begins with, as words of their own, capitals or not.
+    fn name_at(&self, text: &str) -> Option<usize> {
+        let names = self.names.get(&start_of(text)?)?;
+        names.iter().find_map(|name| length_of(text, name))
     }
 
     /// What a document has, without what it says: texts become their length, lists of entries their number, except where few words are possible.
@@ -194,34 +209,31 @@ fn is_address(text: &str) -> bool {
     text.parse::<std::net::IpAddr>().is_ok() || text.parse::<std::net::SocketAddr>().is_ok()
 }
 
-/// Where a name stands as words of its own, capitals or not.
-fn find(text: &str, name: &str, from: usize) -> Option<(usize, usize)> {
-    let wanted: Vec<char> = name.chars().collect();
-    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    let mut before = text.get(..from)?.chars().next_back();
-    for (start, first) in text.get(from..)?.char_indices() {
-        let rest = text.get(from + start..)?;
-        let mut wanted_left = wanted.iter().copied();
-        let mut end = 0;
-        let mut is_here = !is_word(before);
-        for c in rest.chars() {
-            let mut lower = c.to_lowercase();
-            if !is_here || wanted_left.len() == 0 {
-                break;
-            }
-            is_here = lower.all(|lower| wanted_left.next() == Some(lower));
-            end += c.len_utf8();
+fn is_word(c: Option<char>) -> bool {
+    c.is_some_and(char::is_alphanumeric)
+}
+
+/// The first two letters in lower case.
+fn start_of(text: &str) -> Option<[char; 2]> {
+    let mut lower = text.chars().flat_map(char::to_lowercase);
+    Some([lower.next()?, lower.next()?])
+}
+
+/// How much of a text is this name, if it begins with it and ends as a word there.
+fn length_of(text: &str, name: &str) -> Option<usize> {
+    let (mut left, mut len) = (name.chars(), 0);
+    for c in text.chars() {
+        if left.as_str().is_empty() {
+            break;
         }
-        if is_here
-            && wanted_left.len() == 0
-            && end > 0
-            && !is_word(rest.get(end..).and_then(|rest| rest.chars().next()))
-        {
-            return Some((from + start, from + start + end));
+        // Lower case may have another length.
+        if !c.to_lowercase().all(|lower| left.next() == Some(lower)) {
+            return None;
         }
-        before = Some(first);
+        len += c.len_utf8();
     }
-    None
+    let is_end = !is_word(text.get(len..)?.chars().next());
+    (left.as_str().is_empty() && is_end).then_some(len)
 }
 
 /// Rows of digits, blanked.

@@ -17,7 +17,7 @@ use super::frame::{Frame, Page, page_with};
 use super::recordings::columns::short_length;
 use super::refusal::Refusal;
 use super::zone::Moment;
-use crate::alerts::{ALERT_NOTE_MAX, Alert, Alerts, NotAcknowledged, Watched};
+use crate::alerts::{ALERT_NOTE_MAX, Acknowledged, Alert, Alerts, NotAcknowledged, Watched};
 
 /// Alerts that are over, on the page.
 const OVER_MAX: usize = 100;
@@ -102,6 +102,11 @@ impl App {
         let Some(alert) = alerts.all().into_iter().find(|alert| alert.number == number) else {
             return Ok(Err(NotAcknowledged::NoSuch));
         };
+        // What will be refused is no line of the trail.
+        let is_done = |noted: &&Acknowledged| alert.cleared.is_some() || !noted.has_changed;
+        if let Some(noted) = alert.acknowledged.as_ref().filter(is_done) {
+            return Ok(Err(NotAcknowledged::Already(noted.who.clone())));
+        }
         let alarm = format!("{} {}", alert.alarm, alert.place).trim_end().to_owned();
         self.note(asker, AccessEvent::Acknowledged { alarm, note: note.to_owned() }).await?;
         let (who, note, at) = (asker.caller.name().to_owned(), note.to_owned(), self.now());
@@ -196,7 +201,7 @@ pub(super) async fn acknowledge(
     }
     match app.acknowledge(&asker, number, note).await? {
         Ok(()) => {
-            let said = "Acknowledged: it is not told again until it changes.";
+            let said = "Acknowledged: it is not told again while it reads the same, figures in it too.";
             app.alerts_page(&asker, said, String::new()).await
         }
         Err(why) => app.alerts_page(&asker, "", format!("It was not acknowledged: {why}.")).await,

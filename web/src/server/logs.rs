@@ -6,6 +6,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use policy::Permission;
+use tokio::sync::Semaphore;
 
 use super::App;
 use super::caller::Asker;
@@ -28,6 +29,9 @@ struct Line {
     more: String,
 }
 
+/// It looks through all names: one at a time, whoever asks, and however often.
+static ONE_BUNDLE: Semaphore = Semaphore::const_new(1);
+
 #[derive(askama::Template)]
 #[template(path = "logs.html")]
 struct Logs {
@@ -49,7 +53,17 @@ impl App {
     /// The support bundle: in the audit trail before it leaves.
     pub(super) async fn support_bundle(&self, asker: &Asker) -> Result<Vec<u8>, Refusal> {
         let machinery = Arc::clone(self.machinery()?);
-        let bundle = self.read(move |_| Ok(machinery.support_bundle()?)).await?;
+        let turn = ONE_BUNDLE.try_acquire().map_err(|_| {
+            Refusal::Declined(
+                "A support bundle is being made already: take that one, or try again.".to_owned(),
+            )
+        })?;
+        let bundle = self.read(move |_| {
+            let bundle = machinery.support_bundle();
+            drop(turn);
+            Ok(bundle?)
+        });
+        let bundle = bundle.await?;
         self.note_table(asker, "support bundle", 0).await?;
         Ok(bundle)
     }

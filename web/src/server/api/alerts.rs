@@ -46,7 +46,7 @@ pub(super) fn operations() -> Vec<Operation> {
             acknowledge,
         )
         .right(Right::Servers)
-        .needs(Needs::Permission(Permission::Servers))
+        .needs(Needs::All(&[Permission::Dashboard, Permission::Servers]))
         .path("alert", count("Its number"))
         .hides(Kind::NoSuchName)
         .or(&[Kind::NoRecorder, Kind::Refused])
