@@ -34,13 +34,12 @@ use appliance::{
 };
 use pause::PauseSection;
 pub(crate) use people::{AssignmentEntry, UnitEntry, UserEntry};
-use record::RecordSection;
 use record_a_call::RecordACallSection;
 use site::{SiteSection, TagsSection};
 
 pub(crate) use book::{Book, Machine, Ruling};
 pub(crate) use pause::WindowKind;
-pub(crate) use record::{OverloadWord, RecordedEntry, RuleEntry};
+pub(crate) use record::{OverloadWord, RecordSection, RecordedEntry, RuleEntry};
 pub(crate) use record_a_call::RecordACall;
 
 /// A commented file with every setting at its default.

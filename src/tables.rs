@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Wi
 use policy::Outcome;
 use serde_json::{Map, Value};
 use store::{CallRow, Counters, Row, SignatureState};
+use web::rules::SeenExtension;
 use web::words;
 
-use crate::cmd::device::Seen;
 use crate::config::RecordedEntry;
 
 /// Widest text of a cell that comes from a wire.
@@ -165,7 +165,7 @@ pub(crate) fn devices(entries: &[&RecordedEntry]) -> String {
 }
 
 /// Extensions that took part in calls.
-pub(crate) fn seen(all: &[Seen]) -> String {
+pub(crate) fn seen(all: &[SeenExtension]) -> String {
     let mut table = table();
     table.set_header(["EXTENSION", "CALLS", "RECORDED", "LAST (UTC)", "ADDRESS", "ETHERNET", "LISTED"]);
     for seen in all {

@@ -1,15 +1,9 @@
 //! `device`: the list of recorded devices, and the extensions that calls have shown.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-use decode::Timestamp;
-use decode::net::Mac;
-use policy::{PastPart, Pattern};
-use serde::Serialize;
+use policy::Pattern;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use store::{Archive, CallRow, Outcome};
+use web::rules::SeenExtensions;
 
 use super::rule::InForce;
 use super::{print_json, print_line};
@@ -18,12 +12,8 @@ use crate::clock;
 use crate::config::{Book, RecordedEntry};
 use crate::failure::{Done, Failure};
 use crate::filters::time_option;
+use crate::rules::seen::extensions;
 use crate::tables;
-
-/// Extensions that `--seen` tells of; more are counted together.
-const SEEN_MAX: usize = 100_000;
-/// Addresses told of one extension.
-const ADDRESSES_MAX: usize = 8;
 
 pub(crate) fn run(command: DeviceCommand) -> Result<Done, Failure> {
     match command {
@@ -134,36 +124,10 @@ fn list(dir: &ArchiveDir, json: bool) -> Result<Done, Failure> {
     Ok(Done::All)
 }
 
-/// An extension that took part in calls.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Seen {
-    pub(crate) extension: String,
-    /// Calls with audio that it took part in.
-    pub(crate) calls: u64,
-    /// Of these, recorded ones.
-    pub(crate) recorded: u64,
-    pub(crate) last: Option<Timestamp>,
-    /// Where its phone's signalling was seen; empty for calls of earlier versions.
-    pub(crate) ip: Vec<IpAddr>,
-    /// Its Ethernet addresses, where no router stood between.
-    pub(crate) mac: Vec<Mac>,
-    /// The entry that names it, as it is written.
-    pub(crate) entry: Option<String>,
-    /// It is recorded as the list stands, whatever other rules say.
-    pub(crate) listed: bool,
-}
-
 fn seen(dir: &ArchiveDir, since: Option<&str>, json: bool) -> Result<Done, Failure> {
     let in_force = InForce::open(dir)?;
     let since = time_option(since, clock::now())?;
-    let (mut all, left_out) = extensions(&in_force.archive, since)?;
-    let record = &in_force.book.record;
-    let is_list = !record.entries.is_empty() || record.devices.is_some();
-    for seen in &mut all {
-        let patterns = record.entries.iter().map(|entry| &entry.number).chain(&record.devices);
-        let entry = patterns.into_iter().find(|numbers| numbers.matches(&seen.extension));
-        (seen.entry, seen.listed) = (entry.map(ToString::to_string), entry.is_some() || !is_list);
-    }
+    let SeenExtensions { list: all, left_out } = extensions(&in_force.archive, &in_force.book.record, since)?;
     if json {
         all.iter().try_for_each(print_json)?;
     } else if all.is_empty() {
@@ -176,47 +140,4 @@ fn seen(dir: &ArchiveDir, since: Option<&str>, json: bool) -> Result<Done, Failu
     }
     in_force.archive.close()?;
     Ok(Done::All)
-}
-
-/// The extensions of the balance sheet, by number; and parts of calls by those that are too many.
-fn extensions(archive: &Archive, since: Option<Timestamp>) -> Result<(Vec<Seen>, u64), Failure> {
-    let (mut all, mut left_out) = (BTreeMap::<String, Seen>::new(), 0);
-    for row in archive.calls_begun(since, None)? {
-        let (_, row): (_, CallRow) = row?;
-        for (extension, part) in parts(&row) {
-            if all.len() >= SEEN_MAX && !all.contains_key(&extension) {
-                left_out += 1;
-                continue;
-            }
-            let seen = all.entry(extension.clone()).or_insert_with(|| Seen { extension, ..Seen::default() });
-            note(part.and_then(|part| part.phone), &mut seen.ip);
-            note(part.and_then(|part| part.mac), &mut seen.mac);
-            // Of a call without audio no rule was asked: it tells where the phone is, and no more.
-            if row.why.is_empty() {
-                continue;
-            }
-            seen.calls += 1;
-            seen.last = seen.last.max(Some(row.started));
-            let outcome = part.map_or(row.outcome, |part| part.outcome);
-            seen.recorded += u64::from(outcome == Outcome::Recorded);
-        }
-    }
-    Ok((all.into_values().collect(), left_out))
-}
-
-/// One more address, while there is room for it.
-fn note<T: PartialEq>(address: Option<T>, all: &mut Vec<T>) {
-    let new = address.filter(|address| all.len() < ADDRESSES_MAX && !all.contains(address));
-    all.extend(new);
-}
-
-/// The extensions of a call; a line of an earlier version names them in its steps alone.
-fn parts(row: &CallRow) -> Vec<(String, Option<&PastPart>)> {
-    if !row.parts.is_empty() {
-        return row.parts.iter().map(|part| (part.facts.extension.clone(), Some(part))).collect();
-    }
-    let mut named: Vec<String> = row.why.iter().map(|step| step.extension.clone()).collect();
-    named.sort();
-    named.dedup();
-    named.into_iter().map(|extension| (extension, None)).collect()
 }

@@ -9,7 +9,7 @@ use policy::retention::Consent;
 use store::{Archive, BookChange, BookVersion, Pruned, Take};
 use web::rules::{
     Answer, Difference, Edit, NotPruned, Planned, Preset, Question, RuleBook, RulesError, Sections, Seen,
-    TRIAL_CALLS_MAX, Trial, TriedCall, Wrong, digest,
+    SeenExtensions, TRIAL_CALLS_MAX, Trial, TriedCall, Wrong, digest,
 };
 
 use crate::config::{Book, Machine, Retention, Ruling};
@@ -21,6 +21,7 @@ mod edit;
 mod people;
 mod place;
 mod sections;
+pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trial;
@@ -187,6 +188,15 @@ impl RuleBook for Standing {
         };
         let steps = judgement.asked().map(|(rule, fact, answer)| (rule.into(), fact.into(), answer.into()));
         Ok(Answer { is_recorded: judgement.verdict.is_record(), verdict, steps: steps.collect() })
+    }
+
+    fn seen(&self, archive: &Archive, since: Option<Timestamp>) -> Result<SeenExtensions, RulesError> {
+        let book = match archive.book()? {
+            Some(book) => parsed(&book.text)?,
+            None => self.now().0,
+        };
+        let _one_at_a_time = self.look()?;
+        Ok(seen::extensions(archive, &book.record, since)?)
     }
 
     fn put(&self, archive: &Archive, change: BookChange) -> Result<BookVersion, RulesError> {

@@ -251,3 +251,65 @@ fn a_plan_that_was_not_seen_is_not_carried_out() {
     let refused = rules.confirm_clock(&archive, "eve", planned.plan.at).expect_err("nothing is frozen");
     assert!(matches!(refused, RulesError::Store(store::Error::Refused { .. })), "{refused}");
 }
+
+#[test]
+fn extensions_that_calls_have_shown_are_told_against_the_list_in_force() {
+    let (_dir, archive) = archive();
+    let rules = standing();
+    let asked = Question {
+        extension: String::new(),
+        other: String::new(),
+        direction: Direction::Inbound,
+        ddi: String::new(),
+        source: Source::Mirror,
+        at: crate::clock::now(),
+    };
+    let part = |extension: &str, outcome, mac: Option<&str>| policy::PastPart {
+        facts: SegmentFacts { extension: extension.into(), ..facts(&policy::Rules::default(), &asked) },
+        outcome,
+        mode: None,
+        by_people: false,
+        phone: Some("192.0.2.33".parse().expect("an address")),
+        mac: mac.map(|mac| mac.parse().expect("an address")),
+    };
+    let started = crate::clock::now();
+    let row = |n: u8, parts: Vec<policy::PastPart>, why: Vec<policy::Step>| store::CallRow {
+        call: format!("call-{n}"),
+        sip_call_ids: vec![],
+        from: String::new(),
+        to: String::new(),
+        started: started.plus_millis(i64::from(n)),
+        answered: None,
+        ended: None,
+        outcome: store::Outcome::Recorded,
+        reason: String::new(),
+        recordings: vec![],
+        ties: vec![],
+        why,
+        parts,
+    };
+    for (n, mac, why) in [
+        (1, Some("02:00:00:00:00:01"), true),
+        (2, Some("02:00:00:00:00:02"), true),
+        (3, Some("02:00:00:00:00:01"), false),
+    ] {
+        let parts =
+            vec![part("2001", store::Outcome::Recorded, mac), part("3000", store::Outcome::Excluded, None)];
+        let word = String::new;
+        let step =
+            policy::Step { at_ms: 0, extension: "2001".into(), rule: word(), fact: word(), verdict: word() };
+        archive.append_call(&row(n, parts, why.then_some(step).into_iter().collect())).expect("room");
+    }
+    archive.sync().expect("a disk");
+    archive.change_book(change(0, BOOK)).expect("a book");
+    let told = RuleBook::seen(&rules, &archive, None).expect("read").list;
+    let [listed, not] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&*listed.extension, listed.calls, listed.recorded), ("2001", 2, 2), "one without audio");
+    assert_eq!((listed.entry.as_deref(), listed.listed), (Some("2000-2099"), true));
+    let macs: Vec<String> = listed.mac.iter().map(ToString::to_string).collect();
+    assert_eq!(macs, ["02:00:00:00:00:02", "02:00:00:00:00:01"], "the last one last");
+    assert_eq!((&*not.extension, not.recorded, not.listed), ("3000", 0, false));
+    assert!(
+        RuleBook::seen(&rules, &archive, Some(started.plus_millis(60_000))).expect("read").list.is_empty()
+    );
+}

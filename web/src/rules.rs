@@ -5,9 +5,13 @@
 
 mod people;
 
+use std::net::IpAddr;
+
 use decode::Timestamp;
+use decode::net::Mac;
 use policy::retention::{Freeze, Plan};
 use policy::{Direction, Mode, Outcome, RuleType};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use store::{Archive, BookChange, BookVersion, Kept, Pruned, RecordingId, Source};
 
@@ -98,6 +102,36 @@ pub struct DeviceLine {
     pub mode: Mode,
     /// 1 the most important, 9 the least; the middle when none.
     pub priority: Option<u8>,
+}
+
+/// An extension that took part in calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SeenExtension {
+    /// Its number.
+    pub extension: String,
+    /// Calls with audio that it took part in.
+    pub calls: u64,
+    /// Of these, recorded ones.
+    pub recorded: u64,
+    /// When the last of them began.
+    pub last: Option<Timestamp>,
+    /// Where its phone's signalling was seen; empty for calls of earlier versions.
+    pub ip: Vec<IpAddr>,
+    /// Its Ethernet addresses, where no router stood between.
+    pub mac: Vec<Mac>,
+    /// The entry that names it, as it is written.
+    pub entry: Option<String>,
+    /// It is recorded as the list stands, whatever other rules say.
+    pub listed: bool,
+}
+
+/// All of a time, by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenExtensions {
+    /// Each once.
+    pub list: Vec<SeenExtension>,
+    /// Parts of calls by extensions that were too many to be told.
+    pub left_out: u64,
 }
 
 /// A pair of digit strings.
@@ -448,6 +482,12 @@ pub trait RuleBook: Send + Sync {
     /// # Errors
     /// [`RulesError::Wrong`].
     fn ask(&self, text: &str, question: &Question) -> Result<Answer, RulesError>;
+
+    /// The extensions that took part in calls that began then or later, against the list that is in force.
+    ///
+    /// # Errors
+    /// [`RulesError`].
+    fn seen(&self, archive: &Archive, since: Option<Timestamp>) -> Result<SeenExtensions, RulesError>;
 
     /// Puts a text in force, with its rules of retention.
     ///

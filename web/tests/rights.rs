@@ -245,6 +245,7 @@ fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
         (get.clone(), "/set-up/first".into(), "", Takes::TheLink),
         (get.clone(), "/rules".into(), "", Takes::May(P::PauseRules)),
         (get.clone(), "/rules/device".into(), "", Takes::May(P::PhoneSystems)),
+        (get.clone(), "/rules/extensions".into(), "", Takes::May(P::PhoneSystems)),
         (get.clone(), "/people".into(), "", Takes::May(P::People)),
         (get.clone(), "/people/user".into(), "", Takes::May(P::People)),
         (get.clone(), "/rules/try".into(), "", Takes::May(P::Inclusions)),

@@ -191,6 +191,10 @@ async fn who_may_a_part_sees_and_changes_that_part_alone() {
             assert_eq!(site.get(path, &cookie).await.status, StatusCode::NOT_FOUND, "{permission:?}: {path}");
         }
         let may = |of| if of == permission { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        // How many calls there were is none of theirs: they see none.
+        let seen = site.get("/rules/extensions", &cookie).await;
+        assert_eq!(seen.status, may(Permission::PhoneSystems), "{permission:?}");
+        assert!(!seen.text.contains(">Calls</th>"), "{permission:?}");
         let add = site.post("/rules/review", &cookie, &ADD).await;
         assert_eq!(add.status, may(Permission::Exclusions), "{permission:?}");
         assert!(!add.text.contains("192.0.2.7"), "a part of the book that they may not see");
@@ -251,6 +255,7 @@ async fn what_a_stranger_wrote_into_the_book_stays_text() {
         .chain([
             format!("/rules?find={query}"),
             format!("/rules/try?extension={query}&other={query}&at={query}"),
+            format!("/rules/extensions?find={query}&days={query}"),
         ])
     {
         let page = site.get(&path, &cookie).await;
@@ -285,4 +290,28 @@ async fn a_call_is_tried_on_the_rules_in_force() {
     assert!(site.get("/rules/try?extension=2001", &cookie).await.text.contains(">Recorded<"));
     let wrong = site.get("/rules/try?extension=2001&at=noon", &cookie).await;
     assert!(wrong.status == StatusCode::UNPROCESSABLE_ENTITY && wrong.text.contains("is no time"));
+}
+
+#[tokio::test]
+async fn extensions_that_calls_have_shown_are_listed_with_where_their_phones_were_and_lead_to_an_entry() {
+    let site = Site::new("");
+    let cookie = site.sign_in("root").await;
+    site.put(0, "device 2007\n", "first");
+    site.call(1, "01632960001", "2007");
+    site.call(2, "01632960001", "2008");
+    site.call(3, "01632960001", "<b>&x");
+    site.archive.sync().expect("a disk");
+    let page = site.get("/rules/extensions", &cookie).await;
+    assert_eq!(page.status, StatusCode::OK);
+    for text in
+        ["192.0.2.33", "2 of them are not listed", "as <bdi>2007</bdi>", "href=\"/rules/device?number=2008\""]
+    {
+        assert!(page.text.contains(text), "{text}: {}", page.text);
+    }
+    assert!(page.text.contains("number=%3Cb%3E%26x") && !page.text.contains("<b>"));
+    let some = site.get("/rules/extensions?unlisted=yes&find=200", &cookie).await.text;
+    assert!(some.contains("2008") && !some.contains("2007"), "{some}");
+    let form = site.get("/rules/device?number=2008", &cookie).await.text;
+    assert!(form.contains("name=\"number\" value=\"2008\""), "{form}");
+    assert!(page.text.contains(">Calls</th>"), "root sees all calls");
 }

@@ -11,8 +11,8 @@ use policy::{Outcome, RuleType};
 use store::{Archive, BookChange, BookVersion, Pruned, Retention, Take};
 use web::rules::{
     Answer, CodeLine, DeviceLine, Difference, Edit, KeepLine, List, NotPruned, Planned, Preset, Question,
-    RuleBook, RuleLine, RulesError, Sections, Seen, Setting, Trial, TriedCall, UnitLine, UserLine, Words,
-    Wrong, digest,
+    RuleBook, RuleLine, RulesError, Sections, Seen, SeenExtension, SeenExtensions, Setting, Trial, TriedCall,
+    UnitLine, UserLine, Words, Wrong, digest,
 };
 
 /// What counts without a book, and what the clocks show.
@@ -138,6 +138,28 @@ fn section(line: &str) -> &'static str {
 }
 
 impl RuleBook for Lines {
+    /// Whom calls were for.
+    fn seen(&self, archive: &Archive, since: Option<Timestamp>) -> Result<SeenExtensions, RulesError> {
+        let text = archive.book()?.map_or(self.configured.clone(), |book| book.text);
+        let listed = self.read(&text)?.devices;
+        let mut found = SeenExtensions::default();
+        for row in archive.calls_begun(since, None)? {
+            let (_, row) = row?;
+            let is_entry = listed.iter().any(|device| device.number == row.to);
+            found.list.push(SeenExtension {
+                calls: 1,
+                recorded: 1,
+                last: Some(row.started),
+                ip: vec!["192.0.2.33".parse().expect("an address")],
+                entry: is_entry.then(|| row.to.clone()),
+                listed: is_entry || listed.is_empty(),
+                extension: row.to,
+                ..SeenExtension::default()
+            });
+        }
+        Ok(found)
+    }
+
     fn configured(&self) -> Result<String, RulesError> {
         Ok(self.configured.clone())
     }

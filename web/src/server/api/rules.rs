@@ -18,7 +18,7 @@ use super::schema::{
     count, list, maybe_moment, maybe_text, moment, object, of, one_of, open, short, text, up_to, yes,
 };
 use super::{moment as moment_of, read};
-use crate::rules::{Difference, Question, RuleBook, RulesError, Trial, TriedCall};
+use crate::rules::{Difference, Question, RuleBook, RulesError, SeenExtensions, Trial, TriedCall};
 use crate::server::App;
 use crate::server::caller::Asker;
 use crate::server::form::Form;
@@ -107,6 +107,26 @@ pub(super) fn operations() -> Vec<Operation> {
                 ("of", text("Of what it is")),
                 ("ranges", list(text("Ports"))),
             ])))])),
+        Operation::get(
+            ["listExtensions", "/rules/extensions", "The extensions that calls have shown, and whether they are listed"],
+            extensions,
+        )
+        .right(Right::Rules)
+        .needs(Needs::Permission(Permission::PhoneSystems))
+        .query("since", text("Of calls that began then or later; of the last 7 days unless it is said"))
+        .gives(object([
+            ("extensions", list(open([
+                ("extension", text("Its number")),
+                ("calls", maybe_count("Calls with audio that it took part in; null for who may not see all calls, as the next two")),
+                ("recorded", maybe_count("Of these, recorded ones")),
+                ("last", maybe_moment("When the last of them began")),
+                ("ip", list(text("Where its phone was seen"))),
+                ("mac", list(text("Its Ethernet address, where no router stood between"))),
+                ("entry", maybe_text("The entry of recorded devices that names it")),
+                ("listed", yes("It is recorded as the list stands, whatever other rules say")),
+            ]))),
+            ("left_out", count("Parts of calls by extensions that were too many to be told")),
+        ])),
         whole(Operation::get(["listRuleVersions", VERSIONS, "Who changed the rule book when and why"], versions))
             .query("limit", up_to("Versions in one answer", 1, LIMIT as u64))
             .query("before", text("Where the page begins, as `next` has it"))
@@ -377,6 +397,28 @@ async fn put(State(app): State<App>, asker: Asker, body: Bytes) -> Result<Json<V
         Ok(Json(told(&new)))
     })
     .await
+}
+
+/// `GET /rules/extensions`.
+async fn extensions(
+    State(app): State<App>,
+    asker: Asker,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let form = Form::parse(&query.unwrap_or_default());
+    let since = moment_of(&app, "since", form.text("since"))?;
+    let since = since.unwrap_or_else(|| app.now().plus_millis(-7 * 86_400_000));
+    let SeenExtensions { list, left_out } = app.seen_extensions(since).await.map_err(nowhere)?;
+    let has_figures = asker.sees_all_calls();
+    let figure = |count: u64| has_figures.then_some(count);
+    let told = list.iter().map(|seen| {
+        json!({
+            "extension": seen.extension, "calls": figure(seen.calls), "recorded": figure(seen.recorded),
+            "last": seen.last.filter(|_| has_figures), "ip": seen.ip, "mac": seen.mac, "entry": seen.entry,
+            "listed": seen.listed,
+        })
+    });
+    Ok(Json(json!({ "extensions": told.collect::<Vec<_>>(), "left_out": left_out })))
 }
 
 /// `GET /rules/versions`.

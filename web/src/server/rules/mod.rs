@@ -4,6 +4,7 @@ mod ask;
 mod draft;
 mod review;
 mod rights;
+mod seen;
 mod versions;
 
 use axum::extract::{RawQuery, State};
@@ -15,6 +16,7 @@ pub(super) use self::ask::{OF_ASKING, ask};
 pub(super) use self::draft::text_of_version;
 pub(super) use self::review::{back, review, since, text};
 pub(super) use self::rights::{OF_BOOK, may_all};
+pub(super) use self::seen::extensions;
 pub(super) use self::versions::{compared, version, versions};
 use super::App;
 use super::caller::Asker;
@@ -318,7 +320,7 @@ struct Device {
     priority: String,
 }
 
-/// `GET /rules/device`: the form of an entry of recorded devices; `?place=` names one that is there.
+/// `GET /rules/device`: the form of an entry of recorded devices; `?place=` names one that is there, `?number=` is what a new one begins with.
 pub(super) async fn device(
     State(app): State<App>,
     asker: Asker,
@@ -332,7 +334,8 @@ pub(super) async fn device(
             Ok((in_force.version, rules.read(&in_force.text)?))
         })
         .await?;
-    let place: Option<usize> = Form::parse(&query.unwrap_or_default()).text("place").parse().ok();
+    let form = Form::parse(&query.unwrap_or_default());
+    let place: Option<usize> = form.text("place").parse().ok();
     let entry = match place {
         Some(place) if place < sections.devices.len() => Some(sections.devices.swap_remove(place)),
         Some(_) => return Err(Refusal::NoPage),
@@ -357,7 +360,7 @@ pub(super) async fn device(
         from: version,
         place,
         was: text(|entry| &entry.number),
-        number: text(|entry| &entry.number),
+        number: entry.as_ref().map_or_else(|| form.text("number").to_owned(), |entry| entry.number.clone()),
         name: text(|entry| &entry.name),
         ip: text(|entry| &entry.ip),
         mac: text(|entry| &entry.mac),
