@@ -215,6 +215,7 @@ impl EndpointListener {
         let wall = options.now;
         let registrar = options.agent.registration.as_ref().map(|own| (own.carrier, own.registrar));
         let running = Running {
+            is_open: !options.agent.opens_later,
             agent: UserAgent::new(options.agent),
             clock: Clock { wall, begun: (wall)(), instant: Instant::now() },
             local: Endpoint::new(address.ip().to_canonical(), address.port()),
@@ -327,6 +328,8 @@ struct Running {
     tls: Option<EndpointTls>,
     /// Where we register, and by what.
     registrar: Option<(Carrier, Endpoint)>,
+    /// What is received can be recorded.
+    is_open: bool,
     wishes: Receiver<Wish>,
     /// Paths that no connection could be made for; the machine is told when it has said all else.
     not_sent: VecDeque<Path>,
@@ -350,9 +353,8 @@ impl Running {
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         let mut handed_over = self.clock.even();
         let mut asked = Instant::now();
-        if let Some((carrier, registrar)) = self.registrar {
-            let local = self.local_by(carrier, registrar.ip());
-            self.agent.register(local, self.clock.even());
+        if self.is_open {
+            self.open();
         }
         // When the rest has to be said; the calls are hung up then.
         let mut leave_by: Option<Instant> = None;
@@ -404,6 +406,16 @@ impl Running {
         self.sink.hand_over();
     }
 
+    /// Calls are taken, and the registrar is told where.
+    fn open(&mut self) {
+        self.is_open = true;
+        self.agent.open();
+        if let Some((carrier, registrar)) = self.registrar {
+            let local = self.local_by(carrier, registrar.ip());
+            self.agent.register(local, self.clock.even());
+        }
+    }
+
     /// Until the machine's next timer, and not longer than a batch may wait.
     fn patience(&self) -> Timespec {
         let now = self.clock.even();
@@ -419,6 +431,8 @@ impl Running {
             let now = self.clock.even();
             // Who asked may have given up.
             match wish {
+                Wish::Open if self.is_open => {}
+                Wish::Open => self.open(),
                 Wish::Join { uri, extension, answer } => {
                     let joined = match destination(&uri) {
                         Some((Carrier::Tls, _)) if self.tls.is_none() => Err(JoinError::NotAllowed),

@@ -153,6 +153,11 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     if let (Some(record_a_call), Some(endpoint)) = (&settings.record_a_call, &endpoint) {
         recorder = recorder.conferenced(endpoint.source, record_a_call.order.clone());
     }
+    if let Some(endpoint) = &endpoint
+        && endpoint.control.open().is_err()
+    {
+        return Err(Failure::new("the Record-A-Call endpoint takes no orders"));
+    }
     if outlets.is_any() {
         recorder = recorder.with_logger(Logger::new(settings.smdr.zone.clone(), outlets.clone()));
     }
@@ -275,7 +280,10 @@ fn open_endpoint(record_a_call: &RecordACall) -> Result<EndpointListener, Failur
     if record_a_call.is_local_only && !record_a_call.listen().ip().to_canonical().is_loopback() {
         warn("no PBX is named (record_a_call.from): calls are taken from this machine alone");
     }
-    let endpoint = EndpointListener::bind(record_a_call.options()?).map_err(Failure::new)?;
+    let mut options = record_a_call.options()?;
+    // A call that is answered must be recorded, and an archive may take long to open.
+    options.agent.opens_later = true;
+    let endpoint = EndpointListener::bind(options).map_err(Failure::new)?;
     let tls = endpoint.tls_address();
     tracing::info!(address = %endpoint.address(), ?tls, port_pairs = endpoint.pairs(), "taking calls of PBXs");
     Ok(endpoint)

@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What is wished for.
 #[derive(Debug)]
 pub(super) enum Wish {
+    /// Calls are to be taken.
+    Open,
     /// To join the conversation at a URI for an extension.
     Join { uri: String, extension: String, answer: Sender<Result<(), JoinError>> },
     /// To leave it; answered with whether we were there.
@@ -53,6 +55,15 @@ impl EndpointControl {
         let (answer, answered) = bounded(1);
         self.wish(Wish::Leave { uri: uri.to_owned(), answer })?;
         answered.recv_timeout(PATIENCE).map_err(|_| EndpointBusy)
+    }
+
+    /// What is received is recorded from now on: an endpoint that opens later takes calls, and registers.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointBusy`].
+    pub fn open(&self) -> Result<(), EndpointBusy> {
+        self.wish(Wish::Open)
     }
 
     fn wish(&self, wish: Wish) -> Result<(), EndpointBusy> {

@@ -122,8 +122,9 @@ impl UserAgent {
         if path.is_unreliable() {
             reply.peer = via.reply_to(path.peer);
         }
-        let bytes = match check(message, b"OPTIONS") {
-            // In Service, also when all channels are in use: a PBX must not take the recorder for gone.
+        let bytes = match check(message, b"OPTIONS").and_then(|()| self.is_open()) {
+            // In Service, also when all channels are in use: a PBX must not take the recorder for gone. Out of service while an INVITE would be
+            // refused by anybody (RFC 3261, 11.2).
             Ok(()) => {
                 let parts = self.abilities(path, is_sips(uri)).field("Accept", "application/sdp");
                 compose::response(&head, 200, "OK", &parts.field("Accept-Encoding", "identity"))
@@ -131,6 +132,12 @@ impl UserAgent {
             Err(Refusal { status, reason, parts }) => compose::response(&head, status, &reason, &parts),
         };
         self.send(reply, bytes, true);
+    }
+
+    /// Is anything new begun?
+    fn is_open(&self) -> Result<(), Refusal> {
+        let Some(why) = self.closed else { return Ok(()) };
+        Err(Refusal::new(503, format!("Service Unavailable ({why})")).with("Retry-After", RETRY_AFTER_S))
     }
 
     /// Is it about a conversation that we have joined? Who let us in is asked nothing: we called there, and whoever knows the dialog's tags
@@ -213,10 +220,7 @@ impl UserAgent {
             server.merge = Some(merge);
         }
         self.counts.invites += 1;
-        if self.is_ending {
-            return Err(Refusal::new(503, "Service Unavailable (the recorder ends)")
-                .with("Retry-After", RETRY_AFTER_S));
-        }
+        self.is_open()?;
         let scheme = sip::Uri::parse(uri.strip_prefix(b"<").unwrap_or(uri)).scheme;
         if ![&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(Refusal::new(416, "Unsupported URI Scheme"));

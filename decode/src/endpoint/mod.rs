@@ -124,6 +124,8 @@ pub struct Options {
     pub account: Option<Account>,
     /// Where we register; nowhere without it.
     pub registration: Option<Registration>,
+    /// Nothing is taken before [`UserAgent::open`]: INVITE and OPTIONS are answered with 503, as by one that is not in service yet.
+    pub opens_later: bool,
     /// Calls at the same time, for each entry of `peers`.
     pub channels: usize,
     /// The RTP port of each pair that there is; RTCP has the next one.
@@ -157,6 +159,7 @@ impl Options {
             demand: None,
             account: None,
             registration: None,
+            opens_later: false,
             channels: 8,
             ports,
             codecs: Options::all_codecs(),
@@ -331,8 +334,8 @@ pub struct UserAgent {
     guard: Option<Guard>,
     registrar: Option<Registrar>,
     ways: Ways,
-    /// The program ends: nothing new is begun.
-    is_ending: bool,
+    /// Nothing new is begun, and why.
+    closed: Option<&'static str>,
     timers: Timers<Timer>,
     out: VecDeque<Output>,
     counts: Counts,
@@ -350,6 +353,7 @@ impl UserAgent {
             ports: Ports::new(options.ports.clone()),
             guard: options.demand.clone().map(|demand| Guard::new(demand, &options.seed)),
             registrar: None,
+            closed: options.opens_later.then_some("the recorder starts"),
             options,
             calls: BTreeMap::new(),
             by_tag: FxHashMap::default(),
@@ -362,7 +366,6 @@ impl UserAgent {
             by_branch: FxHashMap::default(),
             joined: BTreeMap::new(),
             ways: Ways::default(),
-            is_ending: false,
             timers: Timers::new(),
             out: VecDeque::new(),
             counts: Counts::default(),
@@ -468,11 +471,19 @@ impl UserAgent {
         self.out.pop_front()
     }
 
+    /// What is received can be recorded from now on: calls are taken. It changes nothing once [`UserAgent::hang_up_all`] was called.
+    pub fn open(&mut self) {
+        if self.options.opens_later {
+            self.options.opens_later = false;
+            self.closed = None;
+        }
+    }
+
     /// Ends every call in order, and the registration: the program ends. No call is taken any more; whoever has the sockets stays a
     /// moment, until there [is nothing left to wait for](Self::is_at_rest).
     pub fn hang_up_all(&mut self, now: Timestamp) {
         self.handle_timeout(now);
-        self.is_ending = true;
+        (self.closed, self.options.opens_later) = (Some("the recorder ends"), false);
         self.unregister();
         let calls: Vec<u64> = self.calls.keys().copied().collect();
         calls.into_iter().for_each(|call| self.hang_up(call));

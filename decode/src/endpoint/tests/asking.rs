@@ -420,3 +420,28 @@ fn who_ends_takes_no_call_any_more() {
     assert_eq!(first_line(&refused), "SIP/2.0 503 Service Unavailable (the recorder ends)");
     assert!(bench.agent.is_at_rest());
 }
+
+#[test]
+fn nothing_is_taken_before_what_is_received_can_be_recorded() {
+    let mut bench = Bench::with(|options| options.opens_later = true);
+    let options = Bench::text("OPTIONS", 7, "", "");
+    for early in [Bench::invite(""), options.clone()] {
+        let refused = bench.give(&early).remove(0);
+        assert_eq!(first_line(&refused), "SIP/2.0 503 Service Unavailable (the recorder starts)");
+        assert!(!field(&refused, "Retry-After").is_empty(), "{refused}");
+    }
+    bench.give(&Bench::text("ACK", 1, "", ""));
+    bench.wait(64_000);
+    bench.expect_empty();
+    bench.agent.open();
+    assert_eq!(first_line(&bench.give(&options)[0]), "SIP/2.0 200 OK");
+    bench.call("");
+    // Whoever has ended stays so.
+    let mut bench = Bench::with(|options| options.opens_later = true);
+    bench.agent.hang_up_all(bench.now);
+    bench.agent.open();
+    assert_eq!(
+        first_line(&bench.give(&Bench::invite(""))[0]),
+        "SIP/2.0 503 Service Unavailable (the recorder ends)"
+    );
+}
