@@ -115,11 +115,16 @@ fn told(copy: Option<&What>, found: Option<&Found>) -> (Vec<String>, Vec<String>
     if let Some(found) = found {
         return (found.lacking.clone(), found.problems.clone());
     }
-    let Some(What::CopyOpened { lines, recordings, .. }) = copy else { return Default::default() };
+    let Some(What::CopyOpened { lines, recordings, of_two_moments, .. }) = copy else {
+        return Default::default();
+    };
     let lines =
         lines.iter().map(|(first, last)| format!("not copied: lines {first} to {last} of the ledger"));
     let recordings = recordings.iter().map(|id| format!("not copied: recording {id}"));
-    (lines.chain(recordings).collect(), Vec::new())
+    let other = of_two_moments.iter().map(|id| {
+        format!("not copied: the ledger's lines of recording {id}, which was moved or re-encoded meanwhile")
+    });
+    (lines.chain(recordings).chain(other).collect(), Vec::new())
 }
 
 /// Shows on a terminal how much is copied.

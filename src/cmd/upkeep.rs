@@ -220,12 +220,13 @@ fn describe(what: &What) -> String {
         What::Moved { recordings, why } => {
             format!("removed the originals of {} recordings: {why}", recordings.len())
         }
-        What::CopyOpened { lines, recordings, taken_in, removed, ended, .. } => {
+        What::CopyOpened { lines, recordings, of_two_moments, taken_in, removed, ended, .. } => {
             let lines: u64 = lines.iter().map(|(first, last)| last - first + 1).sum();
             format!(
-                "opened a copy of the archive: {lines} lines of the ledger and {} recordings are not in it; {taken_in} recordings \
-                 entered that the ledger did not name yet, {ended} ended where they were cut, {removed} removed that were deleted",
-                recordings.len()
+                "opened a copy of the archive: {lines} lines of the ledger and {} recordings are not in it, {} are of another \
+                 moment than their lines; {taken_in} recordings entered that the ledger did not name yet, {ended} ended where they were cut, {removed} removed that were deleted",
+                recordings.len(),
+                of_two_moments.len()
             )
         }
         What::Repaired { id, location } => format!("brought {id} back from {location}"),

@@ -48,7 +48,11 @@ pub(super) fn apply(book: &mut Book, edit: &Edit) -> Result<(), Wrong> {
         }
         Edit::DeleteUser(id, when) => people::user_at(book, id)?.deleted = Some(when.clone()),
         Edit::RemoveUser(id) => {
-            people::user_at(book, id)?;
+            if people::user_at(book, id)?.hidden {
+                return Err(Wrong::new(format!(
+                    "The user {id:?} is hidden: without the entry, the calls would be shown to others. Take “hidden” off first, if that is meant."
+                )));
+            }
             book.users.retain(|user| user.id != *id);
         }
         Edit::AddUnit(unit) => book.units.push(people::unit(unit)),

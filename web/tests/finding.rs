@@ -56,6 +56,8 @@ async fn a_saved_filter_narrows_what_the_panel_asks_for() {
             refused.text
         );
     }
+    let gone = save(&site, &cookie, "x", "filter=own:nonsense&extension=2041", "").await;
+    assert!(gone.text.contains("no such saved filter"), "{}", gone.text);
     let gone = site.get("/recordings?range=all&filter=own:nonsense", &cookie).await;
     assert_eq!(gone.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(gone.text.contains("no such saved filter"), "{}", gone.text);

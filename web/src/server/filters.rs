@@ -37,6 +37,8 @@ pub(super) struct FilterDraft {
     pub(super) written: String,
     pub(super) min_s: String,
     pub(super) max_s: String,
+    /// It is one that is there, and to be another.
+    pub(super) is_there: bool,
     /// What it would have meant.
     pub(super) tried: String,
 }
@@ -151,6 +153,7 @@ pub(super) async fn change(State(app): State<App>, asker: Asker, form: Form) -> 
         written: form.text("conditions").replace('\r', ""),
         min_s: form.text("min_s").to_owned(),
         max_s: form.text("max_s").to_owned(),
+        is_there: form.text("was") == "there",
         tried: String::new(),
     };
     let change = match form.text("do") {
@@ -172,6 +175,15 @@ pub(super) async fn change(State(app): State<App>, asker: Asker, form: Form) -> 
                     Err(error) => return Err(error),
                 };
                 return app.roles_with(&asker, "", None, draft);
+            }
+            let accounts = app.archive().accounts();
+            let is_same = |other: &&AccessFilter| other.name().to_lowercase() == filter.name().to_lowercase();
+            if let Some(there) = accounts.filters().iter().find(is_same).filter(|_| !draft.is_there) {
+                let why = format!(
+                    "There is an access filter {:?} already: take another name, or change that one. Nothing was changed.",
+                    there.name()
+                );
+                return app.roles_with(&asker, "", Some(why), draft);
             }
             AccountChange::PutFilter(filter)
         }

@@ -58,7 +58,7 @@ const ADMINISTRATION: [(&str, &str, &[Permission]); 13] = [
     ("/roles", "Roles and permissions", &[Permission::Security]),
     ("/tokens", "API tokens", &[Permission::Security]),
     ("/website", "Sign-in and website", &[Permission::Security]),
-    ("/alerts", "Alerts", &[Permission::Servers]),
+    ("/alerts", "Alerts", &[Permission::Dashboard]),
     ("/locations", "Archive locations", &[Permission::Servers]),
     ("/keys", "Keys", &[Permission::Servers]),
     ("/logs", "Log", &[Permission::Servers]),

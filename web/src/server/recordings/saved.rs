@@ -83,15 +83,20 @@ impl Asker {
 impl App {
     /// The query of a search, with what its saved filter asks for.
     pub(in crate::server) fn query(&self, asker: &Asker, search: &Search) -> Result<Query, Wrong> {
-        let saved = match search.filter.as_str() {
-            "" => None,
-            written => Some(self.saved(asker, written).ok_or_else(|| Wrong {
-                name: "filter".to_owned(),
-                why:
-                    "There is no such saved filter any more. Take it away, or choose another one.".to_owned(),
-            })?),
-        };
+        let saved = self.saved_of(asker, search)?;
         search.query(saved.as_ref(), &asker.caller, self.now(), self.zone())
+    }
+
+    /// What the saved filter of a search asks for, where it names one.
+    fn saved_of(&self, asker: &Asker, search: &Search) -> Result<Option<Search>, Wrong> {
+        if search.filter.is_empty() {
+            return Ok(None);
+        }
+        let gone = || Wrong {
+            name: "filter".to_owned(),
+            why: "There is no such saved filter any more. Take it away, or choose another one.".to_owned(),
+        };
+        self.saved(asker, &search.filter).map(Some).ok_or_else(gone)
     }
 
     /// What a saved filter asks for; none when it is not there, or not theirs.
@@ -157,7 +162,8 @@ impl App {
     /// What is asked for by a search and by the saved filter that it names, as one; or why the two cannot be one.
     fn joined(&self, asker: &Asker, search: &Search) -> Result<String, String> {
         let mut all = Search { filter: String::new(), ..search.clone() };
-        let saved = if search.filter.is_empty() { None } else { self.saved(asker, &search.filter) };
+        let saved =
+            self.saved_of(asker, search).map_err(|wrong| format!("{} Nothing was saved.", wrong.why))?;
         let both = |asked: &str| {
             format!(
                 "The filter and the panel both ask for “{asked}”: take one of them away. Nothing was saved."
