@@ -74,6 +74,8 @@ pub(super) struct SideMedia {
     pub(super) quiet: bool,
     /// Its latest description says that it sends none: it listens only.
     pub(super) sends_nothing: bool,
+    /// A description of it has asked for media to it.
+    pub(super) has_listened: bool,
 }
 
 /// A hold or retrieve that was offered and not answered yet.
@@ -281,6 +283,7 @@ impl Leg {
             description: caller.description,
             description_hops: caller.description_hops,
             quiet: caller.quiet,
+            has_listened: caller.has_listened,
             ..SideMedia::default()
         };
         Leg {

@@ -1,13 +1,13 @@
 #!/bin/sh
 # The Record-A-Call endpoint among user agents and servers of others: they call it, over UDP, TCP and TLS and with digests; it registers at
-# Kamailio, is called through it, and joins conversations. Each case is judged by its recording: is the tone right, and the length, and who
+# Kamailio, is called through it, joins conversations, and records a session of two streams (SIPREC). Each case is judged by its recording: is the tone right, and the length, and who
 # is named? Optional: needs root and the packages of net.sh, peers.sh and appliance.sh, openssl.
 #
 #   xtask/scripts/peers/endpoint.sh [CASE…]      all of them without, but asterisk, which Debian 12 does not have; `endpoint.sh list` names them. KEEP=yes keeps the folder of each
 PEERS=$(dirname "$0")
 CASES='baresip-udp baresip-tcp baresip-tls baresip-digest pjsip-tls pjsip-digest linphone-tls linphone-digest
 linphone-hold register-md5 register-sha256 register-tcp register-tls join-sipp join-baresip join-baresip-tls join-pjsip join-md5 join-sha256
-join-large large-refused route crash'
+join-large large-refused siprec-sipp route crash'
 if [ "${1:-}" = list ]; then echo "$CASES"; exit; fi
 if [ $# != 1 ]; then
     failed=
@@ -149,6 +149,34 @@ establish() {
     api POST /events '{"extension": "2001", "outside_number": "01632960101"}' >"$WORK/report.json"
 }
 clear() { api POST /events "{\"event\": \"cleared\", \"uri\": \"$CONFERENCE\"}" >"$WORK/report.json"; }
+
+# session DIRECTION VERSION: what a session recording client says: two streams, and whose voice each is (RFC 7865).
+session() {
+    printf -- '--session\nContent-Type: application/sdp\n\n'
+    DIR=$1 VERSION=$2 MAPS="$PCMA
+a=label:1" sdp
+    printf 'm=audio 7000 RTP/AVP 8\n%s\na=label:2\na=ptime:20\na=%s\n\n' "$PCMA" "$1"
+    printf -- '--session\nContent-Type: application/rs-metadata+xml\nContent-Disposition: recording-session\n\n'
+    cat <<XML
+<?xml version="1.0" encoding="UTF-8"?>
+<recording xmlns="urn:ietf:params:xml:ns:recording:1">
+<datamode>complete</datamode>
+<session session_id="hVpd7YQgRW2nD22h7q60JQ=="><sipSessionID>ab30317f1a784dc48ff824d0d3715d86;remote=47755a9de7794ba387653f2099600ef2</sipSessionID></session>
+<participant participant_id="srfBElmCRp2QB23b7Mpk0w=="><nameID aor="tel:01632960001"><name xml:lang="en">Bob</name></nameID></participant>
+<participant participant_id="zSfPoSvdSDCmU3A3TRDxAw=="><nameID aor="sip:2001@pbx.example"><name xml:lang="en">Ann Bell</name></nameID></participant>
+<stream stream_id="UAAMm5GRQKSCMVvLyl4rFw==" session_id="hVpd7YQgRW2nD22h7q60JQ=="><label>1</label></stream>
+<stream stream_id="i1Pz3to5hGk8fuXl+PbwCw==" session_id="hVpd7YQgRW2nD22h7q60JQ=="><label>2</label></stream>
+<participantstreamassoc participant_id="srfBElmCRp2QB23b7Mpk0w=="><send>UAAMm5GRQKSCMVvLyl4rFw==</send><recv>i1Pz3to5hGk8fuXl+PbwCw==</recv></participantstreamassoc>
+<participantstreamassoc participant_id="zSfPoSvdSDCmU3A3TRDxAw=="><send>i1Pz3to5hGk8fuXl+PbwCw==</send><recv>UAAMm5GRQKSCMVvLyl4rFw==</recv></participantstreamassoc>
+</recording>
+--session--
+XML
+}
+# second_voice, second_hush: SIPp sends one stream of audio; the other one goes where the answer's second line says.
+second_voice() {
+    run "echo \$\$ >second.pid; exec ffmpeg -nostdin -loglevel error -re -i two.wav -af asetnsamples=160 -c:a pcm_alaw -f rtp 'rtp://$RECORDER_IP:[\$second]?localrtpport=7000&pkt_size=172'"
+}
+second_hush() { run "kill \$(cat second.pid)"; }
 
 case $CASE in
     baresip-udp | baresip-tcp)
@@ -302,6 +330,38 @@ case $CASE in
         wait "$FAR"
         [ -n "$(sip_of one "ip.src == $RECORDER_IP && tcp.dstport == 5060 && tcp.flags.syn == 1" frame.number)" ] || { echo "no connection was tried" >&2; exit 1; }
         judge 0 600 5 2001 01632960101
+        ;;
+    siprec-sipp)
+        # A recording session (RFC 7866): two streams with a tone each, whose parties the metadata names, paused and resumed by re-INVITE.
+        appliance recorder "$OWN" "$SITE"
+        tone one 15 700
+        tone two 15 1300
+        scenario near records
+        FORMATS=8 FEATURES=';+sip.src' TYPE='multipart/mixed;boundary=session'
+        wants='Require: siprec
+Accept: application/sdp, application/rs-metadata'
+        EXTRA=$wants say INVITE 1 "$(session sendonly 1)"; await 100? 180?; await_second 200; say ACK 1; second_voice; play one.alaw 8 PCMA/8000; pause 3000
+        hush; second_hush; EXTRA=$wants say INVITE 2 "$(session inactive 2)"; await 100? 200; say ACK 2; pause 2000
+        EXTRA=$wants say INVITE 3 "$(session sendonly 3)"; await 100?; await_second 200; say ACK 3; second_voice; resume; pause 3000
+        hush; second_hush; say BYE 4; await 200; done_scenario
+        FROM=src sipp_near one records "$ONE" "srs@$RECORDER_IP"
+        until_count running 0 10
+        # Whoever is one of the site's extensions is on the left.
+        FROM=1.5 judge 0 1300 8 2001 01632960001
+        for at in 1.5 6.5; do
+            heard="$(pitch "$WORK/0.wav" 1 $at 1) $(pitch "$WORK/0.wav" 2 $at 1)"
+            echo "$CASE: from $at s on $heard Hz"
+            is_near "${heard% *}" 1300 3 && is_near "${heard#* }" 700 3 || { echo "$CASE: wrong at $at s" >&2; exit 1; }
+        done
+        for channel in 1 2; do
+            heard=$(level "$WORK/0.wav" $channel 3.5 1)
+            echo "$CASE: in the pause a level of $heard in channel $channel"
+            is_near "$heard" 0 0.001 || { echo "$CASE: not silent in the pause" >&2; exit 1; }
+        done
+        jq -c '[.extension_name, .other_party_name, (.tracks | length), [.holds[] | [.start_ms, .end_ms]]]' "$WORK/list.json"
+        jq -e '.extension_name == "Ann Bell" and .other_party_name == "Bob" and .named_by == "SIPREC metadata" and (.tracks | length) == 2 and
+            (.holds | length) == 1 and (.holds[0] | .start_ms > 2700 and .start_ms < 3300 and .end_ms > 4700 and .end_ms < 5300)' "$WORK/list.json" >/dev/null ||
+            { echo "$CASE: wrong" >&2; exit 1; }
         ;;
     route)
         # The recorder gets another address: the PBX is told.

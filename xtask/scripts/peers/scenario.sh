@@ -4,7 +4,7 @@
 #   scenario far callee; hear INVITE; reply 180 Ringing; reply 200 OK "$(sdp)"; hear ACK; play callee.ulaw; hear BYE; reply 200 OK; done_scenario
 #
 # `near` sends the INVITE, `far` gets it. Words of the session description are variables: DIR, FORMATS, MAPS, PTIME, VERSION, ADDRESS, PORT.
-# ROUTED=yes: a proxy that record-routes is between them. EXTRA holds more header lines of a message, TYPE another type of body. FAR_TAG makes another To tag. `sipp_far HOST NAME` and `sipp_near HOST NAME TO` run them.
+# ROUTED=yes: a proxy that record-routes is between them. EXTRA holds more header lines of a message, FEATURES parameters of its Contact, TYPE another type of body. FAR_TAG makes another To tag. `sipp_far HOST NAME` and `sipp_near HOST NAME TO` run them.
 
 PCMU='a=rtpmap:0 PCMU/8000'
 PCMA='a=rtpmap:8 PCMA/8000'
@@ -67,7 +67,7 @@ To:[$them]'
         echo "$parties"
         echo "Call-ID: [call_id]"
         echo "CSeq: $2 $cseq_of"
-        echo "Contact: $contact"
+        echo "Contact: $contact${FEATURES:-}"
         echo "Max-Forwards: 70"
         [ -z "${ROUTED:-}" ] || [ "$1" = INVITE ] || echo "[routes]"
         [ -z "${EXTRA:-}" ] || echo "$EXTRA"
@@ -84,6 +84,14 @@ await() {
             *) echo "<recv response=\"$code\"${ROUTED:+ rrs=\"true\"}/>" ;;
         esac
     done >>"$SCENARIO"
+}
+
+# await_second CODE: a response whose second media line's port is to be known, as [$second].
+await_second() {
+    {
+        echo "<recv response=\"$1\"><action><ereg regexp=\"m=audio [0-9]+.*m=audio ([0-9]+)\" search_in=\"msg\" check_it=\"true\" assign_to=\"both,second\"/></action></recv>"
+        echo '<Reference variables="both,second"/>'
+    } >>"$SCENARIO"
 }
 
 # hear METHOD: a request of the other side; the first INVITE tells who is who.

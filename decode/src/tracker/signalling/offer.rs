@@ -63,6 +63,8 @@ fn apply_description(leg: &mut Leg, side: Side, session: &sdp::Session, descript
     state.quiet = first.held_by_address
         || matches!(first.direction, sdp::Direction::SendOnly | sdp::Direction::Inactive);
     state.sends_nothing = matches!(first.direction, sdp::Direction::RecvOnly | sdp::Direction::Inactive);
+    state.has_listened |= !first.held_by_address
+        && matches!(first.direction, sdp::Direction::SendRecv | sdp::Direction::RecvOnly);
     let mut formats: Vec<crate::media::Format> = Vec::new();
     // Formats of earlier descriptions stay readable behind the new ones: packets sent before the change are still on the way.
     for format in used.iter().flat_map(|media| &media.formats).chain(&state.formats) {
@@ -84,11 +86,17 @@ impl Leg {
 }
 
 /// An offer of `sendonly`, `inactive` or the address 0.0.0.0 asks to put the other side on hold (RFC 3264, 8.4; RFC 6337, 5.3);
-/// it counts once it is accepted.
+/// it counts once it is accepted. Who has only ever sent to a recorder, as the client of a recording session does, holds nobody by
+/// sending: after a pause it so goes on (RFC 7866, 7.1.1).
 fn offer_hold(leg: &mut Leg, by: Side, session: &sdp::Session, cseq: u32) {
     let Some(audio) = session.audio().find(|m| m.receives_at.is_some() || m.held_by_address) else { return };
-    let holding = audio.held_by_address
-        || matches!(audio.direction, sdp::Direction::SendOnly | sdp::Direction::Inactive);
+    let only_sends = leg.facts.conferenced.is_some() && !leg.side(by).has_listened;
+    let holding = match audio.direction {
+        _ if audio.held_by_address => true,
+        sdp::Direction::Inactive => true,
+        sdp::Direction::SendOnly => !only_sends,
+        sdp::Direction::SendRecv | sdp::Direction::RecvOnly => false,
+    };
     leg.side_mut(by).pending_hold = Some(PendingHold { cseq, holding });
 }
 

@@ -37,9 +37,21 @@ fn metadata(mode: &str, who: &[(&str, &str)]) -> String {
 
 const XML: &str = "Content-Type: application/rs-metadata+xml\r\n";
 
+/// A description of two lines in this direction.
+fn lines(direction: &str) -> String {
+    format!(
+        "v=0\r\nc=IN IP4 192.0.2.10\r\nm=audio 4000 RTP/AVP 8\r\na=label:1\r\na={direction}\r\n\
+         m=audio 4002 RTP/AVP 8\r\na=label:2\r\na={direction}\r\n"
+    )
+}
+
 /// Begins a session of two lines in which these take part.
 fn begin(wire: &mut Wire, who: &[(&str, &str)]) {
-    let sdp = "v=0\r\nc=IN IP4 192.0.2.10\r\nm=audio 4000 RTP/AVP 8\r\na=label:1\r\nm=audio 4002 RTP/AVP 8\r\na=label:2\r\n";
+    begin_with(wire, who, "sendrecv");
+}
+
+fn begin_with(wire: &mut Wire, who: &[(&str, &str)], direction: &str) {
+    let sdp = lines(direction);
     let body = format!(
         "--b\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--b\r\n{XML}\r\n{}\r\n--b--\r\n",
         metadata("complete", who)
@@ -86,6 +98,35 @@ fn after_it_who_was_not_named_before_is_told_once() {
     wire.udp(OURS, CLIENT, stranger.as_bytes());
     assert!(!wire.heard.iter().any(|line| line.contains("2009")));
     assert_eq!(end(&mut wire).facts.parties.map(|party| party.number), ["2001", "2002"]);
+}
+
+/// Another offer of the session's client, which is accepted.
+fn change(wire: &mut Wire, cseq: u32, direction: &str) {
+    let kind = "Content-Type: application/sdp\r\n";
+    wire.udp(CLIENT, OURS, request("INVITE", cseq, ["c", "r"], kind, &lines(direction)).as_bytes());
+    let answer = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 12000 RTP/AVP 8\r\nm=audio 12002 RTP/AVP 8\r\n";
+    let ok = request("INVITE", cseq, ["c", "r"], kind, answer);
+    wire.udp(OURS, CLIENT, ok.replacen("INVITE sip:rec@192.0.2.1 SIP/2.0", "SIP/2.0 200 OK", 1).as_bytes());
+}
+
+#[test]
+fn a_paused_session_goes_on_when_its_client_sends_again() {
+    let who = [("2001", "1"), ("2002", "2")];
+    let mut sends = wire();
+    begin_with(&mut sends, &who, "sendonly");
+    sends.now_ms += 1_000;
+    change(&mut sends, 2, "inactive");
+    sends.now_ms += 2_000;
+    change(&mut sends, 3, "sendonly");
+    assert_eq!((sends.told("held by Caller"), sends.told("retrieved by Caller")), (1, 1));
+    let holds = end(&mut sends).holds;
+    assert_eq!(holds.iter().map(|(from, to)| to.millis_since(*from)).collect::<Vec<_>>(), [2_000]);
+
+    // Whoever has listened before and only sends then has put the other side on hold.
+    let mut listens = wire();
+    begin(&mut listens, &who);
+    change(&mut listens, 2, "sendonly");
+    assert_eq!((listens.told("held by Caller"), listens.told("retrieved by Caller")), (1, 0));
 }
 
 #[test]
