@@ -20,6 +20,9 @@ const SESSION_S_MIN: u32 = 90;
 const ALLOW: &str = "INVITE, ACK, CANCEL, OPTIONS, BYE, PRACK, UPDATE, INFO";
 /// Extensions that we know.
 const SUPPORTED: [&str; 3] = ["timer", "100rel", "siprec"];
+/// Bodies that are read (RFC 3261, 20.1): descriptions, and with them or alone the metadata of a recording session, by the name that it has
+/// (RFC 7865) and by the one that many clients write.
+const ACCEPT: &str = "application/sdp, multipart/mixed, application/rs-metadata+xml, application/rs-metadata";
 /// Methods that exist and are not for a recorder.
 const NOT_ALLOWED: [&[u8]; 6] = [b"REGISTER", b"SUBSCRIBE", b"NOTIFY", b"MESSAGE", b"REFER", b"PUBLISH"];
 /// Highest number of a request (RFC 3261, 8.1.1.5).
@@ -126,7 +129,7 @@ impl UserAgent {
             // In Service, also when all channels are in use: a PBX must not take the recorder for gone. Out of service while an INVITE would be
             // refused by anybody (RFC 3261, 11.2).
             Ok(()) => {
-                let parts = self.abilities(path, is_sips(uri)).field("Accept", "application/sdp");
+                let parts = self.abilities(path, is_sips(uri)).field("Accept", ACCEPT);
                 compose::response(&head, 200, "OK", &parts.field("Accept-Encoding", "identity"))
             }
             Err(Refusal { status, reason, parts }) => compose::response(&head, status, &reason, &parts),
@@ -415,7 +418,7 @@ impl UserAgent {
             }
             b"OPTIONS" => {
                 let is_sips = call.is_sips;
-                let parts = self.abilities(path, is_sips).field("Accept", "application/sdp");
+                let parts = self.abilities(path, is_sips).field("Accept", ACCEPT);
                 self.respond(id, 200, "OK", &parts);
             }
             method if NOT_ALLOWED.contains(&method) => {
@@ -623,7 +626,7 @@ fn description(message: &Message<'_>) -> Result<Option<Vec<Section>>, Refusal> {
             // News of who takes part, and none of the media.
             return Ok(None);
         }
-        return Err(Refusal::new(415, "Unsupported Media Type").with("Accept", "application/sdp"));
+        return Err(Refusal::new(415, "Unsupported Media Type").with("Accept", ACCEPT));
     };
     match offer::sections(body) {
         Some(sections) => Ok(Some(sections)),

@@ -70,6 +70,38 @@ fn what_is_wrong_with_a_request_is_told() {
 }
 
 #[test]
+fn what_is_said_to_be_read_is_read() {
+    let mut bench = Bench::new();
+    let told = field(&bench.give(&Bench::text("OPTIONS", 1, "", ""))[0], "Accept");
+    let tag = bench.call("");
+    assert_eq!(field(&bench.give(&Bench::text("OPTIONS", 2, &tag, ""))[0], "Accept"), told);
+    let update = |cseq: u32, kind: &str, body: &str| {
+        Bench::text("UPDATE", cseq, &tag, &format!("\r\n\r\n{body}")).replacen("application/sdp", kind, 1)
+    };
+    let refused = bench.give(&update(3, "text/plain", OFFER)).remove(0);
+    assert_eq!(first_line(&refused), "SIP/2.0 415 Unsupported Media Type");
+    assert_eq!(field(&refused, "Accept"), told);
+
+    let metadata = "<recording/>";
+    let parts = format!(
+        "--b\r\nContent-Type: application/sdp\r\n\r\n{OFFER}\r\n--b\r\nContent-Type: application/rs-metadata+xml\r\n\r\n\
+         {metadata}\r\n--b--\r\n"
+    );
+    let kinds: Vec<&str> = told.split(", ").collect();
+    let bodies = [
+        ("application/sdp", OFFER),
+        ("multipart/mixed", parts.as_str()),
+        ("application/rs-metadata+xml", metadata),
+        ("application/rs-metadata", metadata),
+    ];
+    assert_eq!(kinds, bodies.map(|(kind, _)| kind));
+    for (cseq, (kind, body)) in (4..).zip(bodies) {
+        let kind = kind.replace("mixed", "mixed;boundary=b");
+        assert_eq!(first_line(&bench.give(&update(cseq, &kind, body))[0]), "SIP/2.0 200 OK", "{kind}");
+    }
+}
+
+#[test]
 fn nobody_is_answered_who_cannot_be() {
     let invite = Bench::invite("");
     for text in [
