@@ -6,6 +6,7 @@ mod media;
 mod odd;
 mod size;
 mod timers;
+mod torture;
 mod who;
 
 use super::*;

@@ -14,6 +14,8 @@ use super::{after_line, content_length, first_line, looks_like_sip, skip_blank_l
 const BODY_MAX: usize = 256 * 1024;
 /// Longest start line that is waited for.
 const START_LINE_MAX: usize = 2048;
+/// Longest method in it (RFC 4475, 3.1.1.2 has one of 43 bytes).
+const METHOD_BYTES_MAX: usize = 64;
 
 /// What stands at the beginning of the unread bytes of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +99,7 @@ fn plausible_prefix(bytes: &[u8]) -> bool {
     let word = bytes.iter().take_while(|&&b| super::is_token(b)).count();
     bytes.starts_with(b"SIP/2.0 ")
         || (b"SIP/2.0 ".starts_with(bytes))
-        || (word > 0 && word <= 32 && matches!(bytes.get(word), None | Some(b' ')))
+        || (word > 0 && word <= METHOD_BYTES_MAX && matches!(bytes.get(word), None | Some(b' ')))
 }
 
 enum Resync {
@@ -173,6 +175,15 @@ mod tests {
             let messages = cut(&stream, size);
             assert_eq!(messages.len(), 4, "pieces of {size}");
             assert_eq!(messages[3], OPTIONS);
+        }
+    }
+
+    #[test]
+    fn a_long_method_is_waited_for() {
+        let long: &[u8] =
+            b"!interesting-Method0123456789_*+`.%indeed'~ sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+        for size in [1, 40, 50, 1000] {
+            assert_eq!(cut(long, size), [long], "pieces of {size}");
         }
     }
 
