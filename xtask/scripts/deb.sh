@@ -14,7 +14,7 @@ rm -rf "$out"
 doc=$root/usr/share/doc/earwitness
 mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/lib/systemd/system" "$root/usr/lib/sysusers.d" \
     "$root/etc/earwitness" "$root/usr/share/man/man1" "$doc" "$root/usr/share/bash-completion/completions" \
-    "$root/usr/share/zsh/vendor-completions" "$root/usr/share/fish/vendor_completions.d" "$root/usr/share/earwitness"
+    "$root/usr/share/zsh/vendor-completions" "$root/usr/share/fish/vendor_completions.d" "$root/usr/share/earwitness/announcements"
 
 install -m 755 "$bin" "$root/usr/bin/earwitness"
 strip --strip-unneeded "$root/usr/bin/earwitness" 2>/dev/null || true
@@ -34,6 +34,7 @@ install -m 644 "$pages/earwitness.bash" "$root/usr/share/bash-completion/complet
 install -m 644 "$pages/_earwitness" "$root/usr/share/zsh/vendor-completions/"
 install -m 644 "$pages/earwitness.fish" "$root/usr/share/fish/vendor_completions.d/"
 install -m 644 packaging/grafana-dashboard.json "$root/usr/share/earwitness/"
+install -m 644 packaging/announcements/*.wav "$root/usr/share/earwitness/announcements/"
 install -m 644 docs/*.md README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$doc/"
 
 for script in postinst prerm postrm; do install -m 755 "packaging/deb/$script" "$root/DEBIAN/"; done

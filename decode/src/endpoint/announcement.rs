@@ -247,6 +247,13 @@ mod tests {
     }
 
     #[test]
+    fn the_one_that_is_shipped_is_taken() {
+        let file = include_bytes!("../../../packaging/announcements/recorded.wav");
+        let made = Announcement::from_wav(file).expect("an announcement");
+        assert_eq!(made.packets(), 211, "4.2 s");
+    }
+
+    #[test]
     fn a_wrong_file_is_refused_with_the_reason() {
         let refused = |file: &[u8]| Announcement::from_wav(file).expect_err("refused").to_string();
         assert!(refused(b"ID3").contains("no WAV"));
