@@ -22,7 +22,7 @@ use crate::facts::{Keyed, with_known};
 use crate::late::{self, LateReports};
 use crate::smdr::Logger;
 use failure::Failure;
-use walk::{Expected, Walk};
+use walk::{Expected, Held, Walk};
 
 /// How often chunks of silent calls are looked for, in capture time: with the span of a chunk less than a fifth of a second.
 const STALE_CHECK_MS: i64 = 50;
@@ -124,6 +124,7 @@ pub(crate) struct Recorder<'a> {
     gate: Gate,
     open: OpenRecordings,
     expected: Expected,
+    held: Held,
     report: Report,
     started: Option<Timestamp>,
     now: Timestamp,
@@ -170,6 +171,7 @@ impl<'a> Recorder<'a> {
             gate: Gate::new(rules),
             open: OpenRecordings::default(),
             expected: Expected::default(),
+            held: Held::default(),
             report: Report::default(),
             started: None,
             now: Timestamp::MIN,
@@ -447,6 +449,7 @@ impl<'a> Recorder<'a> {
                 gate: &mut self.gate,
                 open: &mut self.open,
                 expected: &mut self.expected,
+                held: &mut self.held,
                 report: &mut self.report,
                 late: self.late.as_ref(),
                 logger: self.logger.as_mut(),
@@ -514,6 +517,7 @@ impl<'a> Recorder<'a> {
             gate: &mut self.gate,
             open: &mut self.open,
             expected: &mut self.expected,
+            held: &mut self.held,
             report: &mut self.report,
             late: self.late.as_ref(),
             logger: self.logger.as_mut(),

@@ -6,7 +6,7 @@ use decode::rtp::dtmf::Digit;
 use decode::tracker::{Event, LegEnd, LegFacts, LegId};
 use decode::{Party, Side, Timestamp};
 use policy::{Action, Gate, Outcome, RecordingKey, RecordingPlan, SegmentFacts};
-use store::{Archive, CallRow, Mark};
+use store::{Archive, CallRow, Discarded, Mark, RecordingId};
 
 use super::{KEYED_MAX, Open, OpenRecordings, Report};
 use crate::facts;
@@ -19,6 +19,7 @@ pub(super) struct Walk<'w> {
     pub(super) gate: &'w mut Gate,
     pub(super) open: &'w mut OpenRecordings,
     pub(super) expected: &'w mut Expected,
+    pub(super) held: &'w mut Held,
     pub(super) report: &'w mut Report,
     pub(super) late: Option<&'w LateReports>,
     pub(super) logger: Option<&'w mut Logger>,
@@ -28,6 +29,12 @@ pub(super) struct Walk<'w> {
 /// What the journal has of the legs that run, by their serial numbers: a recording that is destroyed before its leg ends must
 /// not be in the line that a crash would leave.
 pub(super) type Expected = BTreeMap<u64, CallRow>;
+
+/// Recordings that were to be destroyed and are under a hold, by the serial numbers of their legs, which still run.
+pub(super) type Held = BTreeMap<u64, Vec<RecordingId>>;
+
+/// What the balance sheet says of them.
+const HELD: &str = "what was recorded by then is under a legal hold and stays";
 
 impl Walk<'_> {
     #[inline(never)] // packets do not come this way
@@ -112,8 +119,15 @@ impl Walk<'_> {
             Action::Discard(recording, why) => {
                 let Some(open) = self.open.remove(recording) else { return };
                 let (id, leg) = (open.facts.id, recording.leg().serial());
-                tracing::debug!(recording = %id, "recording destroyed");
-                self.report.failure.check(open.writer.discard(&why));
+                match open.writer.discard(&why) {
+                    Ok(Discarded::Destroyed) => tracing::debug!(recording = %id, "recording destroyed"),
+                    // Its writer is let go, so it ends here, at what there is.
+                    Ok(Discarded::Held(_)) => {
+                        tracing::info!(recording = %id, why, "under a legal hold: not destroyed");
+                        return self.held.entry(leg).or_default().push(id);
+                    }
+                    Err(error) => self.report.failure.note(error),
+                }
                 if let Some(row) = self.expected.get_mut(&leg) {
                     row.recordings.retain(|&other| other != id);
                     if row.recordings.is_empty() {
@@ -220,8 +234,11 @@ impl Walk<'_> {
                         }
                         _ => (outcome, reason),
                     };
-                    let row = facts::call_row(&end.facts, outcome, reason, recordings.clone(), why, parts);
                     let leg = end.facts.leg.serial();
+                    let held = self.held.remove(&leg).unwrap_or_default();
+                    let reason = if held.is_empty() { reason } else { format!("{reason}; {HELD}") };
+                    recordings.extend(held);
+                    let row = facts::call_row(&end.facts, outcome, reason, recordings.clone(), why, parts);
                     self.report.failure.check(self.archive.settle_call(leg, &row));
                     *self.report.outcomes.entry(outcome).or_default() += 1;
                 }

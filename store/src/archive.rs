@@ -20,7 +20,7 @@ use crate::journal::JOURNAL_DIR;
 use crate::keys::{KEYS_DIR, Keys};
 use crate::ledger::{self, LEDGER_DIR, Lines};
 use crate::locations::Locations;
-use crate::recovery::Recovered;
+use crate::recovery::{Reads, Recovered};
 use crate::report::Summand;
 use crate::retention::WATCH;
 use crate::saved::Saved;
@@ -203,6 +203,7 @@ impl Archive {
                 live: Default::default(),
                 tails: Default::default(),
                 failed: Latch::default(),
+                board: Arc::default(),
                 full: AtomicBool::new(false),
                 accounts,
                 saved,
@@ -549,13 +550,14 @@ impl Archive {
         found.map_err(|e| e.under(&self.shared.root))
     }
 
-    /// Builds the index anew from the files. `progress` is called with files done and files in all.
+    /// Builds the index anew from the files, each of which is read whole. `progress` is called with files done and files in all.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn rebuild(&self, mut progress: impl FnMut(u64, u64)) -> Result<Rebuilt, Error> {
         self.sync()?;
-        crate::recovery::rebuild(&self.shared, &mut progress).map_err(|e| e.under(&self.shared.root))
+        let built = crate::recovery::rebuild(&self.shared, Reads::Whole, &mut progress);
+        built.map_err(|e| e.under(&self.shared.root))
     }
 
     /// The room on the archive's disk; none when the file system does not say.

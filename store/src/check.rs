@@ -333,7 +333,10 @@ impl Problems<'_> {
 
     /// Is the row in the index that of this file?
     fn indexed(&mut self, id: RecordingId, path: &str, layout: &Layout) -> Result<(), Error> {
-        let (row, unhashed) = (self.shared.index.bare_row(id)?, self.shared.index.is_unhashed(id)?);
+        // Before and after: its hash may be told, or made void, in between.
+        let before = self.shared.index.is_unhashed(id)?;
+        let row = self.shared.index.bare_row(id)?;
+        let unhashed = before || self.shared.index.is_unhashed(id)?;
         let facts = layout.end.as_ref().map(|end| &end.footer.facts);
         // Of one that was moved the hash is that of its copies; in a copy of the archive these may be what is not known.
         let unhashed =

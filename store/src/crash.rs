@@ -17,9 +17,10 @@ use crate::archive::{Place, make};
 use crate::disk::Disk;
 use crate::shared::Tuning;
 use crate::sim::{Dice, Fault, SimDisk};
+use crate::wave::path_of;
 use crate::{
-    Archive, CallRow, Deletion, Direction, Error, Outcome, Record, RecordingFacts, RecordingId, Source,
-    State, Verdict, Writer,
+    Archive, CallRow, Deletion, Direction, Discarded, Error, Event, Outcome, Record, RecordingFacts,
+    RecordingId, Recovery, Source, State, Trouble, Verdict, What, Writer,
 };
 
 /// Short journals, so that a scenario goes through several; a small reserve.
@@ -387,6 +388,21 @@ fn on_a_full_disk_running_recordings_end_in_order_and_new_ones_are_refused() {
         assert!(played(&archive, n).expect("plays") >= 2 * PACKETS_PER_CHUNK);
     }
     assert!(archive.verify(None).all(|finding| !finding.is_problem()));
+    // There is room again: calls are recorded within five seconds.
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    let mut writer = loop {
+        match archive.create(facts(4)) {
+            Ok(writer) => break writer,
+            Err(e) => assert!(matches!(e, Error::Full { .. }) && std::time::Instant::now() < until, "{e}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    for i in 0..60 {
+        append(&mut writer, 4, i).expect("kept");
+    }
+    writer.finish(facts(4)).expect("ended");
+    archive.sync().expect("synced");
+    assert_eq!(played(&archive, 4).expect("plays"), 60);
 }
 
 #[test]
@@ -402,6 +418,7 @@ fn a_failed_sync_is_told_to_everybody_and_not_believed_later() {
     let first = archive.sync().expect_err("the sync fails");
     assert!(matches!(first, Error::Io { .. }), "{first}");
     assert!(archive.sync().is_err(), "a later sync would succeed and say nothing");
+    assert!(matches!(archive.troubles()[..], [Trouble::Failed(_)]));
     let told = (60..200).find_map(|i| append(&mut writer, 1, i).err());
     assert!(matches!(told, Some(Error::Io { .. })), "{told:?}");
     assert!(archive.create(facts(2)).is_err());
@@ -409,6 +426,122 @@ fn a_failed_sync_is_told_to_everybody_and_not_believed_later() {
     drop(writer);
     assert!(archive.close().is_err());
     let archive = open(&disk.after_power_cut(3), &index.path().join("index")).expect("opens");
+    assert!(archive.verify(None).all(|finding| !finding.is_problem()));
+}
+
+/// Waits until nothing keeps the archive from doing all that it should.
+fn wait_until_mended(archive: &Archive) {
+    for _ in 0..1_000 {
+        if archive.troubles().is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{:?}", archive.troubles());
+}
+
+/// Three recordings, and the file of the first takes nothing while they go on; it is ended while that is so.
+fn go_on_while_a_file_takes_nothing(archive: &Archive, disk: &SimDisk) {
+    let mut writers: Vec<_> = (1..=3).map(|n| archive.create(facts(n)).expect("begun")).collect();
+    let say = |writers: &mut [Writer], from: u32| {
+        for i in from..from + 60 {
+            for (n, writer) in (1..).zip(&mut *writers) {
+                append(writer, n, i).expect("kept");
+            }
+        }
+        archive.sync().expect("synced");
+    };
+    say(&mut writers, 0);
+    assert_eq!(archive.troubles(), []);
+    disk.refuse(Some(&path_of(facts(1).id)));
+    say(&mut writers, 60);
+    assert!(matches!(archive.troubles()[..], [Trouble::Behind(_)]), "{:?}", archive.troubles());
+    say(&mut writers, 120);
+    let mut writers = writers.into_iter();
+    let mut next = || writers.next().expect("three");
+    next().finish(known(1)).expect("ended");
+    next().finish(facts(2)).expect("ended");
+    assert!(matches!(next().discard("a rule"), Ok(Discarded::Destroyed)));
+    archive.sync().expect("synced");
+    assert!(matches!(archive.troubles()[..], [Trouble::Behind(_)]));
+}
+
+/// As if every file had taken all of it.
+fn assert_nothing_is_lacking(archive: &Archive, disk: &SimDisk) {
+    assert_eq!((played(archive, 1).expect("plays"), played(archive, 2).expect("plays")), (180, 180));
+    let row = archive.row(facts(1).id).expect("listed");
+    assert_eq!((row.facts.state, row.facts.account_code), (State::Complete, known(1).account_code));
+    assert_eq!(archive.rows().count(), 2);
+    assert!(archive.verify(None).all(|finding| !finding.is_problem()));
+    assert!(!disk.contents().iter().any(|(path, _)| path == &path_of(facts(3).id)));
+}
+
+#[test]
+fn what_a_file_did_not_take_is_written_from_the_journal_while_calls_are_recorded() {
+    let index = tempfile::tempdir().expect("a folder");
+    let disk = new_disk();
+    let archive = open(&disk, &index.path().join("index")).expect("opens");
+    go_on_while_a_file_takes_nothing(&archive, &disk);
+    disk.refuse(None);
+    wait_until_mended(&archive);
+    archive.sync().expect("synced");
+    assert_nothing_is_lacking(&archive, &disk);
+    archive.close().expect("closed");
+    // The journal is let go: nothing is to be mended, but that the index looks through the ledger once more.
+    let disk = disk.after_power_cut(7);
+    let archive = open(&disk, &index.path().join("index")).expect("opens");
+    let indexed = archive.recovered().indexed;
+    assert_eq!(archive.recovered(), &Recovery { indexed, ..Recovery::default() });
+    assert_nothing_is_lacking(&archive, &disk);
+}
+
+#[test]
+fn what_a_file_did_not_take_at_all_is_written_by_the_next_opening() {
+    let index = tempfile::tempdir().expect("a folder");
+    let disk = new_disk();
+    let archive = open(&disk, &index.path().join("index")).expect("opens");
+    go_on_while_a_file_takes_nothing(&archive, &disk);
+    let _ = archive.close();
+    let disk = disk.after_power_cut(7);
+    let archive = open(&disk, &index.path().join("index")).expect("opens");
+    assert_nothing_is_lacking(&archive, &disk);
+}
+
+#[test]
+fn a_hold_keeps_a_recording_that_runs_from_being_destroyed() {
+    let index = tempfile::tempdir().expect("a folder");
+    let archive = open(&new_disk(), &index.path().join("index")).expect("opens");
+    let event = |what| Event { at: START, who: "eve".into(), what };
+    let held =
+        |n: u8, hold: &str| event(What::Held { id: facts(n).id, hold: hold.into(), why: "a claim".into() });
+    let released =
+        |n: u8, hold: &str| event(What::Released { id: facts(n).id, hold: hold.into(), why: String::new() });
+    let mut writers: Vec<_> = (1..=2).map(|n| archive.create(facts(n)).expect("begun")).collect();
+    for i in 0..60 {
+        for (n, writer) in (1..).zip(&mut writers) {
+            append(writer, n, i).expect("kept");
+        }
+    }
+    for hold in ["one", "two"] {
+        archive.edit(held(1, hold)).expect("held");
+        archive.edit(held(2, hold)).expect("held");
+    }
+    archive.edit(released(1, "one")).expect("released");
+    let mut writers = writers.into_iter();
+    let mut next = || writers.next().expect("two");
+    // One hold is enough; and the recording goes on as if nobody had asked.
+    let Ok(Discarded::Held(mut writer)) = next().discard("a rule") else { panic!("it is held") };
+    append(&mut writer, 1, 60).expect("kept");
+    writer.finish(facts(1)).expect("ended");
+    for hold in ["one", "two"] {
+        archive.edit(released(2, hold)).expect("released");
+    }
+    assert!(matches!(next().discard("a rule"), Ok(Discarded::Destroyed)));
+    assert!(matches!(archive.edit(held(2, "three")), Err(Error::NotFound { .. })));
+    archive.sync().expect("synced");
+    let row = archive.row(facts(1).id).expect("listed");
+    assert_eq!((row.facts.state, row.legal_holds.len()), (State::Complete, 1));
+    assert_eq!(played(&archive, 1).expect("plays"), 61);
     assert!(archive.verify(None).all(|finding| !finding.is_problem()));
 }
 

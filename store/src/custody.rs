@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::disk::{locked, read_whole};
 use crate::ledger::{self, DeletionLine, Fate, LateExclusion, RecordingLine};
@@ -55,7 +56,10 @@ impl Archive {
         let note = self.checkpoint()?;
         let first = Note::parse(&note).map(|parsed| parsed.checkpoint);
         let first = first.as_ref().map(|checkpoint| (checkpoint, note.as_str()));
-        self.shared.witnesses.add(folder, first).map_err(|e| Error::io(folder, e))
+        self.shared
+            .witnesses
+            .add(folder, first, Arc::clone(&self.shared.board))
+            .map_err(|e| Error::io(folder, e))
     }
 
     /// What was done to the archive and its recordings, oldest first.
@@ -125,7 +129,13 @@ impl Archive {
             }
             _ => {}
         }
-        self.ask(|answer| Command::Event { event: Box::new(event), answer })
+        let is_hold = matches!(event.what, What::Held { .. });
+        self.ask(|answer| Command::Event { event: Box::new(event), answer })?;
+        if is_hold {
+            // A rule may have destroyed it while it ran, in the moment before.
+            self.row(id)?;
+        }
+        Ok(())
     }
 
     /// Deletes the audio of a finished recording: destroys its key, then its file, and leaves a signed receipt in the

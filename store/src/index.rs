@@ -175,10 +175,18 @@ impl Index {
         self.put(&Row { sha256: String::new(), ..row })
     }
 
-    /// A recording whose row lacks its hash.
-    pub(crate) fn unhashed(&self) -> Result<Option<RecordingId>, Error> {
-        let first = self.unhashed.first().map_err(|e| self.error(e))?;
-        Ok(first.and_then(|(key, _)| id_of(&key)))
+    /// The row of this recording has no hash yet; [`Index::unhashed`] gives it until one with a hash is put.
+    pub(crate) fn hash_later(&self, id: RecordingId) -> Result<(), Error> {
+        self.unhashed.insert(id.as_bytes(), &[]).map(|_| ()).map_err(|e| self.error(e))
+    }
+
+    /// The next recording behind this one whose row lacks its hash.
+    pub(crate) fn unhashed(&self, after: Option<RecordingId>) -> Result<Option<RecordingId>, Error> {
+        let first = match after {
+            Some(id) => self.unhashed.get_gt(id.as_bytes()),
+            None => self.unhashed.first(),
+        };
+        Ok(first.map_err(|e| self.error(e))?.and_then(|(key, _)| id_of(&key)))
     }
 
     /// Does the row of this recording lack its hash?

@@ -7,6 +7,8 @@
 //! The checksum (CRC-32) finds torn writes. It guards against nobody: what an attacker could write into a journal he
 //! could write into the files, where signature and ledger show it.
 
+use std::collections::BTreeSet;
+
 use crate::Error;
 use crate::bytes::Cursor;
 use crate::disk::{Disk, ReadAt, parent};
@@ -267,13 +269,13 @@ fn is_expected(path: &str, line: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Replayed {
     /// Files that entries name, in order of appearance, each once.
-    pub(crate) paths: std::collections::BTreeSet<String>,
+    pub(crate) paths: BTreeSet<String>,
     /// What was known last of recordings, by their files.
     pub(crate) known: std::collections::BTreeMap<String, Vec<u8>>,
     /// Lines of the ledger that nobody settled, by key: the file and the line.
     pub(crate) pending: std::collections::BTreeMap<u64, (String, Vec<u8>)>,
     /// Recordings whose key was wrapped anew: their files hash to something else.
-    pub(crate) rewrapped: std::collections::BTreeSet<String>,
+    pub(crate) rewrapped: BTreeSet<String>,
     /// Entries done again.
     pub(crate) entries: u64,
     /// Journal files whose end was torn.
@@ -282,6 +284,25 @@ pub(crate) struct Replayed {
 
 /// Does all entries of journal file `number` again, up to the first that is not whole.
 pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> Result<(), Error> {
+    replay_those(disk, number, |_| true, replayed)
+}
+
+/// The same for these files alone.
+pub(crate) fn replay_of(
+    disk: &dyn Disk,
+    number: u64,
+    files: &BTreeSet<String>,
+    replayed: &mut Replayed,
+) -> Result<(), Error> {
+    replay_those(disk, number, |path| files.contains(path), replayed)
+}
+
+fn replay_those(
+    disk: &dyn Disk,
+    number: u64,
+    is_meant: impl Fn(&str) -> bool,
+    replayed: &mut Replayed,
+) -> Result<(), Error> {
     let journal = path_of(number);
     let io = |e| Error::io(&journal, e);
     let len = disk.len(&journal).map_err(io)?.unwrap_or_default();
@@ -291,7 +312,7 @@ pub(crate) fn replay(disk: &dyn Disk, number: u64, replayed: &mut Replayed) -> R
             replayed.torn += 1;
             break;
         }
-        for part in parts(&entry).filter(|part| is_ours(part.path())) {
+        for part in parts(&entry).filter(|part| is_ours(part.path()) && is_meant(part.path())) {
             let path = part.path();
             let fail = |e| Error::io(path, e);
             match part {

@@ -89,7 +89,7 @@ pub(crate) fn recover(
     sync_files(shared, replayed.paths.iter())?;
     crate::archive::upgrade(disk)?;
     if index_is_new {
-        rebuild(shared, progress)?;
+        rebuild(shared, Reads::Ends, progress)?;
         recovery.rebuilt_index = true;
     } else {
         recovery.indexed = catch_up(shared)?;
@@ -368,6 +368,44 @@ pub(crate) fn row_of(shared: &Shared, path: &str) -> Result<Row, Error> {
     Ok(Row { sha256, ..Row::of(facts, layout.len, signature) })
 }
 
+/// The row of a finished file as a new index takes it in, from its beginning and its end alone: its signature is held against the digest that
+/// the ledger keeps, and its hash is told later, when the whole of it is read. What the ledger does not know is read at once.
+fn listed_row(shared: &Shared, path: &str, digest: Option<&[u8; 32]>) -> Result<Row, Error> {
+    let layout = Layout::read(&*shared.disk, path)?;
+    let Some(End { footer, .. }) = &layout.end else { return row_of(shared, path) };
+    match digest {
+        Some(digest) if shared.keys.signer().verifies(digest, &footer.signature) => {
+            Ok(Row::of(footer.facts.clone(), layout.len, SignatureState::Valid))
+        }
+        _ => row_of(shared, path),
+    }
+}
+
+/// The digests that were signed, of the recordings that began in one month.
+#[derive(Default)]
+struct Signed {
+    month: String,
+    digests: BTreeMap<RecordingId, [u8; 32]>,
+}
+
+impl Signed {
+    /// That of a recording; those of a whole month are read for the first of it.
+    fn of(&mut self, disk: &Arc<dyn Disk>, id: RecordingId) -> Result<Option<&[u8; 32]>, Error> {
+        let month = ledger::month(ledger::RECORDINGS, id.started());
+        if month != self.month {
+            self.digests.clear();
+            let is_there = disk.len(&month).map_err(|e| Error::io(&month, e))?.is_some();
+            if is_there {
+                let lines = Lines::<RecordingLine>::new(Arc::clone(disk), month.clone(), 0).flatten();
+                let lines = lines.filter(|line| !line.fate.is_gone());
+                self.digests.extend(lines.filter_map(|line| Some((line.id, from_hex(&line.signed)?))));
+            }
+            self.month = month;
+        }
+        Ok(self.digests.get(&id))
+    }
+}
+
 /// The row of a recording that was moved. Its hash is that of its copies, which the index knows; its signature is held against the
 /// digest that the ledger keeps.
 fn moved_row(
@@ -392,7 +430,7 @@ fn compare_all(shared: &Shared) -> Result<(), Error> {
 }
 
 /// The same for one recording. A file that is here is compared by its hash, which also tells that it was re-encoded.
-fn compare_copies(shared: &Shared, id: RecordingId) -> Result<(), Error> {
+pub(crate) fn compare_copies(shared: &Shared, id: RecordingId) -> Result<(), Error> {
     let copies = shared.index.copies(id)?;
     let (Some(home), Some(row)) = (home_of(&*shared.disk, id)?, shared.index.bare_row(id)?) else {
         return Ok(());
@@ -401,7 +439,8 @@ fn compare_copies(shared: &Shared, id: RecordingId) -> Result<(), Error> {
         let key = wrap_key_at(&*shared.disk, &home)?;
         copies.iter().any(|(_, copy)| Some(&copy.key) != key.as_ref())
     } else {
-        copies.iter().any(|(_, copy)| copy.sha256 != row.sha256)
+        // One whose hash is not known yet is compared when it is.
+        !row.sha256.is_empty() && copies.iter().any(|(_, copy)| copy.sha256 != row.sha256)
     };
     if differs {
         shared.index.make_copies_stale(id)?;
@@ -430,8 +469,21 @@ pub(crate) fn files(disk: &dyn Disk) -> Result<Vec<String>, Error> {
     Ok(files)
 }
 
+/// How much of a recording is read for its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// All of it.
+    Whole,
+    /// Its beginning and its end: recording waits for it.
+    Ends,
+}
+
 /// Builds the index from the files. `progress` is told how many of how many files are done.
-pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Result<Rebuilt, Error> {
+pub(crate) fn rebuild(
+    shared: &Shared,
+    reads: Reads,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Rebuilt, Error> {
     let mut rebuilt = Rebuilt::default();
     // Taken before the files are read: what is finished meanwhile is taken in twice rather than not at all.
     let mut ends = Vec::new();
@@ -444,12 +496,13 @@ pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Re
     let files = files(&*shared.disk)?;
     // Read once for all: the ledger is long.
     let moved = signed_lines(shared, &files.iter().filter_map(|path| stub_id(path)).collect())?;
-    let mut rows = Vec::new();
+    let (mut rows, mut signed) = (Vec::new(), Signed::default());
     progress(0, files.len() as u64);
     for (i, path) in files.iter().enumerate() {
         let running = recording_at(path).is_some_and(|id| shared.is_running(id));
         let row = match (id_of(path), stub_id(path)) {
-            (Some(_), _) => row_of(shared, path),
+            (Some(_), _) if reads == Reads::Whole => row_of(shared, path),
+            (Some(id), _) => listed_row(shared, path, signed.of(&shared.disk, id)?),
             (None, Some(id)) => moved_row(shared, id, &moved),
             (None, None) => Err(Error::damaged(path, "a stray file")),
         };
@@ -462,6 +515,8 @@ pub(crate) fn rebuild(shared: &Shared, progress: &mut dyn FnMut(u64, u64)) -> Re
             // What was deleted since it was read is not put back.
             rows.retain(|row| matches!(home_of(&*shared.disk, row.facts.id), Ok(Some(_))));
             shared.index.put_all(&rows)?;
+            let unread = rows.iter().filter(|row| row.sha256.is_empty() && !row.moved);
+            unread.into_iter().try_for_each(|row| shared.index.hash_later(row.facts.id))?;
             rebuilt.rows += rows.len() as u64;
             rows.clear();
         }

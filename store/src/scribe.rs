@@ -4,10 +4,11 @@
 //! and synced for all calls together at most [`SYNC_INTERVAL`] later; only then are the files written. So a file never
 //! holds anything that the journal on disk does not, and what a crash leaves is what the journal says.
 //!
-//! A write that fails ends its recording; a sync that fails ends the session, because nothing that the kernel says after
-//! it can be believed. When the disk is full, a reserve is given up so that running recordings can be ended. What takes
+//! A write to a recording's file that fails is made good from the journal; a sync of the journal that fails ends the session, because nothing
+//! that the kernel says after it can be believed. When the disk is full, a reserve is given up so that running recordings can be ended. What takes
 //! long is [`crate::settle`]'s.
 
+mod behind;
 mod changes;
 mod chunks;
 mod ends;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+use self::behind::Behind;
 pub(crate) use self::queue::Commands;
 use self::queue::Inbox;
 use crate::closing::Ending;
@@ -90,8 +92,8 @@ pub(crate) enum Command {
     Finish { open: Arc<Open>, ending: Box<Ending> },
     /// End a recording at what is on disk.
     Abandon { open: Arc<Open>, facts: Option<Box<RecordingFacts>> },
-    /// Destroy a recording: the key, then the file.
-    Discard { open: Arc<Open>, line: Box<RecordingLine>, answer: Sender<Result<(), Error>> },
+    /// Destroy a recording: the key, then the file. Answers false, and nothing is done, while it is under a hold.
+    Discard { open: Arc<Open>, line: Box<RecordingLine>, answer: Sender<Result<bool, Error>> },
     /// Destroy finished recordings: of each the key, then the file.
     Delete { lines: Vec<RecordingLine>, answer: Sender<Result<(), Error>> },
     /// Replace the line of a deleted recording by one that says less: its facts go too.
@@ -179,7 +181,9 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
         space: SpaceWatch::default(),
         // Not at once: a command that lists something has no alerts to give.
         space_due: Instant::now() + FIRST_SPACE_LOOK,
-        keep_journals: false,
+        behind: None,
+        left: Vec::new(),
+        held: BTreeMap::new(),
     };
     scribe.begin_journal(number)?;
     scribe.take_reserve();
@@ -269,8 +273,12 @@ struct Scribe {
     /// The room on the disk.
     space: SpaceWatch,
     space_due: Instant,
-    /// Something that the journal holds could not be written to its file: only a replay mends that.
-    keep_journals: bool,
+    /// Something that the journal holds could not be written to its file.
+    behind: Option<Behind>,
+    /// Recordings that could not be ended, with what their writers said of them.
+    left: Vec<(Arc<Open>, Option<RecordingFacts>)>,
+    /// Holds on recordings that run, by their names.
+    held: BTreeMap<RecordingId, BTreeSet<String>>,
 }
 
 impl Scribe {
@@ -278,7 +286,13 @@ impl Scribe {
     fn run(&mut self, inbox: &mut Inbox) -> Option<Sender<Result<(), Error>>> {
         loop {
             let sync_due = self.journal.unsynced.map(|at| at + SYNC_INTERVAL);
-            let others = [self.rest_due, self.full_retry(), self.checkpoint_due, Some(self.space_due)];
+            let others = [
+                self.rest_due,
+                self.full_retry(),
+                self.checkpoint_due,
+                self.behind_due(),
+                Some(self.space_due),
+            ];
             let deadline = [sync_due, self.rotate_due].into_iter().chain(others);
             match inbox.next(deadline.flatten().min()) {
                 Ok(Command::Close(answer)) => return Some(answer),
@@ -328,10 +342,13 @@ impl Scribe {
         let long = self.journal.len >= long;
         if long || self.rotate_due.is_some_and(|due| now >= due) {
             let was_due = self.rotate_due.take().is_some();
-            if (self.rotate().is_err() || self.keep_journals) && was_due {
+            if (self.rotate().is_err() || self.is_behind()) && was_due {
                 // A key that was destroyed still stands in it.
                 self.rotate_due = Some(now + SHRED_INTERVAL);
             }
+        }
+        if self.behind_due().is_some_and(|due| now >= due) {
+            self.catch_up();
         }
         if self.is_resting() {
             let due = *self.rest_due.get_or_insert(now + self.shared.tuning.rest);
@@ -436,7 +453,7 @@ impl Scribe {
         let kept =
             || Error::damaged(JOURNAL_DIR, "a file could not be written; opening the archive again mends it");
         match self.rotate() {
-            Ok(()) if self.keep_journals => drop(answer.send(Err(kept()))),
+            Ok(()) if self.is_behind() => drop(answer.send(Err(kept()))),
             Ok(()) => drop(self.tasks.send(Task::Sync(answer))),
             Err(e) => drop(answer.send(Err(e))),
         }
@@ -588,10 +605,11 @@ impl Scribe {
                     if let Some(run) = id.and_then(|id| runs.remove(&id)) {
                         self.apply_chunks(run);
                     }
-                    self.apply(&pending.entry, pending.open.as_deref());
-                    if let Some(task) = pending.then {
+                    match (self.apply(&pending.entry, pending.open.as_deref()), pending.then) {
                         // The second thread ends only after this one.
-                        let _ = self.tasks.send(task);
+                        (true, Some(task)) => drop(self.tasks.send(task)),
+                        (false, Some(task)) => self.put_off(task),
+                        (_, None) => {}
                     }
                     self.give_back(pending.entry);
                 }
@@ -601,30 +619,26 @@ impl Scribe {
         Ok(())
     }
 
-    /// Does to the files what the journal holds. A failure keeps the journal, whose replay does it again; what comes
-    /// later for the same recording is left to the replay too.
-    fn apply(&mut self, entry: &[u8], open: Option<&Open>) {
-        if open.is_some_and(|open| open.failed.is_set()) && self.keep_journals {
-            return;
-        }
+    /// Does to the files what the journal holds; false where one of them has to wait. A failure keeps the journal, from which it is done
+    /// again.
+    fn apply(&mut self, entry: &[u8], open: Option<&Open>) -> bool {
+        let mut is_done = true;
         for part in journal::parts(entry) {
+            let path = part.path();
+            if self.waits(path, open.is_some()) {
+                is_done = false;
+                continue;
+            }
             let done = match part {
                 Part::Write { path, offset, bytes } => self.write(path, offset, bytes),
-                _ => part.apply(&*self.shared.disk).map_err(|e| Error::io(part.path(), e)),
+                _ => part.apply(&*self.shared.disk).map_err(|e| Error::io(path, e)),
             };
             if let Err(e) = done {
-                return self.left_to_replay(part.path(), open, e);
+                self.left_to_replay(path, &e);
+                is_done = false;
             }
         }
-    }
-
-    /// A file could not be written: the journal that holds it stays, for the next opening.
-    fn left_to_replay(&mut self, path: &str, open: Option<&Open>, error: Error) {
-        tracing::error!(file = path, %error, "written to the journal only: open the archive again");
-        self.keep_journals = true;
-        if let Some(open) = open {
-            self.fail(open, error);
-        }
+        is_done
     }
 
     fn sync(&mut self, answer: Sender<Result<(), Error>>) {
@@ -647,7 +661,7 @@ impl Scribe {
     /// Goes on in a new journal file and has the old one settled.
     fn rotate(&mut self) -> Result<(), Error> {
         self.settle()?;
-        if self.keep_journals {
+        if self.is_behind() {
             return Ok(());
         }
         let (old, next) = (self.journal.number, self.journal.number + 1);
@@ -702,12 +716,15 @@ impl Scribe {
         }
         self.write_lines();
         self.settle()?;
+        if self.is_behind() {
+            self.catch_up();
+        }
         // Logged; the next opening of the archive makes one.
         let _ = self.checkpoint();
         if !self.waiting_lines.is_empty() {
             return Err(Error::Full { path: self.shared.root.clone() });
         }
-        if self.keep_journals || !self.running.is_empty() {
+        if self.is_behind() || !self.running.is_empty() {
             return Ok(());
         }
         let files = std::mem::take(&mut self.touched).into_iter().collect();

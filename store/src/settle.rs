@@ -7,15 +7,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use crate::disk::{locked, parent};
 use crate::event::{Event, What};
 use crate::journal::{self, JOURNAL_DIR};
-use crate::layout::file_digest;
+use crate::layout::{Layout, file_digest};
 use crate::ledger::RecordingLine;
-use crate::recovery::{index_end, take_event};
+use crate::recovery::{compare_copies, index_end, take_event};
 use crate::shared::Shared;
 use crate::verify::is_destroyed;
 use crate::wave::{RECORDINGS_DIR, digest_text, path_of};
@@ -25,7 +26,7 @@ use crate::{CopyLine, Error, RecordingId, Row};
 const SINGLE_SYNCS_MAX: usize = 64;
 
 /// What the disk thread hands on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Task {
     /// A recording was finished; its journal entry is on disk. The ledger names it up to `end`.
     Index { row: Box<Row>, path: String, ledger: String, end: u64 },
@@ -51,20 +52,24 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<(Sender<Task>, JoinH
 }
 
 fn run(shared: &Shared, tasks: &Receiver<Task>) {
-    let mut unhashed = true;
+    let (mut unhashed, mut hashed) = (true, None);
     // Ledger files of which the index lacks something: their cursors stay, so that the next opening takes it in.
     let mut behind = BTreeSet::new();
     loop {
         let task = match tasks.try_recv() {
             Ok(task) => task,
             Err(TryRecvError::Disconnected) => return,
-            // Nothing else to do: one of the hashes that a rotation of keys has made void.
+            // Nothing else to do: one of the hashes that a rotation of keys has made void, or that a new index lacks.
             Err(TryRecvError::Empty) if unhashed => {
-                unhashed = hash_one(shared).unwrap_or_else(|e| {
-                    tracing::error!(error = %e, "the hash of a recording's file cannot be told");
-                    false
-                });
-                continue;
+                let begun = Instant::now();
+                hashed = hash_next(shared, hashed);
+                unhashed = hashed.is_some();
+                // The disk is everybody's: half of its time at most.
+                match tasks.recv_timeout(begun.elapsed()) {
+                    Ok(task) => task,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
             Err(TryRecvError::Empty) => match tasks.recv() {
                 Ok(task) => task,
@@ -73,7 +78,7 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
         };
         match task {
             Task::Rewrapped(ids) => {
-                unhashed = true;
+                (unhashed, hashed) = (true, None);
                 let forget = |id: &RecordingId| {
                     shared.index.forget_digest(*id)?;
                     if shared.index.make_copies_stale(*id)? {
@@ -150,16 +155,34 @@ fn mark_destroyed(shared: &Shared, id: RecordingId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes good one hash of a file whose wrap has changed; false when there is none left.
-fn hash_one(shared: &Shared) -> Result<bool, Error> {
-    let Some(id) = shared.index.unhashed()? else { return Ok(false) };
-    let path = path_of(id);
-    match (shared.index.bare_row(id)?, file_digest(&*shared.disk, &path)) {
-        (Some(row), Ok(digest)) => shared.index.put(&Row { sha256: digest_text(&digest), ..row })?,
-        // Gone, or not to be read: verification tells.
-        _ => shared.index.forget_unhashed(id)?,
+/// Makes good the hash of a file whose wrap has changed, or that was listed without being read, and holds its signature against all of it.
+fn hash(shared: &Shared, id: RecordingId) -> Result<(), Error> {
+    let (disk, path) = (&*shared.disk, path_of(id));
+    let read = || {
+        let signature = Layout::read(disk, &path)?.signature(disk, &shared.keys.signer())?;
+        Ok::<_, Error>((signature, digest_text(&file_digest(disk, &path)?)))
+    };
+    match (shared.index.bare_row(id)?, read()) {
+        (Some(row), Ok((signature, sha256))) => {
+            shared.index.put(&Row { sha256, signature, ..row })?;
+            compare_copies(shared, id)
+        }
+        // The disk may read it another time.
+        (Some(_), Err(e @ Error::Io { .. })) => Err(e),
+        // Gone, or no recording any more: verification tells.
+        _ => shared.index.forget_unhashed(id),
     }
-    Ok(true)
+}
+
+/// Makes good the next hash behind this one; none when there is none left.
+fn hash_next(shared: &Shared, after: Option<RecordingId>) -> Option<RecordingId> {
+    let told = |e: Error| tracing::error!(error = %e, "the hash of a recording's file cannot be told");
+    let id = shared.index.unhashed(after).unwrap_or_else(|e| {
+        told(e);
+        None
+    })?;
+    hash(shared, id).unwrap_or_else(told);
+    Some(id)
 }
 
 fn put(shared: &Shared, mut row: Row, path: &str, ledger: &str, cursor: Option<u64>) -> Result<(), Error> {

@@ -16,6 +16,7 @@ use crate::listen::Tail;
 use crate::locations::Locations;
 use crate::log::witness::Witnesses;
 use crate::space::SpaceAlert;
+use crate::trouble::Board;
 use crate::{Error, RecordingId, Row};
 
 /// The wall clock, for what people did and for checkpoints; recordings have the time of their capture.
@@ -101,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) tails: Mutex<BTreeMap<RecordingId, Arc<Tail>>>,
     /// A journal write or an fsync failed: nothing can be promised any more until the archive is opened again.
     pub(crate) failed: Latch,
+    /// What stands in the way of the archive's own threads.
+    pub(crate) board: Arc<Board>,
     /// The disk is full; only ends of recordings are written.
     pub(crate) full: AtomicBool,
     /// What was noticed about the room on the disk, newest last; at most [`ALERTS_MAX`].

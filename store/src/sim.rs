@@ -60,6 +60,8 @@ struct State {
     /// Changing operations so far.
     operations: u64,
     fault: Option<(u64, Fault)>,
+    /// Writes to this file are cut in the middle, and fail.
+    refused: Option<String>,
     dead: bool,
     held: Arc<()>,
 }
@@ -77,6 +79,11 @@ impl SimDisk {
     pub(crate) fn fail_at(&self, at: u64, fault: Fault) {
         let mut state = locked(&self.0);
         state.fault = Some((state.operations + at, fault));
+    }
+
+    /// From now on this file takes no writes; without a name each one does.
+    pub(crate) fn refuse(&self, path: Option<&str>) {
+        locked(&self.0).refused = path.map(str::to_owned);
     }
 
     pub(crate) fn operations(&self) -> u64 {
@@ -248,7 +255,12 @@ impl Disk for SimDisk {
 
     fn write_at(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = locked(&self.0);
+        let is_refused = state.refused.as_deref() == Some(path);
         match state.change() {
+            Ok(()) if is_refused => {
+                let _ = state.write(path, offset, &bytes[..bytes.len() / 2]);
+                Err(io::Error::other("a bad sector"))
+            }
             Ok(()) => state.write(path, offset, bytes),
             Err((e, half)) => {
                 if half {

@@ -41,6 +41,15 @@ const BACKWARD_NS_MAX: i64 = 60_000 * NS_PER_MS;
 /// The most bytes that a mark takes: a source of 4096 bytes and its header.
 pub(crate) const MARK_LEN_MAX: usize = 4200;
 
+/// What came of destroying a recording that runs.
+#[derive(Debug)]
+pub enum Discarded {
+    /// It is gone.
+    Destroyed,
+    /// It is under a hold: it is there, and still to be ended.
+    Held(Box<Writer>),
+}
+
 /// Writes one recording. Dropped without [`Writer::finish`] or [`Writer::discard`], the recording is closed as
 /// interrupted at its last sealed chunk.
 ///
@@ -266,14 +275,11 @@ impl Writer {
 
     /// Destroys the recording: its key, then its file. The ledger keeps that it was there and why it went. When this
     /// returns, nothing in the archive's files opens it any more; the copy of its header in the journal goes with that
-    /// journal, seconds later.
+    /// journal, seconds later. A hold beats whatever asks for it: the recording that is under one stays, and can be ended.
     ///
     /// # Errors
     /// [`Error::Io`] when the disk refuses; [`Error::Closed`] when the archive is closed.
-    pub fn discard(mut self, why: &str) -> Result<(), Error> {
-        self.ended = true;
-        self.shared.end_tail(self.open.id, &self.tail, LiveEnd::Discarded);
-        self.buf.zeroize();
+    pub fn discard(mut self, why: &str) -> Result<Discarded, Error> {
         let line = RecordingLine {
             id: self.open.id,
             fate: Fate::Discarded,
@@ -286,8 +292,15 @@ impl Writer {
         };
         let (answer, result) = crossbeam_channel::bounded(1);
         let (open, line) = (Arc::clone(&self.open), Box::new(line));
-        self.send(Command::Discard { open, line, answer })?;
-        result.recv().map_err(|_| Error::Closed)?
+        let sent = self.send(Command::Discard { open, line, answer });
+        let answered = sent.and_then(|()| result.recv().map_err(|_| Error::Closed)?);
+        if matches!(answered, Ok(false)) {
+            return Ok(Discarded::Held(Box::new(self)));
+        }
+        self.ended = true;
+        self.shared.end_tail(self.open.id, &self.tail, LiveEnd::Discarded);
+        self.buf.zeroize();
+        answered.map(|_| Discarded::Destroyed)
     }
 
     /// May more be written?

@@ -357,11 +357,21 @@ fn what_cannot_be_opened_stops_the_end_of_a_rotation_until_it_is_left_behind() {
     assert!(matches!(hear(&archive, facts(1).id), Err(Error::KeyUnknown { .. })));
 }
 
+/// Until each row has the hash of its file.
+fn wait_for_hashes(archive: &Archive) {
+    let hashed = || archive.rows().all(|row| !row.expect("a row").sha256.is_empty());
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !hashed() && std::time::Instant::now() < until {
+        archive.sync().expect("synced");
+    }
+}
+
 #[test]
 fn hashes_in_lists_are_made_good_after_a_rotation() {
     let (disk, _) = base(false);
     let index = tempfile::tempdir().expect("a folder");
     let archive = open(&disk, &index.path().join("index")).expect("opens");
+    wait_for_hashes(&archive);
     let before: Vec<_> = archive.rows().map(|row| row.expect("a row")).collect();
     rotate(&archive).expect("rotated");
     for _ in 0..before.len() + 1 {
@@ -371,11 +381,7 @@ fn hashes_in_lists_are_made_good_after_a_rotation() {
     }
     archive.close().expect("closed");
     let archive = open(&disk, &index.path().join("index")).expect("opens");
-    let hashed = || archive.rows().all(|row| !row.expect("a row").sha256.is_empty());
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !hashed() && std::time::Instant::now() < until {
-        archive.sync().expect("synced");
-    }
+    wait_for_hashes(&archive);
     for (old, new) in before.iter().zip(archive.rows()) {
         let new = new.expect("a row");
         let digest = crate::layout::file_digest(&*disk, &crate::wave::path_of(new.facts.id)).expect("read");

@@ -435,6 +435,15 @@ impl Archive {
     }
 }
 
+impl Archive {
+    /// How the locations do that this process copies to. Asks nobody.
+    pub(crate) fn copying_states(&self) -> Vec<(String, LocationState)> {
+        let posts = locked(&self.shared.locations.posts).clone();
+        let state = |post: &Arc<Post>| Some((post.location.name.clone(), post.desk.as_ref()?.look().state));
+        posts.iter().filter_map(state).collect()
+    }
+}
+
 impl Post {
     fn status(&self) -> LocationStatus {
         let probe = || match self.reads.probe() {

@@ -9,13 +9,14 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, after, bounded, never, select_biased};
 
 use super::checkpoint::{Checkpoint, Note};
 use crate::disk::locked;
+use crate::trouble::{Board, Hindrance};
 
 /// How long the end of the archive waits for a place that hangs.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -49,14 +50,19 @@ struct Place {
 
 impl Witnesses {
     /// Adds a folder; `first` is told to it at once.
-    pub(crate) fn add(&self, folder: &Path, first: Option<(&Checkpoint, &str)>) -> io::Result<()> {
+    pub(crate) fn add(
+        &self,
+        folder: &Path,
+        first: Option<(&Checkpoint, &str)>,
+        board: Arc<Board>,
+    ) -> io::Result<()> {
         let (notes, inbox) = bounded(1);
         let (stamps, stamped) = bounded(STAMPS_MAX);
         let (alive, done) = bounded(0);
         let (folder, stale) = (folder.to_owned(), inbox.clone());
         std::thread::Builder::new().name("archive-witness".into()).spawn(move || {
             let _alive = alive;
-            keep(&folder, &inbox, &stamped);
+            keep(&folder, &inbox, &stamped, &board);
         })?;
         let place = Place { notes: Some(notes), stamps: Some(stamps), stale, done };
         if let Some((checkpoint, note)) = first {
@@ -120,7 +126,8 @@ fn day_name(checkpoint: &Checkpoint) -> String {
 }
 
 /// The thread of one place. Ends when nothing more can come, and what came was offered once more.
-fn keep(folder: &Path, inbox: &Receiver<Copy>, stamped: &Receiver<Stamped>) {
+fn keep(folder: &Path, inbox: &Receiver<Copy>, stamped: &Receiver<Stamped>, board: &Board) {
+    let tell = |why| board.put(Hindrance::Copying(folder.to_owned()), why);
     let mut waiting = Waiting::default();
     let mut failing = false;
     let mut open = true;
@@ -145,15 +152,24 @@ fn keep(folder: &Path, inbox: &Receiver<Copy>, stamped: &Receiver<Stamped>) {
         if waiting.is_empty() {
             continue;
         }
+        if !failing {
+            // Until it has answered: a folder that hangs says nothing more.
+            board.expect(Hindrance::Copying(folder.to_owned()), "it does not answer");
+        }
         match waiting.put(folder) {
             Ok(()) => {
+                tell(None);
                 if failing {
                     tracing::info!(folder = %folder.display(), "checkpoints are copied again");
                 }
                 failing = false;
             }
-            Err(e) if failing => tracing::debug!(error = %e, "still no copy of the checkpoint"),
             Err(e) => {
+                tell(Some(e.to_string()));
+                if failing {
+                    tracing::debug!(error = %e, "still no copy of the checkpoint");
+                    continue;
+                }
                 tracing::error!(folder = %folder.display(), error = %e, "the checkpoint cannot be copied there");
                 failing = true;
             }

@@ -171,9 +171,10 @@ impl Scribe {
     pub(super) fn event(&mut self, event: Box<Event>) -> Result<(), Error> {
         let ledger = ledger::month(ledger::EVENTS, event.at);
         let line = ledger::line(&event)?;
-        let to = ledger.clone();
+        let (to, what) = (ledger.clone(), event.what.clone());
         let then = |leaf, end| Some(Task::Event { event, leaf, ledger: to, end });
         self.commit_line(Transaction::new(), &ledger, &line, None, then)?;
+        self.note_hold(&what);
         self.settle()
     }
 

@@ -67,16 +67,15 @@ impl Scribe {
     /// Writes chunks of one recording that lie one behind the other.
     pub(super) fn apply_chunks(&mut self, run: Vec<Pending>) {
         let Some(open) = run.first().and_then(|pending| pending.open.clone()) else { return };
-        if !(open.failed.is_set() && self.keep_journals) {
+        if !self.waits(&open.path, true) {
             let chunks = run.iter().filter_map(|pending| match journal::parts(&pending.entry).next() {
                 Some(Part::Write { offset, bytes, .. }) => Some((offset, bytes)),
                 _ => None,
             });
             let (offsets, chunks): (Vec<u64>, Vec<&[u8]>) = chunks.unzip();
             let at = offsets.first().copied().unwrap_or_default();
-            let written = self.write_run(&open.path, at, &chunks);
-            if let Err(e) = written {
-                self.left_to_replay(&open.path, Some(&open), e);
+            if let Err(e) = self.write_run(&open.path, at, &chunks) {
+                self.left_to_replay(&open.path, &e);
             }
         }
         run.into_iter().for_each(|pending| self.give_back(pending.entry));

@@ -8,7 +8,7 @@ use crate::disk::locked;
 use crate::layout::Layout;
 use crate::ledger::{self, RecordingLine};
 use crate::settle::Task;
-use crate::{Error, RecordingFacts, SignatureState, State};
+use crate::{Error, RecordingFacts, SignatureState, State, What};
 
 impl Scribe {
     pub(super) fn finish(&mut self, open: &Arc<Open>, ending: Ending) {
@@ -33,9 +33,17 @@ impl Scribe {
             locked(&self.shared.live).remove(&open.id);
             return;
         }
-        if let Err(e) = self.settle().and_then(|()| self.end_at_file(open, facts)) {
-            // It stays among the running ones, so that each new journal names it and the next opening ends it.
+        if let Err(e) = self.settle().and_then(|()| self.end_at_file(open, facts.clone())) {
+            // It stays among the running ones, so that each new journal names it and the next opening ends it, if nobody does before.
+            self.left.push((Arc::clone(open), facts));
             self.fail(open, e);
+        }
+    }
+
+    /// Ends those that could not be ended before and whose writers have gone; the others are ended by theirs.
+    pub(super) fn end_left(&mut self) {
+        for (open, facts) in std::mem::take(&mut self.left) {
+            self.interrupt(&open, facts);
         }
     }
 
@@ -68,20 +76,44 @@ impl Scribe {
         };
         self.commit_line(ending.entry(&open.path), &ledger, &line, Some(open), then)?;
         self.running.remove(&open.id);
+        self.held.remove(&open.id);
         self.touched.insert(open.path.clone());
         locked(&self.shared.live).insert(open.id, *row);
         Ok(())
     }
 
-    pub(super) fn discard(&mut self, open: &Arc<Open>, line: &RecordingLine) -> Result<(), Error> {
+    /// Destroys a recording that runs. One that is under a hold stays as it is, which is told by `false`.
+    pub(super) fn discard(&mut self, open: &Arc<Open>, line: &RecordingLine) -> Result<bool, Error> {
+        if self.held.contains_key(&open.id) {
+            return Ok(false);
+        }
         locked(&self.shared.live).remove(&open.id);
         self.settle()?;
         if self.running.remove(&open.id).is_none() {
             // Not even its header could be written: there is nothing to destroy.
-            return Ok(());
+            return Ok(true);
         }
         self.destroy(&open.path, line, |_, _| None)?;
         self.settle()?;
-        self.expect_gone(&open.path)
+        self.expect_gone(&open.path)?;
+        Ok(true)
+    }
+
+    /// A hold was put on a recording, or taken off: while it runs, it is asked here.
+    pub(super) fn note_hold(&mut self, what: &What) {
+        match what {
+            What::Held { id, hold, .. } if self.running.contains_key(id) => {
+                self.held.entry(*id).or_default().insert(hold.clone());
+            }
+            What::Released { id, hold, .. } => {
+                if let Some(holds) = self.held.get_mut(id) {
+                    holds.remove(hold);
+                    if holds.is_empty() {
+                        self.held.remove(id);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }

@@ -81,5 +81,8 @@ impl Scribe {
         }
         self.set_full(false);
         self.write_lines();
+        if !self.is_behind() {
+            self.end_left();
+        }
     }
 }

@@ -28,6 +28,7 @@ use crate::log::CHECKPOINT;
 use crate::log::checkpoint::{Checkpoint, NOTE_MAX, Note};
 use crate::scribe::{Command, Commands};
 use crate::shared::{Shared, wall_clock};
+use crate::trouble::Hindrance;
 use crate::{Archive, Error};
 use authority::Authorities;
 use token::Token;
@@ -171,6 +172,8 @@ impl Stamping {
             let note = self.with(|shared| checkpoint(shared, &self.commands));
             let stamped = note.map(|note| note.and_then(|note| stamp(note, ask)));
             let kept = stamped.and_then(|stamp| self.with(|shared| keep(shared, &self.commands, &stamp?)));
+            let why = kept.as_ref().and_then(|kept| kept.as_ref().err()).map(ToString::to_string);
+            let _ = self.with(|shared| shared.board.put(Hindrance::Stamping, why));
             wait = kept.map(|kept| match kept {
                 Ok(()) => {
                     retry = RETRY_FIRST;
