@@ -9,9 +9,10 @@ use capture::{EndpointGauges, FrameSource, Gauges};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use decode::Timestamp;
 use policy::retention::Consent;
-use store::{Archive, Pruned, Take};
+use store::{Archive, Pruned, Take, Trouble};
 use web::live::Port;
 
+use crate::alarms::archive::Halted;
 use crate::config::{Machine, Retention, Ruling};
 use crate::control::Desk;
 use crate::failure::Failure;
@@ -28,15 +29,24 @@ pub(crate) struct Appliance {
     desk: Desk,
     gauges: Gauges,
     endpoint: Option<EndpointGauges>,
+    archive: Arc<Archive>,
+    /// Set when the archive takes nothing any more.
+    stop: Arc<AtomicBool>,
     next_status: Instant,
     /// The supervisor that started us is told that we live.
     watched: bool,
 }
 
 impl Appliance {
-    pub(crate) fn new(desk: Desk, gauges: Gauges, endpoint: Option<EndpointGauges>) -> Appliance {
+    pub(crate) fn new(
+        desk: Desk,
+        gauges: Gauges,
+        endpoint: Option<EndpointGauges>,
+        archive: Arc<Archive>,
+        stop: Arc<AtomicBool>,
+    ) -> Appliance {
         let watched = sd_notify::watchdog_enabled().is_some();
-        Appliance { desk, gauges, endpoint, next_status: Instant::now(), watched }
+        Appliance { desk, gauges, endpoint, archive, stop, next_status: Instant::now(), watched }
     }
 }
 
@@ -55,6 +65,13 @@ impl Beside for Appliance {
         status.ports = self.gauges.ports().into_iter().map(port).collect();
         status.record_a_call = self.endpoint.as_ref().map(EndpointGauges::counts);
         self.desk.show(status);
+        if let Some(Trouble::Failed(why)) = self.archive.troubles().first() {
+            tracing::error!(
+                why,
+                "the archive takes nothing any more: this ends, and the next start mends it from the journal"
+            );
+            self.stop.store(true, Ordering::Relaxed);
+        }
         if self.watched {
             tell_supervisor(&[sd_notify::NotifyState::Watchdog]);
         }
@@ -127,6 +144,7 @@ impl Keeper {
         archive: Arc<Archive>,
         rules: Retention,
         machine: Machine,
+        halted: Halted,
     ) -> Result<Keeper, Failure> {
         let (awake, asleep) = bounded(0);
         let stop = Arc::new(AtomicBool::new(false));
@@ -137,7 +155,7 @@ impl Keeper {
         let kept = keeping.clone();
         let thread = std::thread::Builder::new()
             .name("retention".into())
-            .spawn(move || keep(&archive, &kept, &asleep, &seen))?;
+            .spawn(move || keep(&archive, &kept, &asleep, &seen, &halted))?;
         Ok(Keeper { thread, keeping, awake, stop })
     }
 
@@ -156,11 +174,14 @@ impl Keeper {
     }
 }
 
-fn keep(archive: &Archive, keeping: &Keeping, asleep: &Receiver<()>, stop: &AtomicBool) {
+fn keep(archive: &Archive, keeping: &Keeping, asleep: &Receiver<()>, stop: &AtomicBool, halted: &Halted) {
     // Nobody sends: each wait ends by its time, or for good.
     while asleep.recv_timeout(RETENTION_EVERY).is_err() && !stop.load(Ordering::Relaxed) {
         let (rules, machine) = keeping.now();
-        match pass(archive, &rules, &machine) {
+        let passed = pass(archive, &rules, &machine);
+        let why = passed.as_ref().err().map(|error| format!("retention: {error}"));
+        *halted.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        match passed {
             Ok(Pruned { audio: 0, data: 0, failed: 0, .. }) => {}
             Ok(pruned) => tracing::info!(?pruned, "retention"),
             Err(error) => tracing::error!(%error, "retention"),

@@ -7,6 +7,7 @@ mod canary;
 mod cli;
 mod clock;
 mod cmd;
+mod cold;
 mod config;
 mod console;
 mod control;

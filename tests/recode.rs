@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use common::Bench;
+use common::appliance::Appliance;
 use xtask::load::{Direction, Scenario};
 
 /// 2020-01-01.
@@ -124,4 +125,22 @@ fn without_a_rule_or_with_one_for_others_nothing_is_due() {
     let wrong = bench.path("wrong.toml");
     fs::write(&wrong, "[cold]\nafter = \"soon\"\n").expect("written");
     bench.run(&["archive", "recode", "-c", wrong.to_str().expect("a path")]).expect_code(78);
+}
+
+#[test]
+fn the_recorder_re_encodes_by_itself_where_the_rule_says_so() {
+    let (bench, _, ids) = filled("");
+    bench.run(&["archive", "hold", &ids[0], "--name", "case 7", "--why", "inquiry"]).expect_code(0);
+    let running = Appliance::start(&bench, "[cold]\nafter = \"90d\"\nautomatic = true\n");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    let row = |id: &str| bench.run(&["archive", "show", id, "--json"]).expect_code(0).json().remove(0);
+    while row(&ids[1])["recoded"].is_null() || row(&ids[2])["recoded"].is_null() {
+        assert!(std::time::Instant::now() < until, "nothing was re-encoded");
+        std::thread::park_timeout(std::time::Duration::from_millis(500));
+    }
+    running.stop();
+    assert!(row(&ids[0])["recoded"].is_null(), "it is under a hold");
+    let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
+    bench.run(&["archive", "verify"]).expect_code(0);
+    assert!(log.contains("earwitness"), "{log}");
 }

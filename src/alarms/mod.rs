@@ -2,6 +2,7 @@
 //!
 //! Pure: statuses and times in, notices out. Who is told, and how, is in [`sinks`].
 
+pub(crate) mod archive;
 pub(crate) mod drives;
 pub(crate) mod history;
 pub(crate) mod mail;
@@ -15,6 +16,7 @@ use policy::rules::Hours;
 use serde::{Deserialize, Serialize};
 use web::live::Status;
 
+use archive::Condition;
 use drives::Drive;
 use history::{StillUp, Which};
 
@@ -35,10 +37,22 @@ const STILL_UP_MS: i64 = 2 * 60_000;
 pub(crate) enum Kind {
     /// The archive does not take what is recorded.
     ArchiveFailed,
+    /// What is recorded is in the journal alone.
+    ArchiveBehind,
     /// Little room on a drive.
     DiskLow,
     /// A drive is full soon, as it fills now.
     DiskForecast,
+    /// An archive location takes no copies.
+    LocationFailed,
+    /// Recordings are not what was sealed.
+    ScrubFound,
+    /// Retention deletes nothing until somebody says so.
+    RetentionHalted,
+    /// Checkpoints of the log are not copied.
+    CheckpointFailed,
+    /// The log gets no time stamp.
+    StampFailed,
     /// A way in is closed: an adapter is gone or down.
     PortDown,
     /// Nothing comes in although somebody should be telephoning.
@@ -59,10 +73,16 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Kind; 11] = [
+    pub(crate) const ALL: [Kind; 17] = [
         Kind::ArchiveFailed,
+        Kind::ArchiveBehind,
         Kind::DiskLow,
         Kind::DiskForecast,
+        Kind::LocationFailed,
+        Kind::ScrubFound,
+        Kind::RetentionHalted,
+        Kind::CheckpointFailed,
+        Kind::StampFailed,
         Kind::PortDown,
         Kind::PortSilent,
         Kind::FramesDropped,
@@ -77,8 +97,14 @@ impl Kind {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Kind::ArchiveFailed => "The archive takes nothing",
+            Kind::ArchiveBehind => "The archive is behind",
             Kind::DiskLow => "Little room on a drive",
             Kind::DiskForecast => "A drive is full within a day",
+            Kind::LocationFailed => "An archive location takes no copies",
+            Kind::ScrubFound => "Recordings are not what was sealed",
+            Kind::RetentionHalted => "Retention waits for somebody",
+            Kind::CheckpointFailed => "Checkpoints are not copied",
+            Kind::StampFailed => "The log gets no time stamp",
             Kind::PortDown => "A way in is closed",
             Kind::PortSilent => "Nothing comes in",
             Kind::FramesDropped => "Packets were lost here",
@@ -94,8 +120,14 @@ impl Kind {
     pub(crate) const fn key(self) -> &'static str {
         match self {
             Kind::ArchiveFailed => "archive-failed",
+            Kind::ArchiveBehind => "archive-behind",
             Kind::DiskLow => "disk-low",
             Kind::DiskForecast => "disk-forecast",
+            Kind::LocationFailed => "location-failed",
+            Kind::ScrubFound => "scrub-found",
+            Kind::RetentionHalted => "retention-halted",
+            Kind::CheckpointFailed => "checkpoint-failed",
+            Kind::StampFailed => "stamp-failed",
             Kind::PortDown => "port-down",
             Kind::PortSilent => "port-silent",
             Kind::FramesDropped => "frames-dropped",
@@ -112,6 +144,8 @@ impl Kind {
         matches!(
             self,
             Kind::ArchiveFailed
+                | Kind::ArchiveBehind
+                | Kind::ScrubFound
                 | Kind::PortDown
                 | Kind::FramesDropped
                 | Kind::PortsOutside
@@ -150,6 +184,8 @@ pub(crate) struct Notice {
 pub(crate) struct Beside {
     /// The drives that something is written to, the archive's first.
     pub(crate) drives: Vec<Drive>,
+    /// What the archive has to tell.
+    pub(crate) archive: Vec<Condition>,
     /// Why mail is not taken.
     pub(crate) mail: Option<String>,
     /// What was wrong with the last canary.
@@ -170,8 +206,16 @@ pub(crate) struct Limits {
     pub(crate) zone: TimeZone,
     /// A condition that lasts is told again after so many milliseconds.
     pub(crate) repeat_ms: u64,
-    /// A drive is low when less than this is free, in percent.
+    /// A drive is low when less than this is free, in percent. It is told again at a half and at a quarter of that.
     pub(crate) disk_low_percent: u64,
+}
+
+/// What holds now.
+#[derive(Clone, Debug)]
+struct Holding {
+    words: String,
+    /// How bad it is, of those that worsen in steps.
+    step: u8,
 }
 
 /// A condition that holds.
@@ -179,6 +223,7 @@ pub(crate) struct Limits {
 struct Raised {
     told: Timestamp,
     words: String,
+    step: u8,
     /// It was up when the program ended, and has not been seen since: until then.
     is_remembered_until: Option<Timestamp>,
 }
@@ -218,7 +263,7 @@ impl Watch {
     pub(crate) fn go_on_with(&mut self, still_up: Vec<StillUp>, now: Timestamp) {
         let until = Some(now.plus_millis(STILL_UP_MS));
         self.raised.extend(still_up.into_iter().map(|StillUp { which, told, words }| {
-            (which, Raised { told, words, is_remembered_until: until })
+            (which, Raised { told, words, step: 0, is_remembered_until: until })
         }));
     }
 
@@ -261,20 +306,21 @@ impl Watch {
             }
             holds
         });
-        for (key, words) in holding {
+        for (key, Holding { words, step }) in holding {
             match self.raised.get_mut(&key) {
                 None => {
                     tell(&key, Turn::Raised, &words);
-                    self.raised.insert(key, Raised { told: now, words, is_remembered_until: None });
+                    self.raised.insert(key, Raised { told: now, words, step, is_remembered_until: None });
                 }
                 Some(raised) => {
                     let is_known = beside.acknowledged.get(&key) == Some(&words);
                     raised.is_remembered_until = None;
-                    if now.millis_since(raised.told) >= self.limits.repeat_ms && !is_known {
+                    let has_worsened = step > raised.step;
+                    if has_worsened || (now.millis_since(raised.told) >= self.limits.repeat_ms && !is_known) {
                         tell(&key, Turn::Lasts, &words);
                         raised.told = now;
                     }
-                    raised.words = words;
+                    (raised.words, raised.step) = (words, step);
                 }
             }
         }
@@ -282,15 +328,12 @@ impl Watch {
     }
 
     /// What holds now, in words, by kind and place.
-    fn holding(
-        &mut self,
-        status: &Status,
-        beside: &Beside,
-        now: Timestamp,
-    ) -> BTreeMap<(Kind, String), String> {
+    fn holding(&mut self, status: &Status, beside: &Beside, now: Timestamp) -> BTreeMap<Which, Holding> {
         let mut holding = BTreeMap::new();
-        let mut holds =
-            |kind, place: &str, words: String| drop(holding.insert((kind, place.to_owned()), words));
+        let mut steps = BTreeMap::new();
+        let mut holds = |kind, place: &str, words: String| {
+            drop(holding.insert((kind, place.to_owned()), Holding { words, step: 0 }));
+        };
         if status.failure.is_some() {
             holds(
                 Kind::ArchiveFailed,
@@ -298,10 +341,15 @@ impl Watch {
                 "the archive does not take what is recorded; the recorder's log says why".into(),
             );
         }
+        for Condition { kind, place, words } in &beside.archive {
+            holds(*kind, place, words.clone());
+        }
         for Drive { name, space, full_in_h } in &beside.drives {
-            let limit = self.limits.disk_low_percent;
-            let limit = if self.low_drives.contains(name) { limit + DISK_AGAIN_PERCENT } else { limit };
+            let lowest = self.limits.disk_low_percent;
+            let limit = if self.low_drives.contains(name) { lowest + DISK_AGAIN_PERCENT } else { lowest };
             if space.percent() < limit {
+                let step = [2, 4].into_iter().filter(|part| space.percent() * part < lowest).count();
+                steps.insert((Kind::DiskLow, name.clone()), u8::try_from(step).unwrap_or(u8::MAX));
                 self.low_drives.insert(name.clone());
                 holds(Kind::DiskLow, name, format!("{} % of the {name} drive is free", space.percent()));
             } else {
@@ -375,6 +423,11 @@ impl Watch {
                 "",
                 format!("{paused} recordings have been paused for {minutes} min and more"),
             );
+        }
+        for (which, step) in steps {
+            if let Some(holds) = holding.get_mut(&which) {
+                holds.step = step;
+            }
         }
         holding
     }
@@ -548,6 +601,43 @@ mod tests {
         assert_eq!(told(watch.look(&status, &drive(11), at(2))), []);
         assert_eq!(told(watch.look(&status, &drive(12), at(3))), [(Kind::DiskLow, Turn::Cleared)]);
         assert_eq!(told(watch.look(&status, &drive(11), at(4))), []);
+        // It is told again when a half, and when a quarter of it is left, and not for getting better.
+        let mut turns = Vec::new();
+        for (s, percent) in (5..).zip([9, 5, 4, 3, 2, 4, 2, 1]) {
+            turns.extend(
+                told(watch.look(&status, &drive(percent), at(s)))
+                    .into_iter()
+                    .map(|(_, turn)| (percent, turn)),
+            );
+        }
+        let told_at = [(9, Turn::Raised), (4, Turn::Lasts), (2, Turn::Lasts), (2, Turn::Lasts)];
+        assert_eq!(turns, told_at);
+    }
+
+    #[test]
+    fn what_the_archive_has_to_tell_is_an_alarm_while_it_holds() {
+        let mut watch = watch(None);
+        let condition =
+            |kind, place: &str| Condition { kind, place: place.into(), words: format!("{kind:?}") };
+        let archive = vec![
+            condition(Kind::ArchiveBehind, ""),
+            condition(Kind::LocationFailed, "nas"),
+            condition(Kind::LocationFailed, "bucket"),
+        ];
+        let mut beside = Beside { archive, ..Beside::default() };
+        let notices = watch.look(&Status::default(), &beside, at(0));
+        let places: Vec<_> = notices.iter().map(|notice| (notice.alarm, notice.place.as_str())).collect();
+        assert_eq!(
+            places,
+            [(Kind::ArchiveBehind, ""), (Kind::LocationFailed, "bucket"), (Kind::LocationFailed, "nas")]
+        );
+        beside.archive.truncate(2);
+        let over = watch.look(&Status::default(), &beside, at(1));
+        assert_eq!(
+            over.iter().map(|n| (n.turn, n.place.as_str())).collect::<Vec<_>>(),
+            [(Turn::Cleared, "bucket")]
+        );
+        assert_eq!(Kind::ALL.len(), Kind::ALL.iter().map(|kind| kind.key()).collect::<BTreeSet<_>>().len());
     }
 
     #[test]
@@ -561,8 +651,7 @@ mod tests {
         let mut beside = Beside {
             drives: vec![drive("archive", 50, Some(23)), drive("nas", 5, None)],
             mail: Some("no answer".into()),
-            canary: None,
-            acknowledged: BTreeMap::new(),
+            ..Beside::default()
         };
         let notices = watch.look(&Status::default(), &beside, at(0));
         let places: Vec<_> = notices.iter().map(|notice| (notice.alarm, notice.place.as_str())).collect();

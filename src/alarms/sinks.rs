@@ -17,6 +17,7 @@ use sha2::Sha256;
 use web::live::Live;
 use zeroize::Zeroizing;
 
+use super::archive::OfArchive;
 use super::drives::{Drive, Drives};
 use super::history::Kept;
 use super::mail::{Mail, Trouble};
@@ -106,6 +107,7 @@ impl Alarms {
         mut drives: Drives,
         canary: Option<canary::Shown>,
         kept: Arc<Kept>,
+        archive: OfArchive,
     ) -> Result<Alarms, Failure> {
         let (sender, changes) = bounded::<(Limits, Sinks)>(1);
         let shown = Shown::default();
@@ -134,8 +136,8 @@ impl Alarms {
                 let now = clock::now();
                 let mail = tellers.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let canary = canary_of(canary.as_ref());
-                let beside =
-                    Beside { drives: drives.look(now), mail, canary, acknowledged: kept.acknowledged() };
+                let (drives, archive) = (drives.look(now), archive.look());
+                let beside = Beside { drives, archive, mail, canary, acknowledged: kept.acknowledged() };
                 let notices = watch.look(&control.status(), &beside, now);
                 // Who is told and looks finds it so.
                 let state = State { kinds: watch.kinds(), drives: beside.drives };

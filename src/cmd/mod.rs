@@ -119,11 +119,18 @@ fn open_archive(dir: &Path) -> Result<Opened, Failure> {
     Ok(Opened::Own(Box::new(archive)))
 }
 
-/// Shows on a terminal how far reading the recordings has come; `doing` says what for.
+/// How often it is logged how far something has come.
+const PROGRESS_LOGGED_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Shows how far reading the recordings has come, on a terminal as it goes, else in the log now and then; `doing` says what for.
 fn progress(doing: &'static str) -> impl FnMut(u64, u64) {
     let terminal = console::err().is_terminal();
-    let mut shown = None;
+    let (mut shown, mut logged) = (None, std::time::Instant::now());
     move |done, total| {
+        if !terminal && logged.elapsed() >= PROGRESS_LOGGED_EVERY {
+            logged = std::time::Instant::now();
+            tracing::info!(done, total, "{doing}");
+        }
         // A hundred steps: a line for each of a million recordings would cost more than reading them.
         let percent = (done * 100).checked_div(total);
         if terminal && total > 0 && shown != percent {

@@ -23,6 +23,7 @@ use super::serve::close;
 use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, know_people, print_line, progress, settle_recovery, warn};
 use crate::alarms::Watch;
+use crate::alarms::archive::{Halted, OfArchive};
 use crate::alarms::drives::Drives;
 use crate::alarms::history::Kept;
 use crate::alarms::sinks::{Alarms, Shown};
@@ -31,6 +32,7 @@ use crate::beside::Door;
 use crate::canary::{self, Canary};
 use crate::cli;
 use crate::clock;
+use crate::cold::Recoder;
 use crate::config::appliance::CaptureSection;
 use crate::config::{self, RecordACall, Settings};
 use crate::console;
@@ -96,8 +98,17 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let (canary, sung) = start_canary(&settings, &archive, control.clone())?.unzip();
     let watch = Watch::new(settings.alarms.limits.clone());
     let alerts = Arc::new(Kept::open(&settings.archive));
-    let alarms =
-        Alarms::start(watch, sinks, control.clone(), drives(&settings), sung.clone(), Arc::clone(&alerts))?;
+    let halted = Halted::default();
+    let of_archive = OfArchive { archive: Arc::clone(&archive), halted: Arc::clone(&halted) };
+    let alarms = Alarms::start(
+        watch,
+        sinks,
+        control.clone(),
+        drives(&settings),
+        sung.clone(),
+        Arc::clone(&alerts),
+        of_archive,
+    )?;
     let look = look(&archive, alarms.shown(), sung);
     let is_listening = !heard.is_empty();
     let ears = is_listening
@@ -131,7 +142,9 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         }
     }
     let (late, amender) = late::start(Arc::clone(&archive), settings.rules.clone())?;
-    let keeper = Keeper::start(Arc::clone(&archive), settings.retention.clone(), settings.machine.clone())?;
+    let keeper =
+        Keeper::start(Arc::clone(&archive), settings.retention.clone(), settings.machine.clone(), halted)?;
+    let recoder = Recoder::start(&archive, settings.cold.as_ref(), &settings.retention)?;
     let reload = Reload {
         dir: args.dir.clone(),
         taken,
@@ -161,7 +174,8 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     if outlets.is_any() {
         recorder = recorder.with_logger(Logger::new(settings.smdr.zone.clone(), outlets.clone()));
     }
-    let mut appliance = Appliance::new(desk, ring.gauges(), endpoint.map(|endpoint| endpoint.gauges));
+    let gauges = endpoint.map(|endpoint| endpoint.gauges);
+    let mut appliance = Appliance::new(desk, ring.gauges(), gauges, Arc::clone(&archive), Arc::clone(&stop));
     tell_supervisor(&[sd_notify::NotifyState::Ready]);
     tracing::info!(interfaces = ?settings.capture.interfaces, hep = ?settings.capture.hep, "recording");
     walk(&mut ring, &mut recorder, &mut keys, true, &stop, &mut appliance);
@@ -182,6 +196,9 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     }
     smdr.stop(&outlets);
     keeper.stop();
+    if let Some(recoder) = recoder {
+        recoder.stop();
+    }
     alarms.stop();
     let served: Vec<_> = [Some(pages), metrics].into_iter().flatten().map(Running::stop).collect();
     support::forget();

@@ -212,7 +212,7 @@ impl Default for AlarmSection {
             syslog: None,
             webhook: None,
             webhook_secret_file: None,
-            disk_low_percent: 10,
+            disk_low_percent: 20,
             mail: None,
         }
     }

@@ -43,6 +43,9 @@ pub struct Cold {
     /// What it becomes.
     #[serde(default)]
     pub codec: ColdCodec,
+    /// The recorder does it by itself while it runs; else somebody has to ask for it.
+    #[serde(default)]
+    pub automatic: bool,
     /// Recorded extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Pattern>,
