@@ -24,6 +24,12 @@ const V2: [(&str, &str); 2] = [
     ("01KJPWD7WQ2AG45NDENZ85GMS5", "cd5dc58b63821244a43eefbd82d70017c0f47f7269c1ba6d6fb573d6e8c31597"),
 ];
 
+/// The same of `v3`; the first was re-encoded before.
+const V3: [(&str, &str); 2] = [
+    ("01M7XNAAY76YRZH8FT0NWNJR8Q", "936d66ea175439ec25fea7e76c528d602619dbabb779a6a594f7692b75b79b63"),
+    ("01KJPWD7WQ4S60BMA6SBPVFVFH", "cd5dc58b63821244a43eefbd82d70017c0f47f7269c1ba6d6fb573d6e8c31597"),
+];
+
 /// A copy of an archive as git keeps it, with the modes that git does not keep.
 fn copy(name: &str, to: &Path) {
     fn copy_folder(from: &Path, to: &Path) {
@@ -95,6 +101,35 @@ fn recordings_of_format_2_play_have_no_sip_and_stand_beside_new_ones() {
     let (capture, _) = bench.capture("new.pcap", &Scenario { talk_ms: 1_000, ..Scenario::default() });
     bench.record(&capture);
     assert_plays(&bench, &V2);
+}
+
+#[test]
+fn recordings_of_format_3_have_their_sip_and_all_that_people_and_rules_did() {
+    let bench = Bench::new();
+    copy("v3", &bench.archive());
+    assert_plays(&bench, &V3);
+    let show = |id: &str| bench.run(&["archive", "show", id, "--json"]).expect_code(0).json().remove(0);
+    let (recoded, kept) = (show(V3[0].0), show(V3[1].0));
+    assert_eq!((recoded["recoded"].is_object(), kept["recoded"].is_null()), (true, true));
+    assert_eq!((&kept["tags"][0], &kept["rating"]), (&"complaint".into(), &4.into()), "{kept}");
+    assert_eq!(kept["legal_holds"][0]["hold"], "case 26-114", "{kept}");
+    assert!(
+        kept.to_string().contains("AB-1271") && kept.to_string().contains("asks for the contract"),
+        "{kept}"
+    );
+    let sip = bench.run(&["archive", "show", V3[1].0, "--sip"]).expect_code(0).stdout();
+    assert!(sip.contains("INVITE") && sip.contains("BYE"), "{sip}");
+    // The one that is gone keeps its facts.
+    let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+    assert_eq!(rows.iter().filter(|row| row["deleted"].is_object()).count(), 1, "{rows:?}");
+    bench.run(&["archive", "delete", V3[1].0, "--why", "asked for", "--yes"]).expect_code(13);
+    let devices = bench.run(&["device", "list", "--json"]).expect_code(0).json();
+    assert_eq!((&devices[0]["number"], &devices[0]["name"]), (&"2000-2099".into(), &"Office".into()));
+    let accounts = bench.run(&["user", "accounts", "--json"]).expect_code(0).stdout();
+    assert!(accounts.contains("\"ann\"") && accounts.contains("Administrator"), "{accounts}");
+    let (capture, _) = bench.capture("new.pcap", &Scenario { talk_ms: 1_000, ..Scenario::default() });
+    bench.record(&capture);
+    assert_plays(&bench, &V3);
 }
 
 #[test]
