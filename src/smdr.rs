@@ -286,7 +286,7 @@ impl Input {
         let (mut reports, mut refused, now) = (Vec::new(), 0, clock::now());
         for line in lines.split(|&b| b == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             match Record::parse(line, self.padding) {
-                Ok(record) => reports.extend(record.report(&self.zone, now)),
+                Ok(record) => reports.extend(record.report(self.padding, &self.zone, now)),
                 Err(error) => {
                     refused += 1;
                     tracing::debug!(source = self.source, %error, "a line of SMDR");

@@ -130,10 +130,10 @@ impl Record {
         fields::write(self, padding)
     }
 
-    /// What it says of a call, as a report that came at `arrival` from a system on the clock of `zone`; none of a record that names
-    /// no extension or says nothing of it.
+    /// What it says of a call, as a report that came at `arrival` from a system on the clock of `zone` that fills its fields with
+    /// `padding`; none of a record that names no extension or says nothing of it.
     #[must_use]
-    pub fn report(&self, zone: &TimeZone, arrival: Timestamp) -> Option<Report> {
+    pub fn report(&self, padding: u8, zone: &TimeZone, arrival: Timestamp) -> Option<Report> {
         let is_about_a_call = !matches!(self.event, SmdrEvent::Queued | SmdrEvent::Diverted);
         if self.endpoint.is_empty() || !is_about_a_call {
             return None;
@@ -143,9 +143,14 @@ impl Record {
         let transferred = if self.event == SmdrEvent::Transferred { self.source.as_str() } else { "" };
         // A blank field says nothing; it takes nothing back.
         let said = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
-        facts.extend(said(&self.caller).map(Fact::OutsideNumber));
+        let is_whole = padding != b'0';
+        facts.extend(said(&self.caller).map(if is_whole {
+            Fact::OutsideNumber
+        } else {
+            Fact::PaddedOutsideNumber
+        }));
         facts.extend(said(&self.contact).map(Fact::Contact));
-        facts.extend(said(&self.ddi).map(Fact::Ddi));
+        facts.extend(said(&self.ddi).map(if is_whole { Fact::Ddi } else { Fact::PaddedDdi }));
         facts.extend(said(&self.dnis).map(Fact::DdiName));
         facts.extend(said(&self.trunk).map(Fact::Trunk));
         facts.extend(said(transferred).map(Fact::TransferredFrom));
@@ -187,7 +192,8 @@ mod tests {
     #[test]
     fn a_record_says_what_it_has_and_takes_nothing_back() {
         let arrival: Timestamp = "2026-11-20T09:30:01Z".parse().expect("a time");
-        let report = record(SmdrEvent::Transferred).report(&TimeZone::UTC, arrival).expect("a report");
+        let report =
+            record(SmdrEvent::Transferred).report(PADDING, &TimeZone::UTC, arrival).expect("a report");
         assert_eq!(report.at, arrival.plus_millis(-1_000));
         let Word::Facts(whose, facts) = report.word else { panic!() };
         assert_eq!(whose, Whose::Extension("2001".into()));
@@ -204,9 +210,9 @@ mod tests {
             ]
         );
         let diverted = record(SmdrEvent::Diverted);
-        assert_eq!(diverted.report(&TimeZone::UTC, arrival), None, "nobody has it");
+        assert_eq!(diverted.report(PADDING, &TimeZone::UTC, arrival), None, "nobody has it");
         let nobody = Record { endpoint: String::new(), ..record(SmdrEvent::Ringing) };
-        assert_eq!(nobody.report(&TimeZone::UTC, arrival), None);
+        assert_eq!(nobody.report(PADDING, &TimeZone::UTC, arrival), None);
     }
 
     #[test]

@@ -431,13 +431,15 @@ impl Saying {
 
     /// A direction and a number outside change each other.
     fn is_turn(&self) -> bool {
-        matches!(self.fact, Fact::Direction(_) | Fact::OutsideNumber(_))
+        matches!(self.fact, Fact::Direction(_) | Fact::OutsideNumber(_) | Fact::PaddedOutsideNumber(_))
     }
 
     /// Does this leave nothing behind of it? Each tag is one by itself, put on or taken off.
     fn is_replaced_by(&self, fact: &Fact) -> bool {
         match (&self.fact, fact) {
             (Fact::Tag(old) | Fact::Untag(old), Fact::Tag(tag) | Fact::Untag(tag)) => old == tag,
+            // It may be the same one with its zeros.
+            (Fact::Ddi(_), Fact::PaddedDdi(_)) => false,
             (old, new) => old.key() == new.key(),
         }
     }

@@ -87,6 +87,10 @@ pub enum Fact {
     Ddi(String),
     /// The number outside.
     OutsideNumber(String),
+    /// The same two as a field filled with zeros has them: zeros that the number begins with are lost. What is known whole stays.
+    PaddedDdi(String),
+    /// See [`Fact::PaddedDdi`].
+    PaddedOutsideNumber(String),
     /// The group that the call came through.
     HuntGroup(String),
     /// The line to the public network.
@@ -133,8 +137,8 @@ impl Fact {
         match self {
             Fact::AccountCode(_) => "account_code",
             Fact::Agent(_) => "agent",
-            Fact::Ddi(_) => "ddi",
-            Fact::OutsideNumber(_) => "outside_number",
+            Fact::Ddi(_) | Fact::PaddedDdi(_) => "ddi",
+            Fact::OutsideNumber(_) | Fact::PaddedOutsideNumber(_) => "outside_number",
             Fact::HuntGroup(_) => "hunt_group",
             Fact::Trunk(_) => "trunk",
             Fact::BusinessUnit(_) => "business_unit",
@@ -156,6 +160,8 @@ impl Fact {
             | Fact::Agent(value)
             | Fact::Ddi(value)
             | Fact::OutsideNumber(value)
+            | Fact::PaddedDdi(value)
+            | Fact::PaddedOutsideNumber(value)
             | Fact::HuntGroup(value)
             | Fact::Trunk(value)
             | Fact::BusinessUnit(value)
@@ -174,7 +180,7 @@ impl Fact {
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = match self {
-            Fact::Ddi(_) => "DDI",
+            Fact::Ddi(_) | Fact::PaddedDdi(_) => "DDI",
             Fact::DdiName(_) => "DDI name",
             Fact::Untag(_) => "no tag",
             fact => return write!(f, "{} {}", fact.key().replace('_', " "), fact.value()),
@@ -184,8 +190,8 @@ impl fmt::Display for Fact {
 }
 
 impl SegmentFacts {
-    /// Takes a fact; says whether anything is different now. What follows from it is changed too: the outside number's E.164 form by
-    /// the site's dial plan, and whether there is a number outside at all.
+    /// Takes a fact; says whether anything is different now. Numbers are cleaned by the site's dial plan, as signalled ones are. What
+    /// follows from the fact is changed too: the outside number's E.164 form, and whether there is a number outside at all.
     ///
     /// # Errors
     /// [`FactRefusal::TooLong`], [`FactRefusal::TooManyTags`]: nothing has changed.
@@ -196,16 +202,18 @@ impl SegmentFacts {
         let (place, value) = match fact {
             Fact::AccountCode(value) => (&mut self.account_code, value),
             Fact::Agent(value) => (&mut self.agent, value),
-            Fact::Ddi(value) => (&mut self.ddi, value),
+            Fact::PaddedDdi(value) if self.is_known_ddi(&value, site) => return Ok(false),
+            Fact::Ddi(value) | Fact::PaddedDdi(value) => (&mut self.ddi, site.clean_ddi(&value)),
             Fact::HuntGroup(value) => (&mut self.hunt_group, value),
             Fact::Trunk(value) => (&mut self.trunk, value),
             Fact::BusinessUnit(value) => (&mut self.named_unit, value),
             Fact::DdiName(value) => (&mut self.ddi_name, value),
             Fact::Contact(value) => (&mut self.contact, value),
             Fact::TransferredFrom(value) => (&mut self.transferred_from, value),
-            Fact::OutsideNumber(value) => {
-                let number = Some(value).filter(|value| !value.is_empty());
-                return Ok(self.set_outside(number, site));
+            Fact::OutsideNumber(value) if value.is_empty() => return Ok(self.set_outside(None, site)),
+            Fact::PaddedOutsideNumber(value) if self.is_known_outside(&value, site) => return Ok(false),
+            Fact::OutsideNumber(value) | Fact::PaddedOutsideNumber(value) => {
+                return Ok(self.tell_outside(&value, site));
             }
             Fact::Direction(direction) => return Ok(self.set_direction(direction, site)),
             Fact::Tag(tag) if self.tags.len() >= TAGS_MAX && !self.tags.contains(&tag) => {
@@ -221,17 +229,44 @@ impl SegmentFacts {
         Ok(is_new)
     }
 
-    /// An internal call has no number outside, and a call that turns out to be none gets its own back.
+    /// An internal call has no number outside, and a call that turns out to be none gets its own back. What was dialled to the outside is
+    /// cleaned when it turns out to have been.
     fn set_direction(&mut self, direction: Direction, site: &Site) -> bool {
-        let is_new = std::mem::replace(&mut self.direction, direction) != direction;
-        match direction {
-            Direction::Internal => self.set_outside(None, site),
-            _ if self.outside_number.is_none() => {
-                self.set_outside(Some(site.clean_outside(&self.other_party, direction)), site)
-            }
-            _ => false,
+        let before = std::mem::replace(&mut self.direction, direction);
+        let signalled = |direction| site.clean_outside(&self.other_party, direction);
+        let number = match (&self.outside_number, direction) {
+            (_, Direction::Internal) => None,
+            (None, _) => Some(signalled(direction)),
+            (Some(_), _) if before == direction => return false,
+            (Some(number), _) if *number == signalled(before) => Some(signalled(direction)),
+            (Some(number), _) => Some(site.clean_outside(number, direction)),
         };
-        is_new
+        self.set_outside(number, site);
+        before != direction
+    }
+
+    /// A number outside, as somebody writes it: what is the known one in another form replaces nothing, since rules may ask for the
+    /// known one's.
+    fn tell_outside(&mut self, number: &str, site: &Site) -> bool {
+        // What is known is clean: cleaned once more it might lose digits of its own.
+        if self.outside_number.as_deref() == Some(number) {
+            return false;
+        }
+        let number = site.clean_outside(number, self.direction);
+        if self.outside_e164.is_some() && site.e164(&number) == self.outside_e164 {
+            return false;
+        }
+        self.set_outside(Some(number), site)
+    }
+
+    fn is_known_outside(&self, padded: &str, site: &Site) -> bool {
+        let forms = [padded.to_owned(), site.clean_outside(padded, self.direction)];
+        self.outside_number.as_deref().is_some_and(|known| forms.iter().any(|form| is_padded(form, known)))
+    }
+
+    fn is_known_ddi(&self, padded: &str, site: &Site) -> bool {
+        let forms = [padded.to_owned(), site.clean_ddi(padded)];
+        self.ddi.as_deref().is_some_and(|known| forms.iter().any(|form| is_padded(form, known)))
     }
 
     fn set_outside(&mut self, number: Option<String>, site: &Site) -> bool {
@@ -240,6 +275,12 @@ impl SegmentFacts {
         self.outside_number = number;
         is_new
     }
+}
+
+/// Is this the number once zeros, and a plus that no such field has room for, are lost at its beginning?
+fn is_padded(padded: &str, number: &str) -> bool {
+    let bare = |number: &'_ str| number.trim_start_matches(['+', '0']).to_owned();
+    bare(padded) == bare(number)
 }
 
 #[cfg(test)]
@@ -292,5 +333,88 @@ mod tests {
         assert_eq!((facts.outside_number.as_deref(), facts.outside_e164.as_deref()), (number, e164));
         assert_eq!(facts.take(Fact::OutsideNumber("02079460019".into()), &site), Ok(true));
         assert_eq!(facts.outside_e164.as_deref(), Some("+442079460019"));
+    }
+
+    /// A site that dials 9 before outside numbers, and whose trunk cuts DDIs short.
+    fn dialling() -> Site {
+        let plan = crate::DialPlan::default().with_ddi_prefix("01632").expect("digits");
+        let plan = plan.with_outbound_prefixes(&["9".into()]).expect("digits");
+        Site { dial_plan: Some(plan.in_country("GB", "01632").expect("a country")), ..Site::default() }
+    }
+
+    fn outside(number: &str) -> Fact {
+        Fact::OutsideNumber(number.into())
+    }
+
+    #[test]
+    fn a_told_number_is_cleaned_as_a_signalled_one_is() {
+        let mut facts = segment("2000", "02079460018", Direction::Outbound);
+        facts.ddi = Some("01632960500".into());
+        let site = dialling();
+        assert_eq!(facts.take(outside("902079460018"), &site), Ok(false), "dialled");
+        assert_eq!(facts.take(outside("902079460019"), &site), Ok(true));
+        assert_eq!(facts.outside_number.as_deref(), Some("02079460019"));
+        assert_eq!(facts.take(Fact::Ddi("960500".into()), &site), Ok(false), "cut short");
+        assert_eq!(facts.take(Fact::Ddi("960501".into()), &site), Ok(true));
+        assert_eq!(facts.ddi.as_deref(), Some("01632960501"));
+        assert_eq!(facts.take(Fact::Ddi(String::new()), &site), Ok(true));
+        assert_eq!(facts.ddi, None);
+    }
+
+    #[test]
+    fn the_known_number_in_another_form_replaces_nothing() {
+        let site = dialling();
+        let mut facts = segment("2000", "02079460018", Direction::Inbound);
+        facts.take(Fact::Direction(Direction::Outbound), &site).expect("taken");
+        for form in ["02079460018", "+442079460018", "020 7946 0018", "00442079460018"] {
+            assert_eq!(facts.take(outside(form), &site), Ok(false), "{form}");
+        }
+        assert_eq!(facts.outside_number.as_deref(), Some("02079460018"));
+        // One that begins as if a prefix stood before it is not cleaned again.
+        let mut facts = segment("2000", "99123456", Direction::Outbound);
+        facts.outside_number = Some("9123456".into());
+        assert_eq!(facts.take(outside("9123456"), &site), Ok(false));
+    }
+
+    #[test]
+    fn zeros_lost_to_padding_replace_nothing() {
+        let padded = |number: &str| Fact::PaddedOutsideNumber(number.into());
+        for site in [Site::default(), dialling()] {
+            let mut facts = segment("2000", "01632960001", Direction::Outbound);
+            facts.ddi = Some("01632960500".into());
+            let before = facts.clone();
+            for fact in [padded("1632960001"), padded("01632960001"), Fact::PaddedDdi("1632960500".into())] {
+                assert_eq!(facts.take(fact.clone(), &site), Ok(false), "{fact}");
+            }
+            assert_eq!(facts, before);
+            assert_eq!(facts.take(padded("1632960002"), &site), Ok(true), "another one");
+            // Where it is told whole it counts as it is.
+            assert_eq!(facts.take(outside("01632960002"), &site), Ok(true));
+        }
+        let mut facts = segment("2000", "01632960001", Direction::Outbound);
+        assert_eq!(
+            facts.take(padded("901632960001"), &dialling()),
+            Ok(false),
+            "with what was dialled before it"
+        );
+    }
+
+    #[test]
+    fn a_number_that_turns_out_to_be_dialled_is_cleaned_then_and_only_once() {
+        let site = dialling();
+        let mut facts = segment("2000", "9912345678", Direction::Unknown);
+        let number = |facts: &SegmentFacts| facts.outside_number.clone().unwrap_or_default();
+        for _ in 0..3 {
+            assert_eq!(facts.take(Fact::Direction(Direction::Outbound), &site), Ok(true));
+            assert_eq!(number(&facts), "912345678");
+            assert_eq!(facts.take(Fact::Direction(Direction::Inbound), &site), Ok(true));
+            assert_eq!(number(&facts), "9912345678");
+        }
+        // So is one that was told.
+        let mut facts = segment("2000", "01632960001", Direction::Unknown);
+        facts.take(outside("901632960009"), &site).expect("taken");
+        assert_eq!(number(&facts), "901632960009");
+        facts.take(Fact::Direction(Direction::Outbound), &site).expect("taken");
+        assert_eq!(number(&facts), "01632960009");
     }
 }

@@ -302,11 +302,13 @@ const MOMENTS: [i64; 5] = [500, 1_200, 5_000, 9_000, 12_000];
 
 fn fact() -> impl Strategy<Value = Fact> {
     let value = prop::sample::select(vec!["77", "2001", "01632960002", "", "Ann"]).prop_map(str::to_owned);
-    let kinds: [fn(String) -> Fact; 13] = [
+    let kinds: [fn(String) -> Fact; 15] = [
         Fact::AccountCode,
         Fact::Agent,
         Fact::Ddi,
         Fact::OutsideNumber,
+        Fact::PaddedDdi,
+        Fact::PaddedOutsideNumber,
         Fact::HuntGroup,
         Fact::Trunk,
         Fact::BusinessUnit,
