@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use decode::Timestamp;
-use policy::feed::{Report, Whose, Word};
+use policy::feed::{Alike, Report, Whose, Word};
 use policy::gate::{Gate, Late};
 use policy::{CustomField, Fact, FactRefusal, Outcome, Rules, SegmentFacts, Step, Verdict};
 use store::{Archive, Deletion, Event, Field, Query, RecordingFacts, RecordingId, Row, Source, State, What};
@@ -191,9 +191,12 @@ fn find(archive: &Archive, late: &Late) -> Result<BTreeSet<RecordingId>, store::
             }
         }
         Word::Facts(Whose::Extension(extension), _) => {
-            ids.extend(had(archive, Field::Extension, extension, at)?);
+            ids.extend(had(archive, Field::Extension, extension, at, None)?);
         }
-        Word::Facts(Whose::Agent(agent), _) => ids.extend(had(archive, Field::Agent, agent, at)?),
+        Word::Facts(Whose::Recorded { extension, alike }, _) => {
+            ids.extend(had(archive, Field::Extension, extension, at, Some(alike))?);
+        }
+        Word::Facts(Whose::Agent(agent), _) => ids.extend(had(archive, Field::Agent, agent, at, None)?),
         Word::LogOn { .. } | Word::LogOff { .. } | Word::Join { .. } | Word::Leave { .. } => {}
     }
     Ok(ids)
@@ -212,18 +215,25 @@ fn may_learn(row: &Row) -> bool {
     row.facts.state != State::Recording && row.deleted.is_none() && row.facts.source != Source::Import
 }
 
-/// The recording that an extension or agent had at that time; of several the one begun last.
+/// The recording that an extension or agent had at that time; of several the one with the number of the call record, if it is one that
+/// asks, and of these the one begun last.
 fn had(
     archive: &Archive,
     field: Field,
     name: &str,
     at: Timestamp,
+    alike: Option<&Alike>,
 ) -> Result<Option<RecordingId>, store::Error> {
     let mut query = window(at);
     // What is no plain number could be read as a pattern; then each is looked at.
     if name.bytes().all(|b| b.is_ascii_alphanumeric()) {
         let _ = query.filter(field, name);
     }
+    let rank = |facts: &RecordingFacts| {
+        let numbers = facts.outside_number.iter().chain(&facts.other_party);
+        let is_alike = alike.is_some_and(|alike| numbers.into_iter().any(|number| alike.has(number)));
+        (is_alike, facts.started)
+    };
     let mut last: Option<RecordingFacts> = None;
     for row in archive.search(&query) {
         let row = row?;
@@ -235,7 +245,7 @@ fn had(
         let rang = i64::try_from(facts.ring_ms).unwrap_or(i64::MAX);
         let from = facts.started.plus_millis(rang.saturating_neg()).plus_millis(-SLACK_MS);
         let was_there = facts.ended.is_some_and(|ended| (from..=ended.plus_millis(SLACK_MS)).contains(&at));
-        if is_own && was_there && may_learn(&row) && last.as_ref().is_none_or(|l| l.started < facts.started) {
+        if is_own && was_there && may_learn(&row) && last.as_ref().is_none_or(|l| rank(l) < rank(facts)) {
             last = Some(row.facts);
         }
     }

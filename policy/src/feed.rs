@@ -9,6 +9,7 @@ pub(crate) mod matcher;
 
 use decode::Timestamp;
 
+use crate::outcome::Direction;
 use crate::rules::Fact;
 
 /// The version of the feed: of its fields and of its line protocol. Both sides must have the same.
@@ -36,8 +37,43 @@ pub enum Whose {
     },
     /// The call that this extension has at the time of the report.
     Extension(String),
+    /// The call that a call record of this extension is about, of several that it has then.
+    Recorded {
+        /// Whose part in it.
+        extension: String,
+        /// What the record says of it.
+        alike: Alike,
+    },
     /// The call that this agent has then, at whatever extension.
     Agent(String),
+}
+
+/// What a call record says of its call, as far as that tells it from the extension's other ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alike {
+    /// The call's name in the telephone system, the same in all its records; empty when it has none.
+    pub call: String,
+    /// The number outside, zeros at its beginning perhaps lost; empty when it is withheld.
+    pub number: String,
+    /// Which way it goes.
+    pub direction: Direction,
+}
+
+/// Digits at the ends of two numbers that make them the same one, however much each says before them.
+const ALIKE_DIGITS: usize = 6;
+
+impl Alike {
+    /// Is this the call's number? Each may have a prefix that the other one lacks: of the outside line, of the country.
+    #[must_use]
+    pub fn has(&self, number: &str) -> bool {
+        let bare = |number: &str| -> String {
+            let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+            digits.trim_start_matches('0').to_owned()
+        };
+        let (own, other) = (bare(&self.number), bare(number));
+        let (short, long) = if own.len() < other.len() { (&own, &other) } else { (&other, &own) };
+        !short.is_empty() && (short == long || short.len() >= ALIKE_DIGITS && long.ends_with(short.as_str()))
+    }
 }
 
 /// What is said.
@@ -204,6 +240,27 @@ mod tests {
         let mut known: Vec<&str> = told.split('`').skip(1).step_by(2).filter(|name| *name != "?").collect();
         known.sort_unstable();
         assert_eq!(named, known);
+    }
+
+    #[test]
+    fn two_numbers_are_alike_whatever_is_dialled_before_them() {
+        let alike = |own: &str, other: &str| {
+            Alike { call: String::new(), number: own.into(), direction: Direction::Inbound }.has(other)
+        };
+        for (own, other) in [
+            ("1632960001", "01632960001"),
+            ("1632960001", "+441632960001"),
+            ("441632960001", "01632960001"),
+            ("901632960001", "01632960001"),
+            ("999", "999"),
+        ] {
+            assert!(alike(own, other) && alike(other, own), "{own} {other}");
+        }
+        for (own, other) in
+            [("1632960001", "01632960002"), ("", "01632960001"), ("", ""), ("999", "01632999")]
+        {
+            assert!(!alike(own, other) && !alike(other, own), "{own} {other}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use decode::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::feed::{Report, Whose, Word};
+use crate::feed::{Alike, Report, Whose, Word};
 use crate::outcome::Direction;
 use crate::rules::Fact;
 
@@ -155,7 +155,8 @@ impl Record {
         facts.extend(said(&self.trunk).map(Fact::Trunk));
         facts.extend(said(transferred).map(Fact::TransferredFrom));
         facts.extend(said(&self.account_code).map(Fact::AccountCode));
-        let word = Word::Facts(Whose::Extension(self.endpoint.clone()), facts);
+        let alike = Alike { call: self.call.clone(), number: self.caller.clone(), direction };
+        let word = Word::Facts(Whose::Recorded { extension: self.endpoint.clone(), alike }, facts);
         Some(Report { at: instant(self.at, zone, arrival), who: String::new(), word })
     }
 }
@@ -196,7 +197,9 @@ mod tests {
             record(SmdrEvent::Transferred).report(PADDING, &TimeZone::UTC, arrival).expect("a report");
         assert_eq!(report.at, arrival.plus_millis(-1_000));
         let Word::Facts(whose, facts) = report.word else { panic!() };
-        assert_eq!(whose, Whose::Extension("2001".into()));
+        let (call, number, direction) = ("42".into(), "1632960001".into(), Direction::Inbound);
+        let alike = Alike { call, number, direction };
+        assert_eq!(whose, Whose::Recorded { extension: "2001".into(), alike });
         let told: Vec<String> = facts.iter().map(ToString::to_string).collect();
         assert_eq!(
             told,

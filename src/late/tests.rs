@@ -158,6 +158,26 @@ fn a_late_agent_is_the_one_of_the_leg_that_the_call_id_names() {
 }
 
 #[test]
+fn a_late_call_record_is_about_the_call_whose_number_it_has_and_not_about_the_one_begun_last() {
+    let bench = Bench::new();
+    let id = bench.add(|facts| {
+        facts.started = facts.started.plus_millis(1);
+        (facts.outside_number, facts.other_party) = (Some("07700900123".into()), Some("07700900123".into()));
+        (facts.call, facts.sip_call_ids) = ("another".into(), vec!["another".into()]);
+    });
+    let of = |number: Option<String>| {
+        let number = number.expect("a number").trim_start_matches('0').to_owned();
+        let alike = Alike { call: "42".into(), number, direction: policy::Direction::Outbound };
+        Word::Facts(Whose::Recorded { extension: "2000".into(), alike }, vec![tag()])
+    };
+    let tagged = |id| bench.row(id).facts.tags.len();
+    assert_eq!(bench.amend(&Rules::default(), of(bench.facts.outside_number.clone())).learned, 1);
+    assert_eq!((tagged(bench.facts.id), tagged(id)), (1, 0));
+    assert_eq!(bench.amend(&Rules::default(), of(Some("07700900123".into()))).learned, 1);
+    assert_eq!((tagged(bench.facts.id), tagged(id)), (1, 1));
+}
+
+#[test]
 fn a_late_report_is_not_about_audio_that_somebody_brought_in() {
     let bench = Bench::new();
     let id = bench.add(|facts| {

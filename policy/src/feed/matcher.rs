@@ -3,13 +3,17 @@
 //! Told of every leg, it knows those that run and the last of those that are over. A report is about the call that its extension had
 //! at its time; of several (one held, one asked back) the one begun last. Without one it is about the next call that begins
 //! within [`EARLY_MS`], and waits for that. Two clocks may differ by [`SLACK_MS`].
+//!
+//! Of several a call record is about the one that its call was before, else the one whose numbers are the record's; and about none that is
+//! another call of the same telephone system.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use decode::Timestamp;
 use decode::tracker::{CallId, LegId};
 
-use super::{Report, Whose, Word};
+use super::{Alike, Report, Whose, Word};
+use crate::outcome::Direction;
 
 /// How long a report waits for its call to begin, in milliseconds from its time.
 pub(crate) const EARLY_MS: i64 = 30_000;
@@ -29,8 +33,24 @@ struct Known {
     call_id: String,
     /// The extensions on it.
     extensions: Vec<String>,
+    /// The numbers of its parties and the one that was called.
+    numbers: Vec<String>,
+    direction: Direction,
     started: Timestamp,
     ended: Option<Timestamp>,
+    /// Which call it is in the records of which telephone system.
+    recorded: Option<(String, String)>,
+}
+
+/// What is known of a leg when it is met.
+#[derive(Clone, Debug)]
+pub(crate) struct Met {
+    pub(crate) call: CallId,
+    pub(crate) call_id: String,
+    pub(crate) extensions: Vec<String>,
+    pub(crate) numbers: Vec<String>,
+    pub(crate) direction: Direction,
+    pub(crate) started: Timestamp,
 }
 
 impl Known {
@@ -134,16 +154,12 @@ pub(crate) struct Matcher {
 
 impl Matcher {
     /// A leg has begun, or more is known of it.
-    pub(crate) fn meet(
-        &mut self,
-        leg: LegId,
-        call: CallId,
-        call_id: &str,
-        extensions: Vec<String>,
-        started: Timestamp,
-    ) {
-        let call_id = call_id.to_owned();
-        self.legs.insert(leg, Known { call, call_id, extensions, started, ended: None });
+    pub(crate) fn meet(&mut self, leg: LegId, met: Met) {
+        let Met { call, call_id, extensions, numbers, direction, started } = met;
+        let recorded = self.legs.remove(leg).and_then(|known| known.recorded);
+        let ended = None;
+        let known = Known { call, call_id, extensions, numbers, direction, started, ended, recorded };
+        self.legs.insert(leg, known);
     }
 
     /// Its parts were judged: these are its extensions.
@@ -238,7 +254,9 @@ impl Matcher {
         };
         let is_named = |report: &Report| match &report.word {
             Word::Facts(Whose::CallId { .. }, _) => true,
-            Word::Facts(Whose::Extension(extension), _) => known.has(extension),
+            Word::Facts(Whose::Extension(extension) | Whose::Recorded { extension, .. }, _) => {
+                known.has(extension)
+            }
             Word::Facts(Whose::Agent(agent), _) => {
                 known.extensions.iter().any(|extension| self.agent_at(extension) == Some(agent.as_str()))
             }
@@ -271,6 +289,9 @@ impl Matcher {
                 by_call_id(legs, call_id, extension.as_deref())
             }
             Word::Facts(Whose::Extension(extension), _) => by_extension(legs, extension, at),
+            Word::Facts(Whose::Recorded { extension, alike }, _) => {
+                by_record(legs, extension, alike, &report.who, at)
+            }
             Word::Facts(Whose::Agent(agent), _) => {
                 let extension = self.extension_of(agent);
                 extension.map_or_else(Vec::new, |extension| by_extension(legs, extension, at))
@@ -283,6 +304,19 @@ impl Matcher {
                 since.map(|(leg, known)| found(leg, known, Some(extension), true)).collect()
             }
             Word::LogOff { .. } | Word::Join { .. } | Word::Leave { .. } => Vec::new(),
+        }
+    }
+
+    /// The report was told of these: what else is said of its call is about the same ones.
+    pub(crate) fn note_record(&mut self, report: &Report, found: &[Found]) {
+        let Word::Facts(Whose::Recorded { alike, .. }, _) = &report.word else { return };
+        if alike.call.is_empty() {
+            return;
+        }
+        for found in found {
+            if let Some(known) = self.legs.known.get_mut(&found.leg) {
+                known.recorded = Some((report.who.clone(), alike.call.clone()));
+            }
         }
     }
 }
@@ -321,6 +355,35 @@ fn by_extension(legs: &Legs, extension: &str, at: Timestamp) -> Vec<Found> {
     meant.map(|(leg, known)| found(leg, known, Some(extension), true)).into_iter().collect()
 }
 
+/// The leg of the extension that a call record is about. It was this call in an earlier record, or is the one whose numbers are the
+/// record's, or the one begun last; but none that is another call in records of the same telephone system. Else the first one of
+/// these that begins soon after.
+fn by_record(legs: &Legs, extension: &str, alike: &Alike, who: &str, at: Timestamp) -> Vec<Found> {
+    let of_system = |known: &Known| {
+        let recorded = known.recorded.as_ref().filter(|(system, _)| system == who);
+        recorded.map(|(_, call)| *call == alike.call)
+    };
+    let is_alike = |known: &Known| known.numbers.iter().any(|number| alike.has(number));
+    let own = legs.of_extension(extension);
+    let was_this = own.clone().any(|(_, known)| of_system(known) == Some(true));
+    let may_be = |known: &Known| match of_system(known) {
+        Some(is_this) if is_this || was_this => is_this,
+        // A call may have another name after a transfer.
+        Some(_) => is_alike(known),
+        None => !was_this || is_alike(known),
+    };
+    let likely = own.filter(move |(_, known)| may_be(known));
+    let had = likely.clone().filter(|(_, known)| known.is_at(at) || of_system(known) == Some(true));
+    let had = had.max_by_key(|(_, known)| {
+        let is_this = of_system(known) == Some(true);
+        (known.is_at(at), is_this, is_alike(known), known.direction == alike.direction, known.started)
+    });
+    let soon = at..=at.plus_millis(EARLY_MS);
+    let next = || likely.filter(|(_, k)| soon.contains(&k.started)).min_by_key(|(_, known)| known.started);
+    let meant = had.or_else(next);
+    meant.map(|(leg, known)| found(leg, known, Some(extension), true)).into_iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,13 +401,24 @@ mod tests {
         tagged(Whose::Extension(extension.into()), s)
     }
 
+    fn met(leg: &decode::tracker::LegFacts, extension: &str, started: i64) -> Met {
+        Met {
+            call: leg.call,
+            call_id: leg.sip_call_id.clone(),
+            extensions: vec![extension.into()],
+            numbers: leg.parties.iter().map(|party| party.number.clone()).collect(),
+            direction: Direction::Outbound,
+            started: at(started),
+        }
+    }
+
     /// Three legs of 2000: from 100 s to 200 s, from 150 s on, and from 300 s on; each a call of its own.
     fn matcher() -> (Matcher, Vec<LegId>) {
         let numbers = [("2000", "01632960001"); 3];
         let mut matcher = Matcher::default();
         let legs = crate::testing::legs(&numbers);
         for (leg, started) in legs.iter().zip([100, 150, 300]) {
-            matcher.meet(leg.leg, leg.call, &leg.sip_call_id, vec!["2000".into()], at(started));
+            matcher.meet(leg.leg, met(leg, "2000", started));
         }
         let ids: Vec<LegId> = legs.iter().map(|facts| facts.leg).collect();
         matcher.end(ids[0], at(200));
@@ -395,8 +469,9 @@ mod tests {
         assert_eq!(matcher.wait(early.clone(), at(505)), Ok(()));
         assert_eq!(matcher.wait(of("2001", 400), at(505)), Err(of("2001", 400)));
         assert_eq!((matcher.overdue(at(530), 9), matcher.claim(ids[1])), (vec![], vec![]));
-        let call = matcher.legs.known[&ids[1]].call;
-        matcher.meet(ids[1], call, "2", vec!["2001".into()], at(520));
+        let Known { call, .. } = matcher.legs.known[&ids[1]];
+        let later = Met { call, ..met(&crate::testing::facts("2001", "01632960001"), "2001", 520) };
+        matcher.meet(ids[1], later);
         assert_eq!(matcher.claim(ids[1]), [early]);
         assert_eq!(matcher.wait(of("2002", 500), at(505)), Ok(()));
         assert_eq!(matcher.overdue(at(531), 0), []);
@@ -437,5 +512,69 @@ mod tests {
         assert!(
             known.is_empty() && by_call_id.0.is_empty() && by_call.0.is_empty() && by_extension.0.is_empty()
         );
+    }
+
+    /// Two calls of 2000, the second one waiting behind the first, and what a telephone system's record says of one.
+    fn two_calls() -> (Matcher, [LegId; 2]) {
+        let mut matcher = Matcher::default();
+        let legs = crate::testing::legs(&[("01632960001", "2000"), ("01632960002", "2000")]);
+        for (leg, started) in legs.iter().zip([100, 150]) {
+            matcher.meet(leg.leg, Met { direction: Direction::Inbound, ..met(leg, "2000", started) });
+        }
+        (matcher, [legs[0].leg, legs[1].leg])
+    }
+
+    fn record(call: &str, number: &str, s: i64) -> Report {
+        let (call, number, direction) = (call.into(), number.into(), Direction::Inbound);
+        let alike = Alike { call, number, direction };
+        tagged(Whose::Recorded { extension: "2000".into(), alike }, s)
+    }
+
+    fn tell(matcher: &mut Matcher, report: &Report) -> Option<LegId> {
+        let found = matcher.find(report);
+        matcher.note_record(report, &found);
+        found.first().map(|found| found.leg)
+    }
+
+    #[test]
+    fn a_record_is_about_the_call_whose_number_it_has_and_later_ones_too_without_it() {
+        let (mut matcher, [first, second]) = two_calls();
+        assert_eq!(tell(&mut matcher, &record("41", "1632960001", 160)), Some(first));
+        assert_eq!(tell(&mut matcher, &record("41", "", 170)), Some(first), "the number is withheld");
+        assert_eq!(tell(&mut matcher, &record("42", "", 170)), Some(second), "another call");
+        matcher.end(first, at(180));
+        assert_eq!(tell(&mut matcher, &record("41", "1632960001", 190)), Some(first), "told late");
+        assert_eq!(tell(&mut matcher, &record("42", "", 190)), Some(second));
+        // Without any sign it is the one begun last, as ever.
+        let (mut matcher, [_, second]) = two_calls();
+        assert_eq!(tell(&mut matcher, &record("", "", 160)), Some(second));
+    }
+
+    #[test]
+    fn a_record_of_a_call_that_is_not_seen_yet_waits_for_it() {
+        let (mut matcher, [first, second]) = two_calls();
+        let later = matcher.legs.remove(second).expect("known");
+        assert_eq!(tell(&mut matcher, &record("41", "1632960001", 110)), Some(first));
+        let report = record("42", "1632960002", 149);
+        assert_eq!(tell(&mut matcher, &report), None, "not the first one, which is another call");
+        assert_eq!(matcher.wait(report.clone(), at(149)), Ok(()));
+        matcher.legs.insert(second, later);
+        assert_eq!(matcher.claim(second), [report]);
+        // What is learnt of a leg later does not make it another call.
+        let Known { call, .. } = matcher.legs.known[&first];
+        let again = Met { call, ..met(&crate::testing::facts("01632960001", "2000"), "2000", 100) };
+        matcher.meet(first, again);
+        assert_eq!(tell(&mut matcher, &record("41", "", 160)), Some(first));
+    }
+
+    #[test]
+    fn a_call_that_comes_back_to_its_extension_is_the_leg_that_it_has_then() {
+        let (mut matcher, [first, second]) = two_calls();
+        assert_eq!(tell(&mut matcher, &record("41", "1632960001", 110)), Some(first));
+        matcher.end(first, at(120));
+        if let Some(known) = matcher.legs.known.get_mut(&second) {
+            known.numbers = vec!["01632960001".into(), "2000".into()];
+        }
+        assert_eq!(tell(&mut matcher, &record("41", "1632960001", 160)), Some(second));
     }
 }

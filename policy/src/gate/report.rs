@@ -3,11 +3,11 @@
 //! A report for a running call becomes facts of its segments, and these are judged anew. One for a call that is yet to begin waits;
 //! one for a call that is over is handed on: finished recordings are the archive's.
 
-use decode::Timestamp;
 use decode::tracker::{CallId, LegFacts, LegId};
+use decode::{Side, Timestamp};
 
 use super::{Action, Gate, Late};
-use crate::feed::matcher::Found;
+use crate::feed::matcher::{Found, Met};
 use crate::feed::{Report, Whose, Word};
 use crate::gate::Whom;
 use crate::modes::orders;
@@ -114,13 +114,23 @@ impl Gate {
 
     /// A leg has begun, or more is known of it: reports may have waited for it.
     pub(super) fn meet(&mut self, facts: &LegFacts) {
+        let (roles, site) = (self.rules.roles(facts), &self.rules.site);
         let mut extensions = self.extensions_of(facts.leg);
         if extensions.is_empty() {
-            let roles = self.rules.roles(facts);
-            let number = |&side: &decode::Side| self.rules.site.number(facts, side);
-            extensions = roles.extensions.iter().map(number).collect();
+            extensions = roles.extensions.iter().map(|&side| site.number(facts, side)).collect();
         }
-        self.feed.meet(facts.leg, facts.call, &facts.sip_call_id, extensions, facts.started);
+        let mut numbers: Vec<String> =
+            [Side::Caller, Side::Callee].map(|side| site.number(facts, side)).into();
+        numbers.extend(facts.parties.iter().map(|party| party.number.clone()));
+        let met = Met {
+            call: facts.call,
+            call_id: facts.sip_call_id.clone(),
+            extensions,
+            numbers,
+            direction: roles.direction,
+            started: facts.started,
+        };
+        self.feed.meet(facts.leg, met);
         self.claim(facts.leg, self.now);
     }
 
@@ -167,6 +177,7 @@ impl Gate {
 
     /// Gives the facts of a report to the legs that it is about.
     fn tell(&mut self, report: &Report, found: &[Found], now: Timestamp) -> Told {
+        self.feed.note_record(report, found);
         let mut told = Told::default();
         let facts = match &report.word {
             Word::Facts(_, facts) => facts.clone(),

@@ -76,6 +76,39 @@ fn a_report_during_the_call_is_told_to_the_recording_and_destroys_what_it_exclud
 }
 
 #[test]
+fn a_call_record_destroys_the_call_that_it_is_about_and_not_the_one_that_waits_behind_it() {
+    let mut gate = Gate::new(excluding(RuleType::AccountCode, "77"));
+    let legs = crate::testing::legs(&[("01632960001", "2000"), ("01632960002", "2000")]);
+    for leg in &legs {
+        gate.handle_event(&Event::LegStarted(leg));
+        gate.handle_event(&Event::AudioStarted(leg));
+    }
+    drop(actions(&mut gate));
+    let zone = jiff::tz::TimeZone::UTC;
+    let record = crate::smdr::Record {
+        at: "1970-01-01T00:00:02".parse().expect("a time"),
+        is_inbound: true,
+        call: "41".into(),
+        trunk: String::new(),
+        endpoint: "2000".into(),
+        source: String::new(),
+        caller: "1632960001".into(),
+        contact: String::new(),
+        ddi: String::new(),
+        dnis: String::new(),
+        account_code: "77".into(),
+        event: crate::smdr::SmdrEvent::Modified,
+    };
+    let report = record.report(crate::smdr::PADDING, &zone, at(2_000)).expect("a report");
+    assert_eq!(gate.handle_report(report, at(2_000)).running, 1);
+    let destroyed = actions(&mut gate).into_iter().filter_map(|action| match action {
+        Action::Discard(recording, _) => Some(recording.leg()),
+        _ => None,
+    });
+    assert_eq!(destroyed.collect::<Vec<_>>(), [legs[0].leg]);
+}
+
+#[test]
 fn a_report_after_the_call_is_handed_on_with_the_call_that_is_meant() {
     let mut call = Call::new(Rules::default());
     call.facts.ended = Some(at(9_000));
