@@ -265,7 +265,6 @@ impl Segments {
 /// The gate. See the module's text.
 pub struct Gate {
     rules: Rules,
-    source: Source,
     /// By the leg's slot: a packet's verdict is found without a search.
     legs: Vec<Option<Box<Judged>>>,
     /// By call: a leg with two recordings takes two numbers.
@@ -303,7 +302,6 @@ impl Gate {
             channels: Channels::new(rules.channels, rules.overload),
             pauses: rules.pauses,
             rules,
-            source: Source::Mirror,
             legs: Vec::new(),
             segments: BTreeMap::new(),
             counted: Vec::new(),
@@ -319,13 +317,6 @@ impl Gate {
             waiting_bytes: 0,
             actions: VecDeque::new(),
         }
-    }
-
-    /// The same for audio that comes another way.
-    #[must_use]
-    pub fn with_source(mut self, source: Source) -> Self {
-        self.source = source;
-        self
     }
 
     /// Takes an event; then [`poll_action`](Self::poll_action) until it gives `None`.
@@ -531,7 +522,7 @@ impl Gate {
         of_call: &request::Said,
     ) -> Vec<PastPart> {
         let (facts, roles) = (&end.facts, self.rules.roles(&end.facts));
-        let source = self.source_of(facts);
+        let source = source_of(facts);
         let part = |&near: &Side| {
             let mut known = self.rules.site.segment(facts, near, roles.direction, source);
             let said = early.clone().of(of_call.clone(), &known.extension);
@@ -539,10 +530,6 @@ impl Gate {
             part::unjudged(known, near, outcome, end)
         };
         roles.extensions.iter().take(RECORDINGS_MAX).map(part).collect()
-    }
-
-    fn source_of(&self, facts: &LegFacts) -> Source {
-        if facts.conferenced.is_some() { Source::RecordACall } else { self.source }
     }
 
     /// A leg begins: its call has one more.
@@ -618,7 +605,7 @@ impl Gate {
             }
             None => (facts.party(near).name.clone(), facts.party(near.other()).name.clone()),
         };
-        let source = self.source_of(facts);
+        let source = source_of(facts);
         RecordingPlan {
             recording,
             call: facts.call,
@@ -698,6 +685,11 @@ fn takes(lane: &Lane, parts: &[Part], at: Timestamp) -> bool {
         return false;
     }
     at >= lane.from || parts.get(usize::from(lane.recording.nth)).is_some_and(|part| !part.is_left_out(at))
+}
+
+/// What PBXs send the recorder itself, and what a mirror port or a capture file shows.
+fn source_of(facts: &LegFacts) -> Source {
+    if facts.conferenced.is_some() { Source::RecordACall } else { Source::Mirror }
 }
 
 fn party(speaker: Side, near: Side) -> Party {

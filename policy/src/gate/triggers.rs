@@ -12,7 +12,6 @@ use decode::{Party, Side, Timestamp};
 
 use super::part::Part;
 use super::{Action, Gate, Judged, Whom, party, takes};
-use crate::outcome::Source;
 use crate::pause::PauseSource;
 use crate::pause::codes::{Codes, Keyed};
 use crate::pause::windows::WindowRule;
@@ -155,7 +154,7 @@ impl Gate {
         if self.key_early(leg, side, digit) {
             return;
         }
-        let listens = self.rules.codes.is_any() && self.source != Source::RecordACall;
+        let listens = self.rules.codes.is_any();
         let Some(judged) = self.legs.get_mut(leg.slot()).and_then(Option::as_deref_mut) else { return };
         if judged.leg != leg {
             return;
