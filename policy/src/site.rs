@@ -67,6 +67,8 @@ impl Site {
             if device.is_empty() { listed } else { device }
         } else if sides.iter().all(|&side| is_registered(facts, side) && !self.is_pbx(facts.party(side))) {
             sides.to_vec()
+        } else if self.is_between_systems(facts) {
+            Vec::new()
         } else {
             let (caller, callee) = (self.evidence(facts, Side::Caller), self.evidence(facts, Side::Callee));
             vec![if callee > caller { Side::Callee } else { Side::Caller }]
@@ -220,6 +222,16 @@ impl Site {
     /// Is that party no device of the site: the PBX, or somebody at the end of a trunk?
     pub(crate) fn is_outside_device(&self, party: &Identity) -> bool {
         self.is_pbx(party) || self.is_trunk(party)
+    }
+
+    /// Does the leg run between the PBX and a trunk, or two PBXs? The device has a leg of its own. Where one machine is all of them,
+    /// its address tells nothing.
+    fn is_between_systems(&self, facts: &LegFacts) -> bool {
+        let [caller, callee] = &facts.parties;
+        let is_device = |side| is_registered(facts, side);
+        caller.signalling.ip() != callee.signalling.ip()
+            && facts.parties.iter().all(|party| self.is_outside_device(party))
+            && ![Side::Caller, Side::Callee].into_iter().any(is_device)
     }
 
     /// A number of the outside, without what the site dials before it.
@@ -480,6 +492,26 @@ mod tests {
             let roles = site.roles(&facts("2000", "2001"));
             assert_eq!((roles.extensions, roles.direction), (vec![Side::Callee], Direction::Inbound));
         }
+    }
+
+    #[test]
+    fn a_leg_between_the_pbx_and_a_trunk_has_no_extension() {
+        let address = |text: &str| text.parse().expect("an address");
+        let site =
+            Site { pbx: vec![address("192.0.2.20")], trunks: vec![address("192.0.2.10")], ..Site::default() };
+        for (caller, callee) in [("2000", "01632960001"), ("01632960001", "2000")] {
+            assert_eq!(site.roles(&facts(caller, callee)).extensions, []);
+        }
+        // The PBX is known by who registers there, and the provider's address is not told.
+        let mut by_evidence = facts("2000", "01632960001");
+        by_evidence.parties.iter_mut().for_each(|party| party.is_registrar = true);
+        assert_eq!(Site::default().roles(&by_evidence).extensions, []);
+        // A device that registers is one, and a machine that is everything does not tell.
+        by_evidence.parties[0].registered = true;
+        assert_eq!(Site::default().roles(&by_evidence).extensions, [Side::Caller]);
+        let mut alone = facts("2000", "01632960001");
+        alone.parties[1].signalling = alone.parties[0].signalling;
+        assert_eq!(site.roles(&alone).extensions, [Side::Caller]);
     }
 
     #[test]
