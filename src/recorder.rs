@@ -13,7 +13,7 @@ use decode::tracker::{Devices, Event, NamedBy, Tracker};
 use decode::{Frame, Side, Timestamp};
 use policy::gate::{DesksFull, Reply, Request, Told};
 use policy::modes::orders::{Order, OrdersFull, Whose};
-use policy::{Gate, Outcome, RecordingKey, Rules};
+use policy::{Gate, Outcome, RecordingKey, Rules, modes};
 use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
 use web::live::{LiveCall, LiveWho, Status};
 
@@ -550,7 +550,7 @@ impl<'a> Recorder<'a> {
 
 /// A running recording as others see it: by what is known of its segment now.
 fn live_call(gate: &Gate, key: RecordingKey, facts: &RecordingFacts) -> LiveCall {
-    let (paused_since, paused_by) = gate.pause_of(key).unzip();
+    let state = gate.state_of(key);
     let now = gate.facts_of(key).map(|known| with_known(facts.clone(), known));
     let facts = now.unwrap_or_else(|| facts.clone());
     LiveCall {
@@ -582,8 +582,11 @@ fn live_call(gate: &Gate, key: RecordingKey, facts: &RecordingFacts) -> LiveCall
         fields: facts.fields,
         source: facts.source,
         started: facts.started,
-        paused_since,
-        paused_by: paused_by.unwrap_or_default(),
+        paused_since: state.as_ref().and_then(|state| state.left_out_since),
+        stopped: state.as_ref().is_some_and(|state| state.is_stopped),
+        pause_forgotten: state.as_ref().is_some_and(|state| state.pause_forgotten),
+        machine: state.as_ref().map_or(modes::Machine::new(modes::Mode::Always), |state| state.machine),
+        paused_by: state.map(|state| state.held_by).unwrap_or_default(),
     }
 }
 

@@ -27,6 +27,7 @@ use decode::{AudioFrame, Codec, Party, Side, Timestamp};
 use crate::channels::Channels;
 use crate::feed::Report;
 use crate::feed::matcher::Matcher;
+use crate::modes::Machine;
 use crate::modes::orders::Orders;
 use crate::outcome::{Direction, Outcome, Source};
 use crate::pause::{PauseLimits, PauseSource};
@@ -121,6 +122,21 @@ pub struct RecordingPlan {
     pub site: Option<String>,
     /// What named the extension, of a call that the PBX conferenced the recorder into.
     pub named_by: Option<String>,
+}
+
+/// How a recording stands while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveState {
+    /// What its mode takes and keeps, and would answer.
+    pub machine: Machine,
+    /// Nothing of it is kept at this moment: since when.
+    pub left_out_since: Option<Timestamp>,
+    /// Who or what holds it in a pause.
+    pub held_by: Vec<String>,
+    /// Nothing is kept because it was stopped, or has no channel: a pause that ends does not have it go on.
+    pub is_stopped: bool,
+    /// It was told that its pause may have been forgotten, and that still lasts.
+    pub pause_forgotten: bool,
 }
 
 /// How a recording ended, as far as only the gate knows.
@@ -430,13 +446,19 @@ impl Gate {
         self.rules.channels
     }
 
-    /// Of a running recording of which nothing is kept at this moment: since when, and who or what holds it. A recording that was
-    /// stopped is held by nobody.
+    /// How a running recording stands: what its mode and people make of it, and what holds it.
     #[must_use]
-    pub fn pause_of(&self, recording: RecordingKey) -> Option<(Timestamp, Vec<String>)> {
+    pub fn state_of(&self, recording: RecordingKey) -> Option<LiveState> {
         let part = self.judged(recording.leg)?.parts.get(usize::from(recording.nth))?;
-        let since = part.gap?;
-        Some((since, part.pauses.sources().map(ToString::to_string).collect()))
+        let is_stopped = part.gap.is_some()
+            && (!part.machine.is_taking() || part.stopped.is_some() || !part.pauses.is_paused());
+        Some(LiveState {
+            machine: part.machine,
+            left_out_since: part.gap,
+            held_by: part.pauses.sources().map(ToString::to_string).collect(),
+            is_stopped,
+            pause_forgotten: part.pauses.is_forgotten() && !is_stopped,
+        })
     }
 
     /// What is known of the segment of a running recording.

@@ -30,7 +30,7 @@ pub use devices::{RecordedDevice, RecordedDevices};
 pub use field::{Field, FieldError, Segment};
 pub use gate::{
     Action, Cleared, ClearedSignal, Closing, Cold, ColdCodec, ColdVerdict, Gate, ImportPass, ImportRefusal,
-    Late, RecodePass, RecordingKey, RecordingPlan, Reply, Request, Stays, Told, Whom,
+    Late, LiveState, RecodePass, RecordingKey, RecordingPlan, Reply, Request, Stays, Told, Whom,
 };
 pub use modes::Mode;
 pub use numbers::DialPlan;

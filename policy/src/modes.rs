@@ -120,7 +120,7 @@ pub enum Answer {
 }
 
 /// One segment's place between a mode and the people who ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Machine {
     mode: Mode,
     taking: bool,
@@ -163,6 +163,12 @@ impl Machine {
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.keep
+    }
+
+    /// Would this change something now, if it were asked?
+    #[must_use]
+    pub fn offers(mut self, ask: Ask, role: Role) -> bool {
+        self.handle(ask, role) == Answer::Done
     }
 
     /// Somebody asks. A pause is judged here and carried out elsewhere: it is open to everybody in every mode that records.

@@ -88,6 +88,12 @@ impl Pauses {
         self.since.is_some()
     }
 
+    /// Was it told that this pause may have been forgotten?
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.is_told
+    }
+
     /// Who holds it, in order.
     pub fn sources(&self) -> impl Iterator<Item = &PauseSource> {
         self.holding.keys()

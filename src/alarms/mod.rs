@@ -26,8 +26,6 @@ const DISK_AGAIN_PERCENT: u64 = 2;
 const FULL_WITHIN_H: u64 = 24;
 /// A drop, or a refused call, keeps its alarm up for so long.
 const EVENT_LASTS_MS: i64 = 5 * 60_000;
-/// A pause that lasts so long may have been forgotten; rules may set it otherwise for the recording itself.
-const PAUSE_LONG_MS: u64 = 10 * 60_000;
 /// What was up when the program ended stays up for so long, until it can be known again.
 const STILL_UP_MS: i64 = 2 * 60_000;
 
@@ -412,17 +410,12 @@ impl Watch {
         if let Some(refused) = grown(&mut self.refused, refused.map_or(0, |(_, n)| *n), now) {
             holds(Kind::NoChannel, "", format!("{refused} calls found no channel free so far"));
         }
-        let long = |call: &&web::live::LiveCall| {
-            call.paused_since.is_some_and(|since| now.millis_since(since) >= PAUSE_LONG_MS)
-        };
-        let paused = status.calls.iter().filter(long).count();
-        if paused > 0 {
-            let minutes = PAUSE_LONG_MS / 60_000;
-            holds(
-                Kind::PauseLong,
-                "",
-                format!("{paused} recordings have been paused for {minutes} min and more"),
-            );
+        // How long is too long is the rules' to say.
+        let forgotten = status.calls.iter().filter(|call| call.pause_forgotten).count();
+        if forgotten > 0 {
+            let words =
+                format!("{forgotten} recordings are paused for so long that it may have been forgotten");
+            holds(Kind::PauseLong, "", words);
         }
         for (which, step) in steps {
             if let Some(holds) = holding.get_mut(&which) {
@@ -583,6 +576,59 @@ mod tests {
             told(watch.look(&status, &Beside::default(), at(501))),
             [(Kind::FramesDropped, Turn::Cleared)]
         );
+    }
+
+    fn live() -> web::live::LiveCall {
+        web::live::LiveCall {
+            recording: store::RecordingId::new(at(0)),
+            call: "call".into(),
+            segment: 1,
+            extension: "2000".into(),
+            extension_name: None,
+            other_party: "01632960001".into(),
+            direction: store::Direction::Inbound,
+            agent: None,
+            who: web::live::LiveWho::default(),
+            outside_number: None,
+            other_party_name: None,
+            account_code: None,
+            hunt_group: None,
+            trunk: None,
+            ddi: None,
+            ddi_name: None,
+            contact: None,
+            transferred_from: None,
+            tags: Vec::new(),
+            fields: policy::CustomFields::default(),
+            source: store::Source::Mirror,
+            started: at(0),
+            paused_since: None,
+            paused_by: Vec::new(),
+            stopped: false,
+            pause_forgotten: false,
+            machine: policy::modes::Machine::new(policy::modes::Mode::Always),
+        }
+    }
+
+    #[test]
+    fn a_pause_is_told_when_the_gate_takes_it_for_forgotten_however_long_that_is() {
+        let mut watch = watch(None);
+        let call = |since: i64, stopped, pause_forgotten| web::live::LiveCall {
+            paused_since: Some(at(since)),
+            stopped,
+            pause_forgotten,
+            ..live()
+        };
+        let status = |call| Status { calls: vec![call], ..Status::default() };
+        // Stopped, or paused where more is allowed.
+        for stopped in [true, false] {
+            let holds = told(watch.look(&status(call(0, stopped, false)), &Beside::default(), at(3_000)));
+            assert_eq!(holds, [], "{stopped}");
+        }
+        let forgotten = watch.look(&status(call(2_990, false, true)), &Beside::default(), at(3_001));
+        assert_eq!(told(forgotten), [(Kind::PauseLong, Turn::Raised)]);
+        let over = watch.look(&status(call(2_990, false, false)), &Beside::default(), at(3_002));
+        assert_eq!(told(over), [(Kind::PauseLong, Turn::Cleared)]);
     }
 
     #[test]

@@ -111,9 +111,12 @@ impl Walk<'_> {
                     reports.send(*late);
                 }
             }
-            Action::PauseForgotten { recording, .. } => {
+            Action::PauseForgotten { recording, source, .. } => {
                 if let Some(open) = self.open.get_mut(recording) {
-                    tracing::warn!(recording = %open.facts.id, "a pause may have been forgotten");
+                    let facts = &open.facts;
+                    tracing::warn!(recording = %facts.id, "a pause may have been forgotten");
+                    // Numbers and names are for those who look closer.
+                    tracing::debug!(recording = %facts.id, extension = facts.extension, source, "its pause");
                 }
             }
             Action::Discard(recording, why) => {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use decode::Timestamp;
 use policy::gate::{Reply, Request, Told};
-use policy::modes::Role;
 use policy::modes::orders::{Lasting, Order, Whose};
+use policy::modes::{Machine, Role};
 use policy::{CustomField, CustomFields, Field, Segment};
 use serde::Serialize;
 use store::{Counters, Direction, RecordingId, Source, State};
@@ -79,6 +79,21 @@ pub struct LiveCall {
     /// Who or what holds the pause.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paused_by: Vec<String>,
+    /// Nothing is kept because it was stopped, or has no channel, and not because of a pause.
+    pub stopped: bool,
+    /// Its pause may have been forgotten: it has lasted for as long as the rules allow.
+    pub pause_forgotten: bool,
+    /// Its mode, what of it is taken now, and whether it is kept at its end.
+    #[serde(flatten)]
+    pub machine: Machine,
+}
+
+impl LiveCall {
+    /// Is it in a pause, which ends and has it go on?
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused_since.is_some() && !self.stopped
+    }
 }
 
 /// Whom a running recording counts for.

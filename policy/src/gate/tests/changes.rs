@@ -349,3 +349,34 @@ fn a_call_that_turns_out_to_be_internal_is_left_out_whatever_is_included() {
     assert!(matches!(&actions[..], [Action::Start(_), Action::Discard(..)]), "{actions:?}");
     assert_eq!(outcome, Outcome::InternalExcluded);
 }
+
+#[test]
+fn what_was_stopped_is_no_pause_and_a_forgotten_one_is_so_by_the_limit_of_the_rules() {
+    let pauses = PauseLimits { forgotten_ms: Some(120_000), ..PauseLimits::default() };
+    let mut call = Call::new(Rules { pauses, ..in_mode(Mode::AlwaysWithStop) });
+    let state = |call: &Call| {
+        let (recording, _) = call.gate.recordings(call.facts.leg).next().expect("it runs");
+        call.gate.state_of(recording).expect("it runs")
+    };
+    let flags = |call: &Call| {
+        let state = state(call);
+        (state.left_out_since.is_some(), state.is_stopped, state.pause_forgotten)
+    };
+    assert_eq!(flags(&call), (false, false, false));
+    call.ask(Ask::Stop, Role::Supervisor, 2_000);
+    call.gate.handle_timeout(at(800_000));
+    assert_eq!(flags(&call), (true, true, false));
+    assert!(state(&call).machine.offers(Ask::Start, Role::Supervisor));
+    assert!(!state(&call).machine.offers(Ask::Keep, Role::Supervisor));
+    call.ask(Ask::Start, Role::Supervisor, 801_000);
+    call.ask(Ask::Pause, Role::Supervisor, 802_000);
+    call.gate.handle_timeout(at(921_999));
+    assert_eq!(flags(&call), (true, false, false));
+    call.gate.handle_timeout(at(922_000));
+    assert_eq!(flags(&call), (true, false, true));
+    call.ask(Ask::Stop, Role::Supervisor, 923_000);
+    assert_eq!(flags(&call), (true, true, false), "nothing would be recorded if it went on");
+    call.ask(Ask::Start, Role::Supervisor, 924_000);
+    call.ask(Ask::Resume, Role::Supervisor, 925_000);
+    assert_eq!(flags(&call), (false, false, false));
+}

@@ -117,7 +117,7 @@ fn both_recordings_of_a_leg_begin_paused_and_a_leg_that_rings_on_stays_apart() {
     let paused: Vec<bool> = both
         .iter()
         .flat_map(|leg| gate.recordings(leg.leg).collect::<Vec<_>>())
-        .map(|(recording, _)| gate.pause_of(recording).is_some())
+        .map(|(recording, _)| gate.state_of(recording).is_some_and(|state| state.left_out_since.is_some()))
         .collect();
     assert_eq!(paused, [true, true, false]);
 }
@@ -137,7 +137,11 @@ fn a_code_that_is_keyed_before_the_first_audio_counts_and_goes_with_its_leg() {
     key(&mut gate, "*12", 500);
     gate.handle_event(&Event::AudioStarted(&facts));
     assert_eq!(
-        gate.recordings(facts.leg).filter(|(recording, _)| gate.pause_of(*recording).is_some()).count(),
+        gate.recordings(facts.leg)
+            .filter(|(recording, _)| gate
+                .state_of(*recording)
+                .is_some_and(|state| state.left_out_since.is_some()))
+            .count(),
         1
     );
     key(&mut gate, "*#", 5_000);

@@ -5,8 +5,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use policy::feed::{BATCH_MAX, NAME_LEN_MAX};
 use policy::gate::{Reply, Request, Whom};
-use policy::modes::Ask;
 use policy::modes::orders::{Lasting, Whose};
+use policy::modes::{Ask, Mode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -183,6 +183,11 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 ("started", moment("When the recording began")),
                 ("paused_since?", moment("Nothing is kept at this moment: since when")),
                 ("paused_by?", list(text("Who or what holds the pause"))),
+                ("stopped", yes("Nothing is kept because it was stopped, and not because of a pause")),
+                ("pause_forgotten", yes("The pause has lasted so long that it may have been forgotten")),
+                ("mode", one_of("The recording mode of its device", Mode::ALL.map(Mode::key))),
+                ("taking", yes("Its mode takes what is said, as far as nothing holds it")),
+                ("keep", yes("It is kept at its end")),
             ]),
         ),
         (

@@ -180,7 +180,7 @@ pub(super) fn now() -> Timestamp {
 }
 
 /// A running call of [`EXTENSION`].
-pub(in crate::server::api) fn call(number: u8) -> LiveCall {
+pub(in crate::server) fn call(number: u8) -> LiveCall {
     LiveCall {
         recording: RecordingId::from_parts(now(), [number; 10]),
         call: format!("call-{number}"),
@@ -206,6 +206,9 @@ pub(in crate::server::api) fn call(number: u8) -> LiveCall {
         started: now(),
         paused_since: None,
         paused_by: vec![],
+        stopped: false,
+        pause_forgotten: false,
+        machine: policy::modes::Machine::new(policy::modes::Mode::Always),
     }
 }
 
