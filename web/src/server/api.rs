@@ -132,4 +132,4 @@ fn moment(app: &App, name: &str, text: &str) -> Result<Option<Timestamp>, Proble
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

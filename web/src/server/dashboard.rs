@@ -92,7 +92,7 @@ pub(super) async fn look(app: &App) -> Result<Option<Machine>, Refusal> {
 }
 
 fn tiles(status: &Status) -> Vec<Tile> {
-    let paused = status.calls.iter().filter(|call| call.paused_since.is_some()).count();
+    let paused = status.calls.iter().filter(|call| call.is_paused()).count();
     let recorded: u64 =
         status.outcomes.iter().filter(|(key, _)| *key == "recorded").map(|(_, count)| count).sum();
     let seen: u64 = status.outcomes.iter().map(|(_, count)| count).sum();

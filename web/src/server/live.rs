@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures_core::Stream;
 use policy::Permission;
 use policy::gate::{Reply, Request, Whom};
-use policy::modes::{Ask, Role};
+use policy::modes::{Ask, Mode, Role};
 use store::RecordingId;
 
 use super::App;
@@ -31,7 +31,10 @@ const EVERY: Duration = Duration::from_secs(1);
 struct Row {
     id: RecordingId,
     is_paused: bool,
-    paused_by: String,
+    is_stopped: bool,
+    /// What its mode lets this person ask of it now, beside a pause.
+    offers: Vec<Offer>,
+    note: String,
     since: Moment,
     running: String,
     icon: &'static str,
@@ -43,6 +46,13 @@ struct Row {
     agent: String,
 }
 
+/// A button.
+struct Offer {
+    word: &'static str,
+    label: &'static str,
+    icon: &'static str,
+}
+
 /// The rows alone, as events carry them.
 #[derive(Template)]
 #[template(path = "live_rows.html")]
@@ -50,7 +60,6 @@ struct Rows {
     rows: Vec<Row>,
     may_listen: bool,
     may_pause: bool,
-    may_control: bool,
 }
 
 #[derive(Template)]
@@ -60,7 +69,6 @@ struct Shown {
     rows: Vec<Row>,
     may_listen: bool,
     may_pause: bool,
-    may_control: bool,
     failure: String,
     channels: String,
 }
@@ -97,24 +105,24 @@ impl App {
     }
 
     fn live_rows(&self, asker: &Asker, status: &Status) -> Rows {
-        let rows = self.seen_live(status, asker).map(|call| self.live_row(call)).collect();
+        let rows = self.seen_live(status, asker).map(|call| self.live_row(call, asker)).collect();
         let may = |permission| asker.caller.may(permission);
-        Rows {
-            rows,
-            may_listen: may(Permission::Monitor),
-            may_pause: may(Permission::Pause),
-            may_control: may(Permission::Control),
-        }
+        Rows { rows, may_listen: may(Permission::Monitor), may_pause: may(Permission::Pause) }
     }
 
-    fn live_row(&self, call: &LiveCall) -> Row {
+    fn live_row(&self, call: &LiveCall, asker: &Asker) -> Row {
         let (icon, way) = way_of(call.direction);
         let extension = words::named(&call.extension, call.extension_name.as_deref());
         let running = self.now().millis_since(call.started);
         Row {
             id: call.recording,
-            is_paused: call.paused_since.is_some(),
-            paused_by: call.paused_by.iter().map(|by| brief(by).into_owned()).collect::<Vec<_>>().join(", "),
+            is_paused: call.is_paused(),
+            is_stopped: call.stopped,
+            offers: match asker.caller.may(Permission::Control) {
+                true => offers(call, role_at(call, asker)),
+                false => Vec::new(),
+            },
+            note: note(call),
             since: self.zone().moment(call.started),
             running: short_length(running),
             icon,
@@ -131,6 +139,60 @@ impl App {
     }
 }
 
+/// As whom somebody asks something of a call: whose own it is asks as an agent.
+fn role_at(call: &LiveCall, asker: &Asker) -> Role {
+    let is_own = asker.caller.person().is_some_and(|person| call.who.user.as_deref() == Some(person));
+    if is_own { Role::Agent } else { Role::Supervisor }
+}
+
+/// What its mode would change if it were asked. Keeping is a question where a mode discards, or lets somebody.
+fn offers(call: &LiveCall, role: Role) -> Vec<Offer> {
+    let offer = |word: Ask, label, icon| Offer { word: word.key(), label, icon };
+    let mut offers = Vec::new();
+    if call.machine.offers(Ask::Stop, role) && !call.stopped {
+        offers.push(offer(Ask::Stop, "Stop", "i-stop"));
+    }
+    // One that has lost its channel is asked for anew, too.
+    let can_begin = call.machine.offers(Ask::Start, role) || call.machine.offers(Ask::Stop, role);
+    if call.stopped && can_begin {
+        offers.push(offer(Ask::Start, "Start", "i-record"));
+    }
+    if matches!(call.machine.mode(), Mode::SaveByDefault | Mode::DiscardByDefault) {
+        if call.machine.offers(Ask::Keep, role) {
+            offers.push(offer(Ask::Keep, "Keep", "i-check"));
+        }
+        if call.machine.offers(Ask::Discard, role) {
+            offers.push(offer(Ask::Discard, "Discard", "i-trash"));
+        }
+    }
+    offers
+}
+
+/// Who or what holds it, and that it will be destroyed at its end.
+fn note(call: &LiveCall) -> String {
+    let mut words: Vec<String> = call.paused_by.iter().map(|by| brief(by).into_owned()).collect();
+    if !call.machine.is_kept() {
+        words.push("not kept at its end".to_owned());
+    }
+    words.join(", ")
+}
+
+/// What is told of a request that changed nothing; nothing where the page shows it.
+pub(super) fn without_effect(call: &LiveCall, ask: Ask, reply: &Reply) -> Result<(), Refusal> {
+    if ask != Ask::Resume || reply.done > 0 {
+        return Ok(());
+    }
+    let why = match &call.paused_by[..] {
+        _ if call.stopped => "It was stopped, and not paused by you: start it instead.".to_owned(),
+        [] => "It is not paused any more.".to_owned(),
+        by => format!(
+            "The pause is not yours: {} holds it. It goes on when whoever paused it lets go.",
+            by.iter().map(|by| brief(by)).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    Err(Refusal::Declined(why))
+}
+
 /// The recorder's state, for somebody who may see it.
 pub(super) fn status(app: &App, asker: &Asker) -> Result<Arc<Status>, Refusal> {
     asker.need(Permission::LiveView)?;
@@ -144,13 +206,12 @@ pub(super) async fn live(State(app): State<App>, asker: Asker) -> Result<Respons
         Some(channels) => format!("{} of {channels} channels in use", status.channels_in_use),
         None => String::new(),
     };
-    let Rows { rows, may_listen, may_pause, may_control } = app.live_rows(&asker, &status);
+    let Rows { rows, may_listen, may_pause } = app.live_rows(&asker, &status);
     page(&Shown {
         frame: app.frame(&asker, Page::Live, "Live"),
         rows,
         may_listen,
         may_pause,
-        may_control,
         failure: status.failure.clone().unwrap_or_default(),
         channels,
     })
@@ -216,7 +277,7 @@ pub(super) async fn call(
         // It has ended meanwhile: its page is another one.
         return Ok(Redirect::to(&format!("/recordings/{id}")).into_response());
     };
-    let row = app.live_row(call);
+    let row = app.live_row(call, &asker);
     let position_ms = app.now().millis_since(call.started);
     page(&One {
         frame: app.frame(&asker, Page::Live, format!("Listening to {}", row.extension)),
@@ -240,7 +301,10 @@ pub(super) async fn ask(
         .map(|(_, word)| word.into_owned());
     let ask =
         Ask::ALL.into_iter().find(|ask| Some(ask.key()) == word.as_deref()).ok_or(Refusal::WrongQuery)?;
-    app.control(&asker, id, ask).await?;
+    let reply = app.control(&asker, id, ask).await?;
+    if let Some(call) = status(&app, &asker)?.calls.iter().find(|call| call.recording == id) {
+        without_effect(call, ask, &reply)?;
+    }
     Ok(Redirect::to("/live").into_response())
 }
 
@@ -257,9 +321,7 @@ impl App {
         let status = status(self, asker)?;
         let call = self.seen_live(&status, asker).find(|call| call.recording == id);
         let call = call.ok_or(Refusal::NoSuchCall)?;
-        let is_own = asker.caller.person().is_some_and(|person| call.who.user.as_deref() == Some(person));
-        let role = if is_own { Role::Agent } else { Role::Supervisor };
-        self.control_call(asker, &status, call, ask, role).await
+        self.control_call(asker, &status, call, ask, role_at(call, asker)).await
     }
 
     /// Asks it of the extension's calls, which they must see all, and writes down that they did.
@@ -287,5 +349,67 @@ impl App {
             }
             reply => Ok(reply),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::modes::Machine;
+
+    use super::*;
+    use crate::server::api::tests::site;
+
+    fn call(mode: Mode, asked: &[Ask]) -> LiveCall {
+        let mut machine = Machine::new(mode);
+        for &ask in asked {
+            machine.handle(ask, Role::Supervisor);
+        }
+        let call = site::call(1);
+        let stopped = !machine.is_taking();
+        LiveCall { machine, stopped, paused_since: stopped.then_some(call.started), ..call }
+    }
+
+    #[test]
+    fn buttons_are_what_the_mode_lets_be_changed() {
+        let labels = |call: &LiveCall, role| -> String {
+            let offers: Vec<&str> = offers(call, role).iter().map(|offer| offer.label).collect();
+            offers.join(" ")
+        };
+        for (mode, asked, supervisor, agent) in [
+            (Mode::Always, &[][..], "", ""),
+            (Mode::AlwaysWithStop, &[], "Stop", "Stop"),
+            (Mode::AlwaysWithStop, &[Ask::Stop], "Start", "Start"),
+            (Mode::OnDemand, &[Ask::Start], "Stop", "Stop"),
+            (Mode::SaveByDefault, &[], "Discard", ""),
+            (Mode::SaveByDefault, &[Ask::Discard], "Keep", ""),
+            (Mode::DiscardByDefault, &[], "Stop Keep", "Stop Keep"),
+            (Mode::DiscardByDefault, &[Ask::Keep], "Stop Discard", "Stop Discard"),
+            (Mode::DiscardByDefault, &[Ask::Stop], "Start Keep", "Start Keep"),
+        ] {
+            let call = call(mode, asked);
+            let shown = (labels(&call, Role::Supervisor), labels(&call, Role::Agent));
+            assert_eq!(shown, (supervisor.to_owned(), agent.to_owned()), "{mode:?} {asked:?}");
+            let is_kept = mode != Mode::DiscardByDefault && !asked.contains(&Ask::Discard);
+            assert_eq!(note(&call).is_empty(), is_kept || asked.contains(&Ask::Keep), "{mode:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn who_resumes_what_somebody_else_holds_is_told_so() {
+        let already = Reply { already: 1, ..Reply::default() };
+        let told = |call: &LiveCall| match without_effect(call, Ask::Resume, &already) {
+            Err(Refusal::Declined(why)) => why,
+            _ => panic!("told nothing"),
+        };
+        let paused = LiveCall {
+            paused_since: Some(site::call(1).started),
+            paused_by: vec!["key code card".into()],
+            ..site::call(1)
+        };
+        assert!(told(&paused).contains("key code card"));
+        assert!(told(&call(Mode::AlwaysWithStop, &[Ask::Stop])).contains("start it"));
+        let done = Reply { done: 1, ..Reply::default() };
+        assert!(without_effect(&paused, Ask::Resume, &done).is_ok());
+        assert!(without_effect(&paused, Ask::Pause, &already).is_ok());
     }
 }

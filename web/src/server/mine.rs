@@ -26,6 +26,7 @@ struct Now {
     way: &'static str,
     since: Moment,
     is_paused: bool,
+    is_stopped: bool,
     paused_by: String,
 }
 
@@ -68,7 +69,8 @@ pub(super) async fn mine(State(app): State<App>, asker: Asker) -> Result<Respons
             other: brief(&call.other_party).into_owned(),
             way: way_of(call.direction).1,
             since: app.zone().moment(call.started),
-            is_paused: call.paused_since.is_some(),
+            is_paused: call.is_paused(),
+            is_stopped: call.stopped,
             paused_by: brief(&call.paused_by.join(", ")).into_owned(),
         })
         .collect();
@@ -124,7 +126,8 @@ pub(super) async fn ask(
         _ => return Err(Refusal::WrongQuery),
     };
     asker.need(Permission::Pause)?;
-    app.control_call(&asker, &status, call, ask, Role::Agent).await?;
+    let reply = app.control_call(&asker, &status, call, ask, Role::Agent).await?;
+    super::live::without_effect(call, ask, &reply)?;
     Ok(Redirect::to("/mine").into_response())
 }
 

@@ -7,7 +7,7 @@ mod hostile;
 mod keeping;
 mod machine;
 mod rights;
-pub(super) mod site;
+pub(in crate::server) mod site;
 mod tokens;
 mod uses;
 
