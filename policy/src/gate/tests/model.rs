@@ -31,7 +31,7 @@ fn histories() -> u32 {
 /// A rule as written, and as a plain function of the value.
 type Written = (RuleType, &'static str, fn(&str) -> bool);
 
-const RULES: [Written; 12] = [
+const RULES: [Written; 20] = [
     (RuleType::AccountCode, "77,78", |v| v == "77" || v == "78"),
     (RuleType::AccountCode, "7%,!78", |v| v.starts_with('7') && v != "78"),
     (RuleType::AccountCode, "!77", |v| v != "77"),
@@ -44,12 +44,23 @@ const RULES: [Written; 12] = [
     (RuleType::Direction, "inbound", |v| v == "inbound"),
     (RuleType::Direction, "outbound, internal", |v| v == "outbound" || v == "internal"),
     (RuleType::Trunk, "97200-97210", |v| v.parse::<u32>().is_ok_and(|n| (97_200..=97_210).contains(&n))),
+    (RuleType::Ddi, "01632%,!01632960501", |v| v.starts_with("01632") && v != "01632960501"),
+    (RuleType::Ddi, "!01632960500", |v| v != "01632960500"),
+    (RuleType::OutsideNumber, "0163296%", |v| v.starts_with("0163296")),
+    (RuleType::OutsideNumber, "!01632960001", |v| v != "01632960001"),
+    (RuleType::Tag, "vip", |v| v == "vip"),
+    (RuleType::Tag, "%card%", |v| v.contains("card")),
+    // The call begins on a Thursday at 00:00:01.
+    (RuleType::Time, "Thu 00:00-00:01", |v| v == "Thu 00:00"),
+    (RuleType::Time, "Mon-Wed 00:00-24:00, 00:01-24:00", |v| v != "Thu 00:00"),
 ];
 
 #[derive(Clone, Debug)]
 enum Happens {
     /// A value becomes known, or stops being so when it is empty.
     Known(RuleType, &'static str),
+    /// A tag is taken off.
+    Untagged(&'static str),
     Asked(Ask, Role),
     /// Other rules are in force from now on.
     Ruled(Ruled),
@@ -117,6 +128,10 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => value(RuleType::HuntGroup, &["2500", "25", ""]),
         1 => value(RuleType::BusinessUnit, &["EMEA Sales", "Board", ""]),
         1 => value(RuleType::Trunk, &["97201", "97211", ""]),
+        1 => value(RuleType::Ddi, &["01632960500", "01632960501", "2500", ""]),
+        1 => value(RuleType::OutsideNumber, &["01632960001", "01632960002", "999", ""]),
+        1 => value(RuleType::Tag, &["vip", "a card", "other", ""]),
+        1 => proptest::sample::select(&["vip", "a card"][..]).prop_map(Happens::Untagged),
         1 => value(RuleType::Direction, &["inbound", "outbound", "internal", "unknown"]),
         3 => asked,
         1 => ruled().prop_map(Happens::Ruled),
@@ -194,6 +209,7 @@ impl History {
         let begin = match kind {
             RuleType::Endpoint => "2000",
             RuleType::Direction => "outbound",
+            RuleType::Time => "Thu 00:00",
             _ => "",
         };
         let known = self.events.iter().take(n).rev().find_map(|event| match event {
@@ -204,11 +220,51 @@ impl History {
         known.unwrap_or(begin)
     }
 
+    /// The number outside after the first `n` events: the signalled one where the call's way became another one, not internal, while none was
+    /// known.
+    fn outside(&self, n: usize) -> &str {
+        const SIGNALLED: &str = "01632960001";
+        let Some((last, before)) = self.events.get(..n).and_then(|events| events.split_last()) else {
+            return SIGNALLED;
+        };
+        match last {
+            Happens::Known(RuleType::OutsideNumber, told) => told,
+            Happens::Known(RuleType::Direction, way)
+                if self.value(RuleType::Direction, before.len()) == *way =>
+            {
+                self.outside(before.len())
+            }
+            Happens::Known(RuleType::Direction, "internal") => "",
+            Happens::Known(RuleType::Direction, _) if self.outside(before.len()).is_empty() => SIGNALLED,
+            _ => self.outside(before.len()),
+        }
+    }
+
+    /// Is the tag on after the first `n` events?
+    fn has_tag(&self, tag: &str, n: usize) -> bool {
+        let last = self.events.iter().take(n).rev().find_map(|event| match event {
+            Happens::Known(RuleType::Tag, on) if *on == tag => Some(true),
+            Happens::Untagged(off) if *off == tag => Some(false),
+            _ => None,
+        });
+        last == Some(true)
+    }
+
+    /// All that is known of it.
+    fn values(&self, kind: RuleType, n: usize) -> Vec<&str> {
+        match kind {
+            RuleType::Tag => {
+                ["vip", "a card", "other"].into_iter().filter(|tag| self.has_tag(tag, n)).collect()
+            }
+            RuleType::OutsideNumber => vec![self.outside(n)],
+            kind => vec![self.value(kind, n)],
+        }
+    }
+
     fn any(&self, list: &[usize], n: usize) -> bool {
         list.iter().any(|&rule| {
             let (kind, _, matches) = RULES[rule];
-            let value = self.value(kind, n);
-            !value.is_empty() && matches(value)
+            self.values(kind, n).into_iter().any(|value| !value.is_empty() && matches(value))
         })
     }
 
@@ -489,6 +545,9 @@ fn fact(kind: RuleType, value: &str) -> Fact {
         RuleType::HuntGroup => Fact::HuntGroup(value),
         RuleType::BusinessUnit => Fact::BusinessUnit(value),
         RuleType::Trunk => Fact::Trunk(value),
+        RuleType::Ddi => Fact::Ddi(value),
+        RuleType::OutsideNumber => Fact::OutsideNumber(value),
+        RuleType::Tag => Fact::Tag(value),
         RuleType::Direction => {
             Fact::Direction(Direction::ALL.into_iter().find(|d| d.key() == value).expect("a direction"))
         }
@@ -503,6 +562,10 @@ fn act(call: &mut Call, history: &History, event: &Happens, now: Timestamp) -> R
     match event {
         Happens::Known(kind, value) => {
             let told = call.gate.handle_fact(&whom, &fact(*kind, value), now);
+            prop_assert!(told.is_ok());
+        }
+        Happens::Untagged(tag) => {
+            let told = call.gate.handle_fact(&whom, &Fact::Untag((*tag).into()), now);
             prop_assert!(told.is_ok());
         }
         Happens::Asked(ask, role) => {
