@@ -603,6 +603,37 @@ mod tests {
     }
 
     #[test]
+    fn the_commented_file_has_every_key_of_every_section_that_it_has() {
+        use std::collections::{BTreeMap, BTreeSet};
+        let (mut keys, mut tables) = (BTreeMap::<String, BTreeSet<String>>::new(), BTreeMap::new());
+        let mut section = String::new();
+        for line in COMMENTED.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)) {
+            if let Some(name) = line.strip_prefix('[').filter(|_| line.ends_with(']')) {
+                section = name.trim_matches(['[', ']']).to_owned();
+                tables.insert(section.clone(), line);
+                let (above, own) = section.rsplit_once('.').unwrap_or(("", &section));
+                keys.entry(above.to_owned()).or_default().insert(own.to_owned());
+            } else if let Some((key, _)) = line.split_once(" = ") {
+                keys.entry(section.clone()).or_default().insert(key.to_owned());
+            }
+        }
+        let mut seen = 0;
+        for (section, own) in &keys {
+            // The tables above it, then it, with a key that is none: what is refused names those that there are.
+            let ends = section.match_indices('.').map(|(at, _)| at).chain([section.len()]);
+            let headers = ends.filter_map(|end| tables.get(section.get(..end)?).copied());
+            let text = headers.collect::<Vec<_>>().join("\n") + "\n\"?\" = 1\n";
+            let Err((_, _, message)) = ConfigFile::parse(&text) else { panic!("{section} takes anything") };
+            let Some((_, expected)) = message.split_once("expected") else { continue };
+            for key in expected.split('`').skip(1).step_by(2) {
+                assert!(own.contains(key), "[{section}] lacks {key}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 100, "{seen} keys");
+    }
+
+    #[test]
     fn a_device_has_a_number_and_one_address_that_is_no_others() {
         let read = |text: &str| ConfigFile::parse(text).expect("TOML").settings(None).map(|_| ());
         assert_eq!(read("[[device]]\nnumber = \"2001\"\nmac = \"02:00:5e:10:00:01\"\n"), Ok(()));

@@ -3,6 +3,7 @@
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
+use decode::Timestamp;
 use form_urlencoded::Serializer;
 use policy::Permission;
 use policy::people::{DEPTH_MAX, UNASSIGNED};
@@ -13,6 +14,7 @@ use super::form::Form;
 use super::frame::{Frame, Page, page};
 use super::refusal::Refusal;
 use super::rules::{InForce, words_of};
+use super::zone::Zone;
 use crate::rules::{RulesError, Sections, UnitLine, UserLine};
 
 /// Users on the page; a field finds others.
@@ -96,8 +98,16 @@ fn choices(units: &[UnitLine], chosen: &str, but: &str) -> Vec<Choice> {
     tree(units).into_iter().filter(|(unit, _)| unit.name != but).map(choice).collect()
 }
 
-/// Is the text in a name, id, extension or agent of the user?
-fn is_found(user: &UserLine, wanted: &str) -> bool {
+/// Is the user deleted by now? A time that cannot be read says that somebody wanted it.
+fn is_deleted(user: &UserLine, zone: &Zone, now: Timestamp) -> bool {
+    !user.deleted.is_empty() && zone.read(&user.deleted).is_none_or(|at| at <= now)
+}
+
+/// Is the text in a name, id, extension or agent of the user? Deleted users are in the whole list alone.
+fn is_found(user: &UserLine, wanted: &str, is_deleted: bool) -> bool {
+    if is_deleted && !wanted.is_empty() {
+        return false;
+    }
     let is_in = |text: &str| text.to_lowercase().contains(wanted);
     is_in(&user.id) || is_in(&user.display_name()) || user.devices.iter().any(|held| is_in(&held.number))
 }
@@ -130,7 +140,8 @@ pub(super) async fn people(
     };
     let find = Form::parse(&query.unwrap_or_default()).text("find").to_owned();
     let wanted = find.to_lowercase();
-    let found: Vec<&UserLine> = users.iter().filter(|user| is_found(user, &wanted)).collect();
+    let is_shown = |user: &&UserLine| is_found(user, &wanted, is_deleted(user, app.zone(), app.now()));
+    let found: Vec<&UserLine> = users.iter().filter(is_shown).collect();
     let more = found.len().saturating_sub(USERS_SHOWN_MAX);
     let row = |user: &&UserLine| UserRow {
         href: format!("/people/user?{}", Serializer::new(String::new()).append_pair("id", &user.id).finish()),
@@ -242,7 +253,14 @@ mod tests {
             ..UserLine::default()
         };
         for (text, is_so) in [("", true), ("n b", true), ("ann.", true), ("471", true), ("bob", false)] {
-            assert_eq!(is_found(&user, text), is_so, "{text}");
+            assert_eq!(is_found(&user, text, false), is_so, "{text}");
+            assert_eq!(is_found(&user, text, true), text.is_empty(), "{text}");
+        }
+        let zone = Zone::new(jiff::tz::TimeZone::UTC);
+        let now: Timestamp = "2026-07-01T12:00:00Z".parse().expect("a time");
+        for (deleted, is_so) in [("", false), ("2026-07-01", true), ("2026-07-02", false), ("soon", true)] {
+            let user = UserLine { deleted: deleted.into(), ..user.clone() };
+            assert_eq!(is_deleted(&user, &zone, now), is_so, "{deleted}");
         }
     }
 }
