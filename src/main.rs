@@ -4,6 +4,7 @@ mod alarms;
 mod appliance;
 mod beside;
 mod canary;
+mod carried;
 mod cli;
 mod clock;
 mod cmd;

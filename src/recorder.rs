@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use decode::ports::Ports;
 use decode::tracker::{Devices, Event, NamedBy, Tracker};
 use decode::{Frame, Side, Timestamp};
-use policy::gate::{DesksFull, Reply, Request, Told};
+use policy::gate::{Carried, DesksFull, Reply, Request, Told};
 use policy::modes::orders::{Order, OrdersFull, Whose};
 use policy::{Gate, Outcome, RecordingKey, Rules, modes};
 use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
 use web::live::{LiveCall, LiveWho, Status};
 
+use crate::carried::Luggage;
 use crate::config::{Machine, Ruling};
 use crate::facts::{Keyed, with_known};
 use crate::late::{self, LateReports};
@@ -142,6 +143,8 @@ pub(crate) struct Recorder<'a> {
     /// Who tells call loggers of it.
     logger: Option<Logger>,
     following: Option<Following>,
+    /// Where it goes what outlives the program.
+    luggage: Option<Luggage>,
 }
 
 /// The rule book that is followed while it records.
@@ -185,6 +188,7 @@ impl<'a> Recorder<'a> {
             late: None,
             logger: None,
             following: None,
+            luggage: None,
         }
     }
 
@@ -203,6 +207,13 @@ impl<'a> Recorder<'a> {
     /// Reports about calls that are over go this way.
     pub(crate) fn with_late_reports(mut self, late: LateReports) -> Self {
         self.late = Some(late);
+        self
+    }
+
+    /// It carries on with what the last program has left at `now`, and leaves the same for the next one.
+    pub(crate) fn carrying_on(mut self, carried: Carried, luggage: Luggage, now: Timestamp) -> Self {
+        self.gate.carry_on(carried, now);
+        self.luggage = Some(luggage);
         self
     }
 
@@ -394,6 +405,9 @@ impl<'a> Recorder<'a> {
 
     /// The input is over: ends every call, enters the run into the ledger and says what came of it.
     pub(crate) fn finish(mut self, capture: capture::Counters) -> Report {
+        // Calls end for this program here, and perhaps for nobody else: their pauses are left for the next one.
+        self.leave_luggage();
+        self.luggage = None;
         self.tracker.finish();
         self.drain();
         self.capture = capture;
@@ -508,6 +522,16 @@ impl<'a> Recorder<'a> {
         late::tell_room(self.late.as_ref(), &mut self.gate);
         self.gate.handle_timeout(self.now);
         self.perform();
+        self.leave_luggage();
+    }
+
+    /// What outlives the program is kept when it has changed.
+    fn leave_luggage(&mut self) {
+        if let Some(luggage) = &self.luggage
+            && let Some(carried) = self.gate.poll_carried()
+        {
+            luggage.keep(carried);
+        }
     }
 
     /// Does what the gate wants done.

@@ -190,6 +190,42 @@ fn killed_in_a_call_it_starts_again_and_the_call_is_kept_up_to_then_and_from_the
 }
 
 #[test]
+fn killed_in_a_paused_call_it_starts_again_and_the_call_stays_paused_until_it_is_resumed() {
+    let bench = Bench::new();
+    let mut running = Appliance::start(&bench, "");
+    // A re-INVITE tells of the call after 70 % of it, which a recorder that came later needs.
+    let call = Scenario { talk_ms: 10_000, ramp_ms: 0, ring_ms: 200, move_port: true, ..Scenario::default() };
+    let agent = running.play_until_refused(call.clone().traffic());
+    let path = "/extensions/2000";
+    running.wait_for(path, |value| value["state"] == "recording");
+    assert_eq!(running.api("POST", &format!("{path}/pause"), r#"{"by": "Eve"}"#).0, 200);
+    running.wait_for(path, |value| value["state"] == "paused");
+    assert_eq!(running.api("PUT", "/extensions/2007/order", r#"{"order": "stop", "by": "Eve"}"#).0, 200);
+    let kept = bench.archive().join("carried.json");
+    let has = |word: &str| std::fs::read_to_string(&kept).is_ok_and(|text| text.contains(word));
+    until("it is on disk", || has("2007") && has("pauses"));
+    running.child.kill().expect("it is killed");
+    running.child.wait().expect("it ends");
+    agent.join().expect("it hangs up");
+
+    let running = Appliance::start(&bench, "");
+    let orders = running.api("GET", "/orders", "").1;
+    assert_eq!(orders["orders"][0]["extension"], "2007", "{orders}");
+    let agent = running.play(Scenario { skip_ms: 6_000, ..call }.traffic());
+    let paused = running.wait_for(path, |value| value["state"] != "idle");
+    assert_eq!(paused["state"], "paused", "{paused}");
+    assert_eq!(running.api("POST", &format!("{path}/resume"), r#"{"by": "Eve"}"#).1["done"], 1);
+    running.wait_for(path, |value| value["state"] == "recording");
+    agent.join().expect("sent");
+    running.wait_for("/status", |value| value["outcomes"]["recorded"] == 1);
+    running.stop();
+    let rows = recordings(&bench);
+    let pauses: Vec<_> = rows.iter().filter_map(|row| row["pauses"].as_array().map(Vec::len)).collect();
+    assert_eq!(pauses, [1, 1], "{rows:?}");
+    assert!(!has("request"), "the call is over");
+}
+
+#[test]
 fn an_index_that_is_removed_while_it_records_costs_no_call_and_is_built_anew() {
     let bench = Bench::new();
     let running = Appliance::start(&bench, "");

@@ -4,6 +4,7 @@
 //! do, and [`Gate::admit`] judges each packet. A [`Cleared`] frame can be made nowhere but here (its fields are private),
 //! and the archive's writer takes nothing else: what no rule has judged cannot be written.
 
+mod carried;
 mod cold;
 mod early;
 mod import;
@@ -36,6 +37,7 @@ use crate::site::other_of;
 use crate::whatif::PastPart;
 use part::{Lane, Part};
 
+pub use carried::{CARRIED_MS_MAX, Carried, CarriedAgent, CarriedDesk, CarriedPause};
 pub use cold::{Cold, ColdCodec, ColdVerdict, RecodePass, Stays};
 pub use import::{ImportPass, ImportRefusal};
 pub use report::{Refused, Told};
@@ -304,6 +306,8 @@ pub struct Gate {
     victims: Vec<(RecordingKey, String)>,
     orders: Orders,
     desks: triggers::Desks,
+    /// What outlives the program.
+    carrying: carried::Carrying,
     pauses: PauseLimits,
     /// Messages that wait for recordings, of all legs.
     waiting_bytes: usize,
@@ -330,6 +334,7 @@ impl Gate {
             victims: Vec::new(),
             orders: Orders::default(),
             desks: triggers::Desks::default(),
+            carrying: carried::Carrying::default(),
             waiting_bytes: 0,
             actions: VecDeque::new(),
         }
@@ -491,6 +496,7 @@ impl Gate {
             request::follow(&self.orders, &mut part, at);
             parts.push(part);
         }
+        self.hold_carried(facts, &mut parts, at);
         let recorded = parts.iter().filter(|part| part.is_of_recorded_device());
         let holding: Vec<PauseSource> =
             recorded.flat_map(|part| self.desks.holding(&part.plan.facts.extension)).collect();
@@ -500,6 +506,7 @@ impl Gate {
                 part.pauses.begin(source.clone(), at);
             }
         }
+        self.carrying.may_differ |= parts.iter().any(|part| part.pauses.is_paused());
         let slot = facts.leg.slot();
         if self.legs.len() <= slot {
             self.legs.resize_with(slot + 1, || None);
@@ -650,7 +657,8 @@ impl Gate {
         self.feed.end(leg, ended);
         let said = self.discount(leg).unwrap_or_default();
         let early = self.early.remove(&leg).unwrap_or_default();
-        self.early_asks.remove(&leg);
+        self.carrying.may_differ |= self.early_asks.remove(&leg).is_some();
+        self.let_go_carried(&end.facts);
         let place = self.legs.get_mut(leg.slot());
         let judged = place.and_then(|place| place.take_if(|judged| judged.leg == leg));
         let Some(mut judged) = judged else {
@@ -663,6 +671,7 @@ impl Gate {
         (0..judged.parts.len()).for_each(|nth| triggers::release(&mut judged, nth, &mut self.actions));
         let (mut why, mut parts) = (Vec::new(), Vec::new());
         let mut speaks: Option<outcome::Fate> = None;
+        self.carrying.may_differ |= judged.parts.iter().any(|part| part.pauses.is_paused());
         for (nth, mut part) in judged.parts.drain(..).enumerate() {
             let lane = judged.lanes.get(nth).copied().flatten();
             let any = lane.is_some_and(|lane| lane.last > Timestamp::MIN);

@@ -6,10 +6,11 @@
 pub mod codes;
 pub mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use decode::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Sources that hold one recording at a time. Of one more it is only known that there was one, so that nobody can say when the
 /// last lets go: the pause then lasts to the end of the segment, or of the longest pause where that is set.
@@ -18,7 +19,8 @@ const SOURCES_MAX: usize = 64;
 pub const FORGOTTEN_MS: i64 = 10 * 60 * 1_000;
 
 /// Who or what asks for a pause.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PauseSource {
     /// A person, by name, through a page, a client or the API.
     Request(String),
@@ -133,6 +135,25 @@ impl Pauses {
         if other.overflowed {
             self.overflowed = true;
             self.since = self.since.or(other.since);
+        }
+    }
+
+    /// Who holds it but for orders, whether others do who are not told apart, and since when; none where nobody does.
+    #[must_use]
+    pub fn carried(&self) -> Option<(BTreeSet<PauseSource>, bool, Timestamp)> {
+        let own = self.holding.iter().filter(|(source, _)| !matches!(source, PauseSource::Order(_)));
+        let since = own.clone().map(|(_, &at)| at).min().or(self.since.filter(|_| self.overflowed))?;
+        Some((own.map(|(source, _)| source.clone()).collect(), self.overflowed, since))
+    }
+
+    /// Goes on with what was carried so.
+    pub fn carry_on(&mut self, by: &BTreeSet<PauseSource>, and_others: bool, since: Timestamp) {
+        for source in by {
+            self.begin(source.clone(), since);
+        }
+        self.overflowed |= and_others;
+        if self.overflowed || !self.holding.is_empty() {
+            self.since = Some(self.since.map_or(since, |at| at.min(since)));
         }
     }
 

@@ -30,6 +30,7 @@ use crate::alarms::sinks::{Alarms, Shown};
 use crate::appliance::{Appliance, Keeper, is_alive, tell_supervisor};
 use crate::beside::Door;
 use crate::canary::{self, Canary};
+use crate::carried::Luggage;
 use crate::cli;
 use crate::clock;
 use crate::cold::Recoder;
@@ -157,11 +158,13 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     };
     let reload = outside.ask(move || reload.wait(reload_asked))?;
     drop(outside);
+    let (carried, luggage, porter) = Luggage::open(&settings.archive)?;
     let mut recorder =
         Recorder::new(&archive, settings.rules, settings.call_headers.as_deref(), settings.devices)
             .keeping_sip(settings.sip)
             .on_ports(settings.ports)
             .with_late_reports(late)
+            .carrying_on(carried, luggage, clock::now())
             .following_book(settings.machine, version);
     if let (Some(record_a_call), Some(endpoint)) = (&settings.record_a_call, &endpoint) {
         recorder = recorder.conferenced(endpoint.source, record_a_call.order.clone());
@@ -185,6 +188,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let report = recorder.finish(counters);
     // The recorder's end of it is gone: what was handed over is carried out.
     amender.stop();
+    porter.stop();
     // Those who could still ask go first; the archive is closed when nobody has it any more.
     reload.stop();
     drop((appliance, ring, door));

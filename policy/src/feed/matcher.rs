@@ -13,6 +13,7 @@ use decode::Timestamp;
 use decode::tracker::{CallId, LegId};
 
 use super::{Alike, Report, Whose, Word};
+use crate::gate::CarriedAgent;
 use crate::outcome::Direction;
 
 /// How long a report waits for its call to begin, in milliseconds from its time.
@@ -147,8 +148,8 @@ pub(crate) struct Matcher {
     legs: Legs,
     /// Those that are over, in the order in which they ended.
     ended: VecDeque<LegId>,
-    /// The agent at each extension. An agent is at one extension.
-    agents: BTreeMap<String, String>,
+    /// The agent at each extension, and since when. An agent is at one extension.
+    agents: BTreeMap<String, (String, Timestamp)>,
     waiting: VecDeque<Report>,
 }
 
@@ -183,12 +184,26 @@ impl Matcher {
 
     /// The agent at an extension.
     pub(crate) fn agent_at(&self, extension: &str) -> Option<&str> {
-        self.agents.get(extension).map(String::as_str)
+        self.agents.get(extension).map(|(agent, _)| agent.as_str())
     }
 
     /// The extension of an agent.
     pub(crate) fn extension_of(&self, agent: &str) -> Option<&str> {
-        self.agents.iter().find(|(_, own)| *own == agent).map(|(extension, _)| extension.as_str())
+        self.agents.iter().find(|(_, (own, _))| own == agent).map(|(extension, _)| extension.as_str())
+    }
+
+    /// All who are logged on.
+    pub(crate) fn agents(&self) -> impl Iterator<Item = CarriedAgent> {
+        self.agents.iter().map(|(extension, (agent, since))| {
+            let (agent, extension) = (agent.clone(), extension.clone());
+            CarriedAgent { agent, extension, since: *since }
+        })
+    }
+
+    /// The Call-ID of a leg, and the extension that it is the first's of.
+    pub(crate) fn name_of(&self, leg: LegId) -> Option<(String, String)> {
+        let known = self.legs.known.get(&leg)?;
+        Some((known.call_id.clone(), known.extensions.first().cloned().unwrap_or_default()))
     }
 
     /// The legs of an extension that run.
@@ -198,13 +213,18 @@ impl Matcher {
     }
 
     /// An agent logs on; gives who was there before. False when there are too many.
-    pub(crate) fn log_on(&mut self, agent: &str, extension: &str) -> Result<Option<String>, AgentsFull> {
+    pub(crate) fn log_on(
+        &mut self,
+        agent: &str,
+        extension: &str,
+        since: Timestamp,
+    ) -> Result<Option<String>, AgentsFull> {
         if self.agents.len() >= AGENTS_MAX && !self.agents.contains_key(extension) {
             return Err(AgentsFull);
         }
-        self.agents.retain(|own, there| there != agent || own == extension);
-        let before = self.agents.insert(extension.to_owned(), agent.to_owned());
-        Ok(before.filter(|before| before != agent))
+        self.agents.retain(|own, (there, _)| there != agent || own == extension);
+        let before = self.agents.insert(extension.to_owned(), (agent.to_owned(), since));
+        Ok(before.map(|(before, _)| before).filter(|before| before != agent))
     }
 
     /// An agent logs off, or whoever is at an extension; gives who that was.
@@ -218,7 +238,7 @@ impl Matcher {
             (None, Some(agent)) => self.extension_of(agent)?.to_owned(),
             (None, None) => return None,
         };
-        self.agents.remove(&extension)
+        self.agents.remove(&extension).map(|(agent, _)| agent)
     }
 
     /// Keeps a report for a call that is yet to begin. False when too many wait, or when it is too old for one.
@@ -481,10 +501,10 @@ mod tests {
     #[test]
     fn an_agent_is_at_one_extension_and_an_extension_has_one_agent() {
         let mut matcher = Matcher::default();
-        assert_eq!(matcher.log_on("1021", "2000"), Ok(None));
-        assert_eq!(matcher.log_on("1021", "2001"), Ok(None));
+        assert_eq!(matcher.log_on("1021", "2000", at(0)), Ok(None));
+        assert_eq!(matcher.log_on("1021", "2001", at(0)), Ok(None));
         assert_eq!((matcher.agent_at("2000"), matcher.agent_at("2001")), (None, Some("1021")));
-        assert_eq!(matcher.log_on("1022", "2001"), Ok(Some("1021".into())));
+        assert_eq!(matcher.log_on("1022", "2001", at(0)), Ok(Some("1021".into())));
         assert_eq!(matcher.log_off(Some("1021"), Some("2001")), None, "another one's");
         assert_eq!(matcher.log_off(Some("1022"), None), Some("1022".into()));
         assert_eq!(matcher.agent_at("2001"), None);
@@ -499,9 +519,9 @@ mod tests {
         }
         assert!(matcher.is_full() && matcher.wait(of("2001", 500), at(500)).is_err());
         for n in 0..AGENTS_MAX {
-            assert!(matcher.log_on(&n.to_string(), &n.to_string()).is_ok());
+            assert!(matcher.log_on(&n.to_string(), &n.to_string(), at(0)).is_ok());
         }
-        assert_eq!(matcher.log_on("x", "x"), Err(AgentsFull));
+        assert_eq!(matcher.log_on("x", "x", at(0)), Err(AgentsFull));
         for _ in 0..ENDED_MAX {
             matcher.legs.insert(ids[0], known.clone());
             matcher.end(ids[0], at(200));

@@ -7,6 +7,7 @@ use decode::rtp::dtmf::Digit;
 use decode::tracker::LegId;
 use decode::{Side, Timestamp};
 
+use super::carried::CarriedPause;
 use super::request::{Reply, Request, Whom};
 use super::{CallId, Gate};
 use crate::modes::Ask;
@@ -67,6 +68,18 @@ impl Gate {
             digits.push((side, digit));
         }
         is_early
+    }
+
+    /// The pauses that hold legs without audio.
+    pub(super) fn early_pauses(&self) -> impl Iterator<Item = CarriedPause> {
+        self.early_asks.iter().filter_map(|(&leg, early)| {
+            let asked = early.requests.iter().filter(|(_, request)| request.ask == Ask::Pause);
+            let held = asked.filter(|(_, request)| early.holds(request));
+            let by = held.clone().map(|(_, request)| request.source()).collect();
+            let since = held.map(|(at, _)| *at).min()?;
+            let (sip_call_id, extension) = self.feed.name_of(leg)?;
+            Some(CarriedPause { since, sip_call_id, extension, by, and_others: false })
+        })
     }
 
     /// The leg's audio begins, and its segments are there: what was asked and keyed is done again in its order, each at its time.

@@ -63,6 +63,7 @@ impl Gate {
     /// Another system says something, now.
     pub fn handle_report(&mut self, report: Report, now: Timestamp) -> Told {
         self.now = self.now.max(now);
+        self.carrying.may_differ |= matches!(report.word, Word::LogOn { .. } | Word::LogOff { .. });
         match &report.word {
             Word::Facts(..) => {
                 let found = self.feed.find(&report);
@@ -71,7 +72,7 @@ impl Gate {
                 }
                 self.keep_report(report, now)
             }
-            Word::LogOn { agent, extension } => match self.feed.log_on(agent, extension) {
+            Word::LogOn { agent, extension } => match self.feed.log_on(agent, extension, report.at) {
                 Err(_) => Told { refused: Some(Refused::TooManyAgents), ..Told::default() },
                 Ok(before) => {
                     if let Some(before) = before {

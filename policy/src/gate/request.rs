@@ -89,6 +89,7 @@ impl Gate {
     /// Somebody asks for something, from now on.
     pub fn handle_request(&mut self, request: &Request, at: Timestamp) -> Reply {
         let Request { whom, ask, role, .. } = request;
+        self.carrying.may_differ |= matches!(ask, Ask::Pause | Ask::Resume);
         let (cause, source) = (request.cause(), request.source());
         let mut reply = Reply::default();
         self.ask_early(request, at, &mut reply);
@@ -106,6 +107,7 @@ impl Gate {
     /// the same voices.
     pub fn handle_pause(&mut self, whom: &Whom, source: &PauseSource, begins: bool, at: Timestamp) -> Reply {
         let ask = if begins { Ask::Pause } else { Ask::Resume };
+        self.carrying.may_differ = true;
         let mut reply = Reply::default();
         for key in self.with_siblings(self.segments_of(whom)) {
             reply.add(self.ask(key, ask, Role::Agent, &source.to_string(), source, at));
@@ -198,6 +200,7 @@ impl Gate {
     /// [`OrdersFull`].
     pub fn handle_order(&mut self, whose: Whose, order: Order, at: Timestamp) -> Result<(), OrdersFull> {
         let old = self.orders.give(whose.clone(), order)?;
+        self.carrying.may_differ = true;
         for key in self.segments_of(&whom_of(&whose)) {
             if let (Some(old), Some(part)) = (&old, self.part_mut(key)) {
                 unfollow(part, &whose, old, at);
@@ -212,6 +215,7 @@ impl Gate {
     pub fn handle_withdrawal(&mut self, whose: &Whose, at: Timestamp) -> bool {
         // What it did to running calls is undone before it is forgotten.
         let Some(order) = self.orders.withdraw(whose) else { return false };
+        self.carrying.may_differ = true;
         for key in self.segments_of(&whom_of(whose)) {
             let Some(part) = self.part_mut(key) else { continue };
             if !unfollow(part, whose, &order, at) {
@@ -256,6 +260,7 @@ impl Gate {
                 }
                 Overdue::Resumed => {
                     part.say(now, "pause", source, "ended by itself".into());
+                    self.carrying.may_differ = true;
                     self.settle(recording.leg, usize::from(recording.nth), now, "the longest pause");
                 }
             }

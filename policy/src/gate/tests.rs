@@ -1,5 +1,6 @@
 //! The gate as a whole: from what the tracker tells to what the recorder is to do.
 
+mod carried;
 mod changes;
 mod early;
 mod model;

@@ -10,6 +10,7 @@ use decode::rtp::dtmf::Digit;
 use decode::tracker::LegId;
 use decode::{Party, Side, Timestamp};
 
+use super::carried::CarriedDesk;
 use super::part::Part;
 use super::{Action, Gate, Judged, Whom, party, takes};
 use crate::pause::PauseSource;
@@ -37,6 +38,8 @@ struct Desk {
     held: BTreeSet<usize>,
     /// What is shown, for rules that come later.
     texts: Vec<String>,
+    /// When that was reported.
+    at: Timestamp,
 }
 
 /// Headings and addresses reach no log.
@@ -51,6 +54,24 @@ impl Desks {
     pub(super) fn holding(&self, extension: &str) -> impl Iterator<Item = PauseSource> {
         let desks = self.0.iter().filter(move |(_, desk)| desk.extension == extension);
         desks.flat_map(|(client, desk)| desk.rules.iter().map(|&rule| source(client, rule)))
+    }
+
+    /// Those that hold something.
+    pub(super) fn carried(&self) -> impl Iterator<Item = CarriedDesk> {
+        self.0.iter().filter(|(_, desk)| !desk.held.is_empty()).map(|(client, desk)| CarriedDesk {
+            client: client.clone(),
+            extension: desk.extension.clone(),
+            rules: desk.rules.clone(),
+            held: desk.held.clone(),
+            at: desk.at,
+        })
+    }
+
+    /// Takes those up: they hold what they held until their clients report anew.
+    pub(super) fn carry_on(&mut self, desks: impl Iterator<Item = CarriedDesk>) {
+        for CarriedDesk { client, extension, rules, held, at } in desks.take(CLIENTS_MAX) {
+            self.0.insert(client, Desk { extension, rules, held, texts: Vec::new(), at });
+        }
     }
 
     /// Other rules are in force: gives what matches now and did not by any rule that stays.
@@ -123,7 +144,9 @@ impl Gate {
             rules: rules.clone(),
             held: rules.clone(),
             texts: kept(texts),
+            at,
         };
+        self.carrying.may_differ = true;
         let before = self.desks.0.insert(client.to_owned(), desk);
         // New ones hold before old ones let go: what is paused stays so between two windows.
         for &rule in &rules {
@@ -147,6 +170,7 @@ impl Gate {
     /// begin later are not held.
     pub fn handle_client_gone(&mut self, client: &str) {
         self.desks.0.remove(client);
+        self.carrying.may_differ = true;
     }
 
     /// A digit was keyed on a leg.

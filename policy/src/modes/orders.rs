@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use decode::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{Ask, Role};
 
@@ -11,7 +12,8 @@ use super::{Ask, Role};
 pub const ORDERS_MAX: usize = 10_000;
 
 /// Whose calls.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Whose {
     /// Of this agent, at whatever extension.
     Agent(String),
@@ -20,7 +22,8 @@ pub enum Whose {
 }
 
 /// What is asked for every call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Lasting {
     /// Take, where the mode lets it be asked for.
     Start,
@@ -43,7 +46,7 @@ impl Lasting {
 }
 
 /// An order in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// What.
     pub what: Lasting,
