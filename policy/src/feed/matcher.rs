@@ -22,6 +22,8 @@ pub(crate) const EARLY_MS: i64 = 30_000;
 pub(crate) const WAITING_MAX: usize = 10_000;
 /// How far the sender's clock may be from the capture's, in milliseconds.
 pub(crate) const SLACK_MS: i64 = 2_000;
+/// How long the name of a call that is over is its own, in milliseconds: telephone systems count from the beginning again.
+const RECORDED_MS: i64 = 60_000;
 /// Legs that are over and still known; of more, those that ended first are forgotten, and looked for in the archive.
 pub(crate) const ENDED_MAX: usize = 10_000;
 /// Agents that are logged on; a further one is refused.
@@ -57,6 +59,11 @@ pub(crate) struct Met {
 impl Known {
     fn has(&self, extension: &str) -> bool {
         self.extensions.iter().any(|own| own == extension)
+    }
+
+    /// May a call record still be about it?
+    fn is_lately(&self, at: Timestamp) -> bool {
+        self.ended.is_none_or(|ended| at <= ended.plus_millis(RECORDED_MS))
     }
 
     fn is_at(&self, at: Timestamp) -> bool {
@@ -380,7 +387,7 @@ fn by_extension(legs: &Legs, extension: &str, at: Timestamp) -> Vec<Found> {
 /// these that begins soon after.
 fn by_record(legs: &Legs, extension: &str, alike: &Alike, who: &str, at: Timestamp) -> Vec<Found> {
     let of_system = |known: &Known| {
-        let recorded = known.recorded.as_ref().filter(|(system, _)| system == who);
+        let recorded = known.recorded.as_ref().filter(|(system, _)| system == who && known.is_lately(at));
         recorded.map(|(_, call)| *call == alike.call)
     };
     let is_alike = |known: &Known| known.numbers.iter().any(|number| alike.has(number));
@@ -565,6 +572,9 @@ mod tests {
         matcher.end(first, at(180));
         assert_eq!(tell(&mut matcher, &record("41", "1632960001", 190)), Some(first), "told late");
         assert_eq!(tell(&mut matcher, &record("42", "", 190)), Some(second));
+        // Names are used again: the one of a call that is long over is the running one's.
+        matcher.legs.known.get_mut(&second).expect("known").recorded = None;
+        assert_eq!(tell(&mut matcher, &record("41", "", 241)), Some(second));
         // Without any sign it is the one begun last, as ever.
         let (mut matcher, [_, second]) = two_calls();
         assert_eq!(tell(&mut matcher, &record("", "", 160)), Some(second));
