@@ -157,6 +157,10 @@ impl Gate {
         let extensions: Vec<String> = recorded.map(|part| part.plan.facts.extension.clone()).collect();
         let is_its = |pause: &mut CarriedPause| match facts.is_stream_only() {
             true => is_at_once && extensions.contains(&pause.extension),
+            // Signalling may tell of it only now.
+            false if pause.sip_call_id.is_empty() => {
+                facts.joined_late && is_at_once && extensions.contains(&pause.extension)
+            }
             // Whoever is taken for the extension now: it is the same call.
             false => pause.sip_call_id == facts.sip_call_id,
         };

@@ -92,6 +92,18 @@ fn another_call_of_the_extension_is_not_held_and_one_without_signalling_is_if_it
     };
     assert!(!within(10_500, stream).is_taken(10_600));
     assert!(within(500_000, stream).is_taken(500_100), "another call by then");
+    // The other way round, its signalling is seen only now: in the middle of it, not in a new call's INVITE.
+    let mut given_without = given.clone();
+    given_without.pauses.iter_mut().for_each(|pause| pause.sip_call_id.clear());
+    for joined_late in [true, false] {
+        let mut gate = Gate::new(Rules::default());
+        gate.carry_on(given_without.clone(), at(10_000));
+        let mut facts = facts("2000", "01632960001");
+        (facts.joined_late, facts.first_audio) = (joined_late, Some(at(10_500)));
+        gate.handle_event(&Event::LegStarted(&facts));
+        gate.handle_event(&Event::AudioStarted(&facts));
+        assert_eq!(Call { gate, facts }.is_taken(10_600), !joined_late);
+    }
     // Of the call that was paused nothing more is heard: a day later nothing is known of it.
     let mut idle = within(10_500, other);
     assert_eq!(idle.gate.poll_carried(), None, "it waits");
