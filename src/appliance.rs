@@ -61,6 +61,7 @@ impl Beside for Appliance {
             return;
         }
         self.next_status = instant + STATUS_EVERY;
+        recorder.go_on();
         let mut status = recorder.status(now);
         status.ports = self.gauges.ports().into_iter().map(port).collect();
         status.record_a_call = self.endpoint.as_ref().map(EndpointGauges::counts);

@@ -140,16 +140,24 @@ fn who_of(facts: &RecordingFacts) -> Who {
 /// A keyed digit of a recording: when, who, how long.
 pub(crate) type Keyed = (Timestamp, Party, u32);
 
-/// The facts of a recording at its end.
+/// The facts of a recording that goes on, from here, with a call whose recording has ended.
+pub(crate) fn of_the_rest(before: RecordingFacts, at: Timestamp) -> RecordingFacts {
+    RecordingFacts { id: RecordingId::new(at), started: at, ..before }
+}
+
+/// The facts of a recording at its end; `from` is where it began when that is not where its audio did.
 pub(crate) fn at_end(
     start: RecordingFacts,
     near: Side,
     end: &LegEnd,
     closing: &Closing,
     keyed: &[Keyed],
+    from: Option<Timestamp>,
 ) -> RecordingFacts {
     let facts = &end.facts;
     let (started, ended) = within(bounds(end, start.started), closing);
+    let started = from.map_or(started, |from| from.max(started));
+    let ended = ended.max(started);
     let offset_ms = |at: Timestamp| at.millis_since(started).min(ended.millis_since(started));
     let span =
         |&(from, to): &(Timestamp, Timestamp)| Span { start_ms: offset_ms(from), end_ms: offset_ms(to) };

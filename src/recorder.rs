@@ -19,11 +19,11 @@ use web::live::{LiveCall, LiveWho, Status};
 
 use crate::carried::Luggage;
 use crate::config::{Machine, Ruling};
-use crate::facts::{Keyed, with_known};
+use crate::facts::{self, Keyed, with_known};
 use crate::late::{self, LateReports};
 use crate::smdr::Logger;
 use failure::Failure;
-use walk::{Expected, Held, Walk};
+use walk::{Apart, Expected, Walk};
 
 /// How often chunks of silent calls are looked for, in capture time: with the span of a chunk less than a fifth of a second.
 const STALE_CHECK_MS: i64 = 50;
@@ -45,6 +45,8 @@ pub(crate) const FORESEEN_MAX: usize = 16;
 struct Open {
     /// It takes no more, although its call goes on.
     has_ended: bool,
+    /// It goes on with a call whose recording had ended, from here.
+    from: Option<Timestamp>,
     near: Side,
     key: RecordingKey,
     writer: Writer,
@@ -125,7 +127,7 @@ pub(crate) struct Recorder<'a> {
     gate: Gate,
     open: OpenRecordings,
     expected: Expected,
-    held: Held,
+    apart: Apart,
     report: Report,
     started: Option<Timestamp>,
     now: Timestamp,
@@ -174,7 +176,7 @@ impl<'a> Recorder<'a> {
             gate: Gate::new(rules),
             open: OpenRecordings::default(),
             expected: Expected::default(),
-            held: Held::default(),
+            apart: Apart::default(),
             report: Report::default(),
             started: None,
             now: Timestamp::MIN,
@@ -374,6 +376,35 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Calls whose recordings ended before them go on in another one, as soon as the archive takes it: the disk was full, or a file had
+    /// reached its largest size.
+    pub(crate) fn go_on(&mut self) {
+        for open in self.open.iter_mut().filter(|open| open.has_ended) {
+            // One that is paused begins when it goes on.
+            if self.gate.state_of(open.key).is_none_or(|state| state.left_out_since.is_some()) {
+                continue;
+            }
+            let facts = facts::of_the_rest(open.facts.clone(), self.now);
+            let writer = match self.archive.create(facts.clone()) {
+                Ok(writer) => writer,
+                Err(store::Error::Full { .. }) => return,
+                Err(error) => return self.report.failure.note(error),
+            };
+            tracing::info!(recording = %facts.id, before = %open.facts.id, "the call goes on in another recording");
+            // The former one is let go, so it ends at what there is of it.
+            drop(std::mem::replace(&mut open.writer, writer));
+            let leg = open.key.leg().serial();
+            self.apart.entry(leg).or_default().earlier.push(open.facts.id);
+            if let Some(row) = self.expected.get_mut(&leg) {
+                row.recordings.push(facts.id);
+                self.report.failure.check(self.archive.expect_call(leg, row));
+            }
+            (open.facts, open.from, open.has_ended) = (facts, Some(self.now), false);
+            open.keyed.clear();
+            self.report.failure.is_over();
+        }
+    }
+
     /// The capture has lost frames since the last call of this; `capture` is what it has counted in all.
     pub(crate) fn note_drops(&mut self, frames: u64, capture: capture::Counters) {
         self.capture = capture;
@@ -463,7 +494,7 @@ impl<'a> Recorder<'a> {
                 gate: &mut self.gate,
                 open: &mut self.open,
                 expected: &mut self.expected,
-                held: &mut self.held,
+                apart: &mut self.apart,
                 report: &mut self.report,
                 late: self.late.as_ref(),
                 logger: self.logger.as_mut(),
@@ -541,7 +572,7 @@ impl<'a> Recorder<'a> {
             gate: &mut self.gate,
             open: &mut self.open,
             expected: &mut self.expected,
-            held: &mut self.held,
+            apart: &mut self.apart,
             report: &mut self.report,
             late: self.late.as_ref(),
             logger: self.logger.as_mut(),

@@ -3,6 +3,8 @@
 use capture::{FrameSource, MergedFiles};
 use decode::tracker::Devices;
 use jiff::tz::TimeZone;
+use policy::gate::Whom;
+use policy::modes::{Ask, Role};
 use store::{BookChange, CallRow};
 use xtask::load::{Direction, Scenario};
 use xtask::pcap::Container;
@@ -150,4 +152,115 @@ fn a_pause_takes_effect_whatever_the_machines_clock_was_set_to() {
         assert!((1_400..=1_600).contains(&(pause.end_ms - pause.start_ms)), "{step_ms}: {pause:?}");
         assert_eq!(inside, 0, "{step_ms}");
     }
+}
+
+#[test]
+fn a_call_whose_recording_has_ended_goes_on_in_another_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let scenario = Scenario {
+        calls: 1,
+        talk_ms: 6_000,
+        ramp_ms: 0,
+        direction: Direction::Outbound,
+        ..Scenario::default()
+    };
+    let traffic = scenario.traffic();
+    let archive = Archive::open_or_create(&dir.path().join("archive")).expect("made").0;
+    let mut recorder = Recorder::new(&archive, Rules::default(), None, Devices::default());
+    let request =
+        |ask| Request { whom: Whom::Extension("2000".into()), ask, role: Role::Agent, name: "ann".into() };
+    let begun = traffic.frames[0].at_ns;
+    let (mut step, mut went_on) = (0, None);
+    for made in &traffic.frames {
+        let at = Timestamp::from_nanos(made.at_ns);
+        let frame = Frame { at, link: 1, source: 0, wire_len: made.bytes.len() as u32, data: &made.bytes };
+        recorder.handle_frame(&frame);
+        let since_ms = (made.at_ns - begun) / 1_000_000;
+        // The disk takes no more at 2.5 s, and again at 3.5 s, in the middle of a pause.
+        match (step, since_ms) {
+            (0, 2_500..) => recorder.open.iter_mut().for_each(|open| open.has_ended = true),
+            (1, 3_000..) => drop(recorder.handle_request(&request(Ask::Pause), at)),
+            (2, 3_500..) => recorder.go_on(),
+            (3, 4_000..) => drop(recorder.handle_request(&request(Ask::Resume), at)),
+            (4, 4_500..) => {
+                recorder.go_on();
+                went_on = Some(at);
+            }
+            _ => continue,
+        }
+        step += 1;
+        let rows = archive.rows().count();
+        assert_eq!(rows, if step > 4 { 2 } else { 1 }, "while it is paused, nothing begins");
+    }
+    recorder.finish(capture::Counters::default()).failure.into_result().expect("written");
+    let went_on = went_on.expect("in the middle");
+    let mut rows: Vec<store::Row> = archive.rows().map(|row| row.expect("a row")).collect();
+    rows.sort_by_key(|row| row.facts.started);
+    let [first, rest] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((first.facts.state, rest.facts.state), (store::State::Interrupted, store::State::Complete));
+    assert_eq!((first.facts.segment, &first.facts.call), (rest.facts.segment, &rest.facts.call));
+    // Facts count milliseconds.
+    assert!(went_on.nanos_since(rest.facts.started).abs() < 1_000_000, "{} {went_on}", rest.facts.started);
+    let ended = rest.facts.ended.expect("it has ended");
+    assert!(rest.facts.duration_ms.abs_diff(ended.millis_since(went_on)) <= 1, "{:?}", rest.facts);
+    assert!((1_000..2_500).contains(&rest.facts.duration_ms), "{}", rest.facts.duration_ms);
+    let calls: Vec<CallRow> = archive.calls().expect("read").map(|row| row.expect("a row")).collect();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(
+        (calls[0].outcome, &calls[0].recordings),
+        (Outcome::Recorded, &vec![first.facts.id, rest.facts.id])
+    );
+    assert!(archive.verify(None).all(|finding| !finding.is_problem()));
+    let mut file = Vec::new();
+    let export = web::export::Export::prepare(&archive, rest.facts.id).expect("readable");
+    let (format, shape) = (web::export::FileFormat::Wav, web::export::Shape::Stereo);
+    export.write(format, shape, &mut file).expect("written");
+    let audio = xtask::wav::parse(&file).expect("a WAV file");
+    let length_ms = audio.channels[0].len() as u64 * 1_000 / u64::from(audio.rate);
+    assert!(length_ms.abs_diff(rest.facts.duration_ms) <= 20, "{length_ms} {}", rest.facts.duration_ms);
+}
+
+#[test]
+fn what_is_under_a_hold_stays_when_it_is_to_be_discarded_and_the_balance_sheet_says_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let scenario = Scenario {
+        calls: 1,
+        talk_ms: 4_000,
+        ramp_ms: 0,
+        direction: Direction::Outbound,
+        ..Scenario::default()
+    };
+    let traffic = scenario.traffic();
+    let archive = Archive::open_or_create(&dir.path().join("archive")).expect("made").0;
+    change(&archive, "[[record.device]]\nnumber = \"2000\"\nmode = \"discard_by_default\"\n");
+    let ruling = Ruling::in_force(&archive, &machine()).expect("read").expect("a book");
+    let mut recorder = Recorder::new(&archive, ruling.rules, None, Devices::default());
+    let mut held = None;
+    for made in &traffic.frames {
+        let at = Timestamp::from_nanos(made.at_ns);
+        recorder.handle_frame(&Frame {
+            at,
+            link: 1,
+            source: 0,
+            wire_len: made.bytes.len() as u32,
+            data: &made.bytes,
+        });
+        if held.is_none()
+            && let Some((_, open)) = recorder.open.iter().next()
+        {
+            let id = open.facts.id;
+            let what = store::What::Held { id, hold: "case 7".into(), why: "a claim".into() };
+            archive.edit(store::Event { at, who: "eve".into(), what }).expect("held");
+            held = Some(id);
+        }
+    }
+    recorder.finish(capture::Counters::default()).failure.into_result().expect("written");
+    let id = held.expect("it ran");
+    archive.sync().expect("written");
+    let row = archive.row(id).expect("it is there");
+    assert!(row.facts.held && row.bytes > 10_000, "{row:?}");
+    let calls: Vec<CallRow> = archive.calls().expect("read").map(|row| row.expect("a row")).collect();
+    assert_eq!(calls[0].recordings, [id]);
+    assert!(calls[0].reason.contains("under a legal hold"), "{}", calls[0].reason);
+    assert!(archive.verify(None).all(|finding| !finding.is_problem()));
 }

@@ -19,7 +19,7 @@ pub(super) struct Walk<'w> {
     pub(super) gate: &'w mut Gate,
     pub(super) open: &'w mut OpenRecordings,
     pub(super) expected: &'w mut Expected,
-    pub(super) held: &'w mut Held,
+    pub(super) apart: &'w mut Apart,
     pub(super) report: &'w mut Report,
     pub(super) late: Option<&'w LateReports>,
     pub(super) logger: Option<&'w mut Logger>,
@@ -30,8 +30,17 @@ pub(super) struct Walk<'w> {
 /// not be in the line that a crash would leave.
 pub(super) type Expected = BTreeMap<u64, CallRow>;
 
-/// Recordings that were to be destroyed and are under a hold, by the serial numbers of their legs, which still run.
-pub(super) type Held = BTreeMap<u64, Vec<RecordingId>>;
+/// Recordings that are over before their leg, by its serial number.
+pub(super) type Apart = BTreeMap<u64, Over>;
+
+/// Those of one leg.
+#[derive(Debug, Default)]
+pub(super) struct Over {
+    /// They were to be destroyed, and are under a hold.
+    pub(super) held: Vec<RecordingId>,
+    /// The disk took no more of them, and another one goes on with the call.
+    pub(super) earlier: Vec<RecordingId>,
+}
 
 /// What the balance sheet says of them.
 const HELD: &str = "what was recorded by then is under a legal hold and stays";
@@ -127,7 +136,7 @@ impl Walk<'_> {
                     // Its writer is let go, so it ends here, at what there is.
                     Ok(Discarded::Held(_)) => {
                         tracing::info!(recording = %id, why, "under a legal hold: not destroyed");
-                        return self.held.entry(leg).or_default().push(id);
+                        return self.apart.entry(leg).or_default().held.push(id);
                     }
                     Err(error) => self.report.failure.note(error),
                 }
@@ -191,7 +200,15 @@ impl Walk<'_> {
         }
         self.open.insert(
             plan.recording,
-            Open { writer, facts, key: plan.recording, near: plan.near, keyed: Vec::new(), has_ended: false },
+            Open {
+                writer,
+                facts,
+                key: plan.recording,
+                near: plan.near,
+                keyed: Vec::new(),
+                has_ended: false,
+                from: None,
+            },
         );
     }
 
@@ -224,7 +241,7 @@ impl Walk<'_> {
                 Action::Finish { recording, segment, closing } => {
                     let Some(open) = self.open.remove(recording) else { continue };
                     let planned = store::RecordingFacts { segment, ..open.facts };
-                    let facts = facts::at_end(planned, open.near, end, &closing, &open.keyed);
+                    let facts = facts::at_end(planned, open.near, end, &closing, &open.keyed, open.from);
                     tracing::debug!(recording = %facts.id, duration_ms = facts.duration_ms, "recording finished");
                     // What was sealed stays, also when the end cannot be written: the archive closes it as interrupted.
                     recordings.push(facts.id);
@@ -238,7 +255,8 @@ impl Walk<'_> {
                         _ => (outcome, reason),
                     };
                     let leg = end.facts.leg.serial();
-                    let held = self.held.remove(&leg).unwrap_or_default();
+                    let Over { held, earlier } = self.apart.remove(&leg).unwrap_or_default();
+                    recordings.splice(0..0, earlier);
                     let reason = if held.is_empty() { reason } else { format!("{reason}; {HELD}") };
                     recordings.extend(held);
                     let row = facts::call_row(&end.facts, outcome, reason, recordings.clone(), why, parts);

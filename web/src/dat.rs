@@ -68,14 +68,14 @@ fn fields(facts: &RecordingFacts, file: &str) -> [(&'static str, String); 30] {
         // An agent who is a user's: otherwise the user is the extension's.
         ("AgentName", if facts.agent.is_some() { known(&facts.user_name) } else { nobody() }),
         ("Trunk", known(&facts.trunk)),
-        ("Serial", nobody()),
+        ("Serial", facts.trunk.as_deref().map(|trunk| serial(trunk, facts)).unwrap_or_default()),
         ("StartTime", date_and_time(facts.started)),
         ("AnswerTime", facts.answered.map(date_and_time).unwrap_or_default()),
         ("EndEvent", if ended { "CallCleared".to_owned() } else { nobody() }),
         ("EventCause", if facts.answered.is_some() { "Answered".to_owned() } else { nobody() }),
         ("Segment", facts.segment.to_string()),
         ("LogicCallId", facts.call.clone()),
-        ("CurrentGlobalCallId", nobody()),
+        ("CurrentGlobalCallId", format!("{}D{}", facts.call, date(facts.started))),
         ("PrimaryGlobalCallId", facts.call.clone()),
         ("CallerNumber", caller),
         ("CallerDeviceType", caller_device.0.to_owned()),
@@ -84,6 +84,19 @@ fn fields(facts: &RecordingFacts, file: &str) -> [(&'static str, String); 30] {
         ("CalledDeviceType", called_device.0.to_owned()),
         ("CalledDeviceNumber", called_device.1),
     ]
+}
+
+/// The trunk, the start to the second, and four digits that tell recordings of that second apart.
+fn serial(trunk: &str, facts: &RecordingFacts) -> String {
+    let (h, m, s) = time_of_day(facts.started);
+    let random = facts.id.as_bytes().iter().fold(0_u32, |sum, byte| (sum * 31 + u32::from(*byte)) % 10_000);
+    format!("{trunk}{}{h:02}{m:02}{s:02}{random:04}", date(facts.started))
+}
+
+/// `yyyyMMdd`, UTC.
+fn date(at: Timestamp) -> String {
+    let (year, month, day) = at.date();
+    format!("{year:04}{month:02}{day:02}")
 }
 
 /// `dd/MM/yyyy HH:mm:ss`, UTC.
@@ -107,7 +120,13 @@ mod tests {
                         PrimaryGlobalCallId CallerNumber CallerDeviceType CallerDeviceNumber CalledNumber \
                         CalledDeviceType CalledDeviceNumber";
         assert_eq!(keys.join(" "), expected);
+        let serial = text.lines().find_map(|line| line.strip_prefix("[Serial:")).expect("there");
+        let digits =
+            serial.trim_end_matches("]").strip_prefix("9720120260101090000").expect("trunk and start");
+        assert!(digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit()), "{serial}");
+        let global = format!("[CurrentGlobalCallId:{}D20260101]", facts().call);
         for line in [
+            &*global,
             "[CallId:a84b4c76e66710@example.com]",
             "[CLI:+441234567890]",
             "[Direction:Inbound]",
