@@ -125,15 +125,16 @@ impl UserAgent {
         if path.is_unreliable() {
             reply.peer = via.reply_to(path.peer);
         }
-        let bytes = match check(message, b"OPTIONS").and_then(|()| self.is_open()) {
-            // In Service, also when all channels are in use: a PBX must not take the recorder for gone. Out of service while an INVITE would be
-            // refused by anybody (RFC 3261, 11.2).
-            Ok(()) => {
-                let parts = self.abilities(path, is_sips(uri)).field("Accept", ACCEPT);
-                compose::response(&head, 200, "OK", &parts.field("Accept-Encoding", "identity"))
-            }
-            Err(Refusal { status, reason, parts }) => compose::response(&head, status, &reason, &parts),
-        };
+        let bytes =
+            match check(message, b"OPTIONS").and_then(|()| self.is_open()).and_then(|()| is_known(uri)) {
+                // In Service, also when all channels are in use: a PBX must not take the recorder for gone. Out of service while an INVITE would be
+                // refused by anybody (RFC 3261, 11.2).
+                Ok(()) => {
+                    let parts = self.abilities(path, is_sips(uri)).field("Accept", ACCEPT);
+                    compose::response(&head, 200, "OK", &parts.field("Accept-Encoding", "identity"))
+                }
+                Err(Refusal { status, reason, parts }) => compose::response(&head, status, &reason, &parts),
+            };
         self.send(reply, bytes, true);
     }
 
@@ -224,10 +225,7 @@ impl UserAgent {
         }
         self.counts.invites += 1;
         self.is_open()?;
-        let scheme = sip::Uri::parse(uri.strip_prefix(b"<").unwrap_or(uri)).scheme;
-        if ![&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-            return Err(Refusal::new(416, "Unsupported URI Scheme"));
-        }
+        is_known(uri)?;
         if message.header(EXTENSION_FIELD).is_some() {
             // With it we say to ourselves for whom we have joined a conversation.
             return Err(Refusal::new(400, format!("{EXTENSION_FIELD} Is Not For Others")));
@@ -557,6 +555,15 @@ impl UserAgent {
 fn busy(in_use: usize) -> Refusal {
     let reason = format!("Busy Here ({in_use} of {in_use} channels in use)");
     Refusal::new(486, reason).with("Retry-After", RETRY_AFTER_S)
+}
+
+/// Is it a URI of a kind that is answered (RFC 3261, 8.2.2.1)?
+fn is_known(uri: &[u8]) -> Result<(), Refusal> {
+    let scheme = sip::Uri::parse(uri.strip_prefix(b"<").unwrap_or(uri)).scheme;
+    if [&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Ok(());
+    }
+    Err(Refusal::new(416, "Unsupported URI Scheme"))
 }
 
 fn is_sips(uri: &[u8]) -> bool {
