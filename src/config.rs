@@ -611,8 +611,11 @@ mod tests {
             if let Some(name) = line.strip_prefix('[').filter(|_| line.ends_with(']')) {
                 section = name.trim_matches(['[', ']']).to_owned();
                 tables.insert(section.clone(), line);
-                let (above, own) = section.rsplit_once('.').unwrap_or(("", &section));
-                keys.entry(above.to_owned()).or_default().insert(own.to_owned());
+                let mut above = String::new();
+                for own in section.split('.') {
+                    keys.entry(above.clone()).or_default().insert(own.to_owned());
+                    above = if above.is_empty() { own.to_owned() } else { format!("{above}.{own}") };
+                }
             } else if let Some((key, _)) = line.split_once(" = ") {
                 keys.entry(section.clone()).or_default().insert(key.to_owned());
             }

@@ -200,10 +200,10 @@ fn killed_in_a_paused_call_it_starts_again_and_the_call_stays_paused_until_it_is
     running.wait_for(path, |value| value["state"] == "recording");
     assert_eq!(running.api("POST", &format!("{path}/pause"), r#"{"by": "Eve"}"#).0, 200);
     running.wait_for(path, |value| value["state"] == "paused");
-    assert_eq!(running.api("PUT", "/extensions/2007/order", r#"{"order": "stop", "by": "Eve"}"#).0, 200);
+    assert_eq!(running.api("PUT", "/orders/extensions/2007", r#"{"order": "stop", "by": "Eve"}"#).0, 200);
     let kept = bench.archive().join("carried.json");
     let has = |word: &str| std::fs::read_to_string(&kept).is_ok_and(|text| text.contains(word));
-    until("it is on disk", || has("2007") && has("pauses"));
+    until("it is on disk", || has("2007") && has("sip_call_id"));
     running.child.kill().expect("it is killed");
     running.child.wait().expect("it ends");
     agent.join().expect("it hangs up");
@@ -220,8 +220,9 @@ fn killed_in_a_paused_call_it_starts_again_and_the_call_stays_paused_until_it_is
     running.wait_for("/status", |value| value["outcomes"]["recorded"] == 1);
     running.stop();
     let rows = recordings(&bench);
-    let pauses: Vec<_> = rows.iter().filter_map(|row| row["pauses"].as_array().map(Vec::len)).collect();
-    assert_eq!(pauses, [1, 1], "{rows:?}");
+    let row = rows.iter().find(|row| row["state"] == "complete").expect("the second one's");
+    let pauses = row["pauses"].as_array().expect("pauses");
+    assert_eq!((rows.len(), pauses.len(), &pauses[0]["start_ms"]), (2, 1, &0.into()), "{row}");
     assert!(!has("request"), "the call is over");
 }
 
