@@ -259,6 +259,14 @@ impl Site {
         }
     }
 
+    /// Is it an extension's, as far as a number tells?
+    pub(crate) fn is_own_number(&self, number: &str) -> bool {
+        match &self.extensions {
+            Some(own) => own.matches(number),
+            None => self.looks_internal(number),
+        }
+    }
+
     /// A short number, or a name.
     fn looks_internal(&self, number: &str) -> bool {
         let digits_max = self.dial_plan.as_ref().map_or(INTERNAL_DIGITS_MAX, |plan| plan.extension_digits);

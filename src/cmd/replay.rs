@@ -149,6 +149,10 @@ impl<W: Write> Text<W> {
             Event::Joined { leg, at, number, name } => {
                 self.line(*at, &format!("leg {leg} {number} {name} takes part"))
             }
+            Event::Identified { facts, side, at, number, name } => {
+                let who = format!("{number} {name}");
+                self.line(*at, &format!("leg {} {} is {}", facts.leg, word(*side), who.trim_end()))
+            }
             Event::Signal { .. } => Ok(()),
             Event::Ringing(facts) => {
                 self.line(facts.ringing.unwrap_or(facts.started), &format!("leg {} rings", facts.leg))

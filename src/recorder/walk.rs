@@ -53,7 +53,7 @@ impl Walk<'_> {
                 self.perform_all();
                 self.expect(facts);
             }
-            Event::Digit { .. } => self.perform_all(),
+            Event::Digit { .. } | Event::Identified { .. } => self.perform_all(),
             Event::Hold { leg, by, at } => self.note(leg, by, |_, by| (at, Mark::Hold { by })),
             Event::Retrieve { leg, by, at } => self.note(leg, by, |_, by| (at, Mark::Retrieve { by })),
             Event::SenderReport { leg, side, at, report } => self.note(leg, side, |_, party| {

@@ -482,6 +482,19 @@ pub enum Event<'a> {
         /// The name; may be empty.
         name: String,
     },
+    /// A party is named by another number than before, within the dialog (RFC 4916). [`LegFacts::parties`] stay as the INVITE named them.
+    Identified {
+        /// The leg.
+        facts: &'a LegFacts,
+        /// Which party.
+        side: Side,
+        /// When.
+        at: Timestamp,
+        /// The number.
+        number: String,
+        /// The name; may be empty.
+        name: String,
+    },
     /// RTCP tied a stream's clock to its sender's wall clock.
     SenderReport {
         /// The leg.

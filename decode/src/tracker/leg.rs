@@ -198,6 +198,8 @@ pub(super) struct Leg {
     pub(super) outside_packets: u64,
     /// Who takes part, as the metadata of a recording session tells.
     pub(super) session: Option<Box<super::signalling::Session>>,
+    /// The numbers that the parties were last named by, once they were named again; by side.
+    pub(super) connected: Option<Box<[Option<String>; 2]>>,
     /// Its SIP messages, when they are wanted.
     pub(super) trace: Option<Box<Trace>>,
     /// Set when it is closed; taken by the poll of its last event.
@@ -342,6 +344,7 @@ impl Leg {
             last_heard,
             close_at: None,
             session: None,
+            connected: None,
             trace: None,
             end: None,
         }

@@ -588,6 +588,12 @@ impl Core {
                 let [number, name] = *who;
                 Event::Joined { leg, at, number, name }
             }
+            Queued::Identified { leg, side, at, who } => {
+                let facts =
+                    &self.legs.leg(leg).expect("a leg stays until its end is polled, which comes last").facts;
+                let [number, name] = *who;
+                Event::Identified { facts, side, at, number, name }
+            }
             Queued::SenderReport { leg, side, at, report } => Event::SenderReport { leg, side, at, report },
             Queued::Signal(stored) => self.out.signal_event(&stored),
             Queued::UnannouncedRtp(report) => Event::UnannouncedRtp(report),

@@ -92,6 +92,7 @@ pub(super) enum Queued {
     Hold { leg: LegId, by: Side, at: Timestamp },
     Retrieve { leg: LegId, by: Side, at: Timestamp },
     Joined { leg: LegId, at: Timestamp, who: Box<[String; 2]> },
+    Identified { leg: LegId, side: Side, at: Timestamp, who: Box<[String; 2]> },
     SenderReport { leg: LegId, side: Side, at: Timestamp, report: SenderReport },
     Signal(Box<StoredSignal>),
     LegEnded(LegId),

@@ -4,6 +4,7 @@
 //! (a retransmission, the next hop of a proxy, a mirror of both directions) changes nothing.
 
 mod conference;
+mod connected;
 mod goodbye;
 mod keep;
 mod offer;
@@ -186,6 +187,9 @@ impl Signalling {
             }
             tie_by_session(heard, id, tables);
             conference::tell_more(heard, id, side, tables);
+            if matches!(method, b"INVITE" | b"UPDATE") {
+                connected::tell_sender(heard, id, side, tables);
+            }
         }
         match (method, found) {
             (b"INVITE", _) => return self.invite(heard, uri, found, tables),
@@ -541,6 +545,7 @@ impl Signalling {
                 if let Some(leg) = tables.legs.leg_mut(id) {
                     settle_hold(leg, requester, heard, true, tables.out);
                 }
+                connected::tell_responder(heard, id, requester.other(), tables);
                 describe(heard, id, requester.other(), tables);
             }
             300.. => {

@@ -10,6 +10,7 @@ use super::*;
 use crate::net::Endpoint;
 
 mod calls;
+mod connected;
 mod foreign;
 mod joined;
 mod outside;
@@ -107,6 +108,9 @@ impl Wire {
                 Event::Described { .. } => {}
                 Event::Joined { leg, number, name, .. } => {
                     self.heard.push(format!("{leg} {number} {name} takes part"))
+                }
+                Event::Identified { facts, side, number, name, .. } => {
+                    self.heard.push(format!("{} {side:?} is {number} {name}", facts.leg))
                 }
                 Event::Signal { leg, signal } => self.signals.push((leg.serial(), signal.at, told(&signal))),
                 Event::Digit { leg, side, digit } => {

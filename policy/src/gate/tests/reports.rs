@@ -109,6 +109,59 @@ fn a_call_record_destroys_the_call_that_it_is_about_and_not_the_one_that_waits_b
 }
 
 #[test]
+fn a_number_that_signalling_tells_later_is_judged() {
+    let rule = |kind, value| vec![ListRule::new(kind, value, "").expect("a rule")];
+    let rules = || Rules {
+        include: rule(RuleType::OutsideNumber, "01632%"),
+        exclude: rule(RuleType::Endpoint, "2000"),
+        ..Rules::default()
+    };
+    let identify = |gate: &mut Gate, facts: &LegFacts, side, number: &str| {
+        let (number, name) = (number.to_owned(), String::new());
+        gate.handle_event(&Event::Identified { facts, side, at: at(3_000), number, name });
+        actions(gate)
+    };
+    let facts = facts("anonymous", "2000");
+    let begun = || {
+        let mut gate = Gate::new(rules());
+        gate.handle_event(&Event::LegStarted(&facts));
+        gate
+    };
+    let mut gate = begun();
+    gate.handle_event(&Event::AudioStarted(&facts));
+    assert_eq!(actions(&mut gate), [], "nobody is known");
+    // The extension's own number outside, and somebody of the site, are not who is spoken with outside.
+    assert_eq!(identify(&mut gate, &facts, Side::Callee, "01632960500"), []);
+    assert_eq!(identify(&mut gate, &facts, Side::Caller, "2003"), []);
+    let started = identify(&mut gate, &facts, Side::Caller, "01632960001");
+    assert!(matches!(&started[..], [Action::Start(_)]), "{started:?}");
+    // The same number as the network writes it: a rule asks for the form that is known.
+    assert_eq!(identify(&mut gate, &facts, Side::Caller, "+441632960001"), []);
+    assert!(matches!(&identify(&mut gate, &facts, Side::Caller, "02079460018")[..], [Action::Discard(..)]));
+    // While it rings: it is there for the judgement.
+    let mut gate = begun();
+    assert_eq!(identify(&mut gate, &facts, Side::Caller, "01632960001"), []);
+    gate.handle_event(&Event::AudioStarted(&facts));
+    assert!(matches!(&actions(&mut gate)[..], [Action::Start(_)]));
+}
+
+#[test]
+fn an_internal_call_that_is_passed_to_somebody_outside_is_none_any_more() {
+    let mut gate = Gate::new(Rules { exclude_internal: true, ..Rules::default() });
+    let facts = facts("2001", "2000");
+    gate.handle_event(&Event::LegStarted(&facts));
+    gate.handle_event(&Event::AudioStarted(&facts));
+    assert_eq!(actions(&mut gate), []);
+    let (number, name) = ("01632960001".to_owned(), String::new());
+    // Of the two the caller is taken for the extension.
+    gate.handle_event(&Event::Identified { facts: &facts, side: Side::Callee, at: at(3_000), number, name });
+    let started = actions(&mut gate);
+    let [Action::Start(plan)] = &started[..] else { panic!("{started:?}") };
+    assert_eq!((plan.facts.direction, plan.started), (Direction::Outbound, at(3_000)));
+    assert_eq!(plan.facts.outside_number.as_deref(), Some("01632960001"));
+}
+
+#[test]
 fn a_report_after_the_call_is_handed_on_with_the_call_that_is_meant() {
     let mut call = Call::new(Rules::default());
     call.facts.ended = Some(at(9_000));
