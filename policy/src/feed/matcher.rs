@@ -248,13 +248,13 @@ impl Matcher {
         self.agents.remove(&extension).map(|(agent, _)| agent)
     }
 
-    /// Keeps a report for a call that is yet to begin. False when too many wait, or when it is too old for one.
-    pub(crate) fn wait(&mut self, report: Report, now: Timestamp) -> Result<(), Report> {
+    /// Keeps a report for a call that is yet to begin; gives it back when too many wait, or when it is too old for one.
+    pub(crate) fn wait(&mut self, report: Report, now: Timestamp) -> Option<Report> {
         if self.waiting.len() >= WAITING_MAX || report.at.plus_millis(EARLY_MS) < now {
-            return Err(report);
+            return Some(report);
         }
         self.waiting.push_back(report);
-        Ok(())
+        None
     }
 
     /// Has no more room for reports that wait.
@@ -493,14 +493,14 @@ mod tests {
     fn a_report_waits_for_its_call_and_no_longer_than_it_may() {
         let (mut matcher, ids) = matcher();
         let early = of("2001", 500);
-        assert_eq!(matcher.wait(early.clone(), at(505)), Ok(()));
-        assert_eq!(matcher.wait(of("2001", 400), at(505)), Err(of("2001", 400)));
+        assert_eq!(matcher.wait(early.clone(), at(505)), None);
+        assert_eq!(matcher.wait(of("2001", 400), at(505)), Some(of("2001", 400)));
         assert_eq!((matcher.overdue(at(530), 9), matcher.claim(ids[1])), (vec![], vec![]));
         let Known { call, .. } = matcher.legs.known[&ids[1]];
         let later = Met { call, ..met(&crate::testing::facts("2001", "01632960001"), "2001", 520) };
         matcher.meet(ids[1], later);
         assert_eq!(matcher.claim(ids[1]), [early]);
-        assert_eq!(matcher.wait(of("2002", 500), at(505)), Ok(()));
+        assert_eq!(matcher.wait(of("2002", 500), at(505)), None);
         assert_eq!(matcher.overdue(at(531), 0), []);
         assert_eq!(matcher.overdue(at(531), 9), [of("2002", 500)]);
     }
@@ -522,9 +522,9 @@ mod tests {
         let (mut matcher, ids) = matcher();
         let known = matcher.legs.known[&ids[0]].clone();
         for n in 0..WAITING_MAX {
-            assert!(matcher.wait(of("2001", 500), at(500)).is_ok(), "{n}");
+            assert!(matcher.wait(of("2001", 500), at(500)).is_none(), "{n}");
         }
-        assert!(matcher.is_full() && matcher.wait(of("2001", 500), at(500)).is_err());
+        assert!(matcher.is_full() && matcher.wait(of("2001", 500), at(500)).is_some());
         for n in 0..AGENTS_MAX {
             assert!(matcher.log_on(&n.to_string(), &n.to_string(), at(0)).is_ok());
         }
@@ -587,7 +587,7 @@ mod tests {
         assert_eq!(tell(&mut matcher, &record("41", "1632960001", 110)), Some(first));
         let report = record("42", "1632960002", 149);
         assert_eq!(tell(&mut matcher, &report), None, "not the first one, which is another call");
-        assert_eq!(matcher.wait(report.clone(), at(149)), Ok(()));
+        assert_eq!(matcher.wait(report.clone(), at(149)), None);
         matcher.legs.insert(second, later);
         assert_eq!(matcher.claim(second), [report]);
         // What is learnt of a leg later does not make it another call.

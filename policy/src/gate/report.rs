@@ -197,7 +197,7 @@ impl Gate {
         if self.feed.is_full() {
             return Told { refused: Some(Refused::TooManyWait), ..Told::default() };
         }
-        if let Err(report) = self.feed.wait(report, now) {
+        if let Some(report) = self.feed.wait(report, now) {
             // Its call is over, or was never seen: the archive is asked.
             let refused = self.hand_on(report, Vec::new());
             return Told { waits: refused.is_none(), refused, ..Told::default() };
