@@ -74,4 +74,4 @@ pitch() {
 level() { sox "$1" -n remix "$2" trim "$3" "$4" stat 2>&1 | awk '/RMS.*amplitude/ {print $3}'; }
 
 # is_near A B BY: do two numbers differ by no more?
-is_near() { awk -v a="${1:-0}" -v b="$2" -v by="$3" 'BEGIN { exit !(a - b <= by && b - a <= by) }'; }
+is_near() { case ${1:-} in *nan*) return 1 ;; esac; awk -v a="${1:-0}" -v b="$2" -v by="$3" 'BEGIN { exit !(a - b <= by && b - a <= by) }'; }
