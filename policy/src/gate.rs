@@ -497,7 +497,7 @@ impl Gate {
             request::follow(&self.orders, &mut part, at);
             parts.push(part);
         }
-        self.hold_carried(facts, &mut parts, at);
+        let held_since = self.hold_carried(facts, &mut parts, at);
         let recorded = parts.iter().filter(|part| part.is_of_recorded_device());
         let holding: Vec<PauseSource> =
             recorded.flat_map(|part| self.desks.holding(&part.plan.facts.extension)).collect();
@@ -526,7 +526,8 @@ impl Gate {
                 waiting: signal::Waiting::default(),
             }));
         }
-        (0..count).for_each(|nth| self.settle(facts.leg, nth, at, "the call's beginning"));
+        let from = held_since.map_or(at, |since| since.min(at));
+        (0..count).for_each(|nth| self.settle(facts.leg, nth, from, "the call's beginning"));
         let extensions = self.extensions_of(facts.leg);
         self.feed.name(facts.leg, facts.call, extensions);
         self.settle_early(facts.leg);

@@ -146,10 +146,16 @@ impl Gate {
         Some(carried)
     }
 
-    /// The leg was paused when the program ended: its parts begin so.
-    pub(super) fn hold_carried(&mut self, facts: &LegFacts, parts: &mut [Part], at: Timestamp) {
+    /// The leg was paused when the program ended: its parts begin so. Gives since when: packets of before its first message that are told of
+    /// only now are in the pause, too.
+    pub(super) fn hold_carried(
+        &mut self,
+        facts: &LegFacts,
+        parts: &mut [Part],
+        at: Timestamp,
+    ) -> Option<Timestamp> {
         if self.carrying.waiting.is_empty() {
-            return;
+            return None;
         }
         let began = self.carrying.began.unwrap_or(at);
         let is_at_once = at <= began.plus_millis(STREAM_MS_MAX);
@@ -173,6 +179,7 @@ impl Gate {
             }
         }
         self.carrying.may_differ |= !held.is_empty();
+        held.iter().map(|pause| pause.since).min()
     }
 
     /// A leg is over: no pause waits for it any more.

@@ -41,6 +41,7 @@ fn a_call_that_was_paused_begins_paused_until_its_source_lets_go() {
     assert_eq!(call.gate.poll_carried(), None, "nothing has changed");
     let mut after = next(Rules::default(), given, 10_000);
     assert!(!after.is_taken(10_100));
+    assert!(!after.is_taken(9_990), "a packet from before its first message that is told of only now");
     assert_eq!(after.gate.poll_carried(), None, "a recorder that ends once more carries the same pause on");
     ask(&mut after, Ask::Resume, 12_000);
     assert!(after.is_taken(12_100));
