@@ -233,18 +233,15 @@ impl SegmentFacts {
     /// cleaned when it turns out to have been.
     fn set_direction(&mut self, direction: Direction, site: &Site) -> bool {
         let before = std::mem::replace(&mut self.direction, direction);
-        if before == direction {
-            return false;
-        }
         let signalled = |direction| site.clean_outside(&self.other_party, direction);
         let number = match (&self.outside_number, direction) {
             (_, Direction::Internal) => None,
             (None, _) => Some(signalled(direction)),
+            (Some(_), _) if before == direction => return false,
             (Some(number), _) if *number == signalled(before) => Some(signalled(direction)),
             (Some(number), _) => Some(site.clean_outside(number, direction)),
         };
-        self.set_outside(number, site);
-        true
+        self.set_outside(number, site) || before != direction
     }
 
     /// A number outside, as somebody writes it: what is the known one in another form replaces nothing, since rules may ask for the

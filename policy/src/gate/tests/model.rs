@@ -220,8 +220,7 @@ impl History {
         known.unwrap_or(begin)
     }
 
-    /// The number outside after the first `n` events: the signalled one where the call's way became another one, not internal, while none was
-    /// known.
+    /// The number outside after the first `n` events: the signalled one wherever the call was said to be no internal one while none was known.
     fn outside(&self, n: usize) -> &str {
         const SIGNALLED: &str = "01632960001";
         let Some((last, before)) = self.events.get(..n).and_then(|events| events.split_last()) else {
@@ -229,11 +228,6 @@ impl History {
         };
         match last {
             Happens::Known(RuleType::OutsideNumber, told) => told,
-            Happens::Known(RuleType::Direction, way)
-                if self.value(RuleType::Direction, before.len()) == *way =>
-            {
-                self.outside(before.len())
-            }
             Happens::Known(RuleType::Direction, "internal") => "",
             Happens::Known(RuleType::Direction, _) if self.outside(before.len()).is_empty() => SIGNALLED,
             _ => self.outside(before.len()),
