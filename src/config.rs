@@ -605,7 +605,8 @@ mod tests {
     #[test]
     fn the_commented_file_has_every_key_of_every_section_that_it_has() {
         use std::collections::{BTreeMap, BTreeSet};
-        let (mut keys, mut tables) = (BTreeMap::<String, BTreeSet<String>>::new(), BTreeMap::new());
+        let mut keys = BTreeMap::<String, BTreeSet<String>>::new();
+        let mut tables = BTreeMap::<String, &str>::new();
         let mut section = String::new();
         for line in COMMENTED.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)) {
             if let Some(name) = line.strip_prefix('[').filter(|_| line.ends_with(']')) {
@@ -624,8 +625,13 @@ mod tests {
         for (section, own) in &keys {
             // The tables above it, then it, with a key that is none: what is refused names those that there are.
             let ends = section.match_indices('.').map(|(at, _)| at).chain([section.len()]);
-            let headers = ends.filter_map(|end| tables.get(section.get(..end)?).copied());
-            let text = headers.collect::<Vec<_>>().join("\n") + "\n\"?\" = 1\n";
+            let header = |name: &str| match tables.get(name) {
+                _ if name.is_empty() => String::new(),
+                Some(line) => format!("{line}\n"),
+                None => format!("[{name}]\n"),
+            };
+            let text: String = ends.map(|end| header(&section[..end])).collect();
+            let text = text + "\"?\" = 1\n";
             let Err((_, _, message)) = ConfigFile::parse(&text) else { panic!("{section} takes anything") };
             let Some((_, expected)) = message.split_once("expected") else { continue };
             for key in expected.split('`').skip(1).step_by(2) {
