@@ -406,7 +406,17 @@ fn the_index_is_only_a_cache() {
     let bench = filled();
     let before = bench.run(&["archive", "list", "--json"]).expect_code(0).stdout();
     fs::remove_dir_all(bench.archive().join("index")).expect("removes the index");
-    assert_eq!(bench.run(&["archive", "list", "--json"]).expect_code(0).stdout(), before);
+    // Hashes of files come when somebody has read them.
+    let unhashed = |text: &str| -> Vec<Value> {
+        let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        rows.map(|mut row| {
+            row["sha256"] = "".into();
+            row
+        })
+        .collect()
+    };
+    let at_once = bench.run(&["archive", "list", "--json"]).expect_code(0).stdout();
+    assert_eq!(unhashed(&at_once), unhashed(&before));
     bench.run(&["archive", "rebuild"]).expect_code(0);
     assert_eq!(bench.run(&["archive", "list", "--json"]).expect_code(0).stdout(), before);
     let stats = bench.run(&["archive", "stats", "--json"]).expect_code(0).json().remove(0);
