@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use common::Bench;
+use serde_json::Value;
 use xtask::load::{Direction, Scenario};
 
 /// An archive with three recordings whose checkpoints are copied out; the configuration that says so.
@@ -58,7 +59,13 @@ fn what_is_held_is_not_deleted_and_what_is_deleted_leaves_a_receipt() {
     bench.run(&["archive", "check"]).expect_code(0);
     // The index is only a cache of all that.
     fs::remove_dir_all(bench.archive().join("index")).expect("removed");
-    assert_eq!(bench.run(&["archive", "list", "--json"]).expect_code(0).json(), rows);
+    // Hashes of files come when somebody has read them.
+    let unhashed = |mut rows: Vec<Value>| {
+        rows.iter_mut().for_each(|row| row["sha256"] = "".into());
+        rows
+    };
+    let at_once = bench.run(&["archive", "list", "--json"]).expect_code(0).json();
+    assert_eq!(unhashed(at_once), unhashed(rows));
     let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
     for line in ["hold case 7: inquiry", "from the hold case 8", "deleted", "asked to"] {
         assert!(log.contains(line), "{line}: {log}");
