@@ -329,7 +329,8 @@ case $CASE in
         clear
         wait "$FAR"
         [ -n "$(sip_of one "ip.src == $RECORDER_IP && tcp.dstport == 5060 && tcp.flags.syn == 1" frame.number)" ] || { echo "no connection was tried" >&2; exit 1; }
-        judge 0 600 5 2001 01632960101
+        # The half second is that in which nobody takes the connection.
+        judge 0 600 5.5 2001 01632960101
         ;;
     siprec-sipp)
         # A recording session (RFC 7866): two streams with a tone each, whose parties the metadata names, paused and resumed by re-INVITE.
