@@ -177,6 +177,7 @@ impl Call {
         let kind = match body {
             "" => "",
             _ if body.starts_with("--b") => "Content-Type: multipart/mixed;boundary=b\r\n",
+            _ if body.starts_with("Signal=") => "Content-Type: application/dtmf-relay\r\n",
             _ => "Content-Type: application/sdp\r\n",
         };
         let text = format!(
@@ -241,6 +242,12 @@ impl Call {
             std::thread::park_timeout(PACKET);
         }
         self.timestamp = self.timestamp.wrapping_add(160 * (packets as u32 + 2));
+    }
+
+    /// Keys a digit by INFO (application/dtmf-relay); it is answered.
+    pub fn key_by_info(&mut self, digit: char) {
+        let answer = self.ask("INFO", &format!("Signal={digit}\r\nDuration=100\r\n"));
+        assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
     }
 
     /// Time of the media in which nothing is sent.
