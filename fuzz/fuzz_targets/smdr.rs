@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     for line in bytes.split(|&b| b == b'\n') {
         for padding in *b"0 -" {
             let Ok(record) = Record::parse(line, padding) else { continue };
-            let _ = record.report(&TimeZone::UTC, arrival);
+            let _ = record.report(padding, &TimeZone::UTC, arrival);
             assert!(record.write(padding).len() >= RECORD_LEN + 2);
         }
     }
