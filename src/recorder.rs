@@ -9,6 +9,7 @@ mod walk;
 use std::collections::BTreeMap;
 
 use decode::ports::Ports;
+use decode::time::NS_PER_MS;
 use decode::tracker::{Devices, Event, NamedBy, Tracker};
 use decode::{Frame, Side, Timestamp};
 use policy::gate::{Carried, DesksFull, Reply, Request, Told};
@@ -24,6 +25,9 @@ use crate::late::{self, LateReports};
 use crate::smdr::Logger;
 use failure::Failure;
 use walk::{Apart, Expected, Walk};
+
+/// A call goes on in another recording at most this often, in capture time.
+const GO_ON_AGAIN_MS: i64 = 30_000;
 
 /// How often chunks of silent calls are looked for, in capture time: with the span of a chunk less than a fifth of a second.
 const STALE_CHECK_MS: i64 = 50;
@@ -380,6 +384,10 @@ impl<'a> Recorder<'a> {
     /// reached its largest size.
     pub(crate) fn go_on(&mut self) {
         for open in self.open.iter_mut().filter(|open| open.has_ended) {
+            // Room that comes and goes makes no heap of short recordings.
+            if open.from.is_some_and(|from| self.now.nanos_since(from) < GO_ON_AGAIN_MS * NS_PER_MS) {
+                continue;
+            }
             // One that is paused begins when it goes on.
             if self.gate.state_of(open.key).is_none_or(|state| state.left_out_since.is_some()) {
                 continue;

@@ -125,7 +125,11 @@ fn look_for_the_marker() {
         |ask| Request { whom: Whom::Extension("2000".into()), ask, role: Role::Agent, name: "ann".into() };
     let begun = traffic.frames[0].at_ns;
     let (mut sent, mut listener, mut is_paused) = (0, None, false);
-    for made in &traffic.frames {
+    for (nth, made) in traffic.frames.iter().enumerate() {
+        if nth % 100 == 0 {
+            // Another test may have met a place that logs in the moment in which nobody listened, and then nobody is asked there again.
+            tracing::callsite::rebuild_interest_cache();
+        }
         let since_ms = (made.at_ns - begun) / 1_000_000;
         let at = Timestamp::from_nanos(made.at_ns);
         let is_due = (2_500..4_500).contains(&since_ms);
