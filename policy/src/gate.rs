@@ -507,6 +507,9 @@ impl Gate {
                 part.pauses.begin(source.clone(), at);
             }
         }
+        let windows_since =
+            parts.iter().filter_map(|part| self.desks.held_since(&part.plan.facts.extension)).min();
+        let order_since = parts.iter().filter_map(|part| request::paused_since(&self.orders, part)).min();
         self.carrying.may_differ |= parts.iter().any(|part| part.pauses.is_paused());
         let slot = facts.leg.slot();
         if self.legs.len() <= slot {
@@ -526,7 +529,8 @@ impl Gate {
                 waiting: signal::Waiting::default(),
             }));
         }
-        let from = held_since.map_or(at, |since| since.min(at));
+        // Packets of before its first message that are told of only now are in a pause that held then.
+        let from = held_since.into_iter().chain(windows_since).chain(order_since).fold(at, Timestamp::min);
         (0..count).for_each(|nth| self.settle(facts.leg, nth, from, "the call's beginning"));
         let extensions = self.extensions_of(facts.leg);
         self.feed.name(facts.leg, facts.call, extensions);

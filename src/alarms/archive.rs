@@ -1,5 +1,6 @@
 //! What the archive itself has to tell: that it takes nothing, or not all, and what its own threads cannot do.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use store::{Archive, Trouble};
@@ -13,6 +14,8 @@ pub(crate) type Halted = Arc<Mutex<Option<String>>>;
 pub(crate) struct OfArchive {
     pub(crate) archive: Arc<Archive>,
     pub(crate) halted: Halted,
+    /// What cannot come about, since it is not set up.
+    pub(crate) not_set_up: BTreeSet<Kind>,
 }
 
 /// Something that holds now.

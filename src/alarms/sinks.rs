@@ -113,7 +113,11 @@ impl Alarms {
         let shown = Shown::default();
         let seen = Arc::clone(&shown);
         watch.go_on_with(kept.still_up(), clock::now());
-        kept.unwatch(watch.unwatched(canary.is_some(), sinks.mail.is_some()));
+        let not_set_up = archive.not_set_up.clone();
+        let unwatched = move |watch: &Watch, has_canary: bool, has_mail: bool| {
+            not_set_up.iter().copied().chain(watch.unwatched(has_canary, has_mail)).collect()
+        };
+        kept.unwatch(unwatched(&watch, canary.is_some(), sinks.mail.is_some()));
         let mut told_to = sinks.names();
         let mut tellers = Tellers::start(sinks)?;
         let look = move || {
@@ -122,7 +126,7 @@ impl Alarms {
                 match changes.recv_timeout(LOOK_EVERY) {
                     Ok((limits, sinks)) => {
                         watch.use_limits(limits);
-                        kept.unwatch(watch.unwatched(canary.is_some(), sinks.mail.is_some()));
+                        kept.unwatch(unwatched(&watch, canary.is_some(), sinks.mail.is_some()));
                         told_to = sinks.names();
                         match Tellers::start(sinks) {
                             Ok(fresh) => former.append(&mut std::mem::replace(&mut tellers, fresh).end()),

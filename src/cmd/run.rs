@@ -1,5 +1,6 @@
 //! `run`: the appliance. Ways in, recorder, archive, retention, pages, API and metrics in one process.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,11 +23,11 @@ use super::rule::follow_book;
 use super::serve::close;
 use super::upkeep::{copy_checkpoints, have_stamped};
 use super::{copies, know_people, print_line, progress, settle_recovery, warn};
-use crate::alarms::Watch;
 use crate::alarms::archive::{Halted, OfArchive};
 use crate::alarms::drives::Drives;
 use crate::alarms::history::Kept;
 use crate::alarms::sinks::{Alarms, Shown};
+use crate::alarms::{Kind, Watch};
 use crate::appliance::{Appliance, Keeper, is_alive, tell_supervisor};
 use crate::beside::Door;
 use crate::canary::{self, Canary};
@@ -100,7 +101,8 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let watch = Watch::new(settings.alarms.limits.clone());
     let alerts = Arc::new(Kept::open(&settings.archive));
     let halted = Halted::default();
-    let of_archive = OfArchive { archive: Arc::clone(&archive), halted: Arc::clone(&halted) };
+    let not_set_up = not_set_up(&settings);
+    let of_archive = OfArchive { archive: Arc::clone(&archive), halted: Arc::clone(&halted), not_set_up };
     let alarms = Alarms::start(
         watch,
         sinks,
@@ -386,6 +388,17 @@ fn drives(settings: &Settings) -> Drives {
     let folders = settings.copies.locations.iter();
     let folders = folders.filter_map(|place| Some((place.name.clone(), place.folder.clone()?)));
     Drives::new(&settings.archive, folders)
+}
+
+/// What the archive cannot raise an alarm of.
+fn not_set_up(settings: &Settings) -> BTreeSet<Kind> {
+    let kinds = [
+        (Kind::LocationFailed, settings.copies.locations.is_empty()),
+        (Kind::CheckpointFailed, settings.checkpoints.is_empty()),
+        (Kind::StampFailed, settings.stamping.is_none()),
+        (Kind::ScrubFound, settings.scrub.is_none()),
+    ];
+    kinds.into_iter().filter(|(_, is_not)| *is_not).map(|(kind, _)| kind).collect()
 }
 
 fn megabytes(mb: u32) -> usize {

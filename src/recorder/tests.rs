@@ -20,6 +20,22 @@ fn machine() -> Machine {
     Machine { zone: TimeZone::UTC, name: None, lans: Vec::new(), canary: None }
 }
 
+/// A frame as a capture has it.
+fn frame_of(at_ns: i64, data: &[u8]) -> Frame<'_> {
+    Frame { at: Timestamp::from_nanos(at_ns), link: 1, source: 0, wire_len: data.len() as u32, data }
+}
+
+/// A call of extension 2000 that talks for so long.
+fn one_call(talk_ms: u32) -> xtask::load::Traffic {
+    let direction = Direction::Outbound;
+    Scenario { calls: 1, talk_ms, ramp_ms: 0, direction, ..Scenario::default() }.traffic()
+}
+
+/// What its agent asks.
+fn asked(ask: Ask) -> Request {
+    Request { whom: Whom::Extension("2000".into()), ask, role: Role::Agent, name: "ann".into() }
+}
+
 fn change(archive: &Archive, text: &str) {
     let from = archive.book_version().expect("known");
     let change = BookChange {
@@ -93,14 +109,7 @@ fn a_book_that_cannot_be_meant_leaves_the_rules_as_they_are() {
 /// gives the pauses that its facts tell, and the packets that are in the recording within the first of them.
 fn paused_across_a_step(step_ms: i64) -> (Vec<store::Span>, usize) {
     let dir = tempfile::tempdir().expect("a folder");
-    let scenario = Scenario {
-        calls: 1,
-        talk_ms: 6_000,
-        ramp_ms: 0,
-        direction: Direction::Outbound,
-        ..Scenario::default()
-    };
-    let traffic = scenario.traffic();
+    let traffic = one_call(6_000);
     let archive = Archive::open_or_create(&dir.path().join("archive")).expect("made").0;
     let mut recorder = Recorder::new(&archive, Rules::default(), None, Devices::default()).keeping_sip(false);
     let (control, desk) = crate::control::control();
@@ -157,31 +166,21 @@ fn a_pause_takes_effect_whatever_the_machines_clock_was_set_to() {
 #[test]
 fn a_call_whose_recording_has_ended_goes_on_in_another_one() {
     let dir = tempfile::tempdir().expect("a folder");
-    let scenario = Scenario {
-        calls: 1,
-        talk_ms: 6_000,
-        ramp_ms: 0,
-        direction: Direction::Outbound,
-        ..Scenario::default()
-    };
-    let traffic = scenario.traffic();
+    let traffic = one_call(6_000);
     let archive = Archive::open_or_create(&dir.path().join("archive")).expect("made").0;
     let mut recorder = Recorder::new(&archive, Rules::default(), None, Devices::default());
-    let request =
-        |ask| Request { whom: Whom::Extension("2000".into()), ask, role: Role::Agent, name: "ann".into() };
     let begun = traffic.frames[0].at_ns;
     let (mut step, mut went_on) = (0, None);
     for made in &traffic.frames {
         let at = Timestamp::from_nanos(made.at_ns);
-        let frame = Frame { at, link: 1, source: 0, wire_len: made.bytes.len() as u32, data: &made.bytes };
-        recorder.handle_frame(&frame);
+        recorder.handle_frame(&frame_of(made.at_ns, &made.bytes));
         let since_ms = (made.at_ns - begun) / 1_000_000;
         // The disk takes no more at 2.5 s, and again at 3.5 s, in the middle of a pause.
         match (step, since_ms) {
             (0, 2_500..) => recorder.open.iter_mut().for_each(|open| open.has_ended = true),
-            (1, 3_000..) => drop(recorder.handle_request(&request(Ask::Pause), at)),
+            (1, 3_000..) => drop(recorder.handle_request(&asked(Ask::Pause), at)),
             (2, 3_500..) => recorder.go_on(),
-            (3, 4_000..) => drop(recorder.handle_request(&request(Ask::Resume), at)),
+            (3, 4_000..) => drop(recorder.handle_request(&asked(Ask::Resume), at)),
             (4, 4_500..) => {
                 recorder.go_on();
                 went_on = Some(at);
@@ -229,14 +228,7 @@ fn a_call_whose_recording_has_ended_goes_on_in_another_one() {
 #[test]
 fn what_is_under_a_hold_stays_when_it_is_to_be_discarded_and_the_balance_sheet_says_so() {
     let dir = tempfile::tempdir().expect("a folder");
-    let scenario = Scenario {
-        calls: 1,
-        talk_ms: 4_000,
-        ramp_ms: 0,
-        direction: Direction::Outbound,
-        ..Scenario::default()
-    };
-    let traffic = scenario.traffic();
+    let traffic = one_call(4_000);
     let archive = Archive::open_or_create(&dir.path().join("archive")).expect("made").0;
     change(&archive, "[[record.device]]\nnumber = \"2000\"\nmode = \"discard_by_default\"\n");
     let ruling = Ruling::in_force(&archive, &machine()).expect("read").expect("a book");
@@ -244,13 +236,7 @@ fn what_is_under_a_hold_stays_when_it_is_to_be_discarded_and_the_balance_sheet_s
     let mut held = None;
     for made in &traffic.frames {
         let at = Timestamp::from_nanos(made.at_ns);
-        recorder.handle_frame(&Frame {
-            at,
-            link: 1,
-            source: 0,
-            wire_len: made.bytes.len() as u32,
-            data: &made.bytes,
-        });
+        recorder.handle_frame(&frame_of(made.at_ns, &made.bytes));
         if held.is_none()
             && let Some((_, open)) = recorder.open.iter().next()
         {

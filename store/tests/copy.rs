@@ -11,23 +11,11 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{START, append, archive, ended, facts, file_of, play};
+use common::{Dice, START, append, archive, ended, facts, file_of, play};
 use decode::{AudioFrame, Codec, Party};
 use policy::Cold;
 use store::locations::{CopyRules, Duty, Location, PlaceConfig};
 use store::{Archive, ByWhom, Coded, Deletion, Error, Event, RecordingId, Trusted, Verdict, What, Writer};
-
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % sides
-    }
-}
 
 /// An archive in which something goes on all the time.
 struct Busy {

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{START, archive, ended, facts, file_of, record};
+use common::{Dice, START, archive, ended, facts, file_of, record};
 use sha2::{Digest, Sha256};
 use store::{Archive, Deletion, Event, Finding, RecordingId, Trusted, What};
 
@@ -288,18 +288,6 @@ fn edit_journal(dir: &Path) {
     crc.update(&bytes[last + 12..at]);
     bytes[last + 8..last + 12].copy_from_slice(&crc.finalize().to_le_bytes());
     fs::write(path, bytes).expect("written");
-}
-
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % sides.max(1)
-    }
 }
 
 /// Files of an archive, but those that are made anew from the others.

@@ -551,6 +551,12 @@ pub(super) fn follow(orders: &Orders, part: &mut Part, at: Timestamp) {
     part.say(at, "standing order", cause, format!("{}: {told}", ask.key()));
 }
 
+/// Since when the order that a part follows pauses its calls; none if it does not.
+pub(super) fn paused_since(orders: &Orders, part: &Part) -> Option<Timestamp> {
+    let followed = part.order.as_ref().filter(|followed| followed.pauses.is_some())?;
+    orders.iter().find(|(whose, _)| **whose == followed.whose).map(|(_, order)| order.at)
+}
+
 /// Undoes what an order did, if the part follows it; says whether it does. What people asked for since stays asked for.
 fn unfollow(part: &mut Part, whose: &Whose, order: &Order, at: Timestamp) -> bool {
     let Some(followed) = part.order.take_if(|followed| followed.whose == *whose) else { return false };

@@ -56,6 +56,12 @@ impl Desks {
         desks.flat_map(|(client, desk)| desk.rules.iter().map(|&rule| source(client, rule)))
     }
 
+    /// Since when calls of this extension are held, as far as their clients have said; none while nothing holds them.
+    pub(super) fn held_since(&self, extension: &str) -> Option<Timestamp> {
+        let desks = self.0.values().filter(|desk| desk.extension == extension && !desk.rules.is_empty());
+        desks.map(|desk| desk.at).min()
+    }
+
     /// Those that hold something.
     pub(super) fn carried(&self) -> impl Iterator<Item = CarriedDesk> {
         self.0.iter().filter(|(_, desk)| !desk.held.is_empty()).map(|(client, desk)| CarriedDesk {

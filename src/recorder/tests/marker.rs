@@ -1,12 +1,11 @@
-//! A marker that both parties send during a pause is looked for everywhere: in every file of the archive, the journal among them, in what
-//! listeners get, in the file that is exported, and in the log at its most talkative.
+//! A marker that both parties send during a pause is looked for everywhere: in every file of the archive as it lies there, the journal among
+//! them, in what is sealed, in what listeners get, in the file that is exported, and in the log at its most talkative.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use policy::gate::Whom;
-use policy::modes::{Ask, Role};
+use policy::modes::Ask;
 use store::{Live, LiveTap, Record};
 use web::export::{Export, FileFormat, Shape};
 
@@ -48,6 +47,20 @@ fn marked(folder: &Path, found: &mut Vec<PathBuf>) {
             found.push(path);
         }
     }
+}
+
+/// Opens what is sealed of a recording: none of its frames has the marker. Gives how many there are.
+fn heard_in(archive: &Archive, id: RecordingId) -> usize {
+    let (mut reader, mut frames) = (archive.read(id).expect("its file"), 0);
+    while let Some(chunk) = reader.next_chunk().expect("whole") {
+        for record in chunk.records() {
+            if let Record::Audio { frame, .. } = record.expect("readable") {
+                assert!(!holds_marker(frame.payload), "the recording has the marker");
+                frames += 1;
+            }
+        }
+    }
+    frames
 }
 
 /// What somebody hears who listens from the beginning on.
@@ -111,18 +124,9 @@ fn a_marker_that_is_sent_in_a_pause_is_in_no_file_no_live_feed_no_export_and_no_
 fn look_for_the_marker() {
     let dir = tempfile::tempdir().expect("a folder");
     let root = dir.path().join("archive");
-    let scenario = Scenario {
-        calls: 1,
-        talk_ms: 6_000,
-        ramp_ms: 0,
-        direction: Direction::Outbound,
-        ..Scenario::default()
-    };
-    let traffic = scenario.traffic();
+    let traffic = one_call(6_000);
     let archive = Archive::open_or_create(&root).expect("made").0;
     let mut recorder = Recorder::new(&archive, Rules::default(), None, Devices::default());
-    let request =
-        |ask| Request { whom: Whom::Extension("2000".into()), ask, role: Role::Agent, name: "ann".into() };
     let begun = traffic.frames[0].at_ns;
     let (mut sent, mut listener, mut is_paused) = (0, None, false);
     for (nth, made) in traffic.frames.iter().enumerate() {
@@ -135,7 +139,7 @@ fn look_for_the_marker() {
         let is_due = (2_500..4_500).contains(&since_ms);
         if is_due != is_paused {
             let ask = if is_due { Ask::Pause } else { Ask::Resume };
-            assert_eq!(recorder.handle_request(&request(ask), at).done, 1);
+            assert_eq!(recorder.handle_request(&asked(ask), at).done, 1);
             is_paused = is_due;
         }
         let mut bytes = made.bytes.clone();
@@ -144,8 +148,7 @@ fn look_for_the_marker() {
             bytes[HEADERS..].copy_from_slice(&MARKER.repeat(10));
             sent += 1;
         }
-        let wire_len = bytes.len() as u32;
-        recorder.handle_frame(&decode::Frame { at, link: 1, source: 0, wire_len, data: &bytes });
+        recorder.handle_frame(&frame_of(made.at_ns, &bytes));
         if listener.is_none() {
             let id = recorder.open.iter().next().map(|(_, open)| open.facts.id);
             listener = id.and_then(|id| archive.listen(id)).map(Listener::new);
@@ -153,12 +156,15 @@ fn look_for_the_marker() {
         if let Some(listener) = &mut listener {
             listener.listen();
         }
-        // In the middle of it, and at its end: what is on its way to the disk, too.
+        // In the middle of it, and at its end: what is on its way to the disk, too. What lies there unsealed would show; what is sealed is
+        // opened.
         if is_paused && sent % 80 == 1 {
             archive.sync().expect("written");
             let mut found = Vec::new();
             marked(&root, &mut found);
             assert!(found.is_empty(), "{found:?}");
+            let (_, open) = recorder.open.iter().next().expect("it runs");
+            assert!(heard_in(&archive, open.facts.id) > 50, "speech before it is sealed by now");
         }
     }
     assert!(sent > 150, "{sent} markers were sent");
@@ -170,14 +176,7 @@ fn look_for_the_marker() {
     let [pause] = row.facts.pauses[..] else { panic!("{:?}", row.facts.pauses) };
     let within = pause.start_ms + EDGE_MS..pause.end_ms - EDGE_MS;
     assert!(within.end - within.start > 1_500, "{pause:?}");
-    let mut reader = archive.read(row.facts.id).expect("its file");
-    while let Some(chunk) = reader.next_chunk().expect("whole") {
-        for record in chunk.records() {
-            if let Record::Audio { frame, .. } = record.expect("readable") {
-                assert!(!holds_marker(frame.payload), "the recording has the marker");
-            }
-        }
-    }
+    assert!(heard_in(&archive, row.facts.id) > 200, "speech around it");
     let mut file = Vec::new();
     let export = Export::prepare(&archive, row.facts.id).expect("readable");
     export.write(FileFormat::Wav, Shape::Stereo, &mut file).expect("written");

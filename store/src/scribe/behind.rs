@@ -68,6 +68,13 @@ impl Scribe {
         self.behind.as_ref().map(|behind| behind.due)
     }
 
+    /// There is reason to hope: it is tried again at once.
+    pub(super) fn try_again_now(&mut self) {
+        if let Some(behind) = &mut self.behind {
+            (behind.wait, behind.due) = (FIRST_TRY, Instant::now());
+        }
+    }
+
     /// Does for these files again what the journal holds. Where that succeeds, recordings that could not be ended are, and the journal
     /// may go.
     pub(super) fn catch_up(&mut self) {

@@ -81,7 +81,9 @@ impl Scribe {
         }
         self.set_full(false);
         self.write_lines();
-        if !self.is_behind() {
+        if self.is_behind() {
+            self.try_again_now();
+        } else {
             self.end_left();
         }
     }

@@ -192,3 +192,16 @@ pub(crate) fn file_of(dir: &Path, id: RecordingId) -> PathBuf {
     let name = format!("{id}.wav");
     files(&dir.join("recordings")).into_iter().find(|path| path.ends_with(&name)).expect("its file")
 }
+
+/// Numbers that look random and are the same in every run.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// 0 to `sides` - 1; 0 of none.
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as usize % sides.max(1)
+    }
+}

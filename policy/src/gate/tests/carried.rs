@@ -133,6 +133,17 @@ fn orders_and_who_is_logged_on_stand_until_somebody_ends_them() {
 }
 
 #[test]
+fn an_order_to_pause_holds_what_was_said_before_a_calls_first_message() {
+    let mut gate = Gate::new(Rules::default());
+    let order = Order { what: Lasting::Pause, role: Role::Supervisor, name: "eve".into(), at: at(9_500) };
+    gate.handle_order(orders::Whose::Extension("2000".into()), order, at(9_500)).expect("room");
+    let mut after = next(Rules::default(), carried(&mut gate), 10_000);
+    assert!(!after.is_taken(10_100));
+    assert!(!after.is_taken(9_990));
+    assert!(after.is_taken(9_400), "it was not given yet");
+}
+
+#[test]
 fn a_desk_holds_until_its_client_reports_anew() {
     let windows = vec![crate::pause::windows::WindowRule::prefix("card", true).expect("a rule")];
     let rules = || Rules { windows: windows.clone(), ..Rules::default() };
@@ -142,6 +153,7 @@ fn a_desk_holds_until_its_client_reports_anew() {
     assert!(!serde_json::to_string(&given).expect("JSON").contains("Ann"), "what is shown is not kept");
     let mut after = next(rules(), given, 10_000);
     assert!(!after.is_taken(10_100));
+    assert!(!after.is_taken(9_990), "a packet from before its first message that is told of only now");
     after.gate.handle_windows("till", "2000", &["Mail"], at(11_000)).expect("room");
     assert!(after.is_taken(11_100));
 }
