@@ -4,7 +4,7 @@
 #
 #   xtask/scripts/peers/endpoint-load.sh calls [RATE [SECONDS [TALK_MS]]]    calls with audio, from two addresses; default 20 600 3000
 #   xtask/scripts/peers/endpoint-load.sh options [RATE [SECONDS]]            OPTIONS; default 1 3600
-#   AHEAD is a command that starts SIPp (chrt -r 1), BEFORE one that starts earwitness; EXTRA_LINES go into the configuration.
+#   AHEAD is a command that starts SIPp (chrt -r 1), BEFORE one that starts earwitness; EXTRA_LINES go into the configuration, CHANNELS are calls at once of each of the two addresses (50).
 PEERS=$(dirname "$0")
 WHAT=${1:-calls} RATE=${2:-20} SECONDS_MAX=${3:-600} TALK_MS=${4:-3000}
 . "$PEERS/net.sh"
@@ -15,7 +15,7 @@ host pbx 192.0.2.21 192.0.2.22
 # As many calls as talk at once, and those of three more seconds: a port comes back when its call is over.
 PAIRS=$((RATE * (TALK_MS + 3000) / 1000 + 20))
 [ "$PAIRS" -ge 60 ] || PAIRS=60
-appliance recorder '[record_a_call]' 'listen = "0.0.0.0:5060"' 'from = ["192.0.2.21", "192.0.2.22"]' 'channels = 50' \
+appliance recorder '[record_a_call]' 'listen = "0.0.0.0:5060"' 'from = ["192.0.2.21", "192.0.2.22"]' "channels = ${CHANNELS:-50}" \
     "rtp_ports = \"12000-$((12000 + 2 * PAIRS))\"" ${EXTRA_LINES:+"$EXTRA_LINES"}
 
 # What it takes: resident memory in kB, of it anonymous, open files, threads.
