@@ -14,11 +14,11 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, header};
 use decode::Timestamp;
 use policy::access::{Role, Scope};
-use store::{AccountChange, AccountEdit, Archive, CallRow, Outcome, Password};
+use store::{AccountChange, AccountEdit, Archive, Password};
 use tower::ServiceExt;
 use web::server::{App, Beside, Reached, router};
 
-use million::{DAY_MS, DAYS, EXTENSIONS, Rng, YEAR_MS, build, measure, memory_mb, option, row};
+use million::{DAY_MS, DAYS, EXTENSIONS, Rng, YEAR_MS, build, calls, measure, memory_mb, option, row};
 
 const ADDRESS: &str = "127.0.0.1:8480";
 const ORIGIN: &str = "http://127.0.0.1:8480";
@@ -89,19 +89,6 @@ fn main() {
         }
     }
     println!("RSS {:.0} MB, peak {:.0} MB", memory_mb("VmRSS:"), memory_mb("VmHWM:"));
-}
-
-/// A line of the balance sheet for each recording.
-fn calls(archive: &Archive, recordings: u64) {
-    let begun = Instant::now();
-    for n in 0..recordings {
-        let facts = row(n, recordings).facts;
-        let mut call = CallRow::of_recording(&facts, facts.ended, facts.rule.clone());
-        call.outcome = if n % 20 == 0 { Outcome::NotAnswered } else { Outcome::Recorded };
-        archive.append_call(&call).expect("room");
-    }
-    archive.sync().expect("a disk");
-    println!("wrote {recordings} lines of the balance sheet in {:.1} s", begun.elapsed().as_secs_f64());
 }
 
 /// Somebody who sees all, and somebody whose scope has to be asked of each row.

@@ -3,6 +3,9 @@
 //! Disks lose bytes in silence, and nobody looks at a recording until it is needed. It goes from folder to folder (a folder is
 //! a day), in the order of names, and remembers its place in [`SCRUB`]. What it finds is told in three places: the log, an event
 //! of the ledger, [`Archive::scrub_findings`]. Mending is not here.
+//!
+//! A recording whose audio lies in archive locations alone is read there: at each of them, and once in [`MOVED_ROUNDS`] rounds,
+//! since what is read from elsewhere costs a line, or money. A copy that is bad while another is good is made again from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,7 +21,7 @@ use crate::disk::{Disk, ReadAt, locked, read_whole};
 use crate::event::{Event, What};
 use crate::layout::Layout;
 use crate::ledger::{self, Lines, RecordingLine};
-use crate::locations::stub::{home_of, stub_path};
+use crate::locations::stub::{Stub, home_of, stub_path};
 use crate::scribe::{Command, Commands};
 use crate::shared::{Shared, wall_clock};
 use crate::source::Source;
@@ -29,6 +32,8 @@ use crate::{Archive, Error, RecordingId, Verdict};
 /// Where it is, and what the last round came to.
 pub(crate) const SCRUB: &str = "scrub.json";
 const SCRUB_MAX: u64 = 64 * 1024;
+/// A moved recording is read in one of so many rounds: about once a month.
+const MOVED_ROUNDS: u64 = 30;
 /// A round begins no sooner than this after the one before began.
 const ROUND_MIN: Duration = Duration::from_secs(24 * 3_600);
 /// How often its place is written down.
@@ -73,6 +78,9 @@ struct Place {
     bytes: u64,
     found: u64,
     last_round: Option<Scrubbed>,
+    /// Rounds that have ended.
+    #[serde(default)]
+    rounds: u64,
 }
 
 /// The thread.
@@ -149,26 +157,41 @@ impl From<Error> for Halt {
 struct Scrub {
     shared: Arc<Shared>,
     commands: Commands,
-    slow: Arc<Slow>,
+    pace: Arc<Pace>,
     /// What is wrong, as of the last look.
     findings: Arc<Mutex<BTreeMap<RecordingId, String>>>,
     /// What the ledger has been told.
     told: BTreeSet<(RecordingId, String)>,
     place: Place,
     written: Instant,
+    /// Archive locations that did not answer in this round: nobody waits for them again before the next one.
+    silent: BTreeSet<String>,
+}
+
+/// What a look at a recording came to.
+enum Looked {
+    /// It is what was sealed.
+    Whole,
+    Wrong {
+        what: String,
+        /// One of its copies is good: the others are to be made again.
+        has_good_copy: bool,
+    },
+    /// It was not read in this round.
+    Unread,
 }
 
 impl Scrub {
     fn new(shared: &Arc<Shared>, commands: Commands, bytes_per_s: u64, stopped: Receiver<()>) -> Scrub {
-        let inner = Arc::clone(&shared.disk);
         Scrub {
             shared: Arc::clone(shared),
             commands,
-            slow: Arc::new(Slow { inner, bytes_per_s: bytes_per_s.max(1), stopped, owed: Mutex::default() }),
+            pace: Arc::new(Pace { bytes_per_s: bytes_per_s.max(1), stopped, owed: Mutex::default() }),
             findings: Arc::default(),
             told: BTreeSet::new(),
             place: Place::default(),
             written: Instant::now(),
+            silent: BTreeSet::new(),
         }
     }
 
@@ -183,7 +206,7 @@ impl Scrub {
                     TROUBLE_WAIT
                 }
             };
-            if self.slow.wait(wait).is_err() {
+            if self.pace.wait(wait).is_err() {
                 break;
             }
         }
@@ -213,7 +236,9 @@ impl Scrub {
             Some(begun) => begun,
             None => {
                 let last_round = self.place.last_round.take();
-                self.place = Place { begun: Some(now), last_round, ..Place::default() };
+                let rounds = self.place.rounds;
+                self.place = Place { begun: Some(now), last_round, rounds, ..Place::default() };
+                self.silent.clear();
                 now
             }
         };
@@ -226,6 +251,7 @@ impl Scrub {
         let Place { recordings, bytes, found, .. } = self.place;
         self.place.last_round = Some(Scrubbed { ended: wall_clock(), recordings, bytes, found });
         (self.place.begun, self.place.after) = (None, None);
+        self.place.rounds += 1;
         self.write_place();
         let took = Duration::from_millis(wall_clock().millis_since(begun));
         Ok(ROUND_MIN.saturating_sub(took))
@@ -286,52 +312,123 @@ impl Scrub {
             return Ok(());
         }
         let mut looked = self.look(id, line.as_ref())?;
-        if looked.is_some() {
-            // Finished, deleted or rewritten since the ledger was read: what it says now counts.
+        if matches!(looked, Looked::Wrong { .. }) {
+            // Finished, moved, deleted or rewritten since the ledger was read: what it says now counts.
             let line = self.named(&day_of(id))?.remove(&id);
-            let there = self.shared.disk.len(&path_of(id)).map_err(|e| Error::io(path_of(id), e))?;
+            let there = home_of(&*self.shared.disk, id)?;
             looked = match (line, there) {
-                _ if self.shared.is_live(id) => None,
-                (None, None) => None,
+                _ if self.shared.is_live(id) => Looked::Unread,
+                (None, None) => Looked::Whole,
                 (line, _) => self.look(id, line.as_ref())?,
             };
         }
-        self.place.recordings += 1;
-        self.place.found += u64::from(looked.is_some());
         match looked {
-            None => {
+            Looked::Unread => return Ok(()),
+            Looked::Whole => {
                 if let Some(what) = locked(&self.findings).remove(&id) {
                     tracing::info!(recording = %id, "what the scrub found is mended, or the recording is deleted");
                     self.told.remove(&(id, what));
                 }
             }
-            Some(what) => self.tell(id, what)?,
+            Looked::Wrong { what, has_good_copy } => {
+                self.place.found += 1;
+                self.tell(id, what)?;
+                if has_good_copy {
+                    self.shared.index.make_copies_stale(id)?;
+                    self.shared.locations.tell(id);
+                }
+            }
         }
+        self.place.recordings += 1;
         Ok(())
     }
 
-    /// What is wrong with a recording; nothing when it is what was sealed.
-    fn look(&mut self, id: RecordingId, line: Option<&RecordingLine>) -> Result<Option<String>, Halt> {
+    /// Is a recording what was sealed?
+    fn look(&mut self, id: RecordingId, line: Option<&RecordingLine>) -> Result<Looked, Halt> {
         let path = path_of(id);
-        let len = self.shared.disk.len(&path).map_err(|e| Error::io(&path, e))?.unwrap_or_default();
         if home_of(&*self.shared.disk, id)? == Some(stub_path(id)) {
-            // Its audio lies in archive locations, which have their own care.
-            return Ok(None);
+            return self.look_away(id, line);
         }
-        let disk = Arc::clone(&self.slow) as Arc<dyn ReadAt>;
-        let source = Layout::read(&*disk, &path).map(|layout| Source { disk, layout, is_verified: false });
-        // What it was re-encoded from is for the whole ledger to say: verification looks.
-        let looked = source.and_then(|source| sealed(&self.shared, &source, &path, line, false));
-        self.slow.wait(Duration::ZERO).map_err(|_| Halt::Stopped)?;
+        let len = self.shared.disk.len(&path).map_err(|e| Error::io(&path, e))?.unwrap_or_default();
+        let disk = self.slowly(Arc::clone(&self.shared.disk) as Arc<dyn ReadAt>);
+        let looked = Layout::read(&*disk, &path).and_then(|layout| self.read(disk, layout, line));
+        self.go_on()?;
         self.place.bytes += len;
-        let looked = verdict(looked.map(|named| match named {
-            true => Verdict::Intact { opened: false },
-            false => Verdict::Unlisted,
-        }));
-        Ok(match looked {
-            Verdict::Intact { .. } => None,
-            wrong => Some(wrong.words().1),
+        Ok(match wrong(looked) {
+            None => Looked::Whole,
+            Some(what) => Looked::Wrong { what, has_good_copy: false },
         })
+    }
+
+    /// Reads all of a file. True when the ledger names it.
+    fn read(
+        &self,
+        disk: Arc<dyn ReadAt>,
+        layout: Layout,
+        line: Option<&RecordingLine>,
+    ) -> Result<bool, Error> {
+        let path = layout.path.clone();
+        // What it was re-encoded from is for the whole ledger to say: verification looks.
+        sealed(&self.shared, &Source { disk, layout, is_verified: false }, &path, line, false)
+    }
+
+    /// An end when it was told to stop: what was read then broke off for that.
+    fn go_on(&self) -> Result<(), Halt> {
+        self.pace.wait(Duration::ZERO).map_err(|_| Halt::Stopped)
+    }
+
+    /// The same of a recording that was moved, at each location that says it has it and that answers.
+    fn look_away(&mut self, id: RecordingId, line: Option<&RecordingLine>) -> Result<Looked, Halt> {
+        let turn = u64::from(id.as_bytes()[15]) % MOVED_ROUNDS;
+        if turn != self.place.rounds % MOVED_ROUNDS && !locked(&self.findings).contains_key(&id) {
+            return Ok(Looked::Unread);
+        }
+        let shared = Arc::clone(&self.shared);
+        let stub = match Stub::read(&*shared.disk, id) {
+            Ok(stub) => stub,
+            Err(e @ Error::Io { .. }) => return Err(e.into()),
+            Err(e) => {
+                let what = verdict(Err(e)).words().1;
+                return Ok(Looked::Wrong { what, has_good_copy: false });
+            }
+        };
+        let (mut has_good_copy, mut bad) = (false, Vec::new());
+        for (location, copy) in shared.locations.copies_of(&shared, id, &stub.head, None)? {
+            if self.silent.contains(&location) {
+                continue;
+            }
+            let looked = self.read(self.slowly(copy), stub.layout.clone(), line);
+            self.go_on()?;
+            match looked {
+                Err(e @ Error::Io { .. }) => {
+                    let is_gone =
+                        matches!(&e, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+                    if !is_gone || !shared.locations.is_here(&shared, &location) {
+                        // That it does not answer is its courier's to tell.
+                        tracing::warn!(location, error = %e, "the scrub reads no more copies there in this round");
+                        self.silent.insert(location);
+                        continue;
+                    }
+                    bad.push(format!("{location}: the copy is gone"));
+                }
+                looked => match wrong(looked) {
+                    None => has_good_copy = true,
+                    Some(what) => bad.push(format!("{location}: {what}")),
+                },
+            }
+            self.place.bytes += stub.layout.len;
+        }
+        if bad.is_empty() {
+            return Ok(if has_good_copy { Looked::Whole } else { Looked::Unread });
+        }
+        let then = if has_good_copy { "another is good: it is made again" } else { "none was found good" };
+        let what = format!("a copy is not what was sealed ({}); {then}", bad.join("; "));
+        Ok(Looked::Wrong { what, has_good_copy })
+    }
+
+    /// Something to read from, at the pace that is allowed.
+    fn slowly(&self, from: Arc<dyn ReadAt>) -> Arc<dyn ReadAt> {
+        Arc::new(Slow { inner: from, pace: Arc::clone(&self.pace) })
     }
 
     fn tell(&mut self, id: RecordingId, what: String) -> Result<(), Halt> {
@@ -365,6 +462,15 @@ impl Scrub {
     }
 }
 
+/// What is wrong with a file that was read; nothing when the ledger names it.
+fn wrong(looked: Result<bool, Error>) -> Option<String> {
+    let named = |named| if named { Verdict::Intact { opened: false } } else { Verdict::Unlisted };
+    match verdict(looked.map(named)) {
+        Verdict::Intact { .. } => None,
+        wrong => Some(wrong.words().1),
+    }
+}
+
 /// The folder of a recording's day.
 fn day_of(id: RecordingId) -> String {
     crate::disk::parent(&path_of(id)).to_owned()
@@ -384,11 +490,9 @@ fn days(disk: &dyn Disk) -> Result<Vec<String>, Error> {
     Ok(folders)
 }
 
-/// A disk whose reads take their time: after each, what the rate allows is waited for. Ends with an error when it is told to
-/// stop.
+/// How fast may be read, of all that is read together. Waiting ends with an error when it is told to stop.
 #[derive(Debug)]
-struct Slow {
-    inner: Arc<dyn Disk>,
+struct Pace {
     bytes_per_s: u64,
     stopped: Receiver<()>,
     /// What was not waited yet.
@@ -398,7 +502,7 @@ struct Slow {
 /// Less is not waited for at once: a look at a frame header would take longer than reading it.
 const WAIT_MIN: Duration = Duration::from_millis(5);
 
-impl Slow {
+impl Pace {
     /// Waits for what these bytes cost; an error when it is to stop.
     fn pay(&self, bytes: usize) -> io::Result<()> {
         let mut owed = locked(&self.owed);
@@ -418,13 +522,20 @@ impl Slow {
     }
 }
 
+/// Something whose reads take their time: after each, what the pace allows is waited for.
+#[derive(Debug)]
+struct Slow {
+    inner: Arc<dyn ReadAt>,
+    pace: Arc<Pace>,
+}
+
 impl ReadAt for Slow {
     fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         for block in buf.chunks_mut(READ_MAX) {
             let read = self.inner.read_at(path, offset.saturating_add(done as u64), block)?;
             done += read;
-            self.pay(read)?;
+            self.pace.pay(read)?;
             if read < block.len() {
                 break;
             }
@@ -441,6 +552,7 @@ impl ReadAt for Slow {
 mod tests {
     use super::*;
     use crate::crash::{append, facts};
+    use crate::locations::{CopyRules, Duty, Location, PlaceConfig};
 
     /// An archive with recordings 1 to 4, finished and settled.
     fn archive() -> (tempfile::TempDir, Archive) {
@@ -510,6 +622,59 @@ mod tests {
         assert!(locked(&second.findings).is_empty());
         assert_eq!(archive.scrubbed().map(|last| (last.recordings, last.found)), Some((4, 0)));
         assert_eq!(archive.check(false).expect("checked"), []);
+    }
+
+    #[test]
+    fn a_moved_recording_is_read_where_its_copies_are_and_a_good_one_mends_a_bad_one() {
+        let (dir, archive) = archive();
+        let place = |name: &str| dir.path().join(name);
+        let locations = ["near", "far"].map(|name| {
+            std::fs::create_dir(place(name)).expect("made");
+            Location { name: name.to_owned(), place: PlaceConfig::Folder(place(name)) }
+        });
+        let rules =
+            CopyRules { locations: locations.to_vec(), keep_local_ms: Some(0), ..CopyRules::default() };
+        archive.use_locations(&rules, Duty::Copy).expect("used");
+        let copies = || assert!(archive.wait_for_copies(Duration::from_secs(60)));
+        copies();
+        assert_eq!(archive.move_out().expect("moved"), 4);
+        let copy = |name, n| place(name).join(path_of(facts(n).id));
+        let change = |name, n| {
+            let mut bytes = std::fs::read(copy(name, n)).expect("read");
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(copy(name, n), bytes).expect("written");
+        };
+        let (mut scrub, _stop) = scrub(&archive, FAST);
+        let month = |scrub: &mut Scrub| {
+            let rounds: Vec<Scrubbed> = (0..MOVED_ROUNDS).map(|_| round(scrub)).collect();
+            (rounds.iter().map(|round| round.recordings).sum::<u64>(), rounds.last().map(|round| round.found))
+        };
+        assert_eq!(month(&mut scrub), (4, Some(0)), "each once, and none is wrong");
+        change("near", 1);
+        std::fs::remove_file(copy("far", 2)).expect("removed");
+        month(&mut scrub);
+        assert_eq!(events(&archive).len(), 2);
+        copies();
+        let same = |n| std::fs::read(copy("near", n)).ok() == std::fs::read(copy("far", n)).ok();
+        assert!(same(1) && same(2), "made again, each from the other");
+        assert_eq!(
+            (round(&mut scrub).found, locked(&scrub.findings).len()),
+            (0, 0),
+            "what was found is read in each round"
+        );
+        change("near", 3);
+        change("far", 3);
+        assert_eq!(month(&mut scrub).1, Some(1), "nothing mends it");
+        assert!(locked(&scrub.findings).values().any(|what| what.contains("none was found good")));
+        assert_eq!(events(&archive).len(), 3);
+        // A mount that is away is no recording's fault.
+        for name in ["near", "far"] {
+            std::fs::rename(place(name), dir.path().join(format!("{name} elsewhere"))).expect("moved");
+            std::fs::create_dir(place(name)).expect("made");
+        }
+        month(&mut scrub);
+        assert_eq!(events(&archive).len(), 3);
     }
 
     #[test]

@@ -236,6 +236,13 @@ impl Locations {
         Ok(posts.iter().map(copy).collect())
     }
 
+    /// Does the location of this name answer, and is it the place that it is said to be? A folder whose mount is away is not.
+    pub(crate) fn is_here(&self, shared: &Shared, name: &str) -> bool {
+        let post = locked(&self.posts).iter().find(|post| post.location.name == name).cloned();
+        let ours = place::Marker { archive: shared.id.clone(), location: name.to_owned() };
+        post.is_some_and(|post| post.reads.probe().is_ok_and(|(marker, _)| marker == Some(ours)))
+    }
+
     /// The first copy, in the order of the locations, that is whole and ours.
     pub(crate) fn open(&self, shared: &Shared, stub: Stub) -> Result<Source, Error> {
         let (id, layout) = (stub.layout.parsed.head.id, stub.layout);
