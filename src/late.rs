@@ -21,7 +21,7 @@ use crate::facts::{known_of, with_known};
 use crate::failure::Failure;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Late reports that may wait for the disk. One more is dropped, counted and logged, and its sender told where that can be.
 const WAITING_MAX: usize = 1_000;

@@ -33,9 +33,11 @@ mod rules;
 mod secrets;
 mod set_up;
 mod smdr;
+mod standard_webhook;
 mod support;
 mod tables;
 mod timestamp;
+mod webhooks;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -8,12 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use decode::Timestamp;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use web::live::Live;
 use zeroize::Zeroizing;
 
@@ -27,6 +22,7 @@ use crate::clock;
 use crate::control::Control;
 use crate::failure::Failure;
 use crate::http::Address;
+use crate::standard_webhook::{self, NotTaken};
 
 /// Notices that wait to be sent; of more, the log alone tells.
 const QUEUE_MAX: usize = 256;
@@ -252,7 +248,7 @@ fn tell(syslog: Option<&str>, webhook: Option<&Webhook>, queue: &Receiver<Notice
             while let Err(error) = post(hook, &notice) {
                 tried += 1;
                 if tried == TRIES {
-                    tracing::error!(hook = hook.address.server(), error, "the web hook is not told");
+                    tracing::error!(hook = hook.address.server(), %error, "the web hook is not told");
                     break;
                 }
                 std::thread::sleep(BETWEEN_TRIES);
@@ -294,39 +290,20 @@ fn syslog(notice: &Notice, host: &str) -> String {
     format!("<{priority}>1 {at} {host} earwitness {process} {key} - {turn}: {words}")
 }
 
-fn post(hook: &Webhook, notice: &Notice) -> Result<(), String> {
+fn post(hook: &Webhook, notice: &Notice) -> Result<(), NotTaken> {
     let body = serde_json::json!({
         "type": format!("alarm.{}", notice.alarm.key()), "timestamp": notice.at.to_string(), "data": notice,
     })
     .to_string();
     let id = format!("msg_{}_{}", notice.alarm.key(), notice.at.as_nanos());
-    let sent_at = clock::now();
-    let mut request = hook
-        .address
-        .agent()
-        .post(hook.address.uri())
-        .header("Content-Type", "application/json")
-        .header("webhook-id", &id)
-        .header("webhook-timestamp", unix_seconds(sent_at).to_string());
-    if let Some(secret) = &hook.secret {
-        request = request.header("webhook-signature", signature(secret, &id, sent_at, &body));
-    }
-    request.send(&body).map(|_| ()).map_err(|error| error.to_string())
-}
-
-fn unix_seconds(at: Timestamp) -> i64 {
-    at.as_nanos() / 1_000_000_000
-}
-
-/// Standard Webhooks 1.0, "Verifying webhook authenticity": HMAC-SHA-256 over id, time and body.
-fn signature(secret: &[u8], id: &str, at: Timestamp, body: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
-    mac.update(format!("{id}.{}.{body}", unix_seconds(at)).as_bytes());
-    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    let secret = hook.secret.as_ref().map(|secret| secret.as_slice());
+    standard_webhook::post(&hook.address, &id, clock::now(), &body, secret).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
+    use decode::Timestamp;
+
     use super::*;
 
     fn notice(alarm: Kind, turn: Turn) -> Notice {
@@ -346,13 +323,5 @@ mod tests {
         );
         assert!(syslog(&notice(Kind::DiskLow, Turn::Lasts), "box").starts_with("<28>1 "));
         assert!(syslog(&notice(Kind::DiskLow, Turn::Cleared), "box").starts_with("<29>1 "));
-    }
-
-    #[test]
-    fn a_signature_is_what_another_implementation_makes_of_it() {
-        // printf %s 'msg_1.1614265330.{"test": 2432232314}' | openssl dgst -sha256 -hmac secret -binary | base64
-        let signed =
-            signature(b"secret", "msg_1", Timestamp::from_parts(1_614_265_330, 0), "{\"test\": 2432232314}");
-        assert_eq!(signed, "v1,T49pOLi9Y59Pd0W8q5zvP9qTIc61pr4XaCUOi3i6Wj4=");
     }
 }

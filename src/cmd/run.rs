@@ -54,6 +54,7 @@ use crate::rules::Standing;
 use crate::set_up::{self, Ears};
 use crate::smdr::{Logger, Outlets, Smdr, Ways};
 use crate::support::{self, Workshop};
+use crate::webhooks::Tellers;
 
 pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let mut settings = config::resolve(&args.dir)?;
@@ -119,6 +120,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     let standing = Standing::new(settings.book.clone(), settings.machine.clone());
     support::know(Arc::new(control.clone()), Arc::clone(&look));
     let workshop = Workshop::new(&archive, args.dir.clone(), settings.web.told());
+    let tellers = Tellers::start(&archive)?;
     let beside = Beside {
         live: Some(Arc::new(control.clone())),
         tokens: Arc::clone(&tokens),
@@ -128,6 +130,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         rules: Some(Arc::new(standing.clone())),
         alerts: Some(alerts),
         machinery: Some(Arc::new(workshop)),
+        webhooks: Some(Arc::new(tellers.shown())),
         ..Beside::new(clock::now)
     };
     let place = pages::place(&settings, settings.web.listen)?;
@@ -206,6 +209,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         recoder.stop();
     }
     alarms.stop();
+    tellers.stop();
     let served: Vec<_> = [Some(pages), metrics].into_iter().flatten().map(Running::stop).collect();
     support::forget();
     // Whatever went wrong before, the archive is closed in order; then it is said.

@@ -49,7 +49,8 @@ impl Bench {
     }
 }
 
-fn record(archive: &Archive, file: &Path) {
+/// Records a call of extension 2000, of a capture that is made as `file`.
+pub(crate) fn record(archive: &Archive, file: &Path) {
     let scenario =
         Scenario { calls: 1, talk_ms: 1_000, direction: Direction::Outbound, ..Scenario::default() };
     scenario.write(std::fs::File::create(file).expect("a file"), Container::Pcap).expect("a capture");

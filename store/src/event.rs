@@ -246,7 +246,7 @@ pub enum What {
         #[serde(default, skip_serializing_if = "is_nought")]
         untold: u64,
     },
-    /// An account, a role, a profile, a filter, a token or the password policy was changed.
+    /// An account, a role, a profile, a filter, a token, a webhook or the password policy was changed.
     AccountsChanged {
         /// What was done, in words.
         what: String,

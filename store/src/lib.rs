@@ -39,6 +39,7 @@ mod ledger;
 mod listen;
 pub mod locations;
 mod log;
+mod news;
 pub mod quality;
 mod reader;
 mod recode;
@@ -66,9 +67,9 @@ mod wave;
 mod writer;
 
 pub use accounts::{
-    Account, AccountChange, AccountEdit, Accounts, ApiToken, NewToken, PASSWORD_MAX, Password,
+    Account, AccountChange, AccountEdit, Accounts, ApiToken, NewToken, NewWebhook, PASSWORD_MAX, Password,
     PasswordPolicy, ROLE_FILTERS_MAX, SignInRefused, SignedIn, Strength, TOKEN_NAME_MAX, TokenSecret,
-    TotpSecret, USER_NAME_MAX,
+    TotpSecret, USER_NAME_MAX, WEBHOOK_ADDRESS_MAX, WEBHOOKS_MAX, Webhook, WebhookSecret,
 };
 pub use archive::Archive;
 pub use audit::Trusted;
@@ -93,6 +94,7 @@ pub use locations::copies::{CopyAt, CopyLine, MovedLine};
 pub use log::begin::Adopted;
 pub use log::checkpoint::Checkpoint;
 pub use log::proof::{Compared, Proof, Proven};
+pub use news::{News, NewsLine, NewsPlace, NewsRead, NoTopic, ReaderPlace, Topic};
 pub use quality::Quality;
 pub use reader::{OpenChunk, Reader};
 pub use recode::{ByWhom, Coded, ColdItem, ColdPlan, Replacement};

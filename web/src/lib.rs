@@ -39,6 +39,7 @@ pub mod support;
 pub mod trace;
 pub mod vcon;
 pub mod wav;
+pub mod webhooks;
 pub mod words;
 
 pub use bundle::{Bundled, Selection, bundle};

@@ -233,6 +233,8 @@ fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
         (post.clone(), "/alerts".into(), "alert=0", Takes::May(P::Servers)),
         (get.clone(), "/tokens".into(), "", Takes::May(P::Security)),
         (post.clone(), "/tokens".into(), "do=remove&name=x&confirm=x", Takes::May(P::Security)),
+        (get.clone(), "/webhooks".into(), "", Takes::May(P::Security)),
+        (post.clone(), "/webhooks".into(), "do=remove&name=x&confirm=x", Takes::May(P::Security)),
         (get.clone(), "/set-up".into(), "", Takes::TheLink),
         (get.clone(), "/set-up/administrator".into(), "", Takes::TheLink),
         (post.clone(), "/set-up/administrator".into(), "name=x", Takes::TheLink),
@@ -671,6 +673,44 @@ async fn a_token_that_is_made_on_the_page_is_shown_once_and_removed_by_its_name(
     assert_eq!(asked().await, StatusCode::OK, "nothing was removed");
     let gone = site.ask(Method::POST, "/tokens", &root, "do=remove&name=wall&confirm=wall").await;
     assert_eq!((gone.status, asked().await), (StatusCode::OK, StatusCode::UNAUTHORIZED));
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_made_on_the_page_shows_its_secret_once_and_is_removed_by_its_name() {
+    let site = Site::new();
+    site.account("root", "Admin", Scope::Organization);
+    site.account("desk", "Supervisor", Scope::Own);
+    let root = site.sign_in("root", PASSWORD).await.cookie;
+    assert!(site.get("/webhooks", &root).await.text().contains("No program is told yet"));
+    let hook = "address=https://crm.example/h&account=desk&topic=recording.finished&topic=call.ended";
+    let made = site.ask(Method::POST, "/webhooks", &root, &format!("do=add&name=crm&{hook}")).await;
+    let page = made.text();
+    assert_eq!(made.status, StatusCode::OK, "{page}");
+    let secret = page.split("data-copy=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a secret");
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    assert!(
+        page.contains("recording.finished, call.ended") && page.contains("https://crm.example/h"),
+        "{page}"
+    );
+    let page = site.get("/webhooks", &root).await.text();
+    assert!(!page.contains(secret) && page.contains("does not run here"), "{page}");
+    for wrong in [
+        format!("do=add&name=crm&{hook}"),
+        format!("do=add&name=x&{}", hook.replace("https", "http")),
+        format!("do=add&name=x&{}", hook.replace("crm.example", "me:pw@crm.example")),
+        format!("do=add&name=x&{}", hook.replace("desk", "nobody")),
+        format!("do=add&name=x&{}", hook.replace("call.ended", "call.missed")),
+        "do=add&name=x&address=https://crm.example/h&account=desk".to_owned(),
+        "do=remove&name=crm&confirm=".to_owned(),
+    ] {
+        let reply = site.ask(Method::POST, "/webhooks", &root, &wrong).await;
+        assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+    assert_eq!(site.archive.accounts().webhooks().len(), 1);
+    let tried = site.ask(Method::POST, "/webhooks", &root, "do=test&name=crm").await;
+    assert_eq!(tried.status, StatusCode::SERVICE_UNAVAILABLE, "nothing records here");
+    let gone = site.ask(Method::POST, "/webhooks", &root, "do=remove&name=crm&confirm=crm").await;
+    assert_eq!((gone.status, site.archive.accounts().webhooks().len()), (StatusCode::OK, 0));
 }
 
 #[tokio::test]

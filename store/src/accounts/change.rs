@@ -1,4 +1,4 @@
-//! Changes of accounts, roles, profiles, filters, tokens and the password policy: what can be asked for, and what is refused.
+//! Changes of accounts, roles, profiles, filters, tokens, webhooks and the password policy: what can be asked for, and what is refused.
 //!
 //! A change is worked out on a copy; nothing of a refused one stays.
 
@@ -14,6 +14,7 @@ use super::document::{
 use super::password::{Hash, Password, PasswordPolicy, REUSE_MAX};
 use super::token::{self, NewToken};
 use super::totp::TotpSecret;
+use super::webhook::{self, NewWebhook};
 
 /// The longest user name, in characters.
 pub const USER_NAME_MAX: usize = 64;
@@ -72,7 +73,7 @@ pub enum AccountChange {
         /// Or unlocked.
         locked: bool,
     },
-    /// Removes it with its tokens; recordings and the audit trail keep its name.
+    /// Removes it with its tokens and webhooks; recordings and the audit trail keep its name.
     Remove {
         /// The user name.
         name: String,
@@ -137,6 +138,13 @@ pub enum AccountChange {
         /// Its name.
         name: String,
     },
+    /// A webhook of a new name.
+    AddWebhook(NewWebhook),
+    /// Takes a webhook away: it is told nothing more.
+    RemoveWebhook {
+        /// Its name.
+        name: String,
+    },
     /// What passwords must be from now on.
     SetPolicy(PasswordPolicy),
 }
@@ -149,7 +157,7 @@ pub(super) type Refused = String;
 pub(super) struct Changed {
     /// What was done, in words.
     pub(super) what: &'static str,
-    /// To which account, role, profile, filter or token; empty for the policy.
+    /// To which account, role, profile, filter, token or webhook; empty for the policy.
     pub(super) name: String,
     /// What of it is another now, as it was.
     pub(super) before: BTreeMap<String, String>,
@@ -244,8 +252,11 @@ impl AccountChange {
                 let mut before = gone.shown();
                 // Somebody else may be given the name: programs of the one who had it are not theirs.
                 let tokens = token::remove_of(to, &gone.name);
-                if !tokens.is_empty() {
-                    before.insert("tokens".to_owned(), tokens.join(", "));
+                let webhooks = webhook::remove_of(to, &gone.name);
+                for (what, names) in [("tokens", tokens), ("webhooks", webhooks)] {
+                    if !names.is_empty() {
+                        before.insert(what.to_owned(), names.join(", "));
+                    }
                 }
                 Ok(changed("account removed", &gone.name, before, Shown::new()))
             }
@@ -317,6 +328,8 @@ impl AccountChange {
             }
             AccountChange::AddToken(new) => new.add(to, who, at),
             AccountChange::RemoveToken { name } => token::remove(to, &name),
+            AccountChange::AddWebhook(new) => new.add(to, who, at),
+            AccountChange::RemoveWebhook { name } => webhook::remove(to, &name),
             AccountChange::SetPolicy(policy) => {
                 if policy.reuse > REUSE_MAX
                     || policy.tries > TRIES_MAX

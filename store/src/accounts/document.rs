@@ -1,4 +1,4 @@
-//! What `accounts.json` holds: accounts, roles, profiles, access filters, tokens, the password policy.
+//! What `accounts.json` holds: accounts, roles, profiles, access filters, tokens, webhooks, the password policy.
 //!
 //! A document of a version, read and written whole. What it may hold is bounded, and checked when it is read.
 
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::password::{Hash, PasswordPolicy};
 use super::token::{ApiToken, TOKENS_MAX};
 use super::totp::TotpSecret;
+use super::webhook::{WEBHOOKS_MAX, Webhook};
 use crate::Event;
 
 /// The version of the document that this program writes, and the newest that it reads.
@@ -184,6 +185,9 @@ pub struct Accounts {
     /// What programs show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tokens: Vec<ApiToken>,
+    /// Programs that are told what happens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) webhooks: Vec<Webhook>,
     /// A change that the ledger may not have yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) untold: Option<Box<Event>>,
@@ -215,6 +219,7 @@ impl Default for Accounts {
             profiles: Vec::new(),
             filters: Vec::new(),
             tokens: Vec::new(),
+            webhooks: Vec::new(),
             untold: None,
         }
     }
@@ -290,6 +295,18 @@ impl Accounts {
         self.tokens.iter().find(|token| same(&token.name, name))
     }
 
+    /// Webhooks, in the order in which they were made.
+    #[must_use]
+    pub fn webhooks(&self) -> &[Webhook] {
+        &self.webhooks
+    }
+
+    /// The webhook of this name.
+    #[must_use]
+    pub fn webhook(&self, name: &str) -> Option<&Webhook> {
+        self.webhooks.iter().find(|webhook| same(&webhook.name, name))
+    }
+
     /// What passwords must be.
     #[must_use]
     pub fn password_policy(&self) -> PasswordPolicy {
@@ -357,6 +374,7 @@ impl Accounts {
             (self.profiles.len() > PROFILES_MAX, "profiles"),
             (self.filters.len() > FILTERS_MAX, "access filters"),
             (self.tokens.len() > TOKENS_MAX, "tokens"),
+            (self.webhooks.len() > WEBHOOKS_MAX, "webhooks"),
             (self.roles.iter().any(|role| role.filters.len() > ROLE_FILTERS_MAX), "filters of a role"),
         ];
         if let Some((_, what)) = too_many.into_iter().find(|(is_so, _)| *is_so) {

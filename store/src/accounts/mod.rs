@@ -17,6 +17,7 @@ mod sign_in;
 mod tests;
 mod token;
 mod totp;
+mod webhook;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -39,6 +40,7 @@ pub use password::{PASSWORD_MAX, Password, PasswordPolicy, REUSE_MAX, Strength};
 pub use sign_in::{SignInRefused, SignedIn};
 pub use token::{ApiToken, NewToken, TOKEN_NAME_MAX, TOKENS_MAX, TokenSecret};
 pub use totp::TotpSecret;
+pub use webhook::{NewWebhook, WEBHOOK_ADDRESS_MAX, WEBHOOKS_MAX, Webhook, WebhookSecret};
 
 /// The document.
 pub(crate) const ACCOUNTS: &str = "accounts.json";
@@ -118,7 +120,7 @@ fn told(who: &str, at: Timestamp, changed: Changed) -> Event {
 }
 
 impl Archive {
-    /// Accounts, roles, profiles, filters and the password policy as they are now. Cheap. Empty where the document cannot be read.
+    /// Accounts, roles, profiles, filters, tokens, webhooks and the password policy as they are now. Cheap. Empty where the document cannot be read.
     #[must_use]
     pub fn accounts(&self) -> Arc<Accounts> {
         Arc::clone(&locked(&self.shared.accounts.state).accounts)
@@ -145,7 +147,7 @@ impl Archive {
         self.accounts().caller(name, &people, site.as_deref(), at)
     }
 
-    /// Changes accounts, roles, profiles, filters, tokens or the password policy, for somebody whose right to it the caller has looked at.
+    /// Changes accounts, roles, profiles, filters, tokens, webhooks or the password policy, for somebody whose right to it the caller has looked at.
     /// On disk, and in the ledger, when this returns. The first account is made so by whoever holds the machine.
     ///
     /// # Errors

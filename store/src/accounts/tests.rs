@@ -8,6 +8,7 @@ use policy::people::User;
 use policy::{Field, Segment};
 
 use super::*;
+use crate::Topic;
 use crate::event::RefusedTry;
 use crate::trail::{AuditFilter, TrailPlace};
 
@@ -215,6 +216,48 @@ fn a_token_is_kept_as_its_digest_told_without_it_and_goes_with_its_account() {
     assert!(told[0].contains("account removed") && told[0].contains("Board"), "{told:?}");
     let digest: String = token.digest().iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(!told.concat().contains(&digest) && !format!("{token:?}").contains(&digest));
+}
+
+#[test]
+fn a_webhook_is_told_without_its_secret_and_goes_with_its_account() {
+    let (dir, archive) = archive();
+    change(&archive, add("ann", "Administrator"));
+    change(&archive, add("crm", "User"));
+    let secret = WebhookSecret::new().expect("made");
+    let new = |name: &str, account: &str| NewWebhook {
+        name: name.into(),
+        address: "https://crm.example/hooks".into(),
+        account: account.into(),
+        topics: [Topic::RecordingFinished, Topic::CallEnded].into(),
+        secret: secret.clone(),
+    };
+    change(&archive, AccountChange::AddWebhook(new("Board", "CRM")));
+    assert!(refused(&archive, AccountChange::AddWebhook(new("board", "crm"))).contains("already"));
+    assert!(refused(&archive, AccountChange::AddWebhook(new("x", "nobody"))).contains("no account"));
+    assert!(refused(&archive, AccountChange::AddWebhook(new(" x", "crm"))).contains("a space"));
+    let nothing = NewWebhook { topics: Default::default(), ..new("x", "crm") };
+    assert!(refused(&archive, AccountChange::AddWebhook(nothing)).contains("told of nothing"));
+    let nowhere = NewWebhook { address: String::new(), ..new("x", "crm") };
+    assert!(refused(&archive, AccountChange::AddWebhook(nowhere)).contains("address"));
+    archive.close().expect("closed");
+    let archive = Archive::open(&dir.path().join("a")).expect("opens");
+    let webhook = archive.accounts().webhook("BOARD").expect("there").clone();
+    assert_eq!((webhook.account.as_str(), webhook.by.as_str()), ("crm", "root"));
+    assert_eq!(webhook.secret, secret);
+    change(&archive, AccountChange::RemoveWebhook { name: "board".into() });
+    assert!(refused(&archive, AccountChange::RemoveWebhook { name: "board".into() }).contains("no webhook"));
+    change(&archive, AccountChange::AddWebhook(new("Second", "crm")));
+    change(&archive, AccountChange::Remove { name: "crm".into() });
+    assert!(archive.accounts().webhooks().is_empty(), "whoever gets the name later tells nobody");
+    let told: Vec<String> = trail(&archive).iter().map(|event| format!("{event:?}")).collect();
+    assert!(
+        told.iter().any(|line| line.contains("webhook made") && line.contains("crm.example")),
+        "{told:?}"
+    );
+    assert!(told[0].contains("account removed") && told[0].contains("Second"), "{told:?}");
+    let coded = secret.text();
+    let coded = coded.strip_prefix("whsec_").expect("its prefix");
+    assert!(!told.concat().contains(coded) && !format!("{webhook:?}").contains(coded));
 }
 
 #[test]

@@ -165,12 +165,7 @@ pub struct NewToken {
 impl NewToken {
     pub(super) fn add(self, to: &mut Accounts, who: &str, at: Timestamp) -> Result<Changed, Refused> {
         let NewToken { name, account, rights, asks_as, expires, secret } = self;
-        check_name("token", &name).map_err(|error| error.to_string())?;
-        if name.chars().count() > TOKEN_NAME_MAX || name.trim() != name {
-            return Err(format!(
-                "a token's name has 1 to {TOKEN_NAME_MAX} characters, with spaces inside alone"
-            ));
-        }
+        check_program_name("token", &name)?;
         if to.token(&name).is_some() {
             return Err(format!("there is a token {name:?} already; take another name, or remove it first"));
         }
@@ -197,6 +192,17 @@ impl NewToken {
     }
 }
 
+/// Names of tokens and webhooks: 1 to [`TOKEN_NAME_MAX`] characters.
+pub(super) fn check_program_name(what: &'static str, name: &str) -> Result<(), Refused> {
+    check_name(what, name).map_err(|error| error.to_string())?;
+    if name.chars().count() > TOKEN_NAME_MAX || name.trim() != name {
+        return Err(format!(
+            "a {what}'s name has 1 to {TOKEN_NAME_MAX} characters, with spaces inside alone"
+        ));
+    }
+    Ok(())
+}
+
 /// Takes one away.
 pub(super) fn remove(to: &mut Accounts, name: &str) -> Result<Changed, Refused> {
     let place = to.tokens.iter().position(|token| same(&token.name, name));
@@ -212,11 +218,7 @@ fn day_of(at: Timestamp) -> Timestamp {
 
 /// Takes those of an account away, which is going; gives their names.
 pub(super) fn remove_of(to: &mut Accounts, account: &str) -> Vec<String> {
-    let (gone, left) = std::mem::take(&mut to.tokens)
-        .into_iter()
-        .partition::<Vec<_>, _>(|token| same(&token.account, account));
-    to.tokens = left;
-    gone.into_iter().map(|token| token.name).collect()
+    to.tokens.extract_if(.., |token| same(&token.account, account)).map(|token| token.name).collect()
 }
 
 impl Archive {

@@ -28,6 +28,7 @@ mod saved;
 mod schema;
 mod stream;
 mod tokens;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::Request;
@@ -36,6 +37,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use decode::Timestamp;
 
+pub(crate) use self::balance::told as told_call;
 pub(super) use self::idempotency::Keys;
 use self::operation::Operation;
 use self::problem::{Kind, Problem};
@@ -65,6 +67,7 @@ fn operations() -> Vec<Operation> {
         accounts::operations(),
         roles::operations(),
         tokens::operations(),
+        webhooks::operations(),
         audit::operations(),
         rules::operations(),
         retention::operations(),

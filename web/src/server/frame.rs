@@ -49,7 +49,7 @@ pub(super) struct Frame {
 }
 
 /// Pages of administration: their addresses, what they are called, and of which permissions one opens them.
-const ADMINISTRATION: [(&str, &str, &[Permission]); 13] = [
+const ADMINISTRATION: [(&str, &str, &[Permission]); 14] = [
     ("/rules", "Rules", &OF_BOOK),
     ("/people", "Users and units", &[Permission::People]),
     ("/retention", "Retention", &[Permission::Retention]),
@@ -57,6 +57,7 @@ const ADMINISTRATION: [(&str, &str, &[Permission]); 13] = [
     ("/users", "Accounts", &[Permission::Security]),
     ("/roles", "Roles and permissions", &[Permission::Security]),
     ("/tokens", "API tokens", &[Permission::Security]),
+    ("/webhooks", "Webhooks", &[Permission::Security]),
     ("/website", "Sign-in and website", &[Permission::Security]),
     ("/alerts", "Alerts", &[Permission::Dashboard]),
     ("/locations", "Archive locations", &[Permission::Servers]),
@@ -64,8 +65,7 @@ const ADMINISTRATION: [(&str, &str, &[Permission]); 13] = [
     ("/logs", "Log", &[Permission::Servers]),
     ("/audit", "Audit trail", &[Permission::AuditTrail]),
 ];
-const ADMINISTRATION_PATHS: &str =
-    "/rules /people /retention /holds /alerts /locations /keys /logs /users /roles /tokens /website /audit";
+const ADMINISTRATION_PATHS: &str = "/rules /people /retention /holds /alerts /locations /keys /logs /users /roles /tokens /webhooks /website /audit";
 
 impl App {
     /// The frame of a page for whoever asks for it.

@@ -49,6 +49,7 @@ mod timeline;
 mod token;
 mod tokens;
 mod users;
+mod webhooks;
 mod website;
 mod zone;
 
@@ -70,6 +71,7 @@ use store::Archive;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::accounts::Pending;
+pub(crate) use self::api::told_call;
 use self::audit::Plays;
 use self::caller::CONSOLE;
 pub use self::certificate::{Certificate, CertificateError, Made};
@@ -87,6 +89,7 @@ use crate::live::Live;
 use crate::machine::Machinery;
 use crate::rules::RuleBook;
 use crate::set_up::{Heard, SetUp};
+use crate::webhooks::Webhooks;
 
 /// Recordings played at once; one browser asks for six at most.
 const PLAYBACKS_MAX: usize = 16;
@@ -120,6 +123,8 @@ pub struct Beside {
     pub alerts: Option<Arc<dyn Alerts>>,
     /// What the program tells of itself and its machine.
     pub machinery: Option<Arc<dyn Machinery>>,
+    /// Whoever tells programs what happens.
+    pub webhooks: Option<Arc<dyn Webhooks>>,
 }
 
 impl Beside {
@@ -136,6 +141,7 @@ impl Beside {
             rules: None,
             alerts: None,
             machinery: None,
+            webhooks: None,
         }
     }
 }
@@ -169,6 +175,7 @@ struct Inner {
     rules: Option<Arc<dyn RuleBook>>,
     alerts: Option<Arc<dyn Alerts>>,
     machinery: Option<Arc<dyn Machinery>>,
+    webhooks: Option<Arc<dyn Webhooks>>,
     /// Of the archive key of this name, when its recovery sheet was last shown to be on paper; none before it was looked up.
     proven: Mutex<Option<(String, Option<Timestamp>)>>,
     reached: Reached,
@@ -204,7 +211,7 @@ impl App {
     ) -> App {
         let (door, token) = Door::new();
         let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
-        let Beside { live, tokens, now, zone, machine, set_up, rules, alerts, machinery } = beside;
+        let Beside { live, tokens, now, zone, machine, set_up, rules, alerts, machinery, webhooks } = beside;
         let (announce, archive, zone) = (Box::new(announce), archive.into(), Zone::new(zone));
         let app = App(Arc::new(Inner {
             archive,
@@ -216,6 +223,7 @@ impl App {
             rules,
             alerts,
             machinery,
+            webhooks,
             proven: Mutex::default(),
             reached,
             zone,

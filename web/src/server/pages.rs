@@ -12,7 +12,7 @@ use super::caller::Asker;
 use super::{
     App, accounts, alerts, assets, audio, audit, calls, dashboard, deletion, enter, filters, holds, keys,
     listen, live, locations, logs, mine, peaks, people, recording, recordings, retention, rules, save,
-    set_up, sip, timeline, tokens, users, website,
+    set_up, sip, timeline, tokens, users, webhooks, website,
 };
 
 /// How a program does what a page does.
@@ -134,6 +134,8 @@ pub(super) fn pages() -> Pages {
         .post("/alerts", alerts::acknowledge, By(&["acknowledgeAlert"]))
         .get("/tokens", tokens::tokens, By(&["listTokens"]))
         .post("/tokens", tokens::change, By(&["addToken", "removeToken"]))
+        .get("/webhooks", webhooks::webhooks, By(&["listWebhooks"]))
+        .post("/webhooks", webhooks::change, By(&["addWebhook", "testWebhook", "removeWebhook"]))
         .get("/set-up", set_up::set_up, SET_UP)
         .get("/set-up/administrator", set_up::administrator, SET_UP)
         .post("/set-up/administrator", set_up::add_administrator, SET_UP)

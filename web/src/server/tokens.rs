@@ -176,11 +176,7 @@ impl App {
     ) -> Result<Response, Refusal> {
         let accounts = self.archive().accounts();
         let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        let own = match &asker.who {
-            Who::Account(name) => name.as_str(),
-            Who::Console => "",
-        };
-        let account = if form.text("do").is_empty() { own } else { form.text("account") };
+        let account = if form.text("do").is_empty() { own_account(asker) } else { form.text("account") };
         let is_chosen = |right: &Right| form.all("right").any(|key| key == right.key());
         let rights = Right::ALL.iter().map(|right| Choice {
             key: right.key(),
@@ -227,8 +223,17 @@ impl App {
     }
 }
 
-fn can_have_one(account: &&Account) -> bool {
+/// May a program have the rights of this account?
+pub(super) fn can_have_one(account: &&Account) -> bool {
     account.role.is_some() && !account.disabled
+}
+
+/// The account of whoever asks; empty where they have none.
+pub(super) fn own_account(asker: &Asker) -> &str {
+    match &asker.who {
+        Who::Account(name) => name,
+        Who::Console => "",
+    }
 }
 
 fn configured(token: &Token) -> Line {

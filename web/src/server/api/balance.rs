@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use decode::Timestamp;
 use serde_json::{Map, Value, json};
-use store::Outcome;
+use store::{CallRow, Outcome};
 
 use super::operation::{Needs, Operation};
 use super::paging::{address, before, cut, limit};
@@ -61,6 +61,15 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
     )]
 }
 
+/// A call as programs are told of it.
+pub(crate) fn told(row: &CallRow) -> Value {
+    json!({
+        "call": row.call, "sip_call_ids": row.sip_call_ids, "from": row.from, "to": row.to, "started": row.started,
+        "answered": row.answered, "ended": row.ended, "outcome": row.outcome, "reason": row.reason,
+        "recordings": row.recordings, "why": row.why.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
 /// `GET /balance-sheet`.
 async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let form = Form::parse(&query.unwrap_or_default());
@@ -81,7 +90,7 @@ async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<V
         with_recorded: true,
     };
     let sheet = sheet(&app, since, until, listed).await?;
-    let mut calls: Vec<(&(Timestamp, u64), &store::CallRow)> = sheet.latest.iter().rev().collect();
+    let mut calls: Vec<(&(Timestamp, u64), &CallRow)> = sheet.latest.iter().rev().collect();
     let is_more = cut(&mut calls, limit);
     let next = calls
         .last()
@@ -89,13 +98,7 @@ async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<V
         .map(|((started, place), _)| address(PATH, &form, &Place(*started, *place).to_string()));
     let outcomes: Map<String, Value> =
         sheet.outcomes.iter().map(|(outcome, count)| (outcome.key().to_owned(), json!(count))).collect();
-    let told = calls.iter().map(|(_, row)| {
-        json!({
-            "call": row.call, "sip_call_ids": row.sip_call_ids, "from": row.from, "to": row.to, "started": row.started,
-            "answered": row.answered, "ended": row.ended, "outcome": row.outcome, "reason": row.reason,
-            "recordings": row.recordings, "why": row.why.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        })
-    });
+    let told = calls.iter().map(|(_, row)| told(row));
     Ok(Json(json!({
         "outcomes": outcomes,
         "seen": sheet.outcomes.values().sum::<u64>(),

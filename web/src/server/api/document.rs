@@ -14,7 +14,7 @@ use super::problem::{Kind, URN};
 use super::schema::{of, open, text};
 use super::{
     PREFIX, accounts, alerts, audit, balance, filters, holds, idempotency, passwords, recorder, recordings,
-    retention, roles, rules, saved, stream, tokens,
+    retention, roles, rules, saved, stream, tokens, webhooks,
 };
 use crate::server::pages::{Alike, pages};
 use crate::server::token::Right;
@@ -62,6 +62,7 @@ pub(super) fn shapes() -> &'static Map<String, Value> {
             saved::shapes(),
             holds::shapes(),
             tokens::shapes(),
+            webhooks::shapes(),
             alerts::shapes(),
             filters::shapes(),
             passwords::shapes(),

@@ -10,6 +10,7 @@ mod rights;
 pub(in crate::server) mod site;
 mod tokens;
 mod uses;
+mod webhooks;
 
 use std::collections::BTreeSet;
 

@@ -25,6 +25,7 @@ use crate::machine::{LogLine, Machinery, Setting, Severity};
 use crate::rules::RuleBook;
 use crate::server::token::{Right, Token, Tokens};
 use crate::server::{App, Beside, Reached, router};
+use crate::webhooks::{WebhookState, Webhooks};
 
 pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// Of a program that may nothing.
@@ -104,6 +105,23 @@ impl Machinery for Workshop {
 
     fn website(&self) -> Vec<Setting> {
         Vec::new()
+    }
+}
+
+/// Tells webhooks: those that say they are slow do not take it.
+pub(super) struct Teller;
+
+impl Webhooks for Teller {
+    fn state(&self, _: &str) -> WebhookState {
+        WebhookState {
+            told: 7,
+            last_failed: Some((now(), "it answered 500".into())),
+            ..WebhookState::default()
+        }
+    }
+
+    fn test(&self, name: &str) -> Result<u16, String> {
+        if name == "slow" { Err("no answer within 15 s".into()) } else { Ok(204) }
     }
 }
 
@@ -234,6 +252,7 @@ impl Site {
             rules: Some(rules),
             alerts,
             machinery: Some(Arc::new(Workshop)),
+            webhooks: Some(Arc::new(Teller)),
             ..Beside::new(now)
         };
         let reached = Reached::plain("127.0.0.1:8480".parse().expect("an address"));

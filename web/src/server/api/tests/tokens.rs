@@ -15,7 +15,7 @@ impl Site {
     }
 
     /// Makes a token by the API; gives what its program shows.
-    async fn token(&self, name: &str, account: &str, rights: &[&str]) -> String {
+    pub(super) async fn token(&self, name: &str, account: &str, rights: &[&str]) -> String {
         let body = json!({ "name": name, "account": account, "rights": rights }).to_string();
         let made = self.ask("POST", "/tokens", &body).await;
         assert_eq!(made.status, StatusCode::CREATED, "{}", made.json());
