@@ -49,6 +49,12 @@ pub enum Error {
         /// The limit in MiB.
         limit: usize,
     },
+    /// There is nothing of a recording where a part of it was asked for.
+    #[error("there is nothing in that part: the recording is {} long", crate::words::length(*length_ms))]
+    NothingThere {
+        /// How long the recording is, in milliseconds.
+        length_ms: u64,
+    },
     /// This file format cannot hold this arrangement of channels.
     #[error("a {format} file has no {shape} form: choose {instead}")]
     Unsuited {

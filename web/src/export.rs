@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::str::FromStr;
 
 use decode::codec::external::{Abilities, Framing};
@@ -219,6 +220,8 @@ pub struct Export<'a> {
     ffmpeg: Option<&'static Ffmpeg>,
     /// Where it is cut off, when not at its end.
     until: Option<Timestamp>,
+    /// What of it is written, in sample times.
+    part: Range<u64>,
     /// Pauses, holds and keyed digits, in the order in which they were written.
     moments: Vec<(Timestamp, Mark)>,
 }
@@ -309,7 +312,31 @@ impl<'a> Export<'a> {
             (end, until) => end.or(until),
         };
         let timeline = survey.finish(Bounds { start: Some(facts.started), end });
-        Ok(Export { archive, facts, timeline, encodings, ffmpeg, until, moments })
+        let part = 0..timeline.samples;
+        Ok(Export { archive, facts, timeline, encodings, ffmpeg, until, part, moments })
+    }
+
+    /// From now on only this part of it is written, in milliseconds from its start, as far as it goes. What is said of the recording stays:
+    /// warnings, what was left out.
+    ///
+    /// # Errors
+    /// [`Error::NothingThere`] for a part that is empty or lies behind the end.
+    pub fn cut(mut self, part_ms: Range<u64>) -> Result<Self, Error> {
+        let Timeline { rate, samples, .. } = self.timeline;
+        let at = |ms: u64| {
+            let sample = u128::from(ms) * u128::from(rate) / 1_000;
+            u64::try_from(sample).unwrap_or(u64::MAX).min(samples)
+        };
+        self.part = at(part_ms.start)..at(part_ms.end);
+        if self.part.is_empty() {
+            return Err(Error::NothingThere { length_ms: self.timeline.duration_ms() });
+        }
+        Ok(self)
+    }
+
+    /// Sample times that are written.
+    fn samples(&self) -> u64 {
+        self.part.end - self.part.start
     }
 
     /// What is known about the recording.
@@ -389,7 +416,7 @@ impl<'a> Export<'a> {
     /// give the recording any more, when `out` does not take it.
     pub fn write<W: Write>(&self, format: FileFormat, shape: Shape, out: W) -> Result<Exported, Error> {
         let target = self.target(format, shape)?;
-        let Timeline { rate, samples, .. } = self.timeline;
+        let (rate, samples) = (self.timeline.rate, self.samples());
         // Blocks are some hundred bytes; `finish` flushes.
         let mut out = Counted { out: BufWriter::with_capacity(BUFFER_LEN, out), bytes: 0 };
         let (failed, samples, rate) = match target {
@@ -426,7 +453,7 @@ impl<'a> Export<'a> {
             id: self.facts.id,
             samples,
             rate,
-            duration_ms: self.timeline.duration_ms(),
+            duration_ms: samples_ms(self.samples(), self.timeline.rate),
             bytes: out.bytes,
             undecoded: failed + silent.map(|encoding| encoding.packets).sum::<u64>(),
             warnings,
@@ -460,6 +487,20 @@ impl<'a> Export<'a> {
             Some(ffmpeg) => Renderer::with_external(&self.timeline, Box::new(ffmpeg)),
             None => Renderer::new(&self.timeline),
         };
+        let mut at = 0;
+        let mut pass = |near: &[i16], far: &[i16]| {
+            let begin = at;
+            at += near.len() as u64;
+            let within = |sample: u64| {
+                usize::try_from(sample.saturating_sub(begin)).unwrap_or(usize::MAX).min(near.len())
+            };
+            let part = within(self.part.start)..within(self.part.end);
+            if !part.is_empty() {
+                each(&near[part.clone()], &far[part])?;
+            }
+            // The rest need not be rendered.
+            Ok::<_, Error>(at >= self.part.end)
+        };
         while let Some(chunk) = reader.next_chunk()? {
             for record in chunk.records() {
                 if let Record::Audio { party, frame } = record? {
@@ -468,14 +509,16 @@ impl<'a> Export<'a> {
                     }
                     renderer.push(party, &frame);
                     while let Some(block) = renderer.poll_block() {
-                        each(block.near, block.far)?;
+                        if pass(block.near, block.far)? {
+                            return Ok(renderer.undecoded());
+                        }
                     }
                 }
             }
         }
         renderer.finish();
         while let Some(block) = renderer.poll_block() {
-            each(block.near, block.far)?;
+            pass(block.near, block.far)?;
         }
         Ok(renderer.undecoded())
     }
@@ -492,8 +535,14 @@ impl<'a> Export<'a> {
                 help: if help { INSTALL } else { "" },
             });
         }
-        Target::new(format, shape, self.timeline.rate, self.timeline.samples)
+        Target::new(format, shape, self.timeline.rate, self.samples())
     }
+}
+
+/// So many sample times in milliseconds, to the nearest.
+fn samples_ms(samples: u64, rate: u32) -> u64 {
+    let rate = u64::from(rate.max(1));
+    samples.saturating_mul(1_000).saturating_add(rate / 2) / rate
 }
 
 /// Where the timeline of a re-encoded recording ends: rounded up, so that a whole number of samples stays one.

@@ -48,6 +48,44 @@ fn a_stereo_file_has_the_length_of_the_call_and_each_party_in_its_channel() {
 }
 
 #[test]
+fn a_part_has_the_samples_that_the_whole_has_there() {
+    let place = place();
+    let voices = [
+        Voice::g711(Party::Near, Law::Mu, &tone(24_000, 440.0)),
+        Voice::g711(Party::Far, Law::A, &tone(24_000, 1_000.0)),
+    ];
+    let id = record(&place.archive, facts(1, 3_500, "x"), &voices);
+    let export = || Export::prepare(&place.archive, id).expect("readable");
+    let mut whole = Vec::new();
+    export().write(FileFormat::Wav, Shape::Stereo, &mut whole).expect("a file");
+    let (_, whole) = read_wav(whole);
+    // In the middle, from the beginning, over the end, one sample before it.
+    for (part_ms, samples) in [
+        (1_234..2_345, 9_872..18_760),
+        (0..1, 0..8),
+        (3_000..u64::MAX, 24_000..28_000),
+        (3_499..3_500, 27_992..28_000),
+    ] {
+        let part = export().cut(part_ms.clone()).expect("there is something");
+        let mut file = Vec::new();
+        let exported = part.write(FileFormat::Wav, Shape::Stereo, &mut file).expect("a file");
+        assert_eq!(Some(file.len() as u64), part.bytes(FileFormat::Wav, Shape::Stereo).ok());
+        assert_eq!(exported.samples, samples.len() as u64);
+        let (_, channels) = read_wav(file);
+        for (cut, whole) in channels.iter().zip(&whole) {
+            assert_eq!(cut[..], whole[samples.clone()], "{part_ms:?}");
+        }
+        let mut file = Vec::new();
+        let exported = part.write(FileFormat::Flac, Shape::Stereo, &mut file).expect("a file");
+        assert_eq!((exported.samples, exported.bytes), (samples.len() as u64, file.len() as u64));
+    }
+    for nothing in [2_000..2_000, 2_000..1_000, 3_500..4_000, 9_000..u64::MAX] {
+        let refused = export().cut(nothing.clone());
+        assert!(matches!(refused, Err(Error::NothingThere { length_ms: 3_500 })), "{nothing:?}");
+    }
+}
+
+#[test]
 fn mono_near_and_far_are_what_they_say() {
     let place = place();
     let (near, far) = (tone(16_000, 440.0), tone(16_000, 1_000.0));

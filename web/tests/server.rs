@@ -567,6 +567,19 @@ async fn recordings_are_saved_one_by_one_and_as_a_zip_of_what_is_seen() {
         site.get_as(&cookie, &format!("/recordings/{}/save?as=exe", ids[0])).await.status,
         StatusCode::BAD_REQUEST
     );
+    let part =
+        async |query: &str| site.get_as(&cookie, &format!("/recordings/{}/save?{query}", ids[0])).await;
+    let cut = part("as=wav&from=0.1&to=0:00.2").await;
+    assert_eq!((cut.status, cut.body.len()), (StatusCode::OK, 44 + 800 * 4), "a tenth of a second");
+    let name = cut.field(header::CONTENT_DISPOSITION).expect("a name").to_owned();
+    assert!(name.ends_with("-from-0.00.1.wav\""), "{name}");
+    for (query, status) in [
+        ("as=wav&from=soon", StatusCode::UNPROCESSABLE_ENTITY),
+        ("as=wav&from=9:00", StatusCode::UNPROCESSABLE_ENTITY),
+        ("as=zip&from=0:00", StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        assert_eq!(part(query).await.status, status, "{query}");
+    }
     let post = async |path: &str, body: String| {
         let request =
             request(Method::POST, path).header(header::COOKIE, &cookie).header(header::ORIGIN, ORIGIN);
@@ -588,7 +601,9 @@ async fn recordings_are_saved_one_by_one_and_as_a_zip_of_what_is_seen() {
         StatusCode::UNPROCESSABLE_ENTITY
     );
     let trail = site.get_as(&cookie, "/audit.csv?kind=saved").await;
-    assert_eq!(trail.text().matches("\"exported\"").count(), 7, "{}", trail.text());
+    // What broke off before anything left was asked for, too.
+    assert_eq!(trail.text().matches("\"exported\"").count(), 9, "{}", trail.text());
+    assert!(trail.text().contains("wav, 0:00.1 to 0:00.2"), "{}", trail.text());
 }
 
 #[tokio::test]

@@ -581,7 +581,7 @@ pub(super) async fn add_note(
 }
 
 /// A place as people write it: seconds, or minutes and seconds, or hours too.
-fn place(text: &str) -> Option<u64> {
+pub(super) fn place(text: &str) -> Option<u64> {
     let (whole, tenths) = text.split_once('.').unwrap_or((text, "0"));
     let parts: Vec<u64> = whole.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
     if parts.is_empty() || parts.len() > 3 {

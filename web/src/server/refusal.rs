@@ -136,9 +136,12 @@ impl Refusal {
                 | E::Closed => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
-            Refusal::Failed(Error::TooLong { .. } | Error::Unsuited { .. } | Error::Undecodable { .. }) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Refusal::Failed(
+                Error::TooLong { .. }
+                | Error::Unsuited { .. }
+                | Error::Undecodable { .. }
+                | Error::NothingThere { .. },
+            ) => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -229,7 +232,10 @@ fn failure(error: &Error) -> String {
         Error::Store(E::Refused { what }) => format!("This is not done: {what}."),
         Error::Store(E::Guarded { why, .. }) => format!("This is not done: {why}."),
         Error::Store(E::Closed) => "The archive is being closed.".to_owned(),
-        Error::TooLong { .. } | Error::Unsuited { .. } | Error::Undecodable { .. } => format!("{error}."),
+        Error::TooLong { .. }
+        | Error::Unsuited { .. }
+        | Error::Undecodable { .. }
+        | Error::NothingThere { .. } => format!("{error}."),
         _ => "The archive could not be read; the log of `earwitness serve` says more.".to_owned(),
     }
 }

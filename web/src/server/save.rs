@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::ops::Range;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
@@ -16,7 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::App;
 use super::body::{Chunks, Use};
 use super::caller::Asker;
-use super::recording::TAG_MAX;
+use super::escape::brief;
+use super::form::Form;
+use super::recording::{TAG_MAX, place};
 use super::recordings::Selected;
 use super::recordings::search::{Search, leave_running_out};
 use super::refusal::Refusal;
@@ -24,6 +27,7 @@ use crate::bundle::{RECORDINGS_MAX, Selection, bundle};
 use crate::export::{Export, FileFormat, Shape};
 use crate::manifest::Exporter;
 use crate::vcon;
+use crate::words::length;
 
 /// Pieces that may wait for whoever takes them.
 const CHUNKS_WAITING: usize = 4;
@@ -67,7 +71,25 @@ impl As {
     }
 }
 
-/// `GET /recordings/{id}/save?as=FORMAT`.
+/// A part of one recording, in milliseconds from its start.
+pub(super) type Part = Range<u64>;
+
+/// The part that a page asks for: `from` and `to` as people write them, either of them left out for the recording's own end. None where both are.
+fn part(query: &str) -> Result<Option<Part>, Refusal> {
+    let form = Form::parse(query);
+    let place_of = |name: &str| match form.text(name) {
+        "" => Ok(None),
+        text => place(text).map(Some).ok_or_else(|| {
+            Refusal::Wrong(format!("{} is no place in a recording: write it as 2:10 or 130.", brief(text)))
+        }),
+    };
+    Ok(match (place_of("from")?, place_of("to")?) {
+        (None, None) => None,
+        (from, to) => Some(from.unwrap_or(0)..to.unwrap_or(u64::MAX)),
+    })
+}
+
+/// `GET /recordings/{id}/save?as=FORMAT`, or of a part, `&from=1:30&to=2:10`.
 pub(super) async fn save(
     State(app): State<App>,
     asker: Asker,
@@ -75,10 +97,32 @@ pub(super) async fn save(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
-    let kind = As::of(&query.unwrap_or_default()).ok_or(Refusal::WrongQuery)?;
+    let query = query.unwrap_or_default();
+    let kind = As::of(&query).ok_or(Refusal::WrongQuery)?;
+    let part = part(&query)?;
     let who = asker.clone();
     app.read(move |archive| who.permitted(archive, id, Permission::Save).map(drop)).await?;
-    send(&app, &asker, vec![id], kind, &id.to_string()).await
+    send_one(&app, &asker, id, kind, part).await
+}
+
+/// Sends one recording, or a part of it.
+pub(super) async fn send_one(
+    app: &App,
+    asker: &Asker,
+    id: RecordingId,
+    kind: As,
+    part: Option<Part>,
+) -> Result<Response, Refusal> {
+    if part.is_some() && !matches!(kind, As::Audio(_)) {
+        let why =
+            "A part is saved as audio: WAV, FLAC, Opus or GSM. What proves a recording proves it whole.";
+        return Err(Refusal::Wrong(why.to_owned()));
+    }
+    let name = match &part {
+        Some(part) => format!("{id}-from-{}", length(part.start).replace(':', ".")),
+        None => id.to_string(),
+    };
+    send(app, asker, vec![id], (kind, part), &name).await
 }
 
 /// `POST /recordings/zip`: all that a search means.
@@ -181,7 +225,7 @@ pub(super) async fn send_zip(app: &App, asker: &Asker, ids: Vec<RecordingId>) ->
         ))),
         _ => {
             let name = format!("recordings-{}", app.zone().zoned(app.now()).strftime("%Y%m%d-%H%M%S"));
-            send(app, asker, ids, As::Zip, &name).await
+            send(app, asker, ids, (As::Zip, None), &name).await
         }
     }
 }
@@ -191,17 +235,23 @@ pub(super) async fn send(
     app: &App,
     asker: &Asker,
     ids: Vec<RecordingId>,
-    kind: As,
+    (kind, part): (As, Option<Part>),
     name: &str,
 ) -> Result<Response, Refusal> {
     let permit = app.playback_permit()?;
     let (ending, media_type) = kind.kind();
-    app.note_saved(asker, &ids, ending).await?;
+    let noted = match &part {
+        Some(Range { start, end: u64::MAX }) => format!("{ending}, from {}", length(*start)),
+        Some(part) => format!("{ending}, {} to {}", length(part.start), length(part.end)),
+        None => ending.to_owned(),
+    };
+    app.note_saved(asker, &ids, &noted).await?;
     let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
     let (ready, opened) = oneshot::channel();
     let job = Job {
         ids,
         kind,
+        part,
         exporter: Exporter::new(asker.caller.name(), app.now()),
         without_sip: !asker.caller.may(Permission::Signalling),
         _permit: permit,
@@ -222,6 +272,8 @@ pub(super) async fn send(
 struct Job {
     ids: Vec<RecordingId>,
     kind: As,
+    /// Only this of it.
+    part: Option<Part>,
     exporter: Exporter,
     /// SIP messages are for who may see signalling.
     without_sip: bool,
@@ -233,8 +285,12 @@ impl Job {
     fn run(self, archive: &Archive, mut sink: Sink, ready: oneshot::Sender<Result<(), Refusal>>) {
         let written = match (self.kind, self.ids.as_slice()) {
             (As::Audio(format), &[id]) => {
-                let export = Export::prepare(archive, id)
-                    .and_then(|export| export.check(format, Shape::Stereo).map(|()| export));
+                let export = Export::prepare(archive, id);
+                let export = match self.part {
+                    Some(part) => export.and_then(|export| export.cut(part)),
+                    None => export,
+                };
+                let export = export.and_then(|export| export.check(format, Shape::Stereo).map(|()| export));
                 let export = match export {
                     Ok(export) => export,
                     Err(error) => return drop(ready.send(Err(error.into()))),
@@ -312,5 +368,16 @@ mod tests {
         assert_eq!(As::of(""), Some(As::Zip));
         assert_eq!(As::of("as=flac"), Some(As::Audio(FileFormat::Flac)));
         assert_eq!(As::of("as=exe"), None);
+    }
+
+    #[test]
+    fn a_part_has_a_beginning_or_an_end_as_people_write_them() {
+        let part = |query| part(query).ok();
+        assert_eq!(part("as=wav"), Some(None));
+        assert_eq!(part("as=wav&from=&to="), Some(None));
+        assert_eq!(part("from=1:30&to=2:10.5"), Some(Some(90_000..130_500)));
+        assert_eq!(part("to=5"), Some(Some(0..5_000)));
+        assert_eq!(part("from=5"), Some(Some(5_000..u64::MAX)));
+        assert_eq!(part("from=soon"), None);
     }
 }

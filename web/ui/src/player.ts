@@ -3,7 +3,7 @@
 
 import { define, h, icon, iconButton, relabel } from "./dom.js";
 import { SPEEDS, playback, type Lane } from "./playback.js";
-import { clock, spoken } from "./time.js";
+import { clock, place, spoken } from "./time.js";
 import { fetchPeaks, fetchTimeline, happenings, stateAt, type Happening, type Timeline } from "./timeline.js";
 import { Wave } from "./wave.js";
 
@@ -136,7 +136,16 @@ class Player extends HTMLElement {
     if (edge === "a" && loop.b !== undefined && loop.b <= this.#position) delete loop.b;
     if (edge === "b" && (loop.a ?? 0) >= this.#position) delete loop.a;
     if (edge === "b") loop.a ??= 0;
+    this.#part();
     this.#show();
+  }
+
+  /** What is repeated is what somebody may want to save: the page's form has its ends. */
+  #part(): void {
+    for (const edge of ["a", "b"] as const) {
+      const [input, at] = [document.querySelector<HTMLInputElement>(`[data-part="${edge}"]`), playback.loop[edge]];
+      if (input) input.value = at === undefined ? "" : place(at);
+    }
   }
 
   #next(): void {
@@ -206,6 +215,7 @@ class Player extends HTMLElement {
     loopB.addEventListener("click", () => this.#loop("b"));
     loopOff.addEventListener("click", () => {
       playback.loop = {};
+      this.#part();
       this.#show();
     });
     out.addEventListener("click", () => this.#wave?.zoom(0.5));

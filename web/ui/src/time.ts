@@ -79,6 +79,12 @@ export function clock(seconds: number): string {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
+/** A place in a recording to the tenth, as forms take it: `1:05.4`. */
+export function place(seconds: number): string {
+  const tenths = Math.max(0, Math.round(seconds * 10));
+  return `${clock(Math.floor(tenths / 10))}.${tenths % 10}`;
+}
+
 /** A length as it is said: `2 min 10 s`. */
 export function spoken(seconds: number): string {
   const all = Math.max(0, Math.floor(seconds));

@@ -136,6 +136,10 @@ it("a loop from A to B turns back", RECORDING, async (page) => {
   await page.waitForTimeout(1600);
   const at = await time(page);
   assert.ok(at >= 19.9 && at < 21.4, `it is at ${at}`);
+  const part = () => page.evaluate(() => ["a", "b"].map((edge) => document.querySelector(`[data-part="${edge}"]`).value));
+  assert.deepEqual(await part(), ["0:20.0", "0:21.0"], "the part that can be saved is the one that is repeated");
+  await page.getByRole("button", { name: "No loop" }).click();
+  assert.deepEqual(await part(), ["", ""]);
 }, options);
 
 it("zoom is capped, and the canvas stays as wide as the window", RECORDING, async (page) => {

@@ -20,9 +20,10 @@ use super::schema::{count, list, list_up_to, maybe_text, moment, object, one_of,
 use crate::bundle::RECORDINGS_MAX;
 use crate::server::audio::{Cut, audio};
 use crate::server::caller::Asker;
+use crate::server::form::Form;
 use crate::server::recording::{look, why};
 use crate::server::recordings::search::Search;
-use crate::server::save::{As, picked, send, send_zip};
+use crate::server::save::{As, picked, send_one, send_zip};
 use crate::server::token::Right;
 use crate::server::{App, peaks, sip, timeline};
 
@@ -38,7 +39,9 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::get(["getFile", "/recordings/{id}/file", "Takes it along as a file"], save),
         may(Permission::Save),
     )
-    .query("as", file);
+    .query("as", file)
+    .query("from_ms", count("Only from there on, as audio; milliseconds from the start"))
+    .query("to_ms", count("Only up to there, as audio"));
     let all = Operation::post(
         ["zipRecordings", "/recordings/zip", "Takes several along as a ZIP with proofs"],
         zip,
@@ -145,10 +148,18 @@ async fn save(
     Id(id): Id,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let kind = As::of(&query.unwrap_or_default())
-        .ok_or_else(|| Problem::Wrong("as: zip, wav, flac, ogg, gsm or vcon".to_owned()))?;
+    let query = query.unwrap_or_default();
+    let kind =
+        As::of(&query).ok_or_else(|| Problem::Wrong("as: zip, wav, flac, ogg, gsm or vcon".to_owned()))?;
+    let form = Form::parse(&query);
+    // Numbers, as the table has seen.
+    let place = |name: &str| form.text(name).parse::<u64>().ok();
+    let part = match (place("from_ms"), place("to_ms")) {
+        (None, None) => None,
+        (from, to) => Some(from.unwrap_or(0)..to.unwrap_or(u64::MAX)),
+    };
     app.with_row(asker.clone(), id, |_, _| Ok(())).await?;
-    Ok(send(&app, &asker, vec![id], kind, &id.to_string()).await?)
+    Ok(send_one(&app, &asker, id, kind, part).await?)
 }
 
 /// Which recordings; the table has seen to it that it is one of both.
