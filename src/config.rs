@@ -38,7 +38,7 @@ use record_a_call::RecordACallSection;
 use site::{SiteSection, TagsSection};
 
 pub(crate) use book::{Book, Machine, Ruling};
-pub(crate) use pause::WindowKind;
+pub(crate) use pause::{CodeEntry, WindowEntry, WindowKind};
 pub(crate) use record::{OverloadWord, RecordSection, RecordedEntry, RuleEntry};
 pub(crate) use record_a_call::RecordACall;
 

@@ -4,6 +4,7 @@ use policy::Pattern;
 use serde::de::DeserializeOwned;
 use web::rules::{DeviceLine, Edit, List, RuleLine, UserLine, Words, Wrong};
 
+use super::values::{self, Doing};
 use super::{people, sections};
 use crate::config::{Book, RecordedEntry, RuleEntry};
 
@@ -58,6 +59,15 @@ pub(super) fn apply(book: &mut Book, edit: &Edit) -> Result<(), Wrong> {
         Edit::AddUnit(unit) => book.units.push(people::unit(unit)),
         Edit::SetUnit(was, unit) => people::set_unit(book, was, unit)?,
         Edit::RemoveUnit(name) => people::remove_unit(book, name)?,
+        Edit::SetValues(part, written) => values::set(book, *part, written)?,
+        Edit::AddEntry(which, written) => values::edit(book, *which, &Doing::Add(written))?,
+        Edit::SetEntry(which, place, was, written) => {
+            values::edit(book, *which, &Doing::Set(*place, was, written))?;
+        }
+        Edit::RemoveEntry(which, place, was) => values::edit(book, *which, &Doing::Remove(*place, was))?,
+        Edit::MoveEntry(which, place, was, to) => {
+            values::edit(book, *which, &Doing::Move(*place, was, *to))?;
+        }
     }
     Ok(())
 }
@@ -70,14 +80,19 @@ fn list(book: &mut Book, which: List) -> &mut Vec<RuleEntry> {
 }
 
 /// The place, if what was seen there stands there still.
-fn stands<T>(list: &[T], place: usize, was: &str, named: impl Fn(&T) -> String) -> Result<usize, Wrong> {
+pub(super) fn stands<T>(
+    list: &[T],
+    place: usize,
+    was: &str,
+    named: impl Fn(&T) -> String,
+) -> Result<usize, Wrong> {
     match list.get(place) {
         Some(entry) if named(entry) == was => Ok(place),
         _ => Err(Wrong::new(format!("{was:?} does not stand there any more: look at the list anew"))),
     }
 }
 
-fn move_to<T>(list: &mut Vec<T>, place: usize, to: usize) {
+pub(super) fn move_to<T>(list: &mut Vec<T>, place: usize, to: usize) {
     let entry = list.remove(place);
     list.insert(to.min(list.len()), entry);
 }

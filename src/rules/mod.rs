@@ -25,6 +25,7 @@ pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trial;
+mod values;
 
 /// Calls that a page's trial takes: what they need lies in the recorder's own memory, half a kilobyte and more for each.
 const TRIED_MAX: usize = 50_000;

@@ -59,6 +59,7 @@ pub(super) fn of(book: &Book) -> Sections {
         keeping: book.retention.rules.iter().map(keep_line).collect(),
         units: book.units.iter().map(unit_line).collect(),
         users: book.users.iter().map(user_line).collect(),
+        forms: super::values::of(book),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use policy::{Direction, Mode, RuleType};
 use store::Source;
+use web::rules::forms::{Entries, Part, Written};
 use web::rules::{DeviceLine, Edit, List, RuleLine, UnitLine, UserLine, Words};
 
 use super::*;
@@ -99,6 +100,115 @@ fn what_a_form_changes_is_what_the_comparison_says() {
         let told = edited(&edit).expect_err(why);
         assert!(told.contains(why), "{edit:?}: {told}");
     }
+}
+
+#[test]
+fn values_are_changed_by_their_keys_and_what_no_form_has_stays() {
+    let written = |of: &[(&str, &str)]| -> Written {
+        of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let keep =
+        written(&[("name", "cards"), ("audio", "90d"), ("data", "1y"), ("tag", "card, vip"), ("state", "")]);
+    let code = written(&[("name", "staff"), ("pause", "*71"), ("resume", "*72")]);
+    for (edit, lines) in [
+        (
+            Edit::SetValues(Part::Pause, written(&[("max_min", " 30 "), ("forgotten_min", "0")])),
+            &["~ pause: forgotten_min 10 -> 0, max_min nothing -> 30"][..],
+        ),
+        (Edit::SetValues(Part::Pause, written(&[("max_min", "")])), &[]),
+        (
+            Edit::SetValues(
+                Part::DialPlan,
+                written(&[("country", "GB"), ("outbound_prefixes", "8,\n8141,")]),
+            ),
+            &["~ site.dial_plan: country nothing -> GB, outbound_prefixes nothing -> [\"8\", \"8141\"]"],
+        ),
+        (
+            Edit::SetValues(
+                Part::Record,
+                written(&[
+                    ("channels", "30"),
+                    ("unanswered", "no"),
+                    ("overload", "take_from_least_important"),
+                ]),
+            ),
+            &[
+                "~ record: channels 8 -> 30, overload refuse -> take_from_least_important, unanswered true -> false",
+            ],
+        ),
+        (
+            Edit::SetValues(Part::Retention, written(&[("grace", "immediate")])),
+            &["~ retention: grace 24h -> immediate"],
+        ),
+        (Edit::AddEntry(Entries::Codes, code.clone()), &["+ pause.code staff: pause *71, resume *72"]),
+        (
+            Edit::AddEntry(
+                Entries::Windows,
+                written(&[("type", "prefix"), ("value", "https://pay.example/"), ("active", "no")]),
+            ),
+            &["+ pause.window prefix https://pay.example/: active false"],
+        ),
+        (
+            Edit::AddEntry(Entries::Keeping, keep.clone()),
+            &["+ retention.rule cards: audio 90d, data 1y, tag [\"card\", \"vip\"]"],
+        ),
+    ] {
+        assert_eq!(edited(&edit).expect("taken"), lines, "{edit:?}");
+    }
+    for (edit, why) in [
+        (Edit::SetValues(Part::Pause, written(&[("max_min", "soon")])), "\"soon\" is no number"),
+        (Edit::SetValues(Part::Pause, written(&[("max_min", "-1")])), "pause: "),
+        (Edit::SetValues(Part::Record, written(&[("overload", "explode")])), "record: unknown variant"),
+        (Edit::SetValues(Part::Record, written(&[("stream_idle_s", "0")])), "1 to 86400 seconds"),
+        (Edit::SetValues(Part::DialPlan, written(&[("country", "Atlantis")])), "country"),
+        (
+            Edit::AddEntry(Entries::Codes, written(&[("name", "x"), ("pause", "*1")])),
+            "missing field `resume`",
+        ),
+        (Edit::AddEntry(Entries::Keeping, written(&[("name", "x"), ("audio", "7")])), "retention.rule: "),
+        (Edit::RemoveEntry(Entries::Codes, 0, "staff".into()), "does not stand there any more"),
+    ] {
+        let told = edited(&edit).expect_err(why);
+        assert!(told.contains(why), "{edit:?}: {told}");
+    }
+    // What is there is shown as it is written, changed, put elsewhere, and taken away.
+    let rules = standing();
+    let all = written(&[("name", "all"), ("audio", "30d"), ("data", "30d")]);
+    let add =
+        |text: &str, of: Written| rules.edit(text, &Edit::AddEntry(Entries::Keeping, of)).expect("added");
+    let two = add(&add(BOOK, keep), all);
+    let entry = |text: &str, place: usize| {
+        let forms = rules.read(text).expect("reads").forms;
+        let (_, list) =
+            forms.entries.into_iter().find(|(which, _)| *which == Entries::Keeping).expect("there");
+        let entry = list.into_iter().nth(place).expect("there");
+        let told: Vec<(&str, String)> = entry
+            .values
+            .iter()
+            .filter(|value| !value.written.is_empty())
+            .map(|value| (value.key, value.written.clone()))
+            .collect();
+        (entry.name, format!("{told:?}"))
+    };
+    let (name, values) = entry(&two, 0);
+    assert_eq!(name, "cards");
+    assert_eq!(
+        values,
+        "[(\"name\", \"cards\"), (\"audio\", \"90d\"), (\"data\", \"1y\"), (\"tag\", \"card, vip\")]"
+    );
+    let moved = rules.edit(&two, &Edit::MoveEntry(Entries::Keeping, 1, "all".into(), 0)).expect("moved");
+    assert_eq!(entry(&moved, 1).0, "cards");
+    assert!(rules.check(&moved).expect_err("no rule comes behind one of all").to_string().contains("cards"));
+    let set = Edit::SetEntry(
+        Entries::Keeping,
+        0,
+        "cards".into(),
+        written(&[("tag", ""), ("direction", "inbound")]),
+    );
+    let set = rules.edit(&two, &set).expect("set");
+    assert_eq!(entry(&set, 0).1, values.replace("(\"tag\", \"card, vip\")", "(\"direction\", \"inbound\")"));
+    let gone = rules.edit(&two, &Edit::RemoveEntry(Entries::Keeping, 0, "cards".into())).expect("gone");
+    assert_eq!(entry(&gone, 0).0, "all");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! What the text means is the recorder's business, as it is on its command line: these are its words, and one trait by which pages
 //! ask.
 
+pub mod forms;
 mod people;
 
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use store::{Archive, BookChange, BookVersion, Kept, Pruned, RecordingId, Source};
 
+use self::forms::{Entries, Forms, Part, Written};
 pub use people::{HeldLine, UnitLine, UserLine};
 
 /// Calls that a trial names one by one.
@@ -208,6 +210,8 @@ pub struct Sections {
     pub units: Vec<UnitLine>,
     /// Users.
     pub users: Vec<UserLine>,
+    /// Values by their keys, as forms have them.
+    pub forms: Forms,
 }
 
 /// A list of words that a form changes as a whole.
@@ -259,6 +263,16 @@ pub enum Edit {
     SetUnit(String, UnitLine),
     /// A unit that nothing is in goes.
     RemoveUnit(String),
+    /// Values of a section are others; those that are not named stay.
+    SetValues(Part, Written),
+    /// An entry comes behind the others.
+    AddEntry(Entries, Written),
+    /// Values of an entry are others.
+    SetEntry(Entries, usize, String, Written),
+    /// An entry goes.
+    RemoveEntry(Entries, usize, String),
+    /// An entry goes to another place of its list.
+    MoveEntry(Entries, usize, String, usize),
 }
 
 impl RuleLine {

@@ -78,6 +78,48 @@ async fn a_change_is_reviewed_with_what_it_would_have_meant_and_put_in_force_wit
 }
 
 #[tokio::test]
+async fn values_are_changed_by_forms_of_their_own() {
+    let site = Site::new("");
+    let cookie = site.sign_in("root").await;
+    site.put(0, BOOK, "first");
+    let form = site.get("/rules/values?of=dial_plan", &cookie).await;
+    assert!(form.text.contains("name=\"value.country\" value=\"GB\""), "{}", form.text);
+    let form = site.get("/rules/values?of=pause", &cookie).await;
+    assert!(form.text.contains("<option value=\"yes\" selected>"), "{}", form.text);
+    assert!(form.text.contains("name=\"value.max_min\" value=\"30\" inputmode=\"numeric\""), "{}", form.text);
+    let form = site.get("/rules/entry?of=keep", &cookie).await;
+    assert!(form.text.contains("value=\"inbound\" checked") && form.text.contains("value=\"add-entry\""));
+    let form = site.get("/rules/entry?of=code&place=0", &cookie).await;
+    for text in ["value=\"*1 *2\"", "value=\"set-entry\"", "name=\"was\" value=\"keys\""] {
+        assert!(form.text.contains(text), "{text}: {}", form.text);
+    }
+    for nothing in
+        ["values?of=x", "values", "entry?of=code&place=1", "entry?of=code&place=x", "entry?of=pause"]
+    {
+        let page = site.get(&format!("/rules/{nothing}"), &cookie).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{nothing}");
+    }
+    let change = [("from", "1"), ("edit", "set-values"), ("of", "dial_plan"), ("value.country", "DE")];
+    let review = site.post("/rules/review", &cookie, &change).await;
+    assert!(review.text.contains("name=\"value.country\" value=\"DE\""), "{}", review.text);
+    let put = change.into_iter().chain([("do", "put"), ("why", "moved")]).collect::<Vec<_>>();
+    let done = site.post("/rules/review", &cookie, &put).await;
+    assert_eq!((done.status, done.location.as_str()), (StatusCode::SEE_OTHER, "/rules#dial_plan"));
+    assert!(site.newest().1.contains("country DE") && !site.newest().1.contains("country GB"));
+    let add = [
+        ("from", "2"),
+        ("edit", "add-entry"),
+        ("of", "code"),
+        ("value.pause", "*3 *4"),
+        ("do", "put"),
+        ("why", "more"),
+    ];
+    let done = site.post("/rules/review", &cookie, &add).await;
+    assert_eq!((done.status, done.location.as_str()), (StatusCode::SEE_OTHER, "/rules#pause"));
+    assert!(site.newest().1.ends_with("code *3 *4\n"), "{}", site.newest().1);
+}
+
+#[tokio::test]
 async fn an_archive_without_a_book_shows_the_configuration_and_begins_one_from_it() {
     let site = Site::new("exclude endpoint 2005\n");
     let cookie = site.sign_in("root").await;

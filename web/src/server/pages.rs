@@ -148,6 +148,8 @@ pub(super) fn pages() -> Pages {
         .get("/set-up/first", set_up::first, SET_UP)
         .get("/rules", rules::rules, By(&["getRuleBook", "listPortPresets"]))
         .get("/rules/device", rules::device, FORM)
+        .get("/rules/values", rules::values, FORM)
+        .get("/rules/entry", rules::entry, FORM)
         .get("/rules/extensions", rules::extensions, By(&["listExtensions"]))
         .get("/rules/review", rules::back, FORM)
         .post("/rules/review", rules::review, By(&["checkRules", "tryRules", "putRuleBook"]))

@@ -9,6 +9,7 @@ use decode::Timestamp;
 use policy::retention::{Consent, Grace, OFF_MAX_DEFAULT, Reading, Rule, RuleSet};
 use policy::{Outcome, RuleType};
 use store::{Archive, BookChange, BookVersion, Pruned, Retention, Take};
+use web::rules::forms::{Entries, Entry, Forms, Input, Part, Value};
 use web::rules::{
     Answer, CodeLine, DeviceLine, Difference, Edit, KeepLine, List, NotPruned, Planned, Preset, Question,
     RuleBook, RuleLine, RulesError, Sections, Seen, SeenExtension, SeenExtensions, Setting, Trial, TriedCall,
@@ -55,6 +56,25 @@ fn keep(line: &str) -> Option<Rule> {
     let mut words = line.strip_prefix("keep ")?.split(' ');
     let (name, audio, data) = (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     Some(Rule::everything(name, audio, data))
+}
+
+/// A country and codes, as forms have them.
+fn forms(country: &[String], codes: &[String]) -> Forms {
+    let value =
+        |key, input, written: &str| Value { key, label: key, hint: "", input, written: written.into() };
+    let both =
+        Input::AnyOf(vec![("inbound".into(), "inbound".into()), ("outbound".into(), "outbound".into())]);
+    let keep = || vec![value("name", Input::Text, ""), value("direction", both.clone(), "inbound")];
+    let code = |written: &str| vec![value("pause", Input::Text, written)];
+    let entry = |written: &String| Entry { name: "keys".into(), values: code(written) };
+    Forms {
+        parts: vec![
+            (Part::DialPlan, vec![value("country", Input::Text, country.first().map_or("", String::as_str))]),
+            (Part::Pause, vec![value("on", Input::Yes, "yes"), value("max_min", Input::Number, "30")]),
+        ],
+        entries: vec![(Entries::Codes, codes.iter().map(entry).collect())],
+        fresh: vec![(Entries::Codes, code("")), (Entries::Keeping, keep())],
+    }
 }
 
 fn checked(text: &str) -> Result<(), Wrong> {
@@ -196,6 +216,7 @@ impl RuleBook for Lines {
             keeping: text.lines().filter_map(self::keep).map(keep).collect(),
             units: text.lines().filter_map(unit).collect(),
             users: text.lines().filter_map(user).collect(),
+            forms: forms(&words("country"), &words("code")),
             ..Sections::default()
         })
     }
@@ -223,6 +244,13 @@ impl RuleBook for Lines {
             Edit::Set(Words::Pbx, words) => {
                 lines.retain(|line| !line.starts_with("pbx"));
                 lines.extend(words.iter().map(|word| format!("pbx {word}")));
+            }
+            Edit::SetValues(Part::DialPlan, written) => {
+                lines.retain(|line| !line.starts_with("country"));
+                lines.extend(written.iter().map(|(key, value)| format!("{key} {value}")));
+            }
+            Edit::AddEntry(Entries::Codes, written) => {
+                lines.extend(written.iter().map(|(_, value)| format!("code {value}")));
             }
             Edit::ExcludeInternal(true) => lines.push("internal excluded".into()),
             Edit::ExcludeInternal(false) => lines.retain(|line| line != "internal excluded"),

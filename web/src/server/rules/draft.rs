@@ -6,6 +6,7 @@ use policy::{Direction, Mode, Permission, RuleType};
 use serde::de::DeserializeOwned;
 use store::{Archive, Source};
 
+use crate::rules::forms::{Entries, Part, Written};
 use crate::rules::{
     DeviceLine, Edit, List, Preset, RuleBook, RuleLine, RulesError, UnitLine, UserLine, Words, Wrong,
 };
@@ -16,10 +17,11 @@ use crate::server::refusal::Refusal;
 use super::rights;
 
 /// Fields of a form that belong to what it asks for, and what those are called that people write.
-const FIELDS: [(&str, &str); 29] = [
+const FIELDS: [(&str, &str); 30] = [
     ("change", ""),
     ("edit", ""),
     ("list", ""),
+    ("of", ""),
     ("place", ""),
     ("was", ""),
     ("which", ""),
@@ -49,6 +51,11 @@ const FIELDS: [(&str, &str); 29] = [
 ];
 /// Fields of several lines.
 const LONG: [&str; 1] = ["devices"];
+/// What the field of a value begins with; its key in the book comes behind.
+pub(super) const VALUE: &str = "value.";
+/// Values of one form, and the bytes of one.
+const VALUES_MAX: usize = 40;
+const VALUE_LEN_MAX: usize = 4_000;
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,9 +83,9 @@ pub(super) struct Draft {
 /// A field of a form.
 #[derive(Debug)]
 pub(super) struct Field {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// Empty for what nobody writes.
-    pub(super) label: &'static str,
+    pub(super) label: String,
     pub(super) value: String,
     /// Of several lines.
     pub(super) is_long: bool,
@@ -90,13 +97,19 @@ impl Draft {
         let from = form.text("from").parse().unwrap_or(0);
         let given = FIELDS.iter().filter(|(name, _)| form.iter().any(|(given, _)| given == *name));
         let field = |(name, label): &(&'static str, &'static str)| Field {
-            name,
-            label,
+            name: (*name).to_owned(),
+            label: (*label).to_owned(),
             // What names an entry is compared to the letter.
             value: if *name == "was" { form.raw(name) } else { form.text(name) }.to_owned(),
             is_long: LONG.contains(name),
         };
-        let fields: Vec<Field> = given.map(field).collect();
+        let mut fields: Vec<Field> = given.map(field).collect();
+        fields.extend(written(form).into_iter().map(|(key, value)| Field {
+            name: format!("{VALUE}{key}"),
+            label: key.replace('_', " "),
+            value,
+            is_long: false,
+        }));
         match change(form, presets) {
             Ok(change) => Ok(Draft { from, change, fields }),
             Err(wrong) => Err((fields, from, wrong)),
@@ -131,7 +144,13 @@ impl Draft {
     /// The page that it was made on.
     pub(super) fn page(&self) -> &'static str {
         match &self.change {
-            Change::Edit(edit) if of_edit(edit) == Permission::People => "/people",
+            Change::Edit(edit) => match of_edit(edit) {
+                Permission::People => "/people",
+                Permission::PauseRules => "/rules#pause",
+                Permission::DialPlan => "/rules#dial_plan",
+                Permission::Retention => "/rules#retention",
+                _ => "/rules",
+            },
             _ => "/rules",
         }
     }
@@ -170,7 +189,61 @@ fn of_edit(edit: &Edit) -> Permission {
         | Edit::AddUnit(_)
         | Edit::SetUnit(..)
         | Edit::RemoveUnit(_) => Permission::People,
+        Edit::SetValues(part, _) => of_part(*part),
+        Edit::AddEntry(which, _)
+        | Edit::SetEntry(which, ..)
+        | Edit::RemoveEntry(which, ..)
+        | Edit::MoveEntry(which, ..) => of_entries(*which),
     }
+}
+
+/// The permission that a form of a section takes.
+pub(super) const fn of_part(part: Part) -> Permission {
+    match part {
+        Part::Record => Permission::PhoneSystems,
+        Part::Pause => Permission::PauseRules,
+        Part::DialPlan => Permission::DialPlan,
+        Part::Retention => Permission::Retention,
+    }
+}
+
+/// The permission that a form of a list's entry takes.
+pub(super) const fn of_entries(which: Entries) -> Permission {
+    match which {
+        Entries::Codes | Entries::Windows => Permission::PauseRules,
+        Entries::Keeping => Permission::Retention,
+    }
+}
+
+/// What was written into the fields of values, by key; several of one key with commas between.
+fn written(form: &Form) -> Written {
+    let mut all = Written::new();
+    for (name, value) in form.iter() {
+        let Some(key) = name.strip_prefix(VALUE) else { continue };
+        let value = value.trim();
+        let has_room = all.len() < VALUES_MAX;
+        match all.iter_mut().find(|(known, _)| known == key) {
+            Some((_, before)) if before.is_empty() => *before = value.to_owned(),
+            Some((_, before)) if !value.is_empty() && before.len() < VALUE_LEN_MAX => {
+                *before += ", ";
+                *before += value;
+            }
+            Some(_) => {}
+            None if has_room => all.push((key.to_owned(), value.to_owned())),
+            None => {}
+        }
+    }
+    all
+}
+
+fn part(form: &Form) -> Result<Part, Wrong> {
+    let found = Part::ALL.into_iter().find(|part| part.key() == form.text("of"));
+    found.ok_or_else(|| Wrong::new("The form is not one of ours."))
+}
+
+fn entries(form: &Form) -> Result<Entries, Wrong> {
+    let found = Entries::ALL.into_iter().find(|which| which.key() == form.text("of"));
+    found.ok_or_else(|| Wrong::new("The form is not one of ours."))
 }
 
 /// A text as a browser sends it: its ends of lines are not ours, and a tab is nothing that pages show.
@@ -216,6 +289,12 @@ fn edit(form: &Form, presets: &[Preset]) -> Result<Edit, Wrong> {
         "add-unit" => Edit::AddUnit(unit(form)?),
         "set-unit" => Edit::SetUnit(was(), unit(form)?),
         "remove-unit" => Edit::RemoveUnit(was()),
+        "set-values" => Edit::SetValues(part(form)?, written(form)),
+        "add-entry" => Edit::AddEntry(entries(form)?, written(form)),
+        "set-entry" => Edit::SetEntry(entries(form)?, place()?, was(), written(form)),
+        "remove-entry" => Edit::RemoveEntry(entries(form)?, place()?, was()),
+        "entry-up" => Edit::MoveEntry(entries(form)?, place()?, was(), place()?.saturating_sub(1)),
+        "entry-down" => Edit::MoveEntry(entries(form)?, place()?, was(), place()?.saturating_add(1)),
         _ => return Err(Wrong::new("The form is not one of ours.")),
     })
 }
@@ -357,6 +436,28 @@ mod tests {
             Ok(Change::Edit(Edit::SetUser("ann".into(), user)))
         );
         assert_eq!(read("change=restore&version=3"), Ok(Change::Restore(3)));
+        let written = |of: &[(&str, &str)]| -> Written {
+            of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        assert_eq!(
+            read("edit=set-values&of=pause&value.max_min=+30+&value.forgotten_min="),
+            Ok(Change::Edit(Edit::SetValues(
+                Part::Pause,
+                written(&[("max_min", "30"), ("forgotten_min", "")])
+            )))
+        );
+        // Nothing ticked is sent as one that is empty.
+        assert_eq!(
+            read(
+                "edit=set-entry&of=keep&place=1&was=+cards&value.tag=&value.tag=card&value.tag=vip&value.state="
+            ),
+            Ok(Change::Edit(Edit::SetEntry(
+                Entries::Keeping,
+                1,
+                " cards".into(),
+                written(&[("tag", "card, vip"), ("state", "")])
+            )))
+        );
         for (body, why) in [
             ("edit=add-rule&kind=colour&value=red", "no type"),
             ("edit=add-rule&kind=endpoint&value=+", "needs a value"),
@@ -366,6 +467,9 @@ mod tests {
             ("edit=add-user&id=+&devices=", "needs an id"),
             ("edit=set-user&was=ann&devices=phone+2001", "is no line as"),
             ("edit=add-unit&name=+", "needs a name"),
+            ("edit=set-values&of=everything", "not one of ours"),
+            ("edit=add-entry&of=pause", "not one of ours"),
+            ("edit=remove-entry&of=keep", "No entry"),
             ("edit=everything", "not one of ours"),
             ("", "not one of ours"),
         ] {
@@ -379,7 +483,7 @@ mod tests {
         let draft = Draft::of(&Form::parse("from=4&edit=set&which=pbx&words=192.0.2.1&x=y&do=put"), &[])
             .expect("read");
         let fields: Vec<(&str, &str)> =
-            draft.fields.iter().map(|field| (field.name, field.value.as_str())).collect();
+            draft.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
         assert_eq!(
             (draft.from, fields),
             (4, vec![("edit", "set"), ("which", "pbx"), ("words", "192.0.2.1")])

@@ -5,6 +5,7 @@ mod draft;
 mod review;
 mod rights;
 mod seen;
+mod values;
 mod versions;
 
 use axum::extract::{RawQuery, State};
@@ -17,6 +18,7 @@ pub(super) use self::draft::text_of_version;
 pub(super) use self::review::{back, review, since, text};
 pub(super) use self::rights::{OF_BOOK, may_all};
 pub(super) use self::seen::extensions;
+pub(super) use self::values::{entry, values};
 pub(super) use self::versions::{compared, version, versions};
 use super::App;
 use super::caller::Asker;
