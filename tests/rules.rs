@@ -137,6 +137,35 @@ fn an_important_call_takes_the_channel_and_the_other_recording_ends_there_in_ord
     assert_eq!(length(&bench, &last), None);
 }
 
+/// 2001 calls by way of a PBX, which tells the trunk who calls: recorded from the frames that pass this filter; the summary.
+fn through_a_pbx(filter: &[&str]) -> (Bench, Value) {
+    let bench = Bench::new();
+    let file = bench.path("earwitness.toml");
+    let site = "[site]\nextensions = \"2001\"\npbx = [\"192.0.2.5\"]\ntrunks = [\"192.0.2.22\"]\n";
+    fs::write(&file, site).expect("writes");
+    let (file, capture) = (
+        file.display().to_string(),
+        format!("{}/pcaps/b2bua-media/capture.pcap", env!("CARGO_MANIFEST_DIR")),
+    );
+    let words = [&["record", "--json", "-c", &file, "-r", &capture, "--"], filter].concat();
+    let summary = bench.run(&words).expect_code(0).json().remove(0);
+    (bench, summary)
+}
+
+#[test]
+fn a_call_through_a_pbx_is_in_one_recording_and_has_a_line_for_each_leg() {
+    let (bench, summary) = through_a_pbx(&[]);
+    let of = |key: &str| summary[key].as_u64();
+    assert_eq!((of("seen"), of("recorded"), of("device_not_recorded")), (Some(2), Some(1), Some(1)));
+    let list = rows(&bench, &["archive", "list"]);
+    assert_eq!(list.iter().map(|row| text(row, "extension")).collect::<Vec<_>>(), ["2001"]);
+    assert_eq!(list[0]["segment"], 1, "the phone's own leg");
+    // A recorder at the trunk has nothing else.
+    let (bench, summary) = through_a_pbx(&["host", "192.0.2.22"]);
+    assert_eq!((&summary["seen"], &summary["recorded"]), (&1.into(), &1.into()));
+    assert_eq!(text(&rows(&bench, &["archive", "list"])[0], "extension"), "2001");
+}
+
 #[test]
 fn outside_numbers_are_stored_as_the_dial_plan_cleans_them() {
     let remote = |number: &str| {

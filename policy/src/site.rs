@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use decode::Side;
-use decode::tracker::{Identity, LegFacts, Named, NamedBy};
+use decode::tracker::{Identity, LegFacts, Named, NamedBy, OtherLeg};
 
 use crate::custom::CustomFields;
 use crate::numbers::DialPlan;
@@ -58,7 +58,7 @@ impl Site {
                 direction: self.conference_direction(facts, named),
             };
         }
-        let extensions: Vec<Side> = if self.extensions.is_some() {
+        let mut extensions: Vec<Side> = if self.extensions.is_some() {
             let is_own = |&side: &Side| self.is_listed(facts, side) && !self.is_trunk(facts.party(side));
             let listed: Vec<Side> = sides.into_iter().filter(is_own).collect();
             // On a leg between the PBX and a device, the PBX speaks for the other extension: that one has a leg of its own.
@@ -73,6 +73,7 @@ impl Site {
             let (caller, callee) = (self.evidence(facts, Side::Caller), self.evidence(facts, Side::Callee));
             vec![if callee > caller { Side::Callee } else { Side::Caller }]
         };
+        extensions.retain(|&side| !self.has_leg_of_its_own(facts, side));
         let direction = self.direction(facts, &extensions);
         Roles { extensions, direction }
     }
@@ -140,15 +141,17 @@ impl Site {
             // Of a call that names one party, what was called stands for the other: the recorder, or the conversation.
             return other.unwrap_or(&facts.party(Side::Callee).number).to_owned();
         }
-        let party = facts.party(side);
-        let by_request = &facts.request_user;
+        self.number_of(facts.party(side), side, &facts.request_user, facts.request_registered)
+    }
+
+    fn number_of(&self, party: &Identity, side: Side, by_request: &String, is_registered: bool) -> String {
         let number = match side {
             Side::Caller => &party.number,
             Side::Callee => match &self.extensions {
                 Some(pattern) if !pattern.matches(&party.number) && pattern.matches(by_request) => by_request,
                 Some(_) => &party.number,
                 // To names what was dialled, a group perhaps; the device that rings is the one that registered.
-                None if !party.registered && facts.request_registered => by_request,
+                None if !party.registered && is_registered => by_request,
                 // The PBX calls the device by the user part of its contact, while To may still name the number dialled.
                 None if !party.registered
                     && !self.looks_internal(&party.number)
@@ -232,6 +235,21 @@ impl Site {
         caller.signalling.ip() != callee.signalling.ip()
             && facts.parties.iter().all(|party| self.is_outside_device(party))
             && ![Side::Caller, Side::Callee].into_iter().any(is_device)
+    }
+
+    /// Does the party on that side stand for an extension whose device has a leg of its own in the call? To the trunk, and to another
+    /// PBX, the PBX names the extension that calls. Where only the trunk's side is seen, its leg is all there is of the extension.
+    fn has_leg_of_its_own(&self, facts: &LegFacts, side: Side) -> bool {
+        if facts.others.is_empty() || !self.is_outside_device(facts.party(side)) {
+            return false;
+        }
+        let extension = self.number(facts, side);
+        let is_own = |other: &OtherLeg, there: Side| {
+            let party = other.party(there);
+            !self.is_outside_device(party)
+                && self.number_of(party, there, &other.request_user, other.request_registered) == extension
+        };
+        facts.others.iter().any(|other| is_own(other, Side::Caller) || is_own(other, Side::Callee))
     }
 
     /// A number of the outside, without what the site dials before it.
@@ -361,7 +379,22 @@ fn looks_internal(number: &str, digits_max: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::facts;
+    use crate::testing::{facts, legs_between};
+
+    const PHONE: u8 = 20;
+    const PBX: u8 = 10;
+    const PROVIDER: u8 = 30;
+
+    /// A PBX between its telephones and a provider.
+    fn behind_a_pbx(extensions: Option<&str>) -> Site {
+        let address = |host| IpAddr::from([192, 0, 2, host]);
+        Site {
+            extensions: extensions.map(|numbers| numbers.parse().expect("a pattern")),
+            pbx: vec![address(PBX)],
+            trunks: vec![address(PROVIDER)],
+            ..Site::default()
+        }
+    }
 
     #[test]
     fn the_short_number_is_the_extension() {
@@ -520,6 +553,37 @@ mod tests {
         let mut alone = facts("2000", "01632960001");
         alone.parties[1].signalling = alone.parties[0].signalling;
         assert_eq!(site.roles(&alone).extensions, [Side::Caller]);
+    }
+
+    #[test]
+    fn an_extension_that_the_pbx_names_to_the_trunk_has_its_own_leg_and_no_second_one() {
+        let [phone, trunk] =
+            legs_between(&[([PHONE, PBX], "2000", "01632960001"), ([PBX, PROVIDER], "2000", "01632960001")])
+                .try_into()
+                .expect("two legs");
+        assert_eq!((phone.call, trunk.others.len()), (trunk.call, 1));
+        for site in [behind_a_pbx(Some("2000-2999")), behind_a_pbx(None)] {
+            assert_eq!(site.roles(&phone).extensions, [Side::Caller]);
+            assert_eq!(site.roles(&trunk).extensions, []);
+        }
+        // Nobody has said where the provider is: that the PBX is one shows by what it passes on.
+        let unaware = Site { pbx: vec![], trunks: vec![], ..behind_a_pbx(Some("2000-2999")) };
+        assert_eq!(unaware.roles(&trunk).extensions, []);
+        // A number that goes to the trunk in another call has no leg of its own in this one.
+        let other =
+            legs_between(&[([PHONE, PBX], "2001", "01632960002"), ([PBX, PROVIDER], "2000", "01632960001")]);
+        assert_eq!(behind_a_pbx(Some("2000-2999")).roles(&other[1]).extensions, [Side::Caller]);
+    }
+
+    #[test]
+    fn where_only_the_trunks_side_is_seen_its_leg_is_the_extensions() {
+        for (way, caller, callee, side) in [
+            ([PBX, PROVIDER], "2000", "01632960001", Side::Caller),
+            ([PROVIDER, PBX], "01632960001", "2000", Side::Callee),
+        ] {
+            let [trunk] = legs_between(&[(way, caller, callee)]).try_into().expect("a leg");
+            assert_eq!(behind_a_pbx(Some("2000-2999")).roles(&trunk).extensions, [side]);
+        }
     }
 
     #[test]

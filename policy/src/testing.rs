@@ -58,16 +58,22 @@ pub(crate) fn facts(caller: &str, callee: &str) -> LegFacts {
 
 /// The same of several calls at once, told by one tracker.
 pub(crate) fn legs(numbers: &[(&str, &str)]) -> Vec<LegFacts> {
+    let between = |&(caller, callee)| ([20, 10], caller, callee);
+    legs_between(&numbers.iter().map(between).collect::<Vec<_>>())
+}
+
+/// The same between these hosts of 192.0.2.0/24: what goes into a host and comes out of it with the same numbers is one call.
+pub(crate) fn legs_between(calls: &[([u8; 2], &str, &str)]) -> Vec<LegFacts> {
     let mut tracker = Tracker::new();
     let mut legs = Vec::new();
-    for ((caller, callee), n) in numbers.iter().zip(1..) {
+    for (([from, to], caller, callee), n) in calls.iter().zip(1..) {
         let message = format!(
             "INVITE sip:{callee}@192.0.2.10 SIP/2.0\r\nFrom: <sip:{caller}@192.0.2.10>;tag=a{n}\r\n\
              To: <sip:{callee}@192.0.2.10>\r\nCall-ID: {n}\r\nCSeq: 1 INVITE\r\n\r\n"
         );
         let udp_len = (8 + message.len()) as u16;
         let mut packet =
-            vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 20, 192, 0, 2, 10, 19, 196, 19, 196];
+            vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, *from, 192, 0, 2, *to, 19, 196, 19, 196];
         packet[2..4].copy_from_slice(&(20 + udp_len).to_be_bytes());
         packet.extend(udp_len.to_be_bytes());
         packet.extend([0, 0]);

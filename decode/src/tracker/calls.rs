@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::event::{CallId, LegId, Tie, TieReason};
+use super::event::{CallId, LegFacts, LegId, OtherLeg, Tie, TieReason};
 use super::leg::{Digest, Leg, Legs};
 use super::outbox::{LegNews, Outbox, Queued};
 use crate::media::Side;
@@ -22,6 +22,8 @@ const LEGS_PER_KEY_MAX: usize = 16;
 const KEYS_PER_LEG_MAX: usize = 16;
 /// Ties told of one leg.
 const TIES_MAX: usize = 8;
+/// Legs of its call told of one leg: the call's first ones, which are those before and behind the PBX.
+const OTHERS_MAX: usize = 8;
 /// A REFER explains an INVITE to its target for this long.
 const REFER_WAIT_MS: i64 = 30_000;
 /// Referrals remembered; the oldest makes room.
@@ -147,6 +149,17 @@ impl Calls {
             out.push(Queued::Leg(LegNews::Tied, id));
         }
         let _ = mark_relay(stays, moved, legs).or_else(|| mark_relay(moved, stays, legs));
+    }
+
+    /// A leg is about to be told of: notes which legs its call has beside it.
+    pub(super) fn note_others(&self, leg: LegId, legs: &mut Legs) {
+        let Some(own) = legs.leg(leg) else { return };
+        let group = self.groups.get(&own.facts.call).map_or(&[][..], |group| &group.legs);
+        let others = group.iter().filter(|&&other| other != leg).filter_map(|&other| legs.leg(other));
+        let others: Vec<OtherLeg> = others.take(OTHERS_MAX).map(other_leg).collect();
+        if let Some(own) = legs.leg_mut(leg) {
+            own.facts.others = others;
+        }
     }
 
     /// Remembers the numbers of an INVITE that went to `to`: the INVITE that goes out of there may continue it.
@@ -281,6 +294,16 @@ pub(super) fn mark_relay(into: LegId, out_of: LegId, legs: &mut Legs) -> Option<
         }
     }
     Some(relay)
+}
+
+fn other_leg(leg: &Leg) -> OtherLeg {
+    let LegFacts { leg, parties, request_user, request_registered, .. } = &leg.facts;
+    OtherLeg {
+        leg: *leg,
+        parties: parties.clone(),
+        request_user: request_user.clone(),
+        request_registered: *request_registered,
+    }
 }
 
 /// Adds a reason to a leg's list.

@@ -191,6 +191,31 @@ pub enum Ending {
     EndOfInput,
 }
 
+/// A leg beside another one in a call, as far as it tells whose that one is: a PBX has a leg with the telephone and one with the trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherLeg {
+    /// The leg.
+    pub leg: LegId,
+    /// Its caller and callee.
+    pub parties: [Identity; 2],
+    /// User part of its Request-URI.
+    pub request_user: String,
+    /// That user was seen to register.
+    pub request_registered: bool,
+}
+
+impl OtherLeg {
+    /// The party on that side.
+    #[must_use]
+    pub fn party(&self, side: Side) -> &Identity {
+        let [caller, callee] = &self.parties;
+        match side {
+            Side::Caller => caller,
+            Side::Callee => callee,
+        }
+    }
+}
+
 /// Everything known about a leg so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LegFacts {
@@ -202,6 +227,8 @@ pub struct LegFacts {
     pub segment: u32,
     /// Why it is part of that call; empty for a leg that began one.
     pub ties: Vec<Tie>,
+    /// The legs that its call had beside it when this leg was last told of, the oldest first; not all of a call with very many.
+    pub others: Vec<OtherLeg>,
     /// Call-ID as text; empty when the leg was made from its media alone.
     pub sip_call_id: String,
     /// Caller and callee; index with [`Side::index`].

@@ -24,8 +24,8 @@ mod trace;
 pub use absence::{ABSENT_MS, Absence};
 pub use devices::{Address, DEVICES_MAX, Device, DeviceError, Devices, STREAM_IDLE_MS, Subnet};
 pub use event::{
-    CallId, CopiedRtp, Ending, Event, ForeignRtp, Identity, LegEnd, LegFacts, LegId, Tie, TieReason,
-    TrackReport, UnannouncedRtp,
+    CallId, CopiedRtp, Ending, Event, ForeignRtp, Identity, LegEnd, LegFacts, LegId, OtherLeg, Tie,
+    TieReason, TrackReport, UnannouncedRtp,
 };
 pub use foresight::SourcePlace;
 pub use leg::LEGS_MAX;
@@ -565,6 +565,7 @@ impl Core {
                 Event::LegEnded(leg.end.expect("close sets it before it queues the end"))
             }
             Queued::Leg(news, id) => {
+                self.calls.note_others(id, &mut self.legs);
                 let facts =
                     &self.legs.leg(id).expect("a leg stays until its end is polled, which comes last").facts;
                 match news {

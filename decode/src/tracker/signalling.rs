@@ -324,6 +324,7 @@ impl Signalling {
             call,
             segment,
             ties: ties.iter().take(1).map(|(_, tie)| tie.clone()).collect(),
+            others: Vec::new(),
             sip_call_id: heard.shown_call_id.clone(),
             parties: [caller, callee],
             request_user: hop.user.clone(),

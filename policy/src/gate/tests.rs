@@ -89,6 +89,30 @@ fn two_extensions_on_one_leg_are_two_segments_and_a_tie_renumbers_them() {
 }
 
 #[test]
+fn a_leg_to_the_trunk_that_is_no_extensions_has_its_line_and_no_recording() {
+    let rules = Rules {
+        site: crate::Site { extensions: Some("2000".parse().expect("a pattern")), ..Default::default() },
+        ..Rules::default()
+    };
+    let legs = [([20, 10], "2000", "01632960001"), ([10, 30], "2000", "01632960001")];
+    let legs = crate::testing::legs_between(&legs);
+    let mut gate = Gate::new(rules);
+    for facts in &legs {
+        gate.handle_event(&Event::LegStarted(facts));
+        gate.handle_event(&Event::AudioStarted(facts));
+    }
+    let started: Vec<Action> = std::iter::from_fn(|| gate.poll_action()).collect();
+    let [Action::Start(plan)] = &started[..] else { panic!("{started:?}") };
+    assert_eq!(plan.recording.leg(), legs[0].leg);
+    let ended = legs.into_iter().rev().flat_map(|facts| end(&mut gate, facts)).collect::<Vec<_>>();
+    let [Action::Account { outcome, parts, .. }, Action::Finish { .. }, Action::Account { .. }] = &ended[..]
+    else {
+        panic!("{ended:?}")
+    };
+    assert_eq!((*outcome, parts.len()), (Outcome::DeviceNotRecorded, 0));
+}
+
+#[test]
 fn a_device_that_is_not_recorded_is_accounted_for() {
     let rules = Rules { devices: listed("3000-3999"), ..Rules::default() };
     let (mut gate, facts, actions) = started(rules, "2000", "01632960001");

@@ -237,6 +237,7 @@ impl Media {
             call,
             segment: 1,
             ties: Vec::new(),
+            others: Vec::new(),
             sip_call_id: String::new(),
             parties,
             request_user: String::new(),

@@ -327,3 +327,25 @@ fn a_pbx_that_hands_the_media_to_the_phones_later_ties_the_legs_then() {
     wire.udp(B, A, &again);
     assert_eq!(wire.told("2 tied: same media address"), 1, "{:?}", wire.heard);
 }
+
+#[test]
+fn a_leg_is_told_of_with_the_other_legs_of_its_call() {
+    let mut wire = Wire::new();
+    let provider = ([192, 0, 2, 99], 5060);
+    wire.udp(A, B, &message(INVITE, "1", "1 INVITE", "a", "", &sdp(PHONE, 4000, "")));
+    wire.udp(B, provider, &message(INVITE, "2", "1 INVITE", "x", "", &sdp(PBX, 5000, "")));
+    wire.udp(B, A, &message("SIP/2.0 180 Ringing", "1", "1 INVITE", "a", "b", ""));
+    // Another call at the same time is none of it.
+    wire.udp(C, B, &message(INVITE, "3", "1 INVITE", "c", "", &sdp(STRANGER, 4000, "")));
+    wire.finish();
+    let others = |serial: u64| {
+        let facts = wire.ends.iter().map(|end| &end.facts).find(|facts| facts.leg.serial() == serial);
+        let others = &facts.expect("a leg").others;
+        others
+            .iter()
+            .map(|other| (other.leg.serial(), other.party(Side::Caller).signalling.ip()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((others(1), others(2)), (vec![(2, PBX.into())], vec![(1, PHONE.into())]));
+    assert_eq!(others(3), []);
+}
