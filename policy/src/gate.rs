@@ -608,6 +608,7 @@ impl Gate {
         for leg in legs.map(|judged| judged.leg).collect::<Vec<_>>() {
             self.teach_of_call(leg, if leg == facts.leg { &news } else { &others }, now);
         }
+        self.teach_ddi(facts, now);
     }
 
     /// The recordings of a leg take numbers of its new call.

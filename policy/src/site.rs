@@ -175,12 +175,9 @@ impl Site {
         source: Source,
     ) -> SegmentFacts {
         let (extension, other_party) = (self.number(facts, near), self.number(facts, near.other()));
-        let dialled = &facts.party(Side::Callee).number;
         let conferenced = self.conferenced(facts);
-        let has_ddi = direction == Direction::Inbound
-            && *dialled != extension
-            && !dialled.is_empty()
-            && conferenced.is_none();
+        let has_ddi = direction == Direction::Inbound && conferenced.is_none();
+        let ddi = has_ddi.then(|| self.ddi(facts, &extension)).flatten();
         // Of a stream without signalling the other party is an address; of a conference that names one party it is the recorder.
         let is_known = conferenced.is_none_or(|named| other_of(facts, named).is_some());
         let is_outside = direction != Direction::Internal && !facts.is_stream_only() && is_known;
@@ -189,7 +186,7 @@ impl Site {
             outside_e164: outside_number.as_deref().and_then(|number| self.e164(number)),
             outside_number,
             direction,
-            ddi: has_ddi.then(|| self.clean_ddi(dialled)),
+            ddi,
             account_code: None,
             agent: None,
             hunt_group: None,
@@ -250,6 +247,36 @@ impl Site {
                 && self.number_of(party, there, &other.request_user, other.request_registered) == extension
         };
         facts.others.iter().any(|other| is_own(other, Side::Caller) || is_own(other, Side::Callee))
+    }
+
+    /// The number that was dialled from outside, where it is not the extension's: as the trunk's leg names it, else this one.
+    fn ddi(&self, facts: &LegFacts, extension: &str) -> Option<String> {
+        let of_trunk = self.dialled_at_trunk(facts);
+        let dialled = of_trunk.unwrap_or(&facts.party(Side::Callee).number);
+        (dialled != extension && !dialled.is_empty()).then(|| self.clean_ddi(dialled))
+    }
+
+    /// What the leg of an inbound call between trunk and PBX says that was dialled: a PBX calls the extension by another number. Of several
+    /// such legs (calls were joined) it is that of the caller with whom this one is.
+    fn dialled_at_trunk<'f>(&self, facts: &'f LegFacts) -> Option<&'f str> {
+        let is_from_outside = |party: &Identity| {
+            self.is_trunk(party)
+                || !self.is_pbx(party)
+                    && !party.registered
+                    && (party.is_withheld() || !self.is_own_number(&party.number))
+        };
+        let trunks = facts.others.iter().filter_map(|other| {
+            let (caller, callee) = (other.party(Side::Caller), other.party(Side::Callee));
+            let dialled = if is_number(&callee.number) { &callee.number } else { &other.request_user };
+            let is_inbound = is_from_outside(caller) && self.is_pbx(callee);
+            (is_inbound && is_number(dialled)).then_some((caller.number.as_str(), dialled.as_str()))
+        });
+        let trunks: Vec<(&str, &str)> = trunks.collect();
+        let caller = &facts.party(Side::Caller).number;
+        match trunks[..] {
+            [(_, dialled)] => Some(dialled),
+            _ => trunks.iter().find(|(number, _)| number == caller).map(|&(_, dialled)| dialled),
+        }
     }
 
     /// A number of the outside, without what the site dials before it.
@@ -366,6 +393,12 @@ fn stream_roles(facts: &LegFacts) -> Roles {
     let extensions: Vec<Side> = [Side::Caller, Side::Callee].into_iter().filter(known).collect();
     let direction = if extensions.len() == 2 { Direction::Internal } else { Direction::Unknown };
     Roles { extensions, direction }
+}
+
+/// Digits, as far as a number may have anything else.
+fn is_number(text: &str) -> bool {
+    text.bytes().any(|b| b.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b"+*#-.()".contains(&b))
 }
 
 /// A short number, or a name.
@@ -584,6 +617,50 @@ mod tests {
             let [trunk] = legs_between(&[(way, caller, callee)]).try_into().expect("a leg");
             assert_eq!(behind_a_pbx(Some("2000-2999")).roles(&trunk).extensions, [side]);
         }
+    }
+
+    #[test]
+    fn what_was_dialled_from_outside_is_known_by_the_trunks_leg() {
+        let caller = "01632960001";
+        let ddi = |site: &Site, legs: &[LegFacts]| {
+            let phone = legs.last().expect("a leg");
+            let roles = site.roles(phone);
+            assert_eq!(roles, Roles { extensions: vec![Side::Callee], direction: Direction::Inbound });
+            site.segment(phone, Side::Callee, roles.direction, Source::Mirror).ddi
+        };
+        let (trunk, phone) = (([PROVIDER, PBX], caller, "960500"), ([PBX, PHONE], caller, "2001"));
+        let legs = legs_between(&[trunk, phone]);
+        let plan = DialPlan::default().with_ddi_prefix("01632").expect("digits");
+        for site in [behind_a_pbx(Some("2000-2999")), behind_a_pbx(None), Site::default()] {
+            let site = Site { dial_plan: Some(plan.clone()), ..site };
+            assert_eq!(ddi(&site, &legs).as_deref(), Some("01632960500"), "{site:?}");
+        }
+        let site = behind_a_pbx(Some("2000-2999"));
+        // The phone's own leg names a group: it is not what was dialled.
+        let mut of_group = legs.clone();
+        of_group[1].parties[1].number = "2500".into();
+        of_group[1].request_user = "2001".into();
+        assert_eq!(
+            ddi(&Site { extensions: Some("2001".parse().expect("a pattern")), ..site.clone() }, &of_group)
+                .as_deref(),
+            Some("960500")
+        );
+        // To names no number, the request does.
+        let mut by_request = legs.clone();
+        by_request[1].others[0].parties[1].number = "pbx".into();
+        by_request[1].others[0].request_user = "960501".into();
+        assert_eq!(ddi(&site, &by_request).as_deref(), Some("960501"));
+        // The trunk dials the extension itself.
+        assert_eq!(ddi(&site, &legs_between(&[([PROVIDER, PBX], caller, "2001"), phone])), None);
+        // Two calls were joined: the one of this caller, and none where that cannot be told.
+        let mut joined = legs.clone();
+        let other = joined[1].others[0].clone();
+        joined[1].others.insert(0, other);
+        joined[1].others[0].parties[0].number = "02079460018".into();
+        joined[1].others[0].parties[1].number = "960777".into();
+        assert_eq!(ddi(&site, &joined).as_deref(), Some("960500"));
+        joined[1].others[1].parties[0].number = "02079460019".into();
+        assert_eq!(ddi(&site, &joined), None);
     }
 
     #[test]

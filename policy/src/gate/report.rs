@@ -150,6 +150,24 @@ impl Gate {
         }
     }
 
+    /// A leg is part of a call, which turns out late: the trunk's leg says what was dialled from outside. What else was said of that stays.
+    pub(super) fn teach_ddi(&mut self, facts: &LegFacts, at: Timestamp) {
+        const WHO: &str = "the trunk's leg";
+        let Some(judged) = self.judged(facts.leg) else { return };
+        let site = &self.rules.site;
+        let news = judged.parts.iter().filter_map(|part| {
+            let (near, known) = (part.plan.near, &part.plan.facts);
+            let signalled = |facts| site.segment(facts, near, known.direction, known.source).ddi;
+            let is_signalled = known.ddi == signalled(&judged.told);
+            let ddi = signalled(facts).filter(|ddi| is_signalled && known.ddi.as_ref() != Some(ddi))?;
+            Some((known.extension.clone(), Fact::Ddi(ddi)))
+        });
+        for (extension, fact) in news.collect::<Vec<_>>() {
+            // What cannot be taken now is not worth a call.
+            let _ = self.learn(&Whom::Part { leg: facts.leg, extension }, &fact, WHO, at, at);
+        }
+    }
+
     /// A leg has begun, or more is known of it: reports may have waited for it.
     pub(super) fn meet(&mut self, facts: &LegFacts) {
         let (roles, site) = (self.rules.roles(facts), &self.rules.site);

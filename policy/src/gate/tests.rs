@@ -10,6 +10,7 @@ mod reports;
 mod triggers;
 
 use super::*;
+use crate::rules::{Fact, ListRule, RuleType};
 use crate::testing::{facts, over};
 use crate::{Pattern, RecordedDevices};
 use decode::tracker::{Ending, NoKey, TrackReport};
@@ -86,6 +87,55 @@ fn two_extensions_on_one_leg_are_two_segments_and_a_tie_renumbers_them() {
     let finished: Vec<u32> = end(&mut gate, facts).iter().map(segment).filter(|&n| n > 0).collect();
     assert_eq!(finished, [4, 5]);
     assert!(gate.segments.is_empty());
+}
+
+/// The legs of a call from a provider by way of a PBX to 2000, who is dialled as 01632960500.
+fn dialled_from_outside() -> [LegFacts; 2] {
+    let caller = "01632960001";
+    let legs = [([30, 10], caller, "01632960500"), ([10, 20], caller, "2000")];
+    crate::testing::legs_between(&legs).try_into().expect("two legs")
+}
+
+#[test]
+fn a_call_through_a_pbx_is_judged_by_the_ddi_of_the_trunks_leg() {
+    let exclude = vec![ListRule::new(RuleType::Ddi, "01632960500", "").expect("a rule")];
+    let mut gate = Gate::new(Rules { exclude, ..Rules::default() });
+    let [trunk, phone] = dialled_from_outside();
+    for facts in [&trunk, &phone] {
+        gate.handle_event(&Event::LegStarted(facts));
+    }
+    gate.handle_event(&Event::AudioStarted(&phone));
+    assert_eq!(gate.poll_action(), None);
+    let actions = end(&mut gate, phone);
+    let [Action::Account { outcome, reason, parts, .. }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((*outcome, reason.as_str()), (Outcome::Excluded, "exclusion 1: DDI 01632960500"));
+    assert_eq!(parts[0].facts.ddi.as_deref(), Some("01632960500"));
+}
+
+#[test]
+fn a_tie_that_comes_late_brings_the_ddi_where_nobody_has_told_another_one() {
+    let [_, tied] = dialled_from_outside();
+    let begun = || {
+        let mut gate = Gate::new(Rules::default());
+        let apart = LegFacts { others: Vec::new(), call: facts("1", "2").call, ..tied.clone() };
+        gate.handle_event(&Event::LegStarted(&apart));
+        gate.handle_event(&Event::AudioStarted(&apart));
+        let Some(Action::Start(plan)) = gate.poll_action() else { panic!("it is recorded") };
+        assert_eq!(plan.facts.ddi, None);
+        gate
+    };
+    let mut gate = begun();
+    gate.handle_event(&Event::Tied(&tied));
+    let Some(Action::Known { facts, .. }) = gate.poll_action() else { panic!("it is news") };
+    assert_eq!(facts.ddi.as_deref(), Some("01632960500"));
+    gate.handle_event(&Event::Tied(&tied));
+    assert_eq!(gate.poll_action(), None, "and no news again");
+    let mut gate = begun();
+    let said = Fact::Ddi("01632960777".into());
+    gate.handle_fact(&Whom::Leg(tied.leg), &said, Timestamp::from_millis(2_000)).expect("a fact");
+    assert!(matches!(gate.poll_action(), Some(Action::Known { .. })));
+    gate.handle_event(&Event::Tied(&tied));
+    assert_eq!(gate.poll_action(), None);
 }
 
 #[test]
