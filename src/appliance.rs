@@ -18,6 +18,7 @@ use crate::control::Desk;
 use crate::failure::Failure;
 use crate::live::Beside;
 use crate::recorder::Recorder;
+use crate::sources::Sources;
 
 /// How often the recorder tells what it is doing.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +30,7 @@ pub(crate) struct Appliance {
     desk: Desk,
     gauges: Gauges,
     endpoint: Option<EndpointGauges>,
+    sources: Sources,
     archive: Arc<Archive>,
     /// Set when the archive takes nothing any more.
     stop: Arc<AtomicBool>,
@@ -42,11 +44,12 @@ impl Appliance {
         desk: Desk,
         gauges: Gauges,
         endpoint: Option<EndpointGauges>,
+        sources: Sources,
         archive: Arc<Archive>,
         stop: Arc<AtomicBool>,
     ) -> Appliance {
         let watched = sd_notify::watchdog_enabled().is_some();
-        Appliance { desk, gauges, endpoint, archive, stop, next_status: Instant::now(), watched }
+        Appliance { desk, gauges, endpoint, sources, archive, stop, next_status: Instant::now(), watched }
     }
 }
 
@@ -65,6 +68,8 @@ impl Beside for Appliance {
         let mut status = recorder.status(now);
         status.ports = self.gauges.ports().into_iter().map(port).collect();
         status.record_a_call = self.endpoint.as_ref().map(EndpointGauges::counts);
+        status.facts = self.sources.look(now);
+        status.calls.iter_mut().for_each(|call| call.mark_stale(&status.facts));
         self.desk.show(status);
         if let Some(Trouble::Failed(why)) = self.archive.troubles().first() {
             tracing::error!(

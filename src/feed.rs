@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::control::Control;
 use crate::failure::Failure;
+use crate::sources::{Link, Sources};
 
 /// Connections at one time; a further one is told so and closed.
 const CONNECTIONS_MAX: usize = 32;
@@ -75,16 +76,17 @@ pub(crate) struct Feed {
 struct Shared {
     admission: Admission,
     takes: Box<dyn Takes>,
+    sources: Sources,
     stop: Arc<AtomicBool>,
     connections: AtomicUsize,
 }
 
 impl Feed {
-    /// Listens from now on.
+    /// Listens from now on; `sources` are told who is there.
     ///
     /// # Errors
     /// When the address is not to be had.
-    pub(crate) fn start(admission: Admission, takes: impl Takes) -> Result<Feed, Failure> {
+    pub(crate) fn start(admission: Admission, takes: impl Takes, sources: Sources) -> Result<Feed, Failure> {
         let listen = admission.listen;
         let wrong =
             |error: io::Error| Failure::new(format!("cannot listen for the feed at {listen}: {error}"));
@@ -92,9 +94,11 @@ impl Feed {
         listener.set_nonblocking(true).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
         let stop = Arc::new(AtomicBool::new(false));
+        sources.await_anybody("feed");
         let shared = Arc::new(Shared {
             admission,
             takes: Box::new(takes),
+            sources,
             stop: Arc::clone(&stop),
             connections: AtomicUsize::new(0),
         });
@@ -177,6 +181,8 @@ struct Connection<'s> {
     shared: &'s Shared,
     stream: TcpStream,
     stage: Stage,
+    /// From whom it is, once that was said.
+    link: Option<Link>,
     /// What was read and is no whole line yet.
     buffer: Vec<u8>,
     /// Lines of the second that began then.
@@ -199,7 +205,8 @@ impl<'s> Connection<'s> {
         stream.set_read_timeout(Some(LOOK_EVERY))?;
         stream.set_write_timeout(Some(GREETING))?;
         let stage = if shared.admission.key.is_some() { Stage::Locked } else { Stage::Strange };
-        Ok(Connection { shared, stream, stage, buffer: Vec::new(), second: (Instant::now(), 0) })
+        let (link, buffer) = (None, Vec::new());
+        Ok(Connection { shared, stream, stage, link, buffer, second: (Instant::now(), 0) })
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -215,6 +222,9 @@ impl<'s> Connection<'s> {
                 Ok(0) => return Ok(()),
                 Ok(read) => {
                     heard = Instant::now();
+                    if let Some(link) = &self.link {
+                        link.heard();
+                    }
                     self.buffer.extend_from_slice(block.get(..read).unwrap_or_default());
                 }
                 Err(error) if is_pause(&error) => continue,
@@ -297,7 +307,10 @@ impl<'s> Connection<'s> {
             (Stage::Strange, Line::Hello { version: FEED_VERSION, source }) => {
                 tracing::info!(source, "a source of reports has connected");
                 // The ledger tells systems from people by this word.
-                self.stage = Stage::Known(format!("feed {source}"));
+                let who = format!("feed {source}");
+                let link = self.shared.sources.connected(&who);
+                link.heard();
+                (self.link, self.stage) = (Some(link), Stage::Known(who));
                 Turn::Answer(format!("ok version {FEED_VERSION}"))
             }
             (Stage::Strange, Line::Hello { version, .. }) => Turn::Last(format!(
@@ -399,8 +412,13 @@ mod tests {
 
     #[test]
     fn each_line_is_answered_in_its_order_and_reports_are_handed_over_with_their_source() {
-        let ear = Ear::default();
-        let feed = Feed::start(admission(), ear.clone()).expect("listens");
+        let (ear, sources) = (Ear::default(), Sources::default());
+        let feed = Feed::start(admission(), ear.clone(), sources.clone()).expect("listens");
+        let there = || -> Vec<(String, bool)> {
+            let sources = sources.look(clock::now()).into_iter();
+            sources.map(|source| (source.name, source.last_heard.is_some())).collect()
+        };
+        assert_eq!(there(), [("feed".to_owned(), false)]);
         let lines =
             "hello version=1 source=pbx\nextension=2000 tag=x\r\nping\ncolour=red\nextension=2001 tag=y\n";
         assert_eq!(
@@ -419,11 +437,13 @@ mod tests {
         assert!(matches!(&heard[1].word, Word::Facts(_, facts) if facts[0].value() == "y"));
         drop(heard);
         feed.stop();
+        assert_eq!(there(), [("feed pbx".to_owned(), true)]);
+        assert!(!sources.look(clock::now())[0].up, "it is gone with its connection");
     }
 
     #[test]
     fn who_speaks_another_version_or_does_not_greet_is_shown_out() {
-        let feed = Feed::start(admission(), Ear::default()).expect("listens");
+        let feed = Feed::start(admission(), Ear::default(), Sources::default()).expect("listens");
         let told = say(&feed, "hello version=2 source=pbx\nping\n", 9);
         assert_eq!(told.len(), 2, "it is closed: {told:?}");
         assert!(told[1].contains("this recorder speaks 1, the other side 2"), "{told:?}");
@@ -438,7 +458,7 @@ mod tests {
     fn without_the_key_nothing_is_understood() {
         let ear = Ear::default();
         let locked = Admission { key: Some(Zeroizing::new("open sesame".into())), ..admission() };
-        let feed = Feed::start(locked, ear.clone()).expect("listens");
+        let feed = Feed::start(locked, ear.clone(), Sources::default()).expect("listens");
         for wrong in ["hello version=1 source=pbx\n", "key open\n", "key open sesame!\n", "colour=red\n"] {
             let told = say(&feed, &format!("{wrong}extension=2000 tag=x\n"), 9);
             assert_eq!(
@@ -456,10 +476,10 @@ mod tests {
     #[test]
     fn an_address_that_is_not_named_may_not_report_and_there_are_only_so_many_connections() {
         let elsewhere = Admission { from: vec!["192.0.2.1".parse().expect("an address")], ..admission() };
-        let feed = Feed::start(elsewhere, Ear::default()).expect("listens");
+        let feed = Feed::start(elsewhere, Ear::default(), Sources::default()).expect("listens");
         assert_eq!(say(&feed, "", 9), ["error this address may not report"]);
         feed.stop();
-        let feed = Feed::start(admission(), Ear::default()).expect("listens");
+        let feed = Feed::start(admission(), Ear::default(), Sources::default()).expect("listens");
         let open: Vec<TcpStream> = (0..CONNECTIONS_MAX)
             .map(|_| {
                 let stream = TcpStream::connect(feed.address()).expect("connects");
@@ -475,7 +495,7 @@ mod tests {
 
     #[test]
     fn a_recorder_that_does_not_answer_is_told_to_the_sender() {
-        let feed = Feed::start(admission(), Deaf).expect("listens");
+        let feed = Feed::start(admission(), Deaf, Sources::default()).expect("listens");
         let told = say(&feed, "hello version=1 source=pbx\nextension=2000 tag=x\n", 3);
         assert_eq!(told[2], "error busy: the recorder does not answer, say it again");
         feed.stop();

@@ -33,6 +33,7 @@ mod rules;
 mod secrets;
 mod set_up;
 mod smdr;
+mod sources;
 mod standard_webhook;
 mod support;
 mod tables;

@@ -19,6 +19,7 @@ use crate::config::{self, Ruling, Settings};
 use crate::control::Control;
 use crate::failure::Failure;
 use crate::rules::Standing;
+use crate::sources::Sources;
 
 /// How often the signal is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -78,6 +79,7 @@ pub(crate) struct Reload {
     pub(crate) archive: Arc<Archive>,
     pub(crate) control: Control,
     pub(crate) alarms: Changer,
+    pub(crate) sources: Sources,
     pub(crate) keeping: Keeping,
     pub(crate) standing: Standing,
     pub(crate) tokens: Arc<Tokens>,
@@ -146,6 +148,7 @@ impl Reload {
         retention.take_up(&self.archive, Take::InForce)?;
         self.standing.change(book, machine.clone());
         self.keeping.change(retention, machine);
+        self.sources.use_limits(alarms.facts);
         self.alarms.change(alarms.limits, sinks);
         self.tokens.replace(tokens);
         tell(&differences(&self.taken, &file, has_book));

@@ -18,6 +18,7 @@ use policy::smdr::{LINE_LEN_MAX, Record};
 use crate::clock;
 use crate::failure::Failure;
 use crate::feed::{Takes, admits, is_pause};
+use crate::sources::Sources;
 
 /// Records that wait for a logger that is away, for each way out. Of more the oldest is dropped and counted.
 const KEPT_MAX: usize = 1_000;
@@ -51,6 +52,13 @@ pub(crate) struct Ways {
     pub(crate) padding: u8,
     /// The clock on the wall.
     pub(crate) zone: TimeZone,
+}
+
+impl Ways {
+    /// Are records of telephone systems read?
+    pub(crate) fn is_read(&self) -> bool {
+        !self.connect.is_empty() || self.take.is_some()
+    }
 }
 
 /// Everything that runs for it.
@@ -123,13 +131,14 @@ impl Outlets {
 }
 
 impl Smdr {
-    /// Opens all ways.
+    /// Opens all ways; `sources` are told which telephone systems are there.
     ///
     /// # Errors
     /// When an address is not to be had.
     pub(crate) fn start(
         ways: &Ways,
         takes: impl Takes + Clone,
+        sources: &Sources,
     ) -> Result<(Smdr, Outlets, Vec<SocketAddr>), Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut smdr = Smdr { stop: Arc::clone(&stop), threads: Vec::new() };
@@ -137,22 +146,26 @@ impl Smdr {
         let input = |name: String| Input {
             source: name,
             takes: Box::new(takes.clone()),
+            sources: sources.clone(),
             padding: ways.padding,
             zone: ways.zone.clone(),
             stop: Arc::clone(&stop),
         };
         for &address in &ways.connect {
             let input = input(format!("smdr {}", address.ip()));
+            sources.await_link(&input.source);
             smdr.spawn(format!("smdr {address}"), move || input.connect(address))?;
         }
         if let Some(address) = ways.take {
             let listener = bind(address, &mut bound)?;
+            sources.await_anybody("smdr");
             let (from, stop) = (ways.from.clone(), Arc::clone(&stop));
             let (takes, padding, zone) = (takes.clone(), ways.padding, ways.zone.clone());
+            let sources = sources.clone();
             let each = move |stream: TcpStream, peer: SocketAddr| {
                 let (takes, stop): (Box<dyn Takes>, _) = (Box::new(takes.clone()), Arc::clone(&stop));
                 let (source, zone) = (format!("smdr {}", peer.ip().to_canonical()), zone.clone());
-                let input = Input { source, takes, padding, zone, stop };
+                let input = Input { source, takes, sources: sources.clone(), padding, zone, stop };
                 let run = move || drop(input.read(stream));
                 std::thread::Builder::new().name(format!("smdr {peer}")).spawn(run).ok()
             };
@@ -239,6 +252,7 @@ fn accept(
 struct Input {
     source: String,
     takes: Box<dyn Takes>,
+    sources: Sources,
     padding: u8,
     zone: TimeZone,
     stop: Arc<AtomicBool>,
@@ -257,6 +271,7 @@ impl Input {
     /// Reads until the other side ends it.
     fn read(&self, mut stream: TcpStream) -> io::Result<()> {
         stream.set_read_timeout(Some(LOOK_EVERY))?;
+        let link = self.sources.connected(&self.source);
         let (mut buffer, mut heard, mut refused) = (Vec::new(), Instant::now(), 0_u64);
         while !self.stop.load(Ordering::Relaxed) && heard.elapsed() < SILENCE {
             let mut block = [0; 4096];
@@ -267,6 +282,7 @@ impl Input {
                 Err(error) => return Err(error),
             }
             heard = Instant::now();
+            link.heard();
             refused += self.take_lines(&mut buffer);
             if buffer.len() > LINE_LEN_MAX {
                 tracing::warn!(source = self.source, "what comes is no SMDR: a line is too long");
@@ -474,7 +490,8 @@ mod tests {
         let system = TcpListener::bind(ANY).expect("a port");
         let address = system.local_addr().expect("bound");
         let ways = Ways { take: Some(ANY), connect: vec![address], ..ways() };
-        let (smdr, outlets, bound) = Smdr::start(&ways, Ear(sender)).expect("listens");
+        let sources = Sources::default();
+        let (smdr, outlets, bound) = Smdr::start(&ways, Ear(sender), &sources).expect("listens");
         let mut pushed = TcpStream::connect(bound[0]).expect("connects");
         pushed.write_all(b"no record\r\n").expect("sent");
         pushed.write_all(&record(1).write(PADDING)).expect("sent");
@@ -485,7 +502,11 @@ mod tests {
             assert_eq!(report.who, "smdr 127.0.0.1");
             assert!(matches!(report.word, Word::Facts(_, facts) if facts.len() == 4));
         }
+        let known = sources.look(clock::now());
+        let [system] = &known[..] else { panic!("{known:?}") };
+        assert!(system.name == "smdr 127.0.0.1" && system.up && system.last_heard.is_some());
         smdr.stop(&outlets);
+        assert!(!sources.look(clock::now())[0].up);
     }
 
     #[test]
@@ -494,7 +515,8 @@ mod tests {
         let logger = TcpListener::bind(ANY).expect("a port");
         let push = Some(logger.local_addr().expect("bound"));
         let (smdr, outlets, bound) =
-            Smdr::start(&Ways { listen: Some(ANY), push, ..ways() }, Ear(sender)).expect("listens");
+            Smdr::start(&Ways { listen: Some(ANY), push, ..ways() }, Ear(sender), &Sources::default())
+                .expect("listens");
         let (pushed, _) = logger.accept().expect("it connects");
         for n in 1..=KEPT_MAX + 2 {
             outlets.tell(&record(n));
@@ -534,7 +556,8 @@ mod tests {
         let (sender, _) = crossbeam_channel::unbounded();
         let from = vec!["192.0.2.1".parse().expect("an address")];
         let (smdr, outlets, bound) =
-            Smdr::start(&Ways { listen: Some(ANY), from, ..ways() }, Ear(sender)).expect("listens");
+            Smdr::start(&Ways { listen: Some(ANY), from, ..ways() }, Ear(sender), &Sources::default())
+                .expect("listens");
         outlets.tell(&record(1));
         let mut stream = TcpStream::connect(bound[0]).expect("connects");
         assert_eq!(stream.read(&mut [0; 1]).unwrap_or_default(), 0, "closed");

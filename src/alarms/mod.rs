@@ -55,6 +55,8 @@ pub(crate) enum Kind {
     PortDown,
     /// Nothing comes in although somebody should be telephoning.
     PortSilent,
+    /// A system that says facts of calls is not heard.
+    FactsStale,
     /// Frames were lost on this machine.
     FramesDropped,
     /// Audio of calls was left out for its ports.
@@ -71,7 +73,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Kind; 17] = [
+    pub(crate) const ALL: [Kind; 18] = [
         Kind::ArchiveFailed,
         Kind::ArchiveBehind,
         Kind::DiskLow,
@@ -83,6 +85,7 @@ impl Kind {
         Kind::StampFailed,
         Kind::PortDown,
         Kind::PortSilent,
+        Kind::FactsStale,
         Kind::FramesDropped,
         Kind::PortsOutside,
         Kind::NoChannel,
@@ -105,6 +108,7 @@ impl Kind {
             Kind::StampFailed => "The log gets no time stamp",
             Kind::PortDown => "A way in is closed",
             Kind::PortSilent => "Nothing comes in",
+            Kind::FactsStale => "Facts of calls are stale",
             Kind::FramesDropped => "Packets were lost here",
             Kind::PortsOutside => "Audio was left out for its ports",
             Kind::NoChannel => "No channel was free",
@@ -128,6 +132,7 @@ impl Kind {
             Kind::StampFailed => "stamp-failed",
             Kind::PortDown => "port-down",
             Kind::PortSilent => "port-silent",
+            Kind::FactsStale => "facts-stale",
             Kind::FramesDropped => "frames-dropped",
             Kind::PortsOutside => "ports-outside",
             Kind::NoChannel => "no-channel",
@@ -394,6 +399,14 @@ impl Watch {
                 );
             }
         }
+        for (source, _) in status.stale() {
+            let why = if source.up {
+                "says nothing: facts of calls that it has said may not be so any more"
+            } else {
+                "is not connected: facts of calls that it has said may not be so any more"
+            };
+            holds(Kind::FactsStale, &source.name, format!("{} {why}", source.name));
+        }
         if let Some(lost) = grown(&mut self.dropped, status.dropped(), now) {
             holds(Kind::FramesDropped, "", format!("{lost} frames were lost on this machine so far"));
         }
@@ -600,6 +613,8 @@ mod tests {
             transferred_from: None,
             tags: Vec::new(),
             fields: policy::CustomFields::default(),
+            told_by: BTreeMap::new(),
+            stale: Vec::new(),
             source: store::Source::Mirror,
             started: at(0),
             paused_since: None,
@@ -629,6 +644,35 @@ mod tests {
         assert_eq!(told(forgotten), [(Kind::PauseLong, Turn::Raised)]);
         let over = watch.look(&status(call(2_990, false, false)), &Beside::default(), at(3_002));
         assert_eq!(told(over), [(Kind::PauseLong, Turn::Cleared)]);
+    }
+
+    #[test]
+    fn each_system_whose_facts_are_stale_has_an_alarm_until_it_is_heard_again() {
+        let mut watch = watch(None);
+        let source = |name: &str, up, stale_since: Option<i64>| web::live::FactSource {
+            name: name.into(),
+            up,
+            last_heard: None,
+            stale_since: stale_since.map(at),
+        };
+        let status = |facts| Status { facts, ..Status::default() };
+        let stale = status(vec![
+            source("feed pbx1", true, Some(0)),
+            source("smdr 192.0.2.10", false, Some(5)),
+            source("feed crm", true, None),
+        ]);
+        let notices = watch.look(&stale, &Beside::default(), at(60));
+        let places: Vec<_> =
+            notices.iter().map(|notice| (notice.alarm, notice.turn, notice.place.as_str())).collect();
+        let raised = |place| (Kind::FactsStale, Turn::Raised, place);
+        assert_eq!(places, [raised("feed pbx1"), raised("smdr 192.0.2.10")]);
+        assert!(notices[0].words.contains("says nothing") && notices[1].words.contains("not connected"));
+        let heard = status(vec![source("feed pbx1", true, None), source("smdr 192.0.2.10", false, Some(5))]);
+        let over = watch.look(&heard, &Beside::default(), at(62));
+        assert_eq!(
+            over.iter().map(|n| (n.turn, n.place.as_str())).collect::<Vec<_>>(),
+            [(Turn::Cleared, "feed pbx1")]
+        );
     }
 
     #[test]

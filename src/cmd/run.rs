@@ -53,6 +53,7 @@ use crate::reload::{Reload, reload_flag};
 use crate::rules::Standing;
 use crate::set_up::{self, Ears};
 use crate::smdr::{Logger, Outlets, Smdr, Ways};
+use crate::sources::Sources;
 use crate::support::{self, Workshop};
 use crate::webhooks::Tellers;
 
@@ -96,8 +97,10 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     know_people(&archive, &settings.rules);
     let (control, desk) = control();
     let control = control.joining(endpoint.as_ref().map(|endpoint| endpoint.control.clone()));
-    let feed = admission.map(|admission| open_feed(admission, control.clone())).transpose()?;
-    let (smdr, outlets) = open_smdr(&settings.smdr, control.clone())?;
+    let sources = Sources::new(settings.alarms.facts.clone());
+    let feed =
+        admission.map(|admission| open_feed(admission, control.clone(), sources.clone())).transpose()?;
+    let (smdr, outlets) = open_smdr(&settings.smdr, control.clone(), &sources)?;
     let (canary, sung) = start_canary(&settings, &archive, control.clone())?.unzip();
     let watch = Watch::new(settings.alarms.limits.clone());
     let alerts = Arc::new(Kept::open(&settings.archive));
@@ -157,6 +160,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         archive: Arc::clone(&archive),
         control,
         alarms: alarms.changer(),
+        sources: sources.clone(),
         keeping: keeper.keeping(),
         standing,
         tokens,
@@ -183,7 +187,8 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         recorder = recorder.with_logger(Logger::new(settings.smdr.zone.clone(), outlets.clone()));
     }
     let gauges = endpoint.map(|endpoint| endpoint.gauges);
-    let mut appliance = Appliance::new(desk, ring.gauges(), gauges, Arc::clone(&archive), Arc::clone(&stop));
+    let mut appliance =
+        Appliance::new(desk, ring.gauges(), gauges, sources, Arc::clone(&archive), Arc::clone(&stop));
     tell_supervisor(&[sd_notify::NotifyState::Ready]);
     tracing::info!(interfaces = ?settings.capture.interfaces, hep = ?settings.capture.hep, "recording");
     walk(&mut ring, &mut recorder, &mut keys, true, &stop, &mut appliance);
@@ -316,23 +321,23 @@ fn open_endpoint(record_a_call: &RecordACall) -> Result<EndpointListener, Failur
     Ok(endpoint)
 }
 
-fn open_feed(admission: Admission, control: Control) -> Result<Feed, Failure> {
+fn open_feed(admission: Admission, control: Control, sources: Sources) -> Result<Feed, Failure> {
     if admission.from.is_empty() && !admission.listen.ip().to_canonical().is_loopback() {
         warn("nobody is named who may report (feed.from): reports are taken from this machine alone");
     }
-    let feed = Feed::start(admission, control)?;
+    let feed = Feed::start(admission, control, sources)?;
     tracing::info!(address = %feed.address(), "taking reports");
     Ok(feed)
 }
 
-fn open_smdr(ways: &Ways, control: Control) -> Result<(Smdr, Outlets), Failure> {
+fn open_smdr(ways: &Ways, control: Control, sources: &Sources) -> Result<(Smdr, Outlets), Failure> {
     let bound = [ways.take, ways.listen];
     if ways.from.is_empty()
         && bound.into_iter().flatten().any(|listen| !listen.ip().to_canonical().is_loopback())
     {
         warn("nobody is named who may connect for SMDR (smdr.from): only this machine may");
     }
-    let (smdr, outlets, bound) = Smdr::start(ways, control)?;
+    let (smdr, outlets, bound) = Smdr::start(ways, control, sources)?;
     if !bound.is_empty() {
         tracing::info!(?bound, "SMDR");
     }
@@ -401,6 +406,7 @@ fn not_set_up(settings: &Settings) -> BTreeSet<Kind> {
         (Kind::CheckpointFailed, settings.checkpoints.is_empty()),
         (Kind::StampFailed, settings.stamping.is_none()),
         (Kind::ScrubFound, settings.scrub.is_none()),
+        (Kind::FactsStale, settings.feed.listen.is_none() && !settings.smdr.is_read()),
     ];
     kinds.into_iter().filter(|(_, is_not)| *is_not).map(|(kind, _)| kind).collect()
 }

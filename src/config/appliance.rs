@@ -26,6 +26,7 @@ use crate::feed::Admission;
 use crate::http::Address;
 use crate::secrets;
 use crate::smdr::Ways;
+use crate::sources;
 
 /// Megabytes that a kernel buffer or the ring may have.
 const BUFFER_MB: std::ops::RangeInclusive<u32> = 1..=2_000;
@@ -182,6 +183,8 @@ pub(crate) struct MetricsSection {
 pub(crate) struct AlarmSection {
     /// Minutes without a frame after which a way in counts as silent; 0 for never. Default 10.
     pub(crate) silent_min: u32,
+    /// Minutes without a word after which what a source of facts has said is stale (`[feed]`, `[smdr]`); 0 for never. Default 60.
+    pub(crate) facts_silent_min: u32,
     /// Hours in which silence counts; always when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) office_hours: Option<String>,
@@ -196,7 +199,7 @@ pub(crate) struct AlarmSection {
     /// File with the secret that notices are signed with (`whsec_` and base 64).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) webhook_secret_file: Option<PathBuf>,
-    /// A drive is low when less than this is free, in percent. Default 10.
+    /// A drive is low when less than this is free, in percent. Default 20.
     pub(crate) disk_low_percent: u32,
     /// Whom to write to; nobody when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,6 +210,7 @@ impl Default for AlarmSection {
     fn default() -> Self {
         AlarmSection {
             silent_min: 10,
+            facts_silent_min: 60,
             office_hours: None,
             repeat_min: 60,
             syslog: None,
@@ -222,6 +226,8 @@ impl Default for AlarmSection {
 #[derive(Clone, Debug)]
 pub(crate) struct Alarms {
     pub(crate) limits: Limits,
+    /// When what other systems have said of calls is stale.
+    pub(crate) facts: sources::Limits,
     syslog: Option<String>,
     webhook: Option<Address>,
     secret_file: Option<PathBuf>,
@@ -251,12 +257,19 @@ impl AlarmSection {
             mail.check().map_err(|why| Wrong(format!("alarms.mail.{why}")))?;
         }
         let hours = self.office_hours.as_deref().map(Hours::new).transpose();
+        let office_hours = hours.map_err(|why| wrong("office_hours", why))?;
         let milliseconds = |minutes: u32| u64::from(minutes) * 60_000;
+        let unless_0 = |minutes: u32| Some(minutes).filter(|&minutes| minutes > 0).map(milliseconds);
         Ok(Alarms {
+            facts: sources::Limits {
+                silent_ms: unless_0(self.facts_silent_min),
+                office_hours: office_hours.clone(),
+                zone: Some(zone.clone()),
+            },
             limits: Limits {
                 of_canary: None,
-                silent_ms: Some(self.silent_min).filter(|&min| min > 0).map(milliseconds),
-                office_hours: hours.map_err(|why| wrong("office_hours", why))?,
+                silent_ms: unless_0(self.silent_min),
+                office_hours,
                 zone,
                 repeat_ms: milliseconds(self.repeat_min),
                 disk_low_percent: u64::from(self.disk_low_percent),

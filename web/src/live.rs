@@ -2,6 +2,7 @@
 //!
 //! Data alone, and one trait by which they ask: the recorder itself, its threads and its clock are somebody else's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use decode::Timestamp;
@@ -69,6 +70,12 @@ pub struct LiveCall {
     /// The five fields, likewise.
     #[serde(skip_serializing_if = "CustomFields::is_empty")]
     pub fields: CustomFields,
+    /// Which other system has said which of these, by their names; not told to programs.
+    #[serde(skip)]
+    pub told_by: BTreeMap<&'static str, String>,
+    /// Those of them that may not be so any more: who has said them is not heard.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<&'static str>,
     /// Where the audio comes from.
     pub source: Source,
     /// When the recording began.
@@ -89,6 +96,13 @@ pub struct LiveCall {
 }
 
 impl LiveCall {
+    /// Marks what sources have said that are stale.
+    pub fn mark_stale(&mut self, sources: &[FactSource]) {
+        let is_stale =
+            |who: &str| sources.iter().any(|source| source.name == who && source.stale_since.is_some());
+        self.stale = self.told_by.iter().filter(|(_, who)| is_stale(who)).map(|(&fact, _)| fact).collect();
+    }
+
     /// Is it in a pause, which ends and has it go on?
     #[must_use]
     pub fn is_paused(&self) -> bool {
@@ -195,6 +209,21 @@ pub struct Port {
     pub away_ms: u64,
 }
 
+/// A system that says facts of calls, and whether it is still there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FactSource {
+    /// As facts have it that it said: `feed NAME`, `smdr ADDRESS`; `feed` and `smdr` where nobody has connected yet.
+    pub name: String,
+    /// It is connected.
+    pub up: bool,
+    /// When it was last heard; none before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_heard: Option<Timestamp>,
+    /// Its connection is lost, or it has said nothing for too long: since when what it has said may not be so any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_since: Option<Timestamp>,
+}
+
 /// What a recorder is doing. A new one is made about every second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Status {
@@ -210,6 +239,8 @@ pub struct Status {
     pub counters: Counters,
     /// The ways in.
     pub ports: Vec<Port>,
+    /// The systems that say facts of calls.
+    pub facts: Vec<FactSource>,
     /// What the Record-A-Call endpoint counts, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record_a_call: Option<decode::endpoint::Counts>,
@@ -224,6 +255,11 @@ pub struct Status {
 }
 
 impl Status {
+    /// The systems whose facts are stale, each with since when.
+    pub fn stale(&self) -> impl Iterator<Item = (&FactSource, Timestamp)> {
+        self.facts.iter().filter_map(|source| Some((source, source.stale_since?)))
+    }
+
     /// Frames lost on this machine, on any way in.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -149,14 +149,23 @@ impl Legs {
     }
 }
 
+/// An agent at an extension.
+#[derive(Debug)]
+struct LoggedOn {
+    agent: String,
+    since: Timestamp,
+    /// Who has said so; empty when that is not known.
+    who: String,
+}
+
 /// Who is logged on where, which calls there are, and what waits. See the module's text.
 #[derive(Debug, Default)]
 pub(crate) struct Matcher {
     legs: Legs,
     /// Those that are over, in the order in which they ended.
     ended: VecDeque<LegId>,
-    /// The agent at each extension, and since when. An agent is at one extension.
-    agents: BTreeMap<String, (String, Timestamp)>,
+    /// The agent at each extension. An agent is at one extension.
+    agents: BTreeMap<String, LoggedOn>,
     waiting: VecDeque<Report>,
 }
 
@@ -191,17 +200,23 @@ impl Matcher {
 
     /// The agent at an extension.
     pub(crate) fn agent_at(&self, extension: &str) -> Option<&str> {
-        self.agents.get(extension).map(|(agent, _)| agent.as_str())
+        self.agents.get(extension).map(|there| there.agent.as_str())
+    }
+
+    /// Who has said that this agent is at the extension; none where another one is, or nobody.
+    pub(crate) fn who_logged_on(&self, extension: &str, agent: Option<&str>) -> Option<&str> {
+        let there = self.agents.get(extension).filter(|there| Some(there.agent.as_str()) == agent)?;
+        Some(&there.who)
     }
 
     /// The extension of an agent.
     pub(crate) fn extension_of(&self, agent: &str) -> Option<&str> {
-        self.agents.iter().find(|(_, (own, _))| own == agent).map(|(extension, _)| extension.as_str())
+        self.agents.iter().find(|(_, there)| there.agent == agent).map(|(extension, _)| extension.as_str())
     }
 
     /// All who are logged on.
     pub(crate) fn agents(&self) -> impl Iterator<Item = CarriedAgent> {
-        self.agents.iter().map(|(extension, (agent, since))| {
+        self.agents.iter().map(|(extension, LoggedOn { agent, since, .. })| {
             let (agent, extension) = (agent.clone(), extension.clone());
             CarriedAgent { agent, extension, since: *since }
         })
@@ -225,13 +240,15 @@ impl Matcher {
         agent: &str,
         extension: &str,
         since: Timestamp,
+        who: &str,
     ) -> Result<Option<String>, AgentsFull> {
         if self.agents.len() >= AGENTS_MAX && !self.agents.contains_key(extension) {
             return Err(AgentsFull);
         }
-        self.agents.retain(|own, (there, _)| there != agent || own == extension);
-        let before = self.agents.insert(extension.to_owned(), (agent.to_owned(), since));
-        Ok(before.map(|(before, _)| before).filter(|before| before != agent))
+        self.agents.retain(|own, there| there.agent != agent || own == extension);
+        let fresh = LoggedOn { agent: agent.to_owned(), since, who: who.to_owned() };
+        let before = self.agents.insert(extension.to_owned(), fresh);
+        Ok(before.map(|before| before.agent).filter(|before| before != agent))
     }
 
     /// An agent logs off, or whoever is at an extension; gives who that was.
@@ -245,7 +262,7 @@ impl Matcher {
             (None, Some(agent)) => self.extension_of(agent)?.to_owned(),
             (None, None) => return None,
         };
-        self.agents.remove(&extension).map(|(agent, _)| agent)
+        self.agents.remove(&extension).map(|there| there.agent)
     }
 
     /// Keeps a report for a call that is yet to begin; gives it back when too many wait, or when it is too old for one.
@@ -508,10 +525,10 @@ mod tests {
     #[test]
     fn an_agent_is_at_one_extension_and_an_extension_has_one_agent() {
         let mut matcher = Matcher::default();
-        assert_eq!(matcher.log_on("1021", "2000", at(0)), Ok(None));
-        assert_eq!(matcher.log_on("1021", "2001", at(0)), Ok(None));
+        assert_eq!(matcher.log_on("1021", "2000", at(0), "pbx"), Ok(None));
+        assert_eq!(matcher.log_on("1021", "2001", at(0), "pbx"), Ok(None));
         assert_eq!((matcher.agent_at("2000"), matcher.agent_at("2001")), (None, Some("1021")));
-        assert_eq!(matcher.log_on("1022", "2001", at(0)), Ok(Some("1021".into())));
+        assert_eq!(matcher.log_on("1022", "2001", at(0), "pbx"), Ok(Some("1021".into())));
         assert_eq!(matcher.log_off(Some("1021"), Some("2001")), None, "another one's");
         assert_eq!(matcher.log_off(Some("1022"), None), Some("1022".into()));
         assert_eq!(matcher.agent_at("2001"), None);
@@ -526,9 +543,9 @@ mod tests {
         }
         assert!(matcher.is_full() && matcher.wait(of("2001", 500), at(500)).is_some());
         for n in 0..AGENTS_MAX {
-            assert!(matcher.log_on(&n.to_string(), &n.to_string(), at(0)).is_ok());
+            assert!(matcher.log_on(&n.to_string(), &n.to_string(), at(0), "pbx").is_ok());
         }
-        assert_eq!(matcher.log_on("x", "x", at(0)), Err(AgentsFull));
+        assert_eq!(matcher.log_on("x", "x", at(0), "pbx"), Err(AgentsFull));
         for _ in 0..ENDED_MAX {
             matcher.legs.insert(ids[0], known.clone());
             matcher.end(ids[0], at(200));

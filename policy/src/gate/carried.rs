@@ -108,7 +108,7 @@ impl Gate {
         }
         for CarriedAgent { agent, extension, since } in agents {
             if is_young(since) {
-                let _ = self.feed.log_on(&agent, &extension, since);
+                let _ = self.feed.log_on(&agent, &extension, since, "");
             } else {
                 self.orders.withdraw(&Whose::Agent(agent));
             }

@@ -3,10 +3,12 @@
 //! A report for a running call becomes facts of its segments, and these are judged anew. One for a call that is yet to begin waits;
 //! one for a call that is over is handed on: finished recordings are the archive's.
 
+use std::collections::BTreeMap;
+
 use decode::tracker::{CallId, LegFacts, LegId};
 use decode::{Side, Timestamp};
 
-use super::{Action, Gate, Late};
+use super::{Action, Gate, Late, RecordingKey};
 use crate::feed::matcher::{Found, Met};
 use crate::feed::{Alike, Report, Whose, Word};
 use crate::gate::Whom;
@@ -73,16 +75,18 @@ impl Gate {
                 }
                 self.keep_report(report, now)
             }
-            Word::LogOn { agent, extension } => match self.feed.log_on(agent, extension, report.at) {
-                Err(_) => Told { refused: Some(Refused::TooManyAgents), ..Told::default() },
-                Ok(before) => {
-                    if let Some(before) = before {
-                        self.handle_withdrawal(&orders::Whose::Agent(before), now);
+            Word::LogOn { agent, extension } => {
+                match self.feed.log_on(agent, extension, report.at, &report.who) {
+                    Err(_) => Told { refused: Some(Refused::TooManyAgents), ..Told::default() },
+                    Ok(before) => {
+                        if let Some(before) = before {
+                            self.handle_withdrawal(&orders::Whose::Agent(before), now);
+                        }
+                        let found = self.feed.find(&report);
+                        self.tell(&report, &found, now)
                     }
-                    let found = self.feed.find(&report);
-                    self.tell(&report, &found, now)
                 }
-            },
+            }
             // The endpoint's, and no call's.
             Word::Join { .. } | Word::Leave { .. } => Told::default(),
             Word::LogOff { agent, extension } => {
@@ -203,6 +207,24 @@ impl Gate {
         for report in self.feed.overdue(now, self.late_room) {
             self.hand_on(report, Vec::new());
         }
+    }
+
+    /// Which other system has said what is known of a running recording, by the facts' names ([`Fact::key`]). Of what signalling
+    /// says, and of what was said before this program began, nobody is named.
+    #[must_use]
+    pub fn told_by(&self, recording: RecordingKey) -> BTreeMap<&'static str, String> {
+        let Some((part, judged)) = self.part(recording).zip(self.judged(recording.leg())) else {
+            return BTreeMap::new();
+        };
+        let known = &part.plan.facts;
+        let of_call = self.segments.get(&judged.call).map(|call| &call.said);
+        let said = [Some(&part.said), of_call].into_iter().flatten();
+        let mut said: Vec<_> = said.flat_map(|said| said.tellers(&known.extension)).collect();
+        said.sort_by_key(|&(nth, ..)| nth);
+        let agent = self.feed.who_logged_on(&known.extension, known.agent.as_deref());
+        let agent = agent.into_iter().map(|who| (0, "agent", who));
+        let told = agent.chain(said).filter(|(.., who)| !who.is_empty());
+        told.map(|(_, fact, who)| (fact, who.to_owned())).collect()
     }
 
     /// The extensions of a leg that is judged.

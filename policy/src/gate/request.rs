@@ -521,6 +521,16 @@ impl Said {
         self
     }
 
+    /// Who has said which fact of that extension, by the fact's name; a later word takes the place of an earlier one.
+    pub(super) fn tellers<'s>(
+        &'s self,
+        extension: &'s str,
+    ) -> impl Iterator<Item = (u64, &'static str, &'s str)> {
+        let about =
+            self.0.iter().filter(move |said| said.extension.as_ref().is_none_or(|own| own == extension));
+        about.map(|said| (said.nth, said.fact.key(), said.who.as_str()))
+    }
+
     /// What was said of one extension, of the leg and of its call, in the order in which it was said.
     pub(super) fn of(self, call: Said, extension: &str) -> Vec<Saying> {
         let is_about = |said: &Saying| said.extension.as_ref().is_none_or(|own| own == extension);

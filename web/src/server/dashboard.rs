@@ -16,7 +16,7 @@ use super::escape::brief;
 use super::frame::{Frame, Page, page};
 use super::recordings::columns::short_length;
 use super::refusal::Refusal;
-use crate::live::{Port, Status};
+use crate::live::{FactSource, Port, Status};
 use crate::metrics::Machine;
 use crate::words;
 
@@ -136,6 +136,7 @@ pub fn health(status: &Status, machine: Option<&Machine>, now: Timestamp) -> Val
 
 fn components(status: &Status, machine: Option<&Machine>, now: Timestamp) -> Vec<Component> {
     let mut components: Vec<Component> = status.ports.iter().map(|port| way_in(port, now)).collect();
+    components.extend(status.facts.iter().map(|source| facts_from(source, now)));
     components.push(match &status.failure {
         Some(failure) => Component {
             light: "bad",
@@ -202,6 +203,24 @@ fn way_in(port: &Port, now: Timestamp) -> Component {
         name: format!("Capture {}", brief(&port.name)),
         state,
         more: format!("{} packets, {dropped} dropped{last}", port.frames),
+    }
+}
+
+fn facts_from(source: &FactSource, now: Timestamp) -> Component {
+    let ago = |at: Timestamp| short_length(now.millis_since(at));
+    let (light, state) = match (source.stale_since, source.last_heard) {
+        (Some(_), _) => ("bad", "are stale"),
+        (None, None) => ("off", "have not come yet"),
+        (None, Some(_)) => ("good", "are told"),
+    };
+    let there = if source.up { "connected" } else { "not connected" };
+    let heard = source.last_heard.map_or(String::new(), |at| format!(", heard {} ago", ago(at)));
+    let stale = source.stale_since.map_or(String::new(), |since| format!(", stale for {}", ago(since)));
+    Component {
+        light,
+        name: format!("Facts from {}", brief(&source.name)),
+        state,
+        more: format!("{there}{heard}{stale}"),
     }
 }
 

@@ -9,6 +9,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Redirect, Response};
+use decode::Timestamp;
 use futures_core::Stream;
 use policy::Permission;
 use policy::gate::{Reply, Request, Whom};
@@ -22,7 +23,7 @@ use super::frame::{Frame, Page, page};
 use super::recordings::columns::{short_length, way_of};
 use super::refusal::Refusal;
 use super::zone::Moment;
-use crate::live::{LiveCall, Status};
+use crate::live::{FactSource, LiveCall, Status};
 use crate::words;
 
 /// How often browsers hear of what has changed.
@@ -44,6 +45,8 @@ struct Row {
     other: String,
     title: String,
     agent: String,
+    /// It may not be so any more: who has said it is not heard.
+    is_agent_stale: bool,
 }
 
 /// A button.
@@ -57,6 +60,8 @@ struct Offer {
 #[derive(Template)]
 #[template(path = "live_rows.html")]
 struct Rows {
+    /// Systems whose facts are stale, in words.
+    stale: Vec<String>,
     rows: Vec<Row>,
     may_listen: bool,
     may_pause: bool,
@@ -66,6 +71,7 @@ struct Rows {
 #[template(path = "live.html")]
 struct Shown {
     frame: Frame,
+    stale: Vec<String>,
     rows: Vec<Row>,
     may_listen: bool,
     may_pause: bool,
@@ -107,7 +113,18 @@ impl App {
     fn live_rows(&self, asker: &Asker, status: &Status) -> Rows {
         let rows = self.seen_live(status, asker).map(|call| self.live_row(call, asker)).collect();
         let may = |permission| asker.caller.may(permission);
-        Rows { rows, may_listen: may(Permission::Monitor), may_pause: may(Permission::Pause) }
+        let stale = status.stale().map(|(source, since)| self.stale_words(source, since)).collect();
+        Rows { stale, rows, may_listen: may(Permission::Monitor), may_pause: may(Permission::Pause) }
+    }
+
+    /// That what a system has said may not be so any more.
+    pub(super) fn stale_words(&self, source: &FactSource, since: Timestamp) -> String {
+        let why = if source.up { "it says nothing" } else { "it is not connected" };
+        format!(
+            "Facts from {} are stale since {}: {why}.",
+            brief(&source.name),
+            self.zone().moment(since).short
+        )
     }
 
     fn live_row(&self, call: &LiveCall, asker: &Asker) -> Row {
@@ -135,6 +152,7 @@ impl App {
             other: brief(&call.other_party).into_owned(),
             title: format!("{}, {}", brief(&extension), brief(&call.other_party)),
             agent: brief(call.agent.as_deref().unwrap_or_default()).into_owned(),
+            is_agent_stale: call.agent.is_some() && call.stale.contains(&"agent"),
         }
     }
 }
@@ -206,9 +224,10 @@ pub(super) async fn live(State(app): State<App>, asker: Asker) -> Result<Respons
         Some(channels) => format!("{} of {channels} channels in use", status.channels_in_use),
         None => String::new(),
     };
-    let Rows { rows, may_listen, may_pause } = app.live_rows(&asker, &status);
+    let Rows { stale, rows, may_listen, may_pause } = app.live_rows(&asker, &status);
     page(&Shown {
         frame: app.frame(&asker, Page::Live, "Live"),
+        stale,
         rows,
         may_listen,
         may_pause,
@@ -392,6 +411,50 @@ mod tests {
             let is_kept = mode != Mode::DiscardByDefault && !asked.contains(&Ask::Discard);
             assert_eq!(note(&call).is_empty(), is_kept || asked.contains(&Ask::Keep), "{mode:?} {asked:?}");
         }
+    }
+
+    #[test]
+    fn what_a_source_has_said_that_is_not_heard_any_more_is_marked() {
+        let source =
+            |name: &str, stale_since| FactSource { name: name.into(), stale_since, ..FactSource::default() };
+        let told_by = [("agent", "feed pbx1".to_owned()), ("trunk", "smdr 192.0.2.10".to_owned())].into();
+        let mut call = LiveCall { agent: Some("1021".into()), told_by, ..site::call(1) };
+        let since = Some(call.started);
+        call.mark_stale(&[source("feed pbx1", since), source("smdr 192.0.2.10", None)]);
+        assert_eq!(call.stale, ["agent"]);
+        let status = Status { facts: vec![source("feed pbx1", since)], ..Status::default() };
+        assert_eq!(status.stale().map(|(source, _)| source.name.as_str()).collect::<Vec<_>>(), ["feed pbx1"]);
+        let json = serde_json::to_value(&call).expect("JSON");
+        assert_eq!((json["stale"].clone(), json.get("told_by")), (serde_json::json!(["agent"]), None));
+        let rows = |agent_is_stale, stale: &[&str]| {
+            let row = Row {
+                id: call.recording,
+                is_paused: false,
+                is_stopped: false,
+                offers: Vec::new(),
+                note: String::new(),
+                since: Moment { iso: String::new(), short: String::new(), full: String::new() },
+                running: String::new(),
+                icon: "",
+                way: "",
+                extension: String::new(),
+                extension_name: String::new(),
+                other: String::new(),
+                title: String::new(),
+                agent: "1021".into(),
+                is_agent_stale: agent_is_stale,
+            };
+            let stale = stale.iter().map(|&words| words.to_owned()).collect();
+            Rows { stale, rows: vec![row], may_listen: false, may_pause: false }.render().expect("rows")
+        };
+        let shown = rows(true, &["Facts from feed pbx1 are stale since 09:00: it says nothing."]);
+        assert!(
+            shown.contains("(stale)") && shown.contains("Facts from feed pbx1 are stale since 09:00"),
+            "{shown}"
+        );
+        assert!(!rows(false, &[]).contains("stale"));
+        call.mark_stale(&[source("feed pbx1", None)]);
+        assert_eq!(call.stale, [] as [&str; 0]);
     }
 
     #[test]

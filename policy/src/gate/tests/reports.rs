@@ -109,6 +109,24 @@ fn a_call_record_destroys_the_call_that_it_is_about_and_not_the_one_that_waits_b
 }
 
 #[test]
+fn of_each_fact_of_a_running_recording_it_is_known_who_has_said_it_last() {
+    let mut gate = Gate::new(Rules::default());
+    gate.handle_report(log("1021", true), at(900));
+    gate.handle_report(of_extension(account("77"), 900), at(900));
+    let mut call = Call::within(gate);
+    let Some(Action::Start(plan)) = call.gate.poll_action() else { panic!("it is recorded") };
+    let told =
+        |gate: &Gate| -> Vec<(&'static str, String)> { gate.told_by(plan.recording).into_iter().collect() };
+    let by = |who: &str, facts: &[&'static str]| {
+        facts.iter().map(|&fact| (fact, who.to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&call.gate), by("pbx", &["account_code", "agent"]));
+    let report = Report { who: "crm".into(), ..of_call("1", account("78")) };
+    call.gate.handle_report(report, at(2_000));
+    assert_eq!(told(&call.gate), [by("crm", &["account_code"]), by("pbx", &["agent"])].concat());
+}
+
+#[test]
 fn a_number_that_signalling_tells_later_is_judged() {
     let rule = |kind, value| vec![ListRule::new(kind, value, "").expect("a rule")];
     let rules = || Rules {

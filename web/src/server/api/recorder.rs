@@ -163,6 +163,18 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 ),
                 ("counters", json!({ "type": "object", "additionalProperties": count("What was counted") })),
                 ("ports", list(json!({ "type": "object", "description": "A way in" }))),
+                (
+                    "facts",
+                    list(open([
+                        (
+                            "name",
+                            text("A system that says facts of calls: the feed's name for it, or an address"),
+                        ),
+                        ("up", yes("It is connected")),
+                        ("last_heard?", moment("When it was last heard")),
+                        ("stale_since?", moment("What it has said may not be so any more: since when")),
+                    ])),
+                ),
                 ("channels_in_use", count("Channels in use")),
                 ("channels?", count("Channels there are; not there without a limit")),
                 ("failure?", text("The archive does not take what is recorded: why")),
@@ -185,6 +197,10 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 ("paused_by?", list(text("Who or what holds the pause"))),
                 ("stopped", yes("Nothing is kept because it was stopped, and not because of a pause")),
                 ("pause_forgotten", yes("The pause has lasted so long that it may have been forgotten")),
+                (
+                    "stale?",
+                    list(text("A fact of it that may not be so any more: who has said it is not heard")),
+                ),
                 ("mode", one_of("The recording mode of its device", Mode::ALL.map(Mode::key))),
                 ("taking", yes("Its mode takes what is said, as far as nothing holds it")),
                 ("keep", yes("It is kept at its end")),

@@ -220,6 +220,8 @@ pub(in crate::server) fn call(number: u8) -> LiveCall {
         transferred_from: None,
         tags: vec![],
         fields: CustomFields::default(),
+        told_by: Default::default(),
+        stale: vec![],
         source: Source::Mirror,
         started: now(),
         paused_since: None,
