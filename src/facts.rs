@@ -79,6 +79,10 @@ pub(crate) fn with_known(facts: RecordingFacts, known: &SegmentFacts) -> Recordi
         ddi_name: known.ddi_name.clone(),
         contact: known.contact.clone(),
         transferred_from: known.transferred_from.clone(),
+        other_party_name: match &known.other_party_name {
+            Some(name) => some(name),
+            None => facts.other_party_name,
+        },
         user: known.who.user.as_ref().map(|user| user.id.clone()),
         user_name: known.who.user.as_ref().map(|user| user.name.clone()),
         business_unit: known.who.unit.clone(),
@@ -120,6 +124,7 @@ pub(crate) fn known_of(facts: &RecordingFacts, rules: &Rules) -> SegmentFacts {
         ddi_name: facts.ddi_name.clone(),
         contact: facts.contact.clone(),
         transferred_from: facts.transferred_from.clone(),
+        other_party_name: facts.other_party_name.clone(),
         tags: facts.tags.iter().cloned().collect(),
         fields: facts.fields.clone(),
         source: facts.source,

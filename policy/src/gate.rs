@@ -354,7 +354,9 @@ impl Gate {
             Event::AudioStarted(facts) => self.start(facts),
             Event::Digit { leg, side, digit } => self.handle_digit(*leg, *side, *digit),
             Event::Joined { leg, at, number, name } => self.join(*leg, number, name, *at),
-            Event::Identified { facts, side, at, number, .. } => self.identify(facts, *side, number, *at),
+            Event::Identified { facts, side, at, number, name } => {
+                self.identify(facts, *side, [number, name], *at);
+            }
             Event::LegEnded(end) => self.end(end),
             Event::UnannouncedRtp(rtp) => {
                 let outcome =

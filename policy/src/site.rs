@@ -11,6 +11,7 @@ use decode::Side;
 use decode::tracker::{Identity, LegFacts, Named, NamedBy, OtherLeg};
 
 use crate::custom::CustomFields;
+use crate::feed::Alike;
 use crate::numbers::DialPlan;
 use crate::outcome::{Direction, Source};
 use crate::pattern::Pattern;
@@ -196,6 +197,7 @@ impl Site {
             ddi_name: None,
             contact: None,
             transferred_from: None,
+            other_party_name: None,
             tags: BTreeSet::new(),
             fields: CustomFields::default(),
             source,
@@ -310,6 +312,14 @@ impl Site {
             Some(own) => own.matches(number),
             None => self.looks_internal(number),
         }
+    }
+
+    /// Is this number, which signalling says of a segment's other party, another one's outside? One of the site's own is not; and the known number
+    /// with other digits before it is no news: a rule may ask for these.
+    pub(crate) fn is_another_outside(&self, number: &str, known: &SegmentFacts) -> bool {
+        let alike = Alike { call: String::new(), number: number.to_owned(), direction: known.direction };
+        !self.is_own_number(number)
+            && !known.outside_number.as_deref().is_some_and(|outside| alike.has(outside))
     }
 
     /// A short number, or a name.

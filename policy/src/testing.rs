@@ -26,6 +26,7 @@ pub(crate) fn segment(extension: &str, other: &str, direction: Direction) -> Seg
         ddi_name: None,
         contact: None,
         transferred_from: None,
+        other_party_name: None,
         tags: BTreeSet::new(),
         fields: Default::default(),
         source: Source::Mirror,

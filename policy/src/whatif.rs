@@ -127,6 +127,7 @@ impl WhatIf {
         (facts.direction, facts.ddi) = (facts.direction.reversed(), None);
         facts.outside_number = (facts.direction != Direction::Internal).then(|| facts.other_party.clone());
         (facts.outside_e164, facts.agent, facts.named_unit, part.phone) = (None, None, None, None);
+        facts.other_party_name = None;
         self.rules.people.tell(facts, facts.started);
         Some(part)
     }

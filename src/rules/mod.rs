@@ -294,6 +294,7 @@ fn facts(rules: &policy::Rules, question: &Question) -> SegmentFacts {
         ddi_name: None,
         contact: None,
         transferred_from: None,
+        other_party_name: None,
         tags: Default::default(),
         fields: Default::default(),
         source: *source,

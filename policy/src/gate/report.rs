@@ -10,7 +10,7 @@ use decode::{Side, Timestamp};
 
 use super::{Action, Gate, Late, RecordingKey};
 use crate::feed::matcher::{Found, Met};
-use crate::feed::{Alike, Report, Whose, Word};
+use crate::feed::{Report, Whose, Word};
 use crate::gate::Whom;
 use crate::modes::orders;
 use crate::outcome::Direction;
@@ -121,13 +121,16 @@ impl Gate {
     /// A party of a leg is named by another number than before. Where it is the other party of a segment, that is its number outside from now on,
     /// and the call no internal one. A number of the site's own changes nothing: somebody of the site who comes in between does not make
     /// an internal call of what was said before.
-    pub(super) fn identify(&mut self, facts: &LegFacts, side: Side, number: &str, at: Timestamp) {
+    pub(super) fn identify(
+        &mut self,
+        facts: &LegFacts,
+        side: Side,
+        [number, name]: [&str; 2],
+        at: Timestamp,
+    ) {
         self.now = self.now.max(at);
         const WHO: &str = "connected identity";
         let (roles, site) = (self.rules.roles(facts), &self.rules.site);
-        if site.is_own_number(number) {
-            return;
-        }
         let near = side.other();
         let is_meant = |part: &&super::part::Part| part.plan.near == near;
         let known = match self.judged(facts.leg) {
@@ -135,12 +138,7 @@ impl Gate {
             None if !roles.extensions.contains(&near) => None,
             None => Some(site.segment(facts, near, roles.direction, super::source_of(facts))),
         };
-        let Some(known) = known else { return };
-        let alike = Alike { call: String::new(), number: number.to_owned(), direction: known.direction };
-        // The same number with other digits before it is no news, and a rule may ask for these.
-        if known.outside_number.as_deref().is_some_and(|outside| alike.has(outside)) {
-            return;
-        }
+        let Some(known) = known.filter(|known| site.is_another_outside(number, known)) else { return };
         let whom = Whom::Part { leg: facts.leg, extension: known.extension };
         let direction = match near {
             _ if !facts.caller_known => Direction::Unknown,
@@ -149,6 +147,8 @@ impl Gate {
         };
         // What cannot be taken now is not worth a call. The number first: a call outside would have the extension's as its own meanwhile.
         let _ = self.learn(&whom, &Fact::OutsideNumber(number.to_owned()), WHO, at, at);
+        // The former party's name is not this one's, also where none is given.
+        let _ = self.learn(&whom, &Fact::OtherPartyName(name.to_owned()), WHO, at, at);
         if known.direction == Direction::Internal {
             let _ = self.learn(&whom, &Fact::Direction(direction), WHO, at, at);
         }

@@ -64,6 +64,9 @@ pub struct SegmentFacts {
     /// The extension that passed the call on to this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transferred_from: Option<String>,
+    /// The other party's name, once signalling says that it is another party than at the beginning; empty where it gives no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_party_name: Option<String>,
     /// Tags, in order.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<String>,
@@ -103,6 +106,8 @@ pub enum Fact {
     Contact(String),
     /// The extension that passed the call on.
     TransferredFrom(String),
+    /// The name of whom signalling says the other party to be now; an empty one is none.
+    OtherPartyName(String),
     /// Which way the call goes.
     Direction(Direction),
     /// A tag was put on.
@@ -145,6 +150,7 @@ impl Fact {
             Fact::DdiName(_) => "ddi_name",
             Fact::Contact(_) => "contact",
             Fact::TransferredFrom(_) => "transferred_from",
+            Fact::OtherPartyName(_) => "other_party_name",
             Fact::Direction(_) => "direction",
             Fact::Tag(_) => "tag",
             Fact::Untag(_) => "untag",
@@ -168,6 +174,7 @@ impl Fact {
             | Fact::DdiName(value)
             | Fact::Contact(value)
             | Fact::TransferredFrom(value)
+            | Fact::OtherPartyName(value)
             | Fact::Tag(value)
             | Fact::Untag(value)
             | Fact::Field(_, value) => value,
@@ -210,6 +217,10 @@ impl SegmentFacts {
             Fact::DdiName(value) => (&mut self.ddi_name, value),
             Fact::Contact(value) => (&mut self.contact, value),
             Fact::TransferredFrom(value) => (&mut self.transferred_from, value),
+            Fact::OtherPartyName(value) => {
+                let before = self.other_party_name.replace(value);
+                return Ok(before != self.other_party_name);
+            }
             Fact::OutsideNumber(value) if value.is_empty() => return Ok(self.set_outside(None, site)),
             Fact::PaddedOutsideNumber(value) if self.is_known_outside(&value, site) => return Ok(false),
             Fact::OutsideNumber(value) | Fact::PaddedOutsideNumber(value) => {

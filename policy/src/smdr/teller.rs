@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::{Record, SmdrEvent};
 use crate::outcome::{Direction, Source};
-use crate::rules::{Rules, SegmentFacts};
+use crate::rules::{Fact, Rules, SegmentFacts};
 
 /// Width of the call's name in a record.
 const CALL_LEN: usize = 22;
@@ -71,6 +71,9 @@ impl Teller {
                 self.ring(facts.leg, at);
                 self.connect(facts.leg, at);
             }
+            Event::Identified { facts, side, at, number, .. } => {
+                self.identify(facts.leg, *side, number, *at, rules);
+            }
             Event::Hold { leg, by, at } => self.hold(*leg, *by, *at, true),
             Event::Retrieve { leg, by, at } => self.hold(*leg, *by, *at, false),
             Event::LegEnded(end) => self.end(end.facts.leg, end.facts.ended.unwrap_or(end.facts.started)),
@@ -102,6 +105,18 @@ impl Teller {
         }
         let is_modified = own.rang && said(&own.facts) != before;
         if is_modified {
+            self.tell(leg, SmdrEvent::Modified, "", at);
+        }
+    }
+
+    /// The other party is named by another number than before; of recordings the same is known by what is known of them.
+    fn identify(&mut self, leg: LegId, side: Side, number: &str, at: Timestamp, rules: &Rules) {
+        let Some(own) = self.legs.get_mut(&leg).filter(|own| own.near != side) else { return };
+        if !rules.site.is_another_outside(number, &own.facts) {
+            return;
+        }
+        let is_new = own.facts.take(Fact::OutsideNumber(number.to_owned()), &rules.site);
+        if is_new == Ok(true) && own.rang {
             self.tell(leg, SmdrEvent::Modified, "", at);
         }
     }
@@ -320,6 +335,33 @@ mod tests {
         ];
         assert_eq!(handle(&mut teller, &held), ["HOLD 2000", "CONNECTED 2000", "DISCONNECTED 2000"]);
         assert!(teller.legs.is_empty() && teller.calls.is_empty());
+    }
+
+    #[test]
+    fn another_party_on_the_line_is_told_of_calls_that_nobody_records_too() {
+        let [leg] = legs(&[("anonymous", "2000")]).try_into().expect("a leg");
+        let mut teller = Teller::new(TimeZone::UTC);
+        let named = |side, number: &str| Event::Identified {
+            facts: &leg,
+            side,
+            at: at(3_000),
+            number: number.into(),
+            name: "Ann Bee".into(),
+        };
+        let begins = [Event::LegStarted(&leg), Event::Answered(&leg)];
+        assert_eq!(handle(&mut teller, &begins), ["RINGING 2000", "ANSWERED 2000"]);
+        // The extension itself by another number, and somebody of the site, are not who is outside.
+        let others = [named(Side::Callee, "01632960500"), named(Side::Caller, "2003")];
+        assert_eq!(handle(&mut teller, &others), [] as [&str; 0]);
+        teller.handle_event(&named(Side::Caller, "01632960001"), &Rules::default());
+        let record = teller.poll_record().expect("a record");
+        assert_eq!((record.event, record.caller.as_str()), (SmdrEvent::Modified, "01632960001"));
+        // The same as the network writes it, and what a recording knows of it by then, say nothing new.
+        assert_eq!(handle(&mut teller, &[named(Side::Caller, "+441632960001")]), [] as [&str; 0]);
+        let mut known = Rules::default().site.segment(&leg, Side::Callee, Direction::Inbound, Source::Mirror);
+        known.outside_number = Some("01632960001".into());
+        teller.handle_known(leg.leg, &known, at(3_000));
+        assert_eq!(told(&mut teller), [] as [&str; 0]);
     }
 
     #[test]

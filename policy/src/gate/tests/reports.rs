@@ -135,7 +135,7 @@ fn a_number_that_signalling_tells_later_is_judged() {
         ..Rules::default()
     };
     let identify = |gate: &mut Gate, facts: &LegFacts, side, number: &str| {
-        let (number, name) = (number.to_owned(), String::new());
+        let (number, name) = (number.to_owned(), "Ann Bee".to_owned());
         gate.handle_event(&Event::Identified { facts, side, at: at(3_000), number, name });
         actions(gate)
     };
@@ -152,15 +152,18 @@ fn a_number_that_signalling_tells_later_is_judged() {
     assert_eq!(identify(&mut gate, &facts, Side::Callee, "01632960500"), []);
     assert_eq!(identify(&mut gate, &facts, Side::Caller, "2003"), []);
     let started = identify(&mut gate, &facts, Side::Caller, "01632960001");
-    assert!(matches!(&started[..], [Action::Start(_)]), "{started:?}");
+    let [Action::Start(_), Action::Known { facts: known, .. }] = &started[..] else { panic!("{started:?}") };
+    assert_eq!(known.other_party_name.as_deref(), Some("Ann Bee"));
     // The same number as the network writes it: a rule asks for the form that is known.
     assert_eq!(identify(&mut gate, &facts, Side::Caller, "+441632960001"), []);
-    assert!(matches!(&identify(&mut gate, &facts, Side::Caller, "02079460018")[..], [Action::Discard(..)]));
+    assert!(matches!(identify(&mut gate, &facts, Side::Caller, "02079460018")[0], Action::Discard(..)));
     // While it rings: it is there for the judgement.
     let mut gate = begun();
     assert_eq!(identify(&mut gate, &facts, Side::Caller, "01632960001"), []);
     gate.handle_event(&Event::AudioStarted(&facts));
-    assert!(matches!(&actions(&mut gate)[..], [Action::Start(_)]));
+    let started = actions(&mut gate);
+    let [Action::Start(plan)] = &started[..] else { panic!("{started:?}") };
+    assert_eq!(plan.facts.other_party_name.as_deref(), Some("Ann Bee"));
 }
 
 #[test]
