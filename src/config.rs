@@ -577,6 +577,9 @@ pub(crate) fn resolve(dir: &crate::cli::ArchiveDir) -> Result<Settings, Failure>
 }
 
 #[cfg(test)]
+mod commented;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -584,73 +587,6 @@ mod tests {
     pub(super) fn rules(text: &str) -> Result<Rules, String> {
         let file = ConfigFile::parse(text).map_err(|(_, _, message)| message)?;
         file.settings(None).map(|settings| settings.rules).map_err(|wrong| wrong.0)
-    }
-
-    #[test]
-    fn the_commented_file_is_the_default() {
-        assert_eq!(ConfigFile::parse(COMMENTED).expect("reads"), ConfigFile::default());
-        // Every commented-out setting must be one: with its comment sign off, the file still reads.
-        let all: String = COMMENTED
-            .lines()
-            .map(|line| {
-                let is_setting = |l: &&str| l.contains(" = ") || l.starts_with('[');
-                line.strip_prefix("# ").filter(is_setting).unwrap_or(line).to_owned() + "\n"
-            })
-            .collect();
-        let all = ConfigFile::parse(&all).expect("reads");
-        assert_ne!(all, ConfigFile::default());
-        assert!(all.settings(None).is_ok());
-    }
-
-    #[test]
-    fn the_commented_file_names_every_key_of_every_section_that_it_has() {
-        use std::collections::{BTreeMap, BTreeSet};
-        /// Names of before that are read all the same.
-        const FORMER: [&str; 1] = ["filter"];
-        let mut keys = BTreeMap::<String, BTreeSet<String>>::new();
-        let mut tables = BTreeMap::<String, &str>::new();
-        let mut section = String::new();
-        for line in COMMENTED.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)) {
-            if let Some(name) = line.strip_prefix('[').filter(|_| line.ends_with(']')) {
-                section = name.trim_matches(['[', ']']).to_owned();
-                tables.insert(section.clone(), line);
-                let mut above = String::new();
-                for own in section.split('.') {
-                    keys.entry(above.clone()).or_default().insert(own.to_owned());
-                    above = if above.is_empty() { own.to_owned() } else { format!("{above}.{own}") };
-                }
-            } else if let Some((key, _)) = line.split_once(" = ") {
-                keys.entry(section.clone()).or_default().insert(key.to_owned());
-            }
-        }
-        let words: BTreeSet<&str> = COMMENTED
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .filter(|word| !word.is_empty())
-            .collect();
-        let (mut seen, mut missing) = (0, Vec::new());
-        for (section, own) in &keys {
-            // The tables above it, then it, with a key that is none: what is refused names those that there are.
-            let ends = section.match_indices('.').map(|(at, _)| at).chain([section.len()]);
-            let header = |name: &str| match tables.get(name) {
-                _ if name.is_empty() => String::new(),
-                Some(line) => format!("{line}\n"),
-                None => format!("[{name}]\n"),
-            };
-            let text: String = ends.map(|end| header(&section[..end])).collect();
-            let text = text + "\"?\" = 1\n";
-            let Err((_, _, message)) = ConfigFile::parse(&text) else { panic!("{section} takes anything") };
-            let Some((_, expected)) = message.split_once("expected") else { continue };
-            let expected = expected.split('`').skip(1).step_by(2).filter(|key| !FORMER.contains(key));
-            for key in expected {
-                seen += 1;
-                // What cannot stand beside the others is named in the comment.
-                if !own.contains(key) && !words.contains(key) {
-                    missing.push(format!("[{section}] {key}"));
-                }
-            }
-        }
-        assert_eq!(missing, Vec::<String>::new());
-        assert!(seen > 100, "{seen} keys");
     }
 
     #[test]
