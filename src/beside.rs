@@ -28,6 +28,7 @@ use store::Archive;
 use crate::cli::{Cli, Command};
 use crate::cmd;
 use crate::console::{self, Guest};
+use crate::control::Control;
 use crate::failure::{Done, Failure};
 
 /// The socket's name in the archive's folder.
@@ -96,8 +97,12 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Opens it in the archive's folder. `config` is the appliance's configuration.
-    pub(crate) fn open(archive: &Arc<Archive>, config: Option<PathBuf>) -> Result<Door, Failure> {
+    /// Opens it in the archive's folder. `recorder` is the appliance's, and `config` its configuration.
+    pub(crate) fn open(
+        archive: &Arc<Archive>,
+        recorder: Control,
+        config: Option<PathBuf>,
+    ) -> Result<Door, Failure> {
         let path = archive.dir().join(SOCKET);
         let failed = |error: io::Error| Failure::new(format!("{}: {error}", path.display()));
         // Whoever has the archive's lock owns the socket: one that is there is a dead appliance's.
@@ -119,7 +124,7 @@ impl Door {
         let (seen, archive) = (Arc::clone(&stop), Arc::clone(archive));
         let thread = std::thread::Builder::new()
             .name("guests".into())
-            .spawn(move || take_in(&socket, &archive, config.as_deref(), &seen))?;
+            .spawn(move || take_in(&socket, &archive, &recorder, config.as_deref(), &seen))?;
         Ok(Door { thread: Some(thread), stop, path })
     }
 }
@@ -152,7 +157,13 @@ impl Drop for Place {
 }
 
 /// Takes guests in until `stop`, then waits a moment for those who are in.
-fn take_in(socket: &OwnedFd, archive: &Arc<Archive>, config: Option<&Path>, stop: &AtomicBool) {
+fn take_in(
+    socket: &OwnedFd,
+    archive: &Arc<Archive>,
+    recorder: &Control,
+    config: Option<&Path>,
+    stop: &AtomicBool,
+) {
     let inside = Arc::new(AtomicUsize::new(0));
     while !stop.load(Ordering::Relaxed) {
         if !has_something(socket, LOOK_EVERY) {
@@ -161,10 +172,10 @@ fn take_in(socket: &OwnedFd, archive: &Arc<Archive>, config: Option<&Path>, stop
         let Ok(guest) = accept_with(socket, SocketFlags::CLOEXEC) else { continue };
         // One more than there may be finds its connection closed, and says so.
         let Some(place) = Place::take(&inside) else { continue };
-        let (archive, config) = (Arc::clone(archive), config.map(Path::to_owned));
+        let (archive, recorder, config) = (Arc::clone(archive), recorder.clone(), config.map(Path::to_owned));
         let serve = move || {
             let _place = place;
-            if let Err(error) = serve(&guest, &archive, config.as_deref()) {
+            if let Err(error) = serve(&guest, &archive, recorder, config.as_deref()) {
                 tracing::warn!(%error, "a command from outside was not done");
             }
         };
@@ -186,7 +197,12 @@ fn has_something(socket: &OwnedFd, patience: Duration) -> bool {
 }
 
 /// Does one guest's command.
-fn serve(guest: &OwnedFd, archive: &Arc<Archive>, config: Option<&Path>) -> io::Result<()> {
+fn serve(
+    guest: &OwnedFd,
+    archive: &Arc<Archive>,
+    recorder: Control,
+    config: Option<&Path>,
+) -> io::Result<()> {
     let peer = sockopt::socket_peercred(guest)?;
     let us = rustix::process::geteuid();
     if !peer.uid.is_root() && peer.uid != us {
@@ -215,6 +231,7 @@ fn serve(guest: &OwnedFd, archive: &Arc<Archive>, config: Option<&Path>) -> io::
     let who = words.who.clone().filter(|_| peer.uid.is_root());
     let guests = Guest {
         archive: Arc::clone(archive),
+        recorder,
         config: config.map(Path::to_owned),
         folder: words.folder.clone(),
         who: who

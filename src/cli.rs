@@ -618,7 +618,7 @@ pub(crate) struct Calls {
     /// The sums alone: how many calls were seen and what became of them
     #[arg(long, conflicts_with_all = ["limit", "number", "outcome"])]
     pub(crate) summary: bool,
-    /// How a call was judged, step by step: rule, fact, verdict. A call's id or its beginning, or a SIP Call-ID
+    /// How a call was judged, step by step: rule, fact, verdict; so far, where it runs. A call's id or its beginning, or a SIP Call-ID
     #[arg(long, value_name = "CALL", conflicts_with_all = ["summary", "limit", "number", "outcome", "since", "until"])]
     pub(crate) why: Option<String>,
     /// Started at or after: RFC 3339, a date, -15m, -2h, -7d, today, yesterday

@@ -14,12 +14,15 @@ use std::sync::Arc;
 
 use store::Archive;
 
+use crate::control::Control;
 use crate::failure::Failure;
 
 /// On whose behalf a command is done in the appliance.
 pub(crate) struct Guest {
     /// The appliance's archive.
     pub(crate) archive: Arc<Archive>,
+    /// Its recorder.
+    pub(crate) recorder: Control,
     /// The appliance's configuration, which decides for guests too.
     pub(crate) config: Option<PathBuf>,
     /// The folder that relative paths start from.
@@ -154,6 +157,11 @@ pub(crate) fn may_write(path: &Path) -> Result<(), Failure> {
 /// The configuration that decides, where a guest's command must not bring its own.
 pub(crate) fn appliances_config() -> Option<Option<PathBuf>> {
     guest(|guest| guest.config.clone())
+}
+
+/// The appliance's recorder, where the command is done beside one.
+pub(crate) fn appliances_recorder() -> Option<Control> {
+    guest(|guest| guest.recorder.clone())
 }
 
 /// Who gave the command.

@@ -312,6 +312,11 @@ pub(crate) fn running_row(facts: &LegFacts, recordings: Vec<RecordingId>) -> Cal
     call_row(facts, outcome, INTERRUPTED.into(), recordings, Vec::new(), Vec::new())
 }
 
+/// The line of a leg that runs, for whoever asks meanwhile.
+pub(crate) fn still_running(row: CallRow, why: Vec<Step>) -> CallRow {
+    CallRow { outcome: Outcome::Running, reason: "it runs, and may be judged again".into(), why, ..row }
+}
+
 /// Why the leg is part of its call, in words.
 fn ties(facts: &LegFacts) -> Vec<Tied> {
     let tied = |tie: &Tie| Tied { sip_call_id: tie.sip_call_id.clone(), why: tie.why.to_string() };

@@ -15,7 +15,7 @@ use decode::{Frame, Side, Timestamp};
 use policy::gate::{Carried, DesksFull, Reply, Request, Told};
 use policy::modes::orders::{Order, OrdersFull, Whose};
 use policy::{Gate, Outcome, RecordingKey, Rules, modes};
-use store::{Archive, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
+use store::{Archive, CallRow, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
 use web::live::{LiveCall, LiveWho, Status};
 
 use crate::carried::Luggage;
@@ -379,6 +379,13 @@ impl<'a> Recorder<'a> {
             channels: self.gate.channels().map(|channels| channels as u64),
             failure: self.report.failure.now.clone(),
         }
+    }
+
+    /// The lines of a call's legs that run: how they were judged so far.
+    pub(crate) fn running_rows(&self, call: &str) -> Vec<CallRow> {
+        let named = self.expected.iter().filter(|(_, row)| row.is_named(call));
+        let line = |(&leg, row): (&u64, &CallRow)| facts::still_running(row.clone(), self.gate.steps_of(leg));
+        named.map(line).collect()
     }
 
     /// Calls whose recordings ended before them go on in another one, as soon as the archive takes it: the disk was full, or a file had

@@ -109,9 +109,12 @@ fn a_late_exclusion_by_account_code_in_the_call_leaves_neither_key_nor_file_and_
     let bench = Bench::new();
     let running = Appliance::start(&bench, EXCLUDE);
     let mut pbx = Pbx::connect(&running);
-    let traffic = calls(2, 3_000).traffic();
-    let other =
-        traffic.truth.iter().find(|truth| truth.extension.number == "2001").expect("a call").call_id.clone();
+    let traffic = calls(2, 6_000).traffic();
+    let call_id = |number: &str| {
+        let call = traffic.truth.iter().find(|truth| truth.extension.number == number);
+        call.expect("a call").call_id.clone()
+    };
+    let (own, other) = (call_id("2000"), call_id("2001"));
     let agent = running.play(traffic);
     pbx.say_until("extension=2000 contact=\"Ann Bee\"", "ok 1");
     let begun = Instant::now();
@@ -128,6 +131,13 @@ fn a_late_exclusion_by_account_code_in_the_call_leaves_neither_key_nor_file_and_
         std::thread::park_timeout(Duration::from_millis(50));
     };
     assert_eq!(pbx.say("extension=2000 account_code=7701"), "ok 1");
+    // It runs, and was judged again: which rule destroyed it is told already.
+    let told = bench.run(&["calls", "--why", &own]).expect_code(0).stdout();
+    for step in
+        ["fact [account code 7701]: feed pbx1 says so: judged again", "exclusion 1", "because: it runs"]
+    {
+        assert!(told.contains(step), "{step:?} is missing in:\n{told}");
+    }
     agent.join().expect("sent");
     pbx.say_until(&format!("call_id={other} tag=over"), "ok 1 over 1");
     running.stop();

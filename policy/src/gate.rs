@@ -469,6 +469,14 @@ impl Gate {
         })
     }
 
+    /// How the segments of a leg that runs were judged so far, step by step; nothing of one that has no audio yet. By the leg's
+    /// [serial number](LegId::serial).
+    #[must_use]
+    pub fn steps_of(&self, leg: u64) -> Vec<Step> {
+        let judged = self.legs.iter().flatten().find(|judged| judged.leg.serial() == leg);
+        judged.into_iter().flat_map(|judged| &judged.parts).flat_map(Part::steps).collect()
+    }
+
     /// What is known of the segment of a running recording.
     #[must_use]
     pub fn facts_of(&self, recording: RecordingKey) -> Option<&SegmentFacts> {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use policy::{Outcome, Pattern};
 use store::{Archive, CallRow, Counters};
 
-use super::{open_archive, print_json, print_line};
+use super::{open_archive, print_json, print_line, warn};
 use crate::cli;
 use crate::clock;
 use crate::config;
+use crate::console;
 use crate::failure::{Done, Failure};
 use crate::filters::time_option;
 use crate::tables;
@@ -68,18 +69,26 @@ pub(crate) fn run(args: &cli::Calls) -> Result<Done, Failure> {
     Ok(Done::All)
 }
 
-/// Prints how each leg of a call was judged.
+/// Prints how each leg of a call was judged, so far where it runs.
 fn why(archive: &Archive, call: &str, json: bool) -> Result<Done, Failure> {
+    // First what runs: a leg that ends meanwhile has its line by then, which counts.
+    let running = running(call);
     let mut found = Vec::new();
     for row in archive.calls()? {
         let row = row?;
-        if !call.is_empty() && (row.call.starts_with(call) || row.sip_call_ids.iter().any(|id| id == call)) {
+        if row.is_named(call) {
             found.push(row);
         }
     }
+    let is_same = |a: &CallRow, b: &CallRow| {
+        (a.started, &a.sip_call_ids, &a.from, &a.to) == (b.started, &b.sip_call_ids, &b.from, &b.to)
+    };
+    let fresh: Vec<CallRow> =
+        running.into_iter().filter(|row| !found.iter().any(|over| is_same(row, over))).collect();
+    found.extend(fresh);
     if found.is_empty() {
         return Err(Failure::new(format!(
-            "no call {call:?} in the balance sheet; `earwitness calls` lists them"
+            "no call {call:?} runs, and none is in the balance sheet; `earwitness calls` lists them"
         )));
     }
     found.sort_by_key(|row| row.started);
@@ -91,6 +100,16 @@ fn why(archive: &Archive, call: &str, json: bool) -> Result<Done, Failure> {
         }
     }
     Ok(Done::All)
+}
+
+/// The legs of a call that run, where this is done beside a recorder.
+fn running(call: &str) -> Vec<CallRow> {
+    let Some(recorder) = console::appliances_recorder() else { return Vec::new() };
+    let call = call.to_owned();
+    recorder.ask(move |recorder, _| recorder.running_rows(&call)).unwrap_or_else(|error| {
+        warn(&format!("{error}: calls that run are left out"));
+        Vec::new()
+    })
 }
 
 fn outcome_named(name: &str) -> Result<Outcome, Failure> {

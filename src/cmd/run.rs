@@ -88,14 +88,14 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     harden::give_up_privileges()
         .map_err(|error| Failure::new(format!("privileges cannot be given up (capset, prctl): {error}")))?;
     let archive = Arc::new(open_archive(&settings, &stop)?);
-    let door = Door::open(&archive, args.dir.config.clone())?;
+    let (control, desk) = control();
+    let door = Door::open(&archive, control.clone(), args.dir.config.clone())?;
     let outside = Outside::start()?;
     // The archive's own threads, which get what is sealed and go to locations that are mounted as they come, run by now, and so does
     // the door of root's commands.
     harden::wall_in(&walls(&settings, args))?;
     let mut version = follow_book(&mut settings, &archive)?;
     know_people(&archive, &settings.rules);
-    let (control, desk) = control();
     let control = control.joining(endpoint.as_ref().map(|endpoint| endpoint.control.clone()));
     let sources = Sources::new(settings.alarms.facts.clone());
     let feed =

@@ -309,6 +309,12 @@ pub struct CallRow {
 }
 
 impl CallRow {
+    /// Is this call meant: by its id or the beginning of that, or by the Call-ID of a leg?
+    #[must_use]
+    pub fn is_named(&self, call: &str) -> bool {
+        !call.is_empty() && (self.call.starts_with(call) || self.sip_call_ids.iter().any(|id| id == call))
+    }
+
     /// The line of a call that nothing but its recording tells of.
     #[must_use]
     pub fn of_recording(facts: &RecordingFacts, ended: Option<Timestamp>, reason: String) -> CallRow {

@@ -217,6 +217,11 @@ impl Part {
         }
     }
 
+    /// How it was judged so far.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        self.trace.clone().into_steps()
+    }
+
     pub(super) fn take_trace(&mut self) -> Trace {
         std::mem::take(&mut self.trace)
     }

@@ -1,11 +1,14 @@
 //! Why a segment was judged as it was: one step after the other, kept with the call's line of the balance sheet.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Steps kept of one segment; later ones are dropped, and the last says so.
+/// Steps kept of one segment. Of more, the first half and the last ones stay, and a step between them says how many were left out.
 pub const STEPS_MAX: usize = 32;
+/// Those at the beginning.
+const FIRST: usize = STEPS_MAX / 2;
 
 /// One step of a judgement, or something that changed it later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,34 +47,39 @@ impl fmt::Display for Step {
 /// The steps of one segment, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
-    steps: Vec<Step>,
+    first: Vec<Step>,
+    last: VecDeque<Step>,
+    /// Between these.
+    left_out: u64,
 }
 
 impl Trace {
-    /// Adds a step, unless there are too many.
+    /// Adds a step; one from the middle makes room for it.
     pub(crate) fn push(&mut self, step: Step) {
-        match self.steps.len() {
-            len if len + 1 < STEPS_MAX => self.steps.push(step),
-            len if len + 1 == STEPS_MAX => self.steps.push(Step {
-                rule: "trace".into(),
-                fact: String::new(),
-                verdict: "more happened than is kept".into(),
-                ..step
-            }),
-            _ => {}
+        if self.first.len() < FIRST {
+            return self.first.push(step);
+        }
+        self.last.push_back(step);
+        let room = STEPS_MAX - FIRST;
+        // What says how many were left out takes the place of one.
+        let is_too_many = self.left_out > 0 || self.last.len() > room;
+        while is_too_many && self.last.len() > room - 1 {
+            self.last.pop_front();
+            self.left_out += 1;
         }
     }
 
-    /// The steps.
+    /// The steps, in order.
     #[must_use]
     pub fn into_steps(self) -> Vec<Step> {
-        self.steps
-    }
-
-    /// The steps.
-    #[must_use]
-    pub fn steps(&self) -> &[Step] {
-        &self.steps
+        let Trace { first, last, left_out } = self;
+        let gap = last.front().filter(|_| left_out > 0).map(|next| Step {
+            rule: "trace".into(),
+            fact: String::new(),
+            verdict: format!("{left_out} steps before this were left out"),
+            ..next.clone()
+        });
+        first.into_iter().chain(gap).chain(last).collect()
     }
 }
 
@@ -85,14 +93,24 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_bounded_and_says_when_it_is_full() {
+    fn of_many_steps_the_first_and_the_last_are_kept_and_how_many_were_left_out() {
         let mut trace = Trace::default();
-        (0..1_000).for_each(|n| trace.push(step(n)));
-        assert_eq!(trace.steps().len(), STEPS_MAX);
-        assert_eq!(
-            trace.steps().last().map(|step| step.verdict.as_str()),
-            Some("more happened than is kept")
-        );
+        for n in 0..1_000 {
+            trace.push(step(n));
+            let steps = trace.clone().into_steps();
+            let (gaps, kept): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.rule == "trace");
+            let left_out = n + 1 - kept.len() as u64;
+            if n < STEPS_MAX as u64 {
+                assert_eq!((gaps.len(), left_out), (0, 0), "{n}");
+            } else {
+                assert_eq!(steps.len(), STEPS_MAX, "{n}");
+                assert_eq!(gaps[0].verdict, format!("{left_out} steps before this were left out"));
+                assert_eq!(steps[FIRST], *gaps[0], "where they were");
+            }
+            let ends = (kept[0].at_ms, kept[kept.len() - 1].at_ms);
+            assert_eq!(ends, (0, n), "the first and the last");
+            assert!(kept.windows(2).all(|pair| pair[0].at_ms < pair[1].at_ms));
+        }
     }
 
     #[test]
