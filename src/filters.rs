@@ -28,7 +28,8 @@ pub(crate) fn query(written: &cli::Filters, now: Timestamp) -> Result<Query, Fai
     ];
     for (option, field, value) in named {
         if let Some(value) = value {
-            query.filter(field, value).map_err(|error| Failure::usage(format!("--{option}: {error}")))?;
+            filter(&mut query, field, value)
+                .map_err(|error| Failure::usage(format!("--{option}: {error}")))?;
         }
     }
     for term in &written.filter {
@@ -38,9 +39,16 @@ pub(crate) fn query(written: &cli::Filters, now: Timestamp) -> Result<Query, Fai
         let usage = |error: QueryError| Failure::usage(format!("--filter: {error}"));
         let custom = web::words::field_named(field.trim()).map(Field::from);
         let named = custom.map_or_else(|| field.trim().parse().map_err(QueryError::Field), Ok);
-        query.filter(named.map_err(usage)?, value).map_err(usage)?;
+        filter(&mut query, named.map_err(usage)?, value).map_err(usage)?;
     }
     Ok(query)
+}
+
+/// Asks for a value, however a number of it is stored, where the dial plan is known: beside a recorder that runs. What is wrong with it is told of what
+/// was written.
+fn filter(query: &mut Query, field: Field, written: &str) -> Result<(), QueryError> {
+    field.pattern(written)?;
+    query.filter(field, &web::numbers::searched(field, written))
 }
 
 pub(crate) fn time_option(written: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {

@@ -554,7 +554,7 @@ impl<'a> Recorder<'a> {
 
     fn put_in_force(&mut self, ruling: Ruling) {
         let Ruling { rules, sip, devices, ports, .. } = ruling;
-        crate::cmd::know_people(self.archive, &rules);
+        crate::cmd::know_site(self.archive, &rules);
         self.tracker.know_devices(devices);
         self.tracker.use_ports(ports);
         self.tracker.keep_trace(sip);

@@ -139,7 +139,7 @@ impl Reload {
         let has_book = of_book.is_some();
         let ruling = of_book.unwrap_or(Ruling { rules, sip, devices, ports, retention });
         let retention = ruling.retention.clone();
-        crate::cmd::know_people(&self.archive, &ruling.rules);
+        crate::cmd::know_site(&self.archive, &ruling.rules);
         // First what may not answer in time: then nothing else has changed.
         let of_recorder = machine.clone();
         self.control.ask(move |recorder, _| recorder.renew(ruling, of_recorder)).map_err(|error| {

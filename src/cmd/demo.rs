@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use store::{AccountChange, AccountEdit, Archive, Password};
 
 use self::office::{Calls, DOCTOR, OFFICES, Office, ROUND_MS};
-use super::{know_people, warn};
+use super::{know_site, warn};
 use crate::cli;
 use crate::clock;
 use crate::config;
@@ -120,7 +120,7 @@ fn people(office: Office) -> impl Iterator<Item = (&'static str, &'static str, &
 fn prepare(dir: &cli::ArchiveDir, calls: &Calls) -> Result<(usize, Vec<String>), Failure> {
     let settings = config::resolve(dir)?;
     let (archive, _) = Archive::open_or_create(&settings.archive)?;
-    know_people(&archive, &settings.rules);
+    know_site(&archive, &settings.rules);
     let recordings = past::record(&archive, settings, calls, clock::now())?;
     past::mark(&archive, &recordings)?;
     let passwords = ACCOUNTS.map(|_| made_up()).into_iter().collect::<Result<Vec<_>, _>>()?;

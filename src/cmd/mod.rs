@@ -168,7 +168,8 @@ fn settle_recovery(archive: &store::Archive) -> Result<(), Failure> {
     Ok(())
 }
 
-/// From now on whoever signs in stands where these people say, on the site that they say.
-pub(crate) fn know_people(archive: &store::Archive, rules: &policy::Rules) {
+/// From now on whoever signs in stands where these people say, on the site that they say, and numbers read as its country writes them.
+pub(crate) fn know_site(archive: &store::Archive, rules: &policy::Rules) {
     archive.know_people(std::sync::Arc::new(rules.people.clone()), rules.site.name.clone());
+    web::numbers::know(rules.site.dial_plan.clone());
 }

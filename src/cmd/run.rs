@@ -22,7 +22,7 @@ use super::record::{listeners, tell_of_keys};
 use super::rule::follow_book;
 use super::serve::close;
 use super::upkeep::{copy_checkpoints, have_stamped};
-use super::{copies, know_people, print_line, progress, settle_recovery, warn};
+use super::{copies, know_site, print_line, progress, settle_recovery, warn};
 use crate::alarms::archive::{Halted, OfArchive};
 use crate::alarms::drives::Drives;
 use crate::alarms::history::Kept;
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     // the door of root's commands.
     harden::wall_in(&walls(&settings, args))?;
     let mut version = follow_book(&mut settings, &archive)?;
-    know_people(&archive, &settings.rules);
+    know_site(&archive, &settings.rules);
     let control = control.joining(endpoint.as_ref().map(|endpoint| endpoint.control.clone()));
     let sources = Sources::new(settings.alarms.facts.clone());
     let feed =

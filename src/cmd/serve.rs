@@ -7,7 +7,7 @@ use store::locations::Duty;
 use web::server::{Beside, Server};
 
 use super::rule::follow_book;
-use super::{copies, know_people, open_archive, print_line, warn};
+use super::{copies, know_site, open_archive, print_line, warn};
 use crate::cli;
 use crate::clock;
 use crate::config;
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &cli::Serve) -> Result<Done, Failure> {
         warn(&format!("the private key {why}: recordings are listed and verified, and cannot be played"));
     }
     follow_book(&mut settings, &archive)?;
-    know_people(&archive, &settings.rules);
+    know_site(&archive, &settings.rules);
     let archive = Arc::new(archive);
     let place = pages::place(&settings, args.listen)?;
     let workshop = Workshop::new(&archive, args.dir.clone(), settings.web.told());

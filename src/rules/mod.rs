@@ -39,7 +39,7 @@ pub(crate) fn checked(book: Book, machine: &Machine) -> Result<Ruling, Failure> 
 /// people, so that whoever signs in stands where they say.
 pub(crate) fn put(archive: &Archive, ruling: &Ruling, change: BookChange) -> Result<BookVersion, RulesError> {
     let new = archive.change_book(change)?;
-    crate::cmd::know_people(archive, &ruling.rules);
+    crate::cmd::know_site(archive, &ruling.rules);
     ruling.retention.take_up(archive, Take::InForce).map_err(|error| {
         let version = new.version;
         failed(format!(

@@ -27,6 +27,7 @@ pub mod live;
 pub mod machine;
 pub mod manifest;
 pub mod metrics;
+pub mod numbers;
 mod ogg;
 mod opus;
 mod page;

@@ -103,6 +103,12 @@ impl LiveCall {
         self.stale = self.told_by.iter().filter(|(_, who)| is_stale(who)).map(|(&fact, _)| fact).collect();
     }
 
+    /// Who the other party is: the number outside where there is one, which may be another one than was signalled at the beginning.
+    #[must_use]
+    pub fn other(&self) -> &str {
+        self.outside_number.as_deref().unwrap_or(&self.other_party)
+    }
+
     /// Is it in a pause, which ends and has it go on?
     #[must_use]
     pub fn is_paused(&self) -> bool {

@@ -24,6 +24,7 @@ use super::recordings::columns::{short_length, way_of};
 use super::refusal::Refusal;
 use super::zone::Moment;
 use crate::live::{FactSource, LiveCall, Status};
+use crate::numbers;
 use crate::words;
 
 /// How often browsers hear of what has changed.
@@ -131,6 +132,7 @@ impl App {
         let (icon, way) = way_of(call.direction);
         let extension = words::named(&call.extension, call.extension_name.as_deref());
         let running = self.now().millis_since(call.started);
+        let other = numbers::shown(call.other());
         Row {
             id: call.recording,
             is_paused: call.is_paused(),
@@ -149,8 +151,8 @@ impl App {
                 call.extension_name.as_deref().filter(|name| *name != call.extension).unwrap_or_default(),
             )
             .into_owned(),
-            other: brief(&call.other_party).into_owned(),
-            title: format!("{}, {}", brief(&extension), brief(&call.other_party)),
+            title: format!("{}, {}", brief(&extension), brief(&other)),
+            other: brief(&other).into_owned(),
             agent: brief(call.agent.as_deref().unwrap_or_default()).into_owned(),
             is_agent_stale: call.agent.is_some() && call.stale.contains(&"agent"),
         }

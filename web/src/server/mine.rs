@@ -16,6 +16,7 @@ use super::recordings::columns::{short_length, way_of};
 use super::refusal::Refusal;
 use super::zone::{Moment, Range};
 use crate::live::{LiveCall, Status};
+use crate::numbers;
 
 /// Earlier calls on the page.
 const EARLIER_MAX: usize = 50;
@@ -66,7 +67,7 @@ pub(super) async fn mine(State(app): State<App>, asker: Asker) -> Result<Respons
     let calls = own(&status, &asker.caller)
         .map(|call| Now {
             id: call.recording,
-            other: brief(&call.other_party).into_owned(),
+            other: brief(&numbers::shown(call.other())).into_owned(),
             way: way_of(call.direction).1,
             since: app.zone().moment(call.started),
             is_paused: call.is_paused(),
@@ -102,7 +103,7 @@ async fn earlier(app: &App, asker: &Asker, person: &str, now: Timestamp) -> Resu
             at: app.zone().moment(row.facts.started),
             icon,
             way,
-            other: brief(row.facts.other_party.as_deref().unwrap_or("unknown")).into_owned(),
+            other: brief(&numbers::shown(numbers::other_party(&row.facts))).into_owned(),
             length: short_length(row.facts.duration_ms),
         }
     });

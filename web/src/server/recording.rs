@@ -20,6 +20,7 @@ use super::recordings::title;
 use super::refusal::Refusal;
 use super::zone::{Moment, Zone};
 use crate::export::{Export, FileFormat, Shape};
+use crate::numbers;
 use crate::trace::{Step, Trace};
 use crate::words;
 
@@ -202,7 +203,7 @@ fn shown(app: &App, asker: &Asker, looked: Looked) -> Shown {
         id: facts.id,
         title: title(row),
         extension: named(&facts.extension, facts.extension_name.as_deref()),
-        other: named(facts.other_party.as_deref().unwrap_or("unknown"), facts.other_party_name.as_deref()),
+        other: named(&numbers::shown(numbers::other_party(facts)), facts.other_party_name.as_deref()),
         icon,
         way,
         started: zone.moment(facts.started),
@@ -343,7 +344,10 @@ fn known(row: &Row, zone: &Zone) -> Vec<Fact> {
     fact("Answered", moment(facts.answered));
     fact("Ended", moment(facts.ended));
     fact("Ring, talk, hold", [facts.ring_ms, facts.talk_ms, facts.hold_ms].map(short_length).join(" / "));
-    fact("Dialled number", words::named(&short(&facts.ddi), facts.ddi_name.as_deref().map(brief).as_deref()));
+    // As it is stored: what is above is how the country writes it.
+    fact("Other party’s number", short(&facts.outside_number));
+    let ddi = facts.ddi.as_deref().map(numbers::shown);
+    fact("Dialled number", words::named(&short(&ddi), facts.ddi_name.as_deref().map(brief).as_deref()));
     fact("Contact", short(&facts.contact));
     fact("Agent", short(&facts.agent));
     if let Some(user) = &facts.user {

@@ -17,6 +17,7 @@ use super::App;
 use super::caller::Asker;
 use super::refusal::Refusal;
 use crate::export::Export;
+use crate::numbers;
 
 /// Gaps, and imperfect seconds, that are told of one recording, each; further ones are not.
 const LISTED_MAX: usize = 10_000;
@@ -88,8 +89,8 @@ fn lane(facts: &RecordingFacts, export: &Export<'_>, party: Party) -> Value {
     let (key, label) = match party {
         Party::Near => ("near", of(&facts.extension_name, Some(&facts.extension))),
         Party::Far => {
-            let number = facts.other_party.as_deref().or(facts.outside_number.as_deref());
-            ("far", of(&facts.other_party_name, number))
+            let number = facts.outside_number.as_deref().or(facts.other_party.as_deref()).map(numbers::shown);
+            ("far", of(&facts.other_party_name, number.as_deref()))
         }
     };
     let voices = export.voices().filter(|voice| voice.party == party);

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use policy::CustomField;
 use store::{Direction, Field, OrderBy, Row, Source, State};
 
+use crate::numbers;
 use crate::server::escape::brief;
 use crate::server::zone::{Moment, Zone};
 use crate::words;
@@ -54,6 +55,8 @@ pub(super) enum Cell {
     /// A number, and the name that goes with it.
     Named {
         number: String,
+        /// As it is stored.
+        stored: String,
         name: String,
     },
     Text(String),
@@ -223,6 +226,13 @@ impl Column {
         };
         let named = |number: &str, name: Option<&str>| Cell::Named {
             number: brief(number).into_owned(),
+            stored: brief(number).into_owned(),
+            name: brief(name.filter(|name| *name != number).unwrap_or_default()).into_owned(),
+        };
+        // As the country writes it; what is stored, for whoever copies it, is in the title.
+        let numbered = |number: &str, name: Option<&str>| Cell::Named {
+            number: brief(&numbers::shown(number)).into_owned(),
+            stored: brief(number).into_owned(),
             name: brief(name.filter(|name| *name != number).unwrap_or_default()).into_owned(),
         };
         let length = |ms: u64| Cell::Number(short_length(ms));
@@ -231,8 +241,8 @@ impl Column {
             Column::Answered => facts.answered.map_or(Cell::Nothing, |at| Cell::Time(zone.moment(at))),
             Column::Ended => facts.ended.map_or(Cell::Nothing, |at| Cell::Time(zone.moment(at))),
             Column::Direction => way(facts.direction),
-            Column::OtherParty => named(
-                facts.other_party.as_deref().unwrap_or("unknown"),
+            Column::OtherParty => numbered(
+                numbers::other_party(facts),
                 facts.other_party_name.as_deref().or(facts.contact.as_deref()),
             ),
             Column::Extension => named(&facts.extension, facts.extension_name.as_deref()),
@@ -245,7 +255,7 @@ impl Column {
             Column::Unit => text(&facts.business_unit),
             Column::Site => text(&facts.site),
             Column::Ddi => {
-                facts.ddi.as_ref().map_or(Cell::Nothing, |ddi| named(ddi, facts.ddi_name.as_deref()))
+                facts.ddi.as_ref().map_or(Cell::Nothing, |ddi| numbered(ddi, facts.ddi_name.as_deref()))
             }
             Column::HuntGroup => text(&facts.hunt_group),
             Column::Trunk => text(&facts.trunk),

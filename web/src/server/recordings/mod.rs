@@ -19,6 +19,7 @@ use super::frame::{Frame, Page, page_with};
 use super::refusal::Refusal;
 use super::session::Who;
 use super::zone::Range;
+use crate::numbers;
 use crate::words;
 
 /// Recordings on one page.
@@ -423,8 +424,7 @@ fn line(app: &App, row: &Row, columns: &[Column]) -> Line {
 pub(super) fn title(row: &Row) -> String {
     let facts = &row.facts;
     let extension = words::named(&facts.extension, facts.extension_name.as_deref());
-    let other =
-        words::named(facts.other_party.as_deref().unwrap_or("unknown"), facts.other_party_name.as_deref());
+    let other = words::named(&numbers::shown(numbers::other_party(facts)), facts.other_party_name.as_deref());
     format!("{}, {}", brief(&extension), brief(&other))
 }
 

@@ -10,6 +10,7 @@ use policy::Caller;
 use store::{Cursor, CustomField, Field, Order, OrderBy, Query, State};
 
 use super::saved::Named;
+use crate::numbers;
 use crate::server::zone::{Range, Zone};
 use crate::words;
 
@@ -260,7 +261,10 @@ impl Search {
     /// Adds what recordings must be like to a query.
     fn narrow(&self, query: &mut Query) -> Result<(), Wrong> {
         for (field, value) in &self.fields {
-            query.filter(*field, value).map_err(|error| wrong(field.name(), error))?;
+            // What is wrong with it is told of what was written.
+            field.pattern(value).map_err(|error| wrong(field.name(), error))?;
+            let value = numbers::searched(*field, value);
+            query.filter(*field, &value).map_err(|error| wrong(field.name(), error))?;
         }
         query.note_words(&self.notes);
         let (least, most) = (length("least", &self.least)?, length("most", &self.most)?);
