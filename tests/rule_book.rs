@@ -197,6 +197,12 @@ fn a_test_tells_what_other_rules_would_have_made_of_past_calls_and_changes_nothi
     assert_eq!(of("2003"), ["recorded", "device_not_recorded", "no recorded device takes part"]);
     let one_channel = test("[record]\nchannels = 1\n");
     assert!(one_channel.len() > 1 && one_channel[0]["by_channels"] == true, "{one_channel:?}");
+    // What cannot be told is told, also of calls whose outcome is the same otherwise.
+    let paused = test("[[pause.code]]\nname = \"card\"\npause = \"*123\"\nresume = \"*321\"\n");
+    assert_eq!((paused.len(), &sums(&paused)["not_known"]["pauses"]), (1, &4.into()), "{paused:?}");
+    let listed = test("[site]\nextensions = \"2000-2001\"\n");
+    let unlisted = listed.iter().filter(|line| line["would"] == "device_not_recorded").count();
+    assert_eq!((unlisted, &sums(&listed)["not_known"]), (2, &serde_json::json!({})), "{listed:?}");
     let due =
         test("[[retention.rule]]\nname = \"all\"\naudio = \"1d\"\ndata = \"1d\"\nextension = \"2000\"\n");
     let retention: Vec<&Value> = due.iter().filter_map(|line| line.get("retention")).collect();

@@ -115,6 +115,11 @@ impl DialPlan {
         if is_short { format!("{}{number}", self.ddi_prefix) } else { number.to_owned() }
     }
 
+    /// How a DDI is completed: what stands before it, and when.
+    pub(crate) fn ddi_rules(&self) -> (&str, Option<usize>) {
+        (&self.ddi_prefix, self.national_digits)
+    }
+
     /// The number in E.164, as `+441632960001`; none when the country's rules do not make one of it.
     #[must_use]
     pub fn e164(&self, number: &str) -> Option<String> {

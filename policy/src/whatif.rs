@@ -2,10 +2,13 @@
 //!
 //! Judges what is kept of each call by candidate rules, in the order of time, and says where the outcome would have been another
 //! one. What people asked for is taken to have been asked again where the mode is the same; where it is another, nobody asked.
-//! Channels are given and taken back at the beginnings and ends of the calls. Who is an extension, how numbers read, and what was
-//! heard of a call stay as they were.
+//! Channels are given and taken back at the beginnings and ends of the calls. Who is an extension, how numbers read and whose calls they were is
+//! read again where the candidate says something else than the rules in force ([`again`]), as far as what is kept allows; where it does not, that is told. What was
+//! heard of a call stays as it was.
 
-use std::collections::BTreeMap;
+mod again;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use decode::Timestamp;
@@ -16,6 +19,9 @@ use crate::channels::{Channel, Channels, Grant, Priority};
 use crate::modes::{Machine, Mode};
 use crate::outcome::{Direction, Outcome};
 use crate::rules::{Rules, SegmentFacts, Verdict};
+use again::Again;
+
+pub use again::NotKnown;
 
 /// One extension's part in a call that is over: what it was judged by, and what became of it. Kept with the call's line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +54,8 @@ pub struct PastCall {
     pub answered: bool,
     /// What became of it.
     pub outcome: Outcome,
+    /// Who called, as signalled.
+    pub caller: String,
     /// Its extensions' parts. Without any no rule was asked: no audio came, or no extension took part.
     pub parts: Vec<PastPart>,
 }
@@ -71,12 +79,16 @@ pub struct Would {
     pub extension: String,
     /// Only the number of channels makes the difference: that is simulated.
     pub by_channels: bool,
+    /// What cannot be told of it: then this is what would have become of it otherwise.
+    pub not_known: BTreeSet<NotKnown>,
 }
 
 /// Candidate rules on their way through the calls of the past.
 #[derive(Debug)]
 pub struct WhatIf {
     rules: Rules,
+    /// Those in force.
+    before: Rules,
     channels: Channels<usize>,
     /// By end, then by turn.
     running: BTreeMap<(Timestamp, usize), Channel>,
@@ -84,11 +96,11 @@ pub struct WhatIf {
 }
 
 impl WhatIf {
-    /// Tries these rules.
+    /// Tries these rules in place of `before`, which are in force.
     #[must_use]
-    pub fn new(rules: Rules) -> WhatIf {
+    pub fn new(rules: Rules, before: Rules) -> WhatIf {
         let channels = Channels::new(rules.channels, rules.overload);
-        WhatIf { rules, channels, running: BTreeMap::new(), turn: 0 }
+        WhatIf { rules, before, channels, running: BTreeMap::new(), turn: 0 }
     }
 
     /// The next call, in the order in which they were judged; none where no rule was asked.
@@ -98,15 +110,30 @@ impl WhatIf {
             self.channels.release(over.remove());
         }
         let mut speaks: Option<Would> = None;
-        let listed = self.by_the_list(&call.parts);
-        for part in listed.as_ref().map_or(&call.parts[..], std::slice::from_ref) {
-            let (outcome, rule) = self.part(call, part);
+        let mut not_known = BTreeSet::new();
+        let read = |part: &PastPart| again::read(part, &call.caller, &self.before, &self.rules);
+        let again: Vec<Again> = call.parts.iter().map(read).collect();
+        let parts: Vec<PastPart> = again.iter().map(|again| again.part.clone()).collect();
+        let listed = self.by_the_list(&parts);
+        let listed = listed.map(|part| vec![Again { part, is_extension: true, not_known: BTreeSet::new() }]);
+        for Again { part, is_extension, not_known: of_part } in listed.unwrap_or(again) {
+            not_known.extend(of_part);
+            let (outcome, rule) = match is_extension {
+                true => self.part(call, &part),
+                false => (Outcome::DeviceNotRecorded, "no recorded device takes part".into()),
+            };
             if speaks.as_ref().is_none_or(|other| outcome.rank() < other.outcome.rank()) {
                 let extension = part.facts.extension.clone();
-                speaks = Some(Would { outcome, rule, extension, by_channels: false });
+                let not_known = BTreeSet::new();
+                speaks = Some(Would { outcome, rule, extension, by_channels: false, not_known });
             }
         }
         let mut would = speaks?;
+        let may_pause = matches!(would.outcome, Outcome::Recorded | Outcome::Paused);
+        if may_pause && again::are_other_pauses(&self.before, &self.rules) {
+            not_known.insert(NotKnown::Pauses);
+        }
+        would.not_known = not_known;
         let is_about = |outcome| outcome == Outcome::NoChannel;
         would.by_channels =
             would.outcome != call.outcome && (is_about(would.outcome) || is_about(call.outcome));
@@ -218,7 +245,13 @@ mod tests {
         let facts = segment(extension, "01632960001", Direction::Outbound);
         let (mode, outcome) = (Some(Mode::Always), Outcome::Recorded);
         let part = PastPart { facts, outcome, mode, by_people: false, phone: None, mac: None };
-        PastCall { ended: at(61_000), answered: true, outcome, parts: vec![part] }
+        let caller = extension.to_owned();
+        PastCall { ended: at(61_000), answered: true, outcome, caller, parts: vec![part] }
+    }
+
+    /// Rules that differ from those in force in nothing that is read again.
+    fn tried(rules: Rules) -> WhatIf {
+        WhatIf::new(rules.clone(), rules)
     }
 
     fn in_mode(mode: Mode) -> Rules {
@@ -229,7 +262,7 @@ mod tests {
     #[test]
     fn what_other_rules_exclude_is_told_with_the_rule_that_decides() {
         let rules = Rules { exclude: vec![rule(RuleType::Endpoint, "2005")], ..Rules::default() };
-        let mut whatif = WhatIf::new(rules);
+        let mut whatif = tried(rules);
         let would = whatif.handle(&recorded("2005")).expect("judged");
         assert_eq!((would.outcome, would.rule.as_str()), (Outcome::Excluded, "exclusion 1: endpoint 2005"));
         assert!(!would.by_channels);
@@ -246,7 +279,7 @@ mod tests {
                 (Some(mode), true, outcome);
             PastCall { outcome, ..call }
         };
-        let outcome = |rules, call| WhatIf::new(rules).handle(&call).expect("judged").outcome;
+        let outcome = |rules, call| tried(rules).handle(&call).expect("judged").outcome;
         let kept = || asked(Mode::OnDemand, Outcome::Recorded);
         assert_eq!(outcome(in_mode(Mode::OnDemand), kept()), Outcome::Recorded);
         assert_eq!(outcome(in_mode(Mode::DiscardByDefault), kept()), Outcome::Excluded);
@@ -260,12 +293,12 @@ mod tests {
     fn early_audio_and_channels_are_judged_by_the_candidate() {
         let unanswered = PastCall { answered: false, ..recorded("2000") };
         let rules = Rules { keep_unanswered: false, ..Rules::default() };
-        let outcome = |rules, call| WhatIf::new(rules).handle(call).expect("judged").outcome;
+        let outcome = |rules, call| tried(rules).handle(call).expect("judged").outcome;
         assert_eq!(outcome(rules, &unanswered), Outcome::NotAnswered);
         let mut dropped = PastCall { outcome: Outcome::NotAnswered, ..unanswered.clone() };
         dropped.parts[0].outcome = Outcome::NotAnswered;
         assert_eq!(outcome(Rules::default(), &dropped), Outcome::Recorded);
-        let mut one = WhatIf::new(Rules { channels: Some(1), ..Rules::default() });
+        let mut one = tried(Rules { channels: Some(1), ..Rules::default() });
         let call = recorded("2000");
         assert_eq!(one.handle(&call).expect("judged").outcome, Outcome::Recorded);
         let refused = one.handle(&call).expect("judged");
@@ -290,11 +323,11 @@ mod tests {
             ..Rules::default()
         };
         // What was outbound from the one is inbound at the other.
-        let would = WhatIf::new(listing("2001")).handle(&call).expect("judged");
+        let would = tried(listing("2001")).handle(&call).expect("judged");
         assert_eq!((would.outcome, would.extension.as_str()), (Outcome::Recorded, "2001"));
-        let would = WhatIf::new(listing("2001-2002")).handle(&call).expect("judged");
+        let would = tried(listing("2001-2002")).handle(&call).expect("judged");
         assert_eq!((would.outcome, would.extension.as_str()), (Outcome::Excluded, "2002"));
-        let would = WhatIf::new(listing("3000")).handle(&call).expect("judged");
+        let would = tried(listing("3000")).handle(&call).expect("judged");
         assert_eq!(would.outcome, Outcome::DeviceNotRecorded);
     }
 
@@ -390,7 +423,10 @@ mod tests {
                     gate.handle_event(&Event::LegEnded(Box::new(over(facts))));
                     while let Some(action) = gate.poll_action() {
                         if let Action::Account { outcome, parts, .. } = action {
-                            past.insert(n, PastCall { ended, answered, outcome, parts });
+                            past.insert(
+                                n,
+                                PastCall { ended, answered, outcome, caller: String::new(), parts },
+                            );
                         }
                     }
                 }
@@ -426,7 +462,7 @@ mod tests {
     fn the_rules_that_were_in_force_make_no_difference_on_any_history() {
         let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
         let checked = TestRunner::new(config).run(&history(), |history| {
-            let mut whatif = WhatIf::new(history.rules());
+            let mut whatif = tried(history.rules());
             for (n, call) in history.lived().iter().enumerate() {
                 // As the ledger has it.
                 let json = serde_json::to_string(&call.parts).expect("JSON");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use policy::whatif::NotKnown;
 use serde::Serialize;
 use serde_json::json;
 use store::{Differs, Kept};
@@ -28,6 +29,8 @@ struct Sums {
     not_judged: u64,
     /// Calls with another outcome, by what it was and what it would be.
     differences: BTreeMap<String, u64>,
+    /// Calls of which something cannot be told, by what it is.
+    not_known: BTreeMap<NotKnown, u64>,
     /// What retention would have due that is kept now.
     due_then: u64,
     /// What is due now and would be kept.
@@ -72,6 +75,7 @@ pub(super) fn run(
         differences: turns
             .map(|((was, would), count)| (format!("{} -> {}", was.key(), would.key()), count))
             .collect(),
+        not_known: of_calls.not_known,
         due_then,
         kept_then,
         due_otherwise,
@@ -106,8 +110,10 @@ fn tell(call: &Difference<'_>, json: bool) -> Result<(), Failure> {
         return print_json(call);
     }
     let simulated = if call.by_channels { " (channels as simulated)" } else { "" };
+    let not_known: String =
+        call.not_known.iter().map(|what| format!("\n    not known: {}", what.words())).collect();
     print_line(&format!(
-        "{}  {}  {} to {}: {} -> {}{simulated}\n    was:   {}\n    would: {}",
+        "{}  {}  {} to {}: {} -> {}{simulated}\n    was:   {}\n    would: {}{not_known}",
         call.call,
         words::moment(call.started),
         cell(call.from),
@@ -132,14 +138,16 @@ impl Sums {
         for (turn, count) in &self.differences {
             print_line(&format!("  {turn}: {count}"))?;
         }
+        for (what, count) in &self.not_known {
+            print_line(&format!("  not known of {count} calls: {}", what.words()))?;
+        }
         let Sums { due_then, kept_then, due_otherwise, .. } = self;
         print_line(&format!(
             "retention: {due_then} would be due that are kept now, {kept_then} kept that are due now, {due_otherwise} due in another \
              extent; tightened rules wait out their grace first"
         ))?;
         print_line(
-            "not known: what people would have asked for in another mode, pauses, who would count as an extension by another [site], \
-             and how numbers would read by another dial plan; channels are simulated from beginnings and ends",
+            "taken for granted: what people would have asked for in another mode; channels are simulated from beginnings and ends",
         )
     }
 }

@@ -175,7 +175,8 @@ impl RuleBook for Standing {
         let trial::DueSums { due_then, kept_then, due_otherwise } = due;
         let turns = sums.turns.into_iter().map(|((was, would), count)| (was, would, count)).collect();
         let (calls, not_judged) = (sums.calls, sums.not_judged);
-        Ok(Trial { calls, not_judged, turns, list, due_then, kept_then, due_otherwise })
+        let not_known = sums.not_known.into_iter().map(|(what, count)| (what.words(), count)).collect();
+        Ok(Trial { calls, not_judged, not_known, turns, list, due_then, kept_then, due_otherwise })
     }
 
     fn ask(&self, text: &str, question: &Question) -> Result<Answer, RulesError> {
@@ -268,6 +269,7 @@ fn tried(call: &trial::Difference<'_>) -> TriedCall {
         would: call.would,
         would_reason: call.would_reason.to_owned(),
         by_channels: call.by_channels,
+        not_known: call.not_known.iter().map(|what| what.words()).collect(),
         recordings: call.recordings.to_vec(),
     }
 }

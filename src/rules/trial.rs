@@ -1,10 +1,11 @@
 //! What other rules would have made of past calls, and what retention would have due by them: what `rule test` and the pages
 //! tell of rules before they are in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use decode::Timestamp;
 use policy::retention::Freeze;
+use policy::whatif::NotKnown;
 use policy::{Mode, Outcome, PastCall, PastPart, Rules, SegmentFacts, Step, WhatIf};
 use store::{Archive, CallRow, Differs, RecordingId, Row, Source, Take};
 
@@ -41,6 +42,8 @@ pub(crate) struct Difference<'a> {
     pub(crate) would_reason: &'a str,
     /// The number of channels alone makes the difference, which is simulated.
     pub(crate) by_channels: bool,
+    /// What cannot be told of it: by the rest it would be so.
+    pub(crate) not_known: &'a BTreeSet<NotKnown>,
     pub(crate) recordings: &'a [RecordingId],
 }
 
@@ -53,6 +56,8 @@ pub(crate) struct Sums {
     pub(crate) not_judged: u64,
     /// Calls with another outcome, by what it was and what it would be.
     pub(crate) turns: BTreeMap<(Outcome, Outcome), u64>,
+    /// Calls of which something cannot be told, with another outcome or not, by what it is.
+    pub(crate) not_known: BTreeMap<NotKnown, u64>,
 }
 
 /// What came of retention.
@@ -78,9 +83,12 @@ pub(crate) fn calls(
     let (mut lived, mut sums) = lived(archive, rules, since, until, most)?;
     // In the order in which they were judged: who comes first gets a channel.
     lived.sort_by_key(|call| call.past.judged());
-    let mut whatif = WhatIf::new(candidate);
+    let mut whatif = WhatIf::new(candidate, rules.clone());
     for call in &lived {
         let Some(would) = whatif.handle(&call.past) else { continue };
+        for &what in &would.not_known {
+            *sums.not_known.entry(what).or_default() += 1;
+        }
         if would.outcome == call.past.outcome {
             continue;
         }
@@ -96,6 +104,7 @@ pub(crate) fn calls(
             would: would.outcome,
             would_reason: &would.rule,
             by_channels: would.by_channels,
+            not_known: &would.not_known,
             recordings: &call.recordings,
         })?;
     }
@@ -149,7 +158,8 @@ fn lived(
             return Err(Failure::usage(format!("more than {most} calls: choose a shorter time")));
         }
         let (answered, outcome) = (row.answered.is_some(), row.outcome);
-        let past = PastCall { ended: row.ended.unwrap_or(row.started), answered, outcome, parts };
+        let caller = row.from.clone();
+        let past = PastCall { ended: row.ended.unwrap_or(row.started), answered, outcome, caller, parts };
         let CallRow { call, started, from, to, reason, recordings, .. } = row;
         lived.push(Lived { call, started, from, to, reason, recordings, past });
     }

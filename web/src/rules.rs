@@ -315,6 +315,8 @@ pub struct TriedCall {
     pub would_reason: String,
     /// The number of channels alone makes the difference, which is simulated.
     pub by_channels: bool,
+    /// What cannot be told of it, in words: by the rest it would be so.
+    pub not_known: Vec<&'static str>,
     /// Its recordings.
     pub recordings: Vec<RecordingId>,
 }
@@ -326,6 +328,8 @@ pub struct Trial {
     pub calls: u64,
     /// Of these, calls that no rule was asked about.
     pub not_judged: u64,
+    /// What cannot be told, in words, and of how many calls, with another outcome or not.
+    pub not_known: Vec<(&'static str, u64)>,
     /// Calls with another outcome: what it was, what it would be, how many.
     pub turns: Vec<(Outcome, Outcome, u64)>,
     /// The first of these, at most [`TRIAL_CALLS_MAX`].

@@ -308,6 +308,7 @@ impl RuleBook for Lines {
                     would: Outcome::Excluded,
                     would_reason: "an exclusion".into(),
                     by_channels: false,
+                    not_known: vec!["what other pauses would have left out"],
                     recordings: call.recordings,
                 });
             }

@@ -206,6 +206,13 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 ("differences", list(of("Difference"))),
                 ("calls", count("Calls in the range")),
                 ("not_judged", count("Of these, calls that no rule was asked about")),
+                (
+                    "not_known",
+                    list(open([
+                        ("what", text("What cannot be told of calls")),
+                        ("count", count("Of how many, with another outcome or not")),
+                    ])),
+                ),
                 ("changed", count("Calls with another outcome")),
                 (
                     "turns",
@@ -234,6 +241,7 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 ("would", outcome("What would have become of it")),
                 ("would_reason", text("Why")),
                 ("by_channels", yes("The number of channels alone makes the difference, which is simulated")),
+                ("not_known", list(text("What cannot be told of it: by the rest it would be so"))),
                 ("recordings", list(text("A recording of it"))),
             ]),
         ),
@@ -348,6 +356,7 @@ fn told_trial(text: &str, version: u64, differences: &[Difference], trial: &Tria
     json!({
         "text": text, "version": version, "differences": differences.iter().map(told_difference).collect::<Vec<_>>(),
         "calls": trial.calls, "not_judged": trial.not_judged, "changed": trial.changed(),
+        "not_known": trial.not_known.iter().map(|(what, count)| json!({ "what": what, "count": count })).collect::<Vec<_>>(),
         "turns": trial.turns.iter().map(turn).collect::<Vec<_>>(),
         "more": trial.changed().saturating_sub(list.len() as u64), "list": list,
         "due_then": trial.due_then, "kept_then": trial.kept_then, "due_otherwise": trial.due_otherwise,
@@ -358,7 +367,7 @@ fn told_call(call: &TriedCall) -> Value {
     json!({
         "call": call.call, "started": call.started, "from": call.from, "to": call.to, "was": call.was.key(),
         "was_reason": call.was_reason, "would": call.would.key(), "would_reason": call.would_reason,
-        "by_channels": call.by_channels, "recordings": call.recordings,
+        "by_channels": call.by_channels, "not_known": call.not_known, "recordings": call.recordings,
     })
 }
 

@@ -79,6 +79,7 @@ struct Tried {
     calls: u64,
     changed: u64,
     not_judged: u64,
+    not_known: Vec<(&'static str, u64)>,
     turns: Vec<Turn>,
     /// For who may see all calls.
     list: Vec<Call>,
@@ -396,6 +397,7 @@ fn tried(app: &App, trial: Trial) -> Tried {
         calls: trial.calls,
         changed,
         not_judged: trial.not_judged,
+        not_known: trial.not_known.clone(),
         turns: trial.turns.iter().map(turn).collect(),
         more: changed.saturating_sub(list.len() as u64),
         list,
