@@ -658,6 +658,7 @@ fn live_call(gate: &Gate, key: RecordingKey, facts: &RecordingFacts) -> LiveCall
         paused_since: state.as_ref().and_then(|state| state.left_out_since),
         stopped: state.as_ref().is_some_and(|state| state.is_stopped),
         pause_forgotten: state.as_ref().is_some_and(|state| state.pause_forgotten),
+        pause_ends: state.as_ref().and_then(|state| state.pause_ends),
         machine: state.as_ref().map_or(modes::Machine::new(modes::Mode::Always), |state| state.machine),
         paused_by: state.map(|state| state.held_by).unwrap_or_default(),
     }

@@ -139,6 +139,8 @@ pub struct LiveState {
     pub is_stopped: bool,
     /// It was told that its pause may have been forgotten, and that still lasts.
     pub pause_forgotten: bool,
+    /// When its pause ends by itself.
+    pub pause_ends: Option<Timestamp>,
 }
 
 /// How a recording ended, as far as only the gate knows.
@@ -466,6 +468,7 @@ impl Gate {
             held_by: part.pauses.sources().map(ToString::to_string).collect(),
             is_stopped,
             pause_forgotten: part.pauses.is_forgotten() && !is_stopped,
+            pause_ends: part.pauses.ends(self.pauses).filter(|_| !is_stopped),
         })
     }
 

@@ -96,6 +96,12 @@ impl Pauses {
         self.is_told
     }
 
+    /// When it ends by itself, if it lasts until then and these limits stay.
+    #[must_use]
+    pub fn ends(&self, limits: PauseLimits) -> Option<Timestamp> {
+        Some(self.since?.plus_millis(limits.resume_ms?))
+    }
+
     /// Who holds it, in order.
     pub fn sources(&self) -> impl Iterator<Item = &PauseSource> {
         self.holding.keys()
@@ -240,7 +246,10 @@ mod tests {
             pauses.end(&window(rule));
         }
         assert!(pauses.is_paused());
+        assert_eq!(pauses.ends(limits), Some(at(900_000)));
+        assert_eq!(pauses.ends(PauseLimits::default()), None);
         assert_eq!(pauses.handle_timeout(at(900_000), limits), Some(Overdue::Resumed));
+        assert_eq!(pauses.ends(limits), None);
         pauses.begin(ann(), at(900_000));
         assert!(pauses.end(&ann()) && !pauses.is_paused(), "the next one is as any other");
     }

@@ -621,6 +621,7 @@ mod tests {
             paused_by: Vec::new(),
             stopped: false,
             pause_forgotten: false,
+            pause_ends: None,
             machine: policy::modes::Machine::new(policy::modes::Mode::Always),
         }
     }

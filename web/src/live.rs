@@ -90,6 +90,9 @@ pub struct LiveCall {
     pub stopped: bool,
     /// Its pause may have been forgotten: it has lasted for as long as the rules allow.
     pub pause_forgotten: bool,
+    /// When its pause ends by itself, where the rules have it end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_ends: Option<Timestamp>,
     /// Its mode, what of it is taken now, and whether it is kept at its end.
     #[serde(flatten)]
     pub machine: Machine,

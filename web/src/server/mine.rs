@@ -14,6 +14,7 @@ use super::form::Form;
 use super::frame::{Frame, Page, page};
 use super::recordings::columns::{short_length, way_of};
 use super::refusal::Refusal;
+use super::save::check_tag;
 use super::zone::{Moment, Range};
 use crate::live::{LiveCall, Status};
 use crate::numbers;
@@ -29,6 +30,8 @@ struct Now {
     is_paused: bool,
     is_stopped: bool,
     paused_by: String,
+    /// When the pause ends by itself, and the server's time when it says so.
+    ends: Option<(Moment, Moment)>,
 }
 
 struct Earlier {
@@ -73,6 +76,7 @@ pub(super) async fn mine(State(app): State<App>, asker: Asker) -> Result<Respons
             is_paused: call.is_paused(),
             is_stopped: call.stopped,
             paused_by: brief(&call.paused_by.join(", ")).into_owned(),
+            ends: call.pause_ends.map(|at| (app.zone().moment(at), app.zone().moment(app.now()))),
         })
         .collect();
     let earlier =
@@ -110,7 +114,7 @@ async fn earlier(app: &App, asker: &Asker, person: &str, now: Timestamp) -> Resu
     Ok(earlier.collect())
 }
 
-/// `POST /mine/{recording}`: pause, resume, or a note at this moment.
+/// `POST /mine/{recording}`: pause, resume, a tag, or a note at this moment.
 pub(super) async fn ask(
     State(app): State<App>,
     asker: Asker,
@@ -124,6 +128,7 @@ pub(super) async fn ask(
         "pause" => Ask::Pause,
         "resume" => Ask::Resume,
         "note" => return note(&app, &asker, call, form.text("note")).await,
+        "tag" => return tag(&app, &asker, call, form.text("tag")).await,
         _ => return Err(Refusal::WrongQuery),
     };
     asker.need(Permission::Pause)?;
@@ -137,10 +142,18 @@ async fn note(app: &App, asker: &Asker, call: &LiveCall, text: &str) -> Result<R
     if text.is_empty() {
         return Err(Refusal::Wrong("A note needs some text.".to_owned()));
     }
-    let now = app.now();
-    let at_ms = Some(now.millis_since(call.started));
-    let what = What::Noted { id: call.recording, text: text.to_owned(), at_ms };
-    let event = Event { at: now, who: asker.caller.name().to_owned(), what };
+    let at_ms = Some(app.now().millis_since(call.started));
+    put(app, asker, What::Noted { id: call.recording, text: text.to_owned(), at_ms }).await
+}
+
+async fn tag(app: &App, asker: &Asker, call: &LiveCall, tag: &str) -> Result<Response, Refusal> {
+    asker.need(Permission::ModifyDetails)?;
+    check_tag(tag)?;
+    put(app, asker, What::Tagged { id: call.recording, tag: tag.to_owned() }).await
+}
+
+async fn put(app: &App, asker: &Asker, what: What) -> Result<Response, Refusal> {
+    let event = Event { at: app.now(), who: asker.caller.name().to_owned(), what };
     app.read(move |archive| Ok(archive.edit(event)?)).await?;
     Ok(Redirect::to("/mine").into_response())
 }

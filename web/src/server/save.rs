@@ -159,12 +159,8 @@ pub(super) async fn selected(
     let tag = form_urlencoded::parse(body.as_bytes())
         .find(|(name, _)| name == "tag")
         .map(|(_, value)| value.trim().to_owned());
-    let tag = tag
-        .filter(|tag| !tag.is_empty())
-        .ok_or_else(|| Refusal::Wrong("Write a tag before the button.".to_owned()))?;
-    if tag.len() > TAG_MAX || tag.contains(',') || tag.chars().any(char::is_control) {
-        return Err(Refusal::Wrong(format!("A tag has at most {TAG_MAX} bytes, and no comma.")));
-    }
+    let tag = tag.unwrap_or_default();
+    check_tag(&tag)?;
     let (now, name) = (app.now(), asker.caller.name().to_owned());
     app.read(move |archive| {
         for id in ids {
@@ -179,6 +175,17 @@ pub(super) async fn selected(
     .await?;
     Ok(Redirect::to(&app.last_search(asker.caller.name()).unwrap_or_else(|| "/recordings".to_owned()))
         .into_response())
+}
+
+/// Looks at a tag that somebody has written.
+pub(super) fn check_tag(tag: &str) -> Result<(), Refusal> {
+    if tag.is_empty() {
+        return Err(Refusal::Wrong("Write a tag before the button.".to_owned()));
+    }
+    if tag.len() > TAG_MAX || tag.contains(',') || tag.chars().any(char::is_control) {
+        return Err(Refusal::Wrong(format!("A tag has at most {TAG_MAX} bytes, and no comma.")));
+    }
+    Ok(())
 }
 
 /// Those of them that one may do this with, and the segments of whole calls likewise.

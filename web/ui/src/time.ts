@@ -127,7 +127,7 @@ function chime(): void {
 }
 
 /** `<ew-countdown until="…">` or `since="…"`; `now`, the server's time when it wrote this, corrects a clock that is wrong here.
-    `chime="10"` sounds ten seconds before the end. */
+    `chime="10"` sounds ten seconds before the end, `reload` loads the page again behind it. */
 class Countdown extends HTMLElement {
   #timer: number | undefined;
   #skew = 0;
@@ -163,8 +163,18 @@ class Countdown extends HTMLElement {
     if (!Number.isNaN(until) && left <= 0) {
       clearInterval(this.#timer);
       this.dispatchEvent(new Event("ew-done", { bubbles: true }));
+      if (this.hasAttribute("reload")) setTimeout(reload, 1500);
     }
   }
+}
+
+/** Loads the page again, unless that would lose what somebody is writing. */
+function reload(): void {
+  const isWritten = [...document.querySelectorAll("textarea, input")].some((field) => {
+    const { value, defaultValue } = field as HTMLInputElement | HTMLTextAreaElement;
+    return value !== defaultValue;
+  });
+  if (!isWritten) location.reload();
 }
 
 define("ew-time", Time);

@@ -252,8 +252,14 @@ fn a_window_whose_longest_pause_is_over_does_not_pause_again_with_other_rules() 
     let mut call = Call::new(Rules { windows: windows(), pauses, ..Rules::default() });
     call.gate.handle_windows("desk 1", "2000", &["https://pay.example"], at(2_000)).expect("room");
     assert!(!call.is_taken(3_000));
+    let ends = |call: &Call| {
+        let (recording, _) = call.gate.recordings(call.facts.leg).next().expect("it is recorded");
+        call.gate.state_of(recording).expect("it runs").pause_ends
+    };
+    assert_eq!(ends(&call), Some(at(12_000)));
     call.gate.handle_timeout(at(12_000));
     assert!(call.is_taken(12_500));
+    assert_eq!(ends(&call), None);
     let other = WindowRule::prefix("other", true).expect("a rule");
     let rules = Rules { windows: [vec![other], windows()].concat(), pauses, ..excluding("3000") };
     call.gate.replace_rules(rules, at(13_000));

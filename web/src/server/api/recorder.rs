@@ -197,6 +197,7 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 ("paused_by?", list(text("Who or what holds the pause"))),
                 ("stopped", yes("Nothing is kept because it was stopped, and not because of a pause")),
                 ("pause_forgotten", yes("The pause has lasted so long that it may have been forgotten")),
+                ("pause_ends?", moment("When the pause ends by itself, where the rules have it end")),
                 (
                     "stale?",
                     list(text("A fact of it that may not be so any more: who has said it is not heard")),

@@ -228,6 +228,7 @@ pub(in crate::server) fn call(number: u8) -> LiveCall {
         paused_by: vec![],
         stopped: false,
         pause_forgotten: false,
+        pause_ends: None,
         machine: policy::modes::Machine::new(policy::modes::Mode::Always),
     }
 }
