@@ -210,6 +210,7 @@ fn routes(id: RecordingId) -> Vec<(Method, String, &'static str, Takes)> {
         (post.clone(), of("/facts"), "tags=x", Takes::Of(P::ModifyDetails)),
         (post.clone(), of("/notes"), "text=x", Takes::Of(P::ModifyDetails)),
         (post.clone(), "/recordings/zip".into(), "search=/recordings?range%3Dall", Takes::May(P::Save)),
+        (get.clone(), "/usage".into(), "", Takes::May(P::LiveView)),
         (get.clone(), "/calls".into(), "", Takes::SeesAll),
         (get.clone(), "/calls.csv".into(), "", Takes::SeesAll),
         (get.clone(), "/users".into(), "", Takes::May(P::Security)),

@@ -28,6 +28,7 @@ mod saved;
 mod schema;
 mod stream;
 mod tokens;
+mod usage;
 mod webhooks;
 
 use axum::Router;
@@ -68,6 +69,7 @@ fn operations() -> Vec<Operation> {
         roles::operations(),
         tokens::operations(),
         webhooks::operations(),
+        usage::operations(),
         audit::operations(),
         rules::operations(),
         retention::operations(),

@@ -48,6 +48,7 @@ mod sip;
 mod timeline;
 mod token;
 mod tokens;
+mod usage;
 mod users;
 mod webhooks;
 mod website;

@@ -12,7 +12,7 @@ use super::caller::Asker;
 use super::{
     App, accounts, alerts, assets, audio, audit, calls, dashboard, deletion, enter, filters, holds, keys,
     listen, live, locations, logs, mine, peaks, people, recording, recordings, retention, rules, save,
-    set_up, sip, timeline, tokens, users, webhooks, website,
+    set_up, sip, timeline, tokens, usage, users, webhooks, website,
 };
 
 /// How a program does what a page does.
@@ -81,6 +81,7 @@ pub(super) fn pages() -> Pages {
         .get("/recordings/{id}/peaks", peaks::peaks, By(&["getPeaks"]))
         .get("/recordings/{id}/timeline.json", timeline::timeline, By(&["getTimeline"]))
         .get("/recordings/{id}/sip.pcapng", sip::capture, By(&["getSip"]))
+        .get("/usage", usage::usage, By(&["getUsage"]))
         .get("/live", live::live, By(&["listLive"]))
         .get("/live/events", live::events, By(&["streamEvents"]))
         .get("/live/{id}", live::call, By(&["getLive"]))
@@ -92,7 +93,7 @@ pub(super) fn pages() -> Pages {
         )
         .get("/dashboard", dashboard::dashboard, By(&["getHealth", "getStatus"]))
         .get("/mine", mine::mine, By(&["listLive", "listRecordings"]))
-        .post("/mine/{id}", mine::ask, By(&["askLive", "addNote"]))
+        .post("/mine/{id}", mine::ask, By(&["askLive", "addNote", "putTag"]))
         .get("/calls", calls::calls, By(&["getBalanceSheet"]))
         .get("/calls.csv", calls::csv, By(&["getBalanceSheet"]))
         .get("/session", async |_: Asker| StatusCode::NO_CONTENT, SESSION)
