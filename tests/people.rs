@@ -141,6 +141,34 @@ fn an_exclusion_of_a_unit_takes_those_below_it() {
 }
 
 #[test]
+fn a_users_own_mode_decides_for_the_users_calls_and_why_says_whose_it_is() {
+    let of_ann =
+        PEOPLE.replace("id = \"ann\"\n", "id = \"ann\"\nmode = \"on_demand\"\nmode_from = \"2000-01-01\"\n");
+    let both =
+        of_ann.replace("id = \"cas\"\n", "id = \"cas\"\nmode = \"on_demand\"\nmode_from = \"2200-01-01\"\n");
+    let (bench, file) = recorded(&both);
+    assert_eq!(extensions(&bench, &[]), ["2001", "2002"], "the mode of Cas counts later");
+    let calls = bench.run(&["calls", "--json", "--outcome", "excluded"]).expect_code(0).json();
+    let reason = calls[0]["reason"].as_str().expect("words");
+    assert!(reason.contains("mode on_demand: nobody asked for it to be recorded"), "{reason}");
+    let why = |outcome: &str| {
+        let calls = bench.run(&["calls", "--json", "--outcome", outcome]).expect_code(0).json();
+        let told = calls.iter().map(|call| {
+            bench.run(&["calls", "--why", call["call"].as_str().expect("a call")]).expect_code(0).stdout()
+        });
+        told.collect::<String>()
+    };
+    let said =
+        "mode of user [user ann]: on_demand since 2000-01-01T00:00:00.000Z; it goes before the device's";
+    assert!(why("excluded").contains(said), "{}", why("excluded"));
+    assert!(why("recorded").contains(
+        "mode of user [user cas]: on_demand since 2200-01-01T00:00:00.000Z: this call began before"
+    ));
+    let users = bench.run(&["user", "list", "-c", &file]).expect_code(0).stdout();
+    assert!(users.contains("on_demand since 2200-01-01T00:00:00.000Z"), "{users}");
+}
+
+#[test]
 fn people_are_listed_and_shown_as_they_are_configured() {
     let bench = Bench::new();
     let gone = "[[user]]\nid = \"dan\"\ndeleted = \"2026-01-01\"\n[[user.device]]\nagent = \"7\"\n";

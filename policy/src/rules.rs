@@ -20,7 +20,7 @@ use crate::outcome::Direction;
 use crate::pause::PauseLimits;
 use crate::pause::codes::Codes;
 use crate::pause::windows::WindowRule;
-use crate::people::People;
+use crate::people::{OwnMode, People};
 use crate::site::{Roles, Site};
 
 pub use fact::{FACT_LEN_MAX, Fact, FactRefusal, SegmentFacts, TAGS_MAX};
@@ -87,7 +87,7 @@ pub enum Verdict {
     Record {
         /// The rule that says so, in words.
         rule: String,
-        /// What its device's mode is.
+        /// What its mode is: its user's, or else its device's.
         mode: Mode,
         /// How important it is.
         priority: Priority,
@@ -114,6 +114,11 @@ impl Verdict {
     }
 }
 
+/// The step of a judgement that says what the device's entry says.
+const DEVICES: &str = "recorded devices";
+/// The step that says what mode the user has.
+const MODE_OF_USER: &str = "mode of user";
+
 /// What was asked on the way to a verdict: rule, fact, answer.
 pub(crate) type Asked = (String, String, String);
 
@@ -129,6 +134,11 @@ impl Judgement {
     /// What was asked on the way to the verdict: rule, fact, answer.
     pub fn asked(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         self.asked.iter().map(|(rule, fact, answer)| (rule.as_str(), fact.as_str(), answer.as_str()))
+    }
+
+    /// What decided of the mode.
+    pub(crate) fn mode_step(&self) -> Option<&Asked> {
+        self.asked.iter().rev().find(|(rule, ..)| [MODE_OF_USER, DEVICES].contains(&rule.as_str()))
     }
 
     /// What decided, as a step of the judgement at this time.
@@ -175,15 +185,34 @@ impl Rules {
 
     fn walk(&self, facts: &SegmentFacts, say: &mut impl FnMut(&str, String, &str)) -> Verdict {
         let endpoint = || format!("endpoint {}", facts.extension);
-        let listed = match self.device(facts) {
-            Ok(listed) => listed,
-            Err(why) => {
-                say("recorded devices", endpoint(), &format!("not recorded: {why}"));
-                return Verdict::DeviceNotRecorded { why };
-            }
+        let not_recorded = |why: String, say: &mut dyn FnMut(&str, String, &str)| {
+            say(DEVICES, endpoint(), &format!("not recorded: {why}"));
+            Verdict::DeviceNotRecorded { why }
         };
-        let Listed { rule, mode, priority, .. } = listed;
-        say("recorded devices", endpoint(), &format!("{rule}, mode {}", mode.key()));
+        let Listed { rule, mode: of_device, priority, .. } = match self.device(facts) {
+            Ok(listed) => listed,
+            Err(why) => return not_recorded(why, say),
+        };
+        let own = self.own_mode(facts);
+        let mode = match own {
+            Some((_, own)) if own.counts(facts.started) => own.mode,
+            _ if of_device == Mode::Never => return not_recorded(format!("{rule} are never recorded"), say),
+            _ => of_device,
+        };
+        say(DEVICES, endpoint(), &format!("{rule}, mode {}", of_device.key()));
+        if let Some((user, own)) = own {
+            let fact = format!("user {user}");
+            if own.counts(facts.started) {
+                say(MODE_OF_USER, fact, &format!("{own}; it goes before the device's"));
+            } else {
+                say(MODE_OF_USER, fact, &format!("{own}: this call began before, the device's counts"));
+            }
+            if mode == Mode::Never {
+                return Verdict::DeviceNotRecorded {
+                    why: format!("calls of user {user} are never recorded"),
+                };
+            }
+        }
         if self.exclude_internal {
             let fact = format!("direction {}", facts.direction.key());
             if facts.direction == Direction::Internal {
@@ -213,14 +242,17 @@ impl Rules {
         Verdict::Record { rule, mode, priority }
     }
 
-    /// The gate in front: the device's entry, or why it is not recorded.
+    /// The user whom the segment counts for, with the mode of that user's own.
+    fn own_mode<'f>(&self, facts: &'f SegmentFacts) -> Option<(&'f str, OwnMode)> {
+        let user = facts.who.user.as_ref()?;
+        Some((&user.id, self.people.mode_of(&user.id)?))
+    }
+
+    /// The gate in front: the device's entry, or why it is not recorded whatever its mode.
     fn device(&self, facts: &SegmentFacts) -> Result<Listed, String> {
         let Some(listed) = self.devices.find(&facts.extension) else {
             return Err("no recorded device takes part".into());
         };
-        if listed.mode == Mode::Never {
-            return Err(format!("{} are never recorded", listed.rule));
-        }
         match listed.source {
             Some(source) if source != facts.source => {
                 Err(format!("{} are recorded by {} only", listed.rule, source.key()))

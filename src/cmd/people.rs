@@ -85,10 +85,11 @@ fn list(people: &People, text: Option<&str>, deleted: bool, json: bool) -> Resul
             .filter(|assignment| assignment.tenure.contains(now))
             .map(|assignment| assignment.device.to_string())
             .collect();
-        [user.id.clone(), user.display_name(), people.unit_of(user, now).to_owned(), numbers.join(", ")]
-            .map(|text| cell(&text))
+        let mode = user.mode.map(|mode| mode.to_string()).unwrap_or_default();
+        let unit = people.unit_of(user, now).to_owned();
+        [user.id.clone(), user.display_name(), unit, numbers.join(", "), mode].map(|text| cell(&text))
     });
-    print_line(&tables::of(["USER", "NAME", "UNIT", "NOW AT"], rows))?;
+    print_line(&tables::of(["USER", "NAME", "UNIT", "NOW AT", "MODE"], rows))?;
     Ok(Done::All)
 }
 
@@ -108,6 +109,7 @@ fn show(people: &People, id: &str, json: bool) -> Result<Done, Failure> {
         ("name", cell(&user.display_name())),
         ("e-mail", cell(&user.email)),
         ("unit", units.join(", below ")),
+        ("mode", user.mode.map_or_else(|| "that of the device".to_owned(), |mode| mode.to_string())),
         ("hidden", if user.hidden { "yes" } else { "no" }.to_owned()),
         ("deleted", user.deleted.map_or_else(|| "no".to_owned(), |at| at.to_string())),
     ] {
@@ -131,6 +133,7 @@ fn user_json(people: &People, user: &User, now: Timestamp) -> Value {
     json!({
         "user": user.id, "user_name": user.display_name(), "first_name": user.first_name, "last_name": user.last_name,
         "email": user.email, "business_unit": unit, "units_above": people.units().above(unit).collect::<Vec<_>>(),
+        "mode": user.mode.map(|own| own.mode), "mode_from": user.mode.and_then(|own| own.from),
         "hidden": user.hidden, "deleted": user.deleted, "devices": devices,
     })
 }

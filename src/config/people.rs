@@ -2,8 +2,8 @@
 
 use decode::Timestamp;
 use jiff::tz::TimeZone;
-use policy::People;
-use policy::people::{Assignment, Device, DeviceKind, PeopleError, Tenure, User};
+use policy::people::{Assignment, Device, DeviceKind, OwnMode, PeopleError, Tenure, User};
+use policy::{Mode, People};
 use serde::{Deserialize, Serialize};
 
 use super::Wrong;
@@ -41,6 +41,12 @@ pub(crate) struct UserEntry {
     /// Calls are not to be shown to other users. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hidden: bool,
+    /// What is recorded of the user's calls by itself, whatever the device's mode; the device's counts when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<Mode>,
+    /// Calls that begin then or later are in that mode: a date, or RFC 3339; all of them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mode_from: Option<String>,
     /// When the user was deleted: the devices are free from then on, the calls stay the user's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deleted: Option<String>,
@@ -81,7 +87,8 @@ pub(super) fn resolve(units: &[UnitEntry], users: &[UserEntry], zone: &TimeZone)
     }
     for entry in users {
         let wrong = |error: PeopleError| Wrong(format!("user {:?}: {error}", entry.id));
-        people.add_user(entry.user()).map_err(|error| Wrong(error.to_string()))?;
+        let user = entry.user(zone).map_err(|what| Wrong(format!("user {:?}: {what}", entry.id)))?;
+        people.add_user(user).map_err(|error| Wrong(error.to_string()))?;
         for (device, n) in entry.devices.iter().zip(1..) {
             let assignment = device
                 .resolve(zone)
@@ -98,16 +105,21 @@ pub(super) fn resolve(units: &[UnitEntry], users: &[UserEntry], zone: &TimeZone)
 }
 
 impl UserEntry {
-    fn user(&self) -> User {
-        User {
+    fn user(&self, zone: &TimeZone) -> Result<User, String> {
+        let from = moment("mode_from", self.mode_from.as_ref(), zone)?;
+        if self.mode.is_none() && from.is_some() {
+            return Err("mode_from says since when, and there is no mode".into());
+        }
+        Ok(User {
             id: self.id.clone(),
             first_name: self.first_name.clone(),
             last_name: self.last_name.clone(),
             email: self.email.clone(),
             unit: self.unit.clone(),
             hidden: self.hidden,
+            mode: self.mode.map(|mode| OwnMode { mode, from }),
             deleted: None,
-        }
+        })
     }
 }
 
@@ -142,7 +154,8 @@ mod tests {
         [[user]]\nid = \"ann\"\nfirst_name = \"Ann\"\nlast_name = \"Bell\"\nunit = \"Claims\"\n\
         [[user.device]]\nextension = \"2001\"\nuntil = \"2026-07-01\"\n\
         [[user.device]]\nagent = \"77\"\n\
-        [[user]]\nid = \"bob\"\n[[user.device]]\nextension = \"2001\"\nfrom = \"2026-07-01\"\n\
+        [[user]]\nid = \"bob\"\nmode = \"on_demand\"\nmode_from = \"2026-07-02\"\n\
+        [[user.device]]\nextension = \"2001\"\nfrom = \"2026-07-01\"\n\
         [[user]]\nid = \"cas\"\ndeleted = \"2026-01-01T00:00:00Z\"\n[[user.device]]\nextension = \"2003\"\n";
 
     #[test]
@@ -158,6 +171,9 @@ mod tests {
         let of_cas = |at| who("2003", at).user.map(|user| user.id);
         assert_eq!(of_cas("2025-12-31T23:59:59.000Z").as_deref(), Some("cas"));
         assert_eq!(of_cas("2026-01-01T00:00:00.000Z"), None);
+        let own = rules.people.mode_of("bob").expect("a mode");
+        assert_eq!(own.to_string(), "on_demand since 2026-07-01T23:00:00.000Z");
+        assert_eq!(rules.people.mode_of("ann"), None);
     }
 
     #[test]
@@ -180,6 +196,15 @@ mod tests {
                 "\"-15m\" is no time",
             ),
             ("[[user]]\nid = \"eve\"\nphone = \"7\"\n", "phone"),
+            ("[[user]]\nid = \"eve\"\nmode = \"sometimes\"\n", "sometimes"),
+            (
+                "[[user]]\nid = \"eve\"\nmode_from = \"2026-07-01\"\n",
+                "user \"eve\": mode_from says since when",
+            ),
+            (
+                "[[user]]\nid = \"eve\"\nmode = \"always\"\nmode_from = \"soon\"\n",
+                "user \"eve\": mode_from: \"soon\" is no time",
+            ),
             ("[[unit]]\nname = \"Sales\"\nparent = \"Trade\"\n", "there is no unit \"Trade\""),
             ("[[unit]]\nname = \"Deleted Users\"\n", "is the system's"),
         ] {

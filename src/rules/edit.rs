@@ -47,6 +47,7 @@ pub(super) fn apply(book: &mut Book, edit: &Edit) -> Result<(), Wrong> {
             // The id names the user in recordings: it stays.
             *place = people::user(&UserLine { id: id.clone(), ..user.clone() });
         }
+        Edit::SetModes(ids, mode, from) => people::set_modes(book, ids, *mode, from)?,
         Edit::DeleteUser(id, when) => people::user_at(book, id)?.deleted = Some(when.clone()),
         Edit::RemoveUser(id) => {
             if people::user_at(book, id)?.hidden {

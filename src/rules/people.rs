@@ -1,5 +1,6 @@
 //! Users and units of a book, as forms change them. Whether they can be meant is asked of the book as a whole.
 
+use policy::Mode;
 use web::rules::{HeldLine, UnitLine, UserLine, Wrong};
 
 use crate::config::{AssignmentEntry, Book, UnitEntry, UserEntry};
@@ -22,6 +23,8 @@ pub(super) fn user(line: &UserLine) -> UserEntry {
         email: line.email.clone(),
         unit: some(&line.unit),
         hidden: line.is_hidden,
+        mode: line.mode,
+        mode_from: some(&line.mode_from),
         deleted: some(&line.deleted),
         devices: line.devices.iter().map(held).collect(),
     }
@@ -35,6 +38,23 @@ pub(super) fn unit(line: &UnitLine) -> UnitEntry {
 pub(super) fn user_at<'b>(book: &'b mut Book, id: &str) -> Result<&'b mut UserEntry, Wrong> {
     let found = book.users.iter_mut().find(|user| user.id == id);
     found.ok_or_else(|| Wrong::new(format!("There is no user {id:?} any more: look at the list anew.")))
+}
+
+/// The mode of several users' own, or none of them.
+pub(super) fn set_modes(
+    book: &mut Book,
+    ids: &[String],
+    mode: Option<Mode>,
+    from: &str,
+) -> Result<(), Wrong> {
+    if ids.is_empty() {
+        return Err(Wrong::new("Nobody is named: choose users first."));
+    }
+    for id in ids {
+        let user = user_at(book, id)?;
+        (user.mode, user.mode_from) = (mode, some(from));
+    }
+    Ok(())
 }
 
 fn unit_at<'b>(book: &'b mut Book, name: &str) -> Result<&'b mut UnitEntry, Wrong> {

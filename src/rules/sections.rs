@@ -167,6 +167,8 @@ fn user_line(entry: &UserEntry) -> UserLine {
         email: entry.email.clone(),
         unit: text(&entry.unit),
         is_hidden: entry.hidden,
+        mode: entry.mode,
+        mode_from: text(&entry.mode_from),
         deleted: text(&entry.deleted),
         devices: entry.devices.iter().map(held).collect(),
     }

@@ -244,6 +244,14 @@ fn people_are_changed_by_forms_and_what_cannot_be_is_said() {
             &["~ user ann: device extension 2001, until 2026-07-01; agent 7, secondary -> extension 2001"],
         ),
         (
+            Edit::SetModes(vec!["ann".into()], Some(Mode::OnDemand), "2026-12-24".into()),
+            &["~ user ann: mode nothing -> on_demand, mode_from nothing -> 2026-12-24"],
+        ),
+        (
+            Edit::SetModes(vec!["ann".into()], None, String::new()),
+            &["~ user ann: mode on_demand -> nothing, mode_from 2026-12-24 -> nothing"],
+        ),
+        (
             Edit::SetUnit("Claims".into(), unit("Motor", "")),
             &["- unit Claims: parent Insurance", "+ unit Motor", "~ user ann: unit Claims -> Motor"],
         ),
@@ -260,6 +268,12 @@ fn people_are_changed_by_forms_and_what_cannot_be_is_said() {
         (Edit::AddUser(line("Ann", "", &[])), "a deleted user has that id"),
         (Edit::AddUser(line("bob", "", &["extension 1 from soon"])), "\"soon\" is no time"),
         (Edit::SetUser("eve".into(), line("eve", "", &[])), "no user \"eve\" any more"),
+        (
+            Edit::SetModes(vec!["ann".into(), "eve".into()], Some(Mode::Never), String::new()),
+            "no user \"eve\" any more",
+        ),
+        (Edit::SetModes(vec![], Some(Mode::Never), String::new()), "Nobody is named"),
+        (Edit::SetModes(vec!["ann".into()], Some(Mode::Never), "soon".into()), "\"soon\" is no time"),
         (Edit::SetUnit("Motor".into(), unit("Motor", "Insurance")), "below it"),
         (Edit::AddUnit(unit("Deleted Users", "")), "is the system's"),
         (Edit::RemoveUnit("Motor".into()), "holds 1 users (deleted ones among them) and 1 units"),

@@ -253,6 +253,8 @@ pub enum Edit {
     AddUser(UserLine),
     /// What is said of the user of this id is another; the id stays.
     SetUser(String, UserLine),
+    /// The users of these ids have this recording mode of their own, or none, for calls from this moment on, as it is written.
+    SetModes(Vec<String>, Option<Mode>, String),
     /// A user is deleted from this moment on, as it is written; the id stays taken.
     DeleteUser(String, String),
     /// A user's entry goes; the id is free.

@@ -98,6 +98,42 @@ async fn users_and_units_are_shown_found_and_changed_through_the_review() {
 }
 
 #[tokio::test]
+async fn several_users_are_chosen_and_get_a_mode_of_their_own_or_lose_it() {
+    let site = with_book();
+    let cookie = site.sign_in("root").await;
+    let form = [
+        ("from", "1"),
+        ("edit", "set-modes"),
+        ("users", "ann.b"),
+        ("users", "bob+x"),
+        ("mode", "on_demand"),
+        ("mode_from", "2026-12-24"),
+    ];
+    let review = site.post("/rules/review", &cookie, &form).await;
+    for line in ["mode ann.b on_demand 2026-12-24", "mode bob+x on_demand 2026-12-24"] {
+        assert!(review.text.contains(line), "{}", review.text);
+    }
+    // The review sends on who was chosen.
+    let again =
+        [form[0], form[1], ("users", "ann.b\r\nbob+x"), form[4], form[5], ("do", "put"), ("why", "so")];
+    let done = site.post("/rules/review", &cookie, &again).await;
+    assert_eq!((done.status, done.location.as_str()), (StatusCode::SEE_OTHER, "/people"));
+    let shown = site.get("/people?own_mode=yes", &cookie).await.text;
+    assert!(
+        shown.contains("bob+x") && shown.contains("on demand <span class=\"soft\">from <bdi>2026-12-24"),
+        "{shown}"
+    );
+    let nobody = [("from", "2"), ("edit", "set-modes"), ("users", "eve"), ("mode", "always")];
+    assert_eq!(site.post("/rules/review", &cookie, &nobody).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let off = [("from", "2"), form[1], ("users", "bob+x"), ("mode", ""), ("do", "put"), ("why", "so")];
+    assert_eq!(site.post("/rules/review", &cookie, &off).await.status, StatusCode::SEE_OTHER);
+    let shown = site.get("/people?own_mode=yes", &cookie).await.text;
+    assert!(shown.contains("ann.b") && !shown.contains("bob+x"), "{shown}");
+    let form = site.get("/people/user?id=ann.b", &cookie).await.text;
+    assert!(form.contains("value=\"on_demand\" selected") && form.contains("value=\"2026-12-24\""), "{form}");
+}
+
+#[tokio::test]
 async fn who_sees_to_people_sees_to_nothing_else_of_the_book_and_the_other_way_round() {
     let site = with_book();
     let ann = site.somebody("ann", &[Permission::People], Scope::None).await;

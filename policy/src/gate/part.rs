@@ -78,6 +78,8 @@ pub(super) struct Part {
     /// Digits that may yet become a code.
     pub(super) held: Vec<Digit>,
     trace: Trace,
+    /// The step of the trace that says what decided of its mode.
+    of_mode: Option<Asked>,
     /// When it was judged first.
     pub(super) judged: Timestamp,
     /// The moment that its user and unit are asked for: its beginning, or when its agent became another one.
@@ -122,6 +124,7 @@ pub(super) struct Followed {
 
 impl Part {
     pub(super) fn new(plan: RecordingPlan, judgement: Judgement, at: Timestamp) -> Part {
+        let of_mode = judgement.mode_step().cloned();
         let mut part = Part {
             machine: machine(&judgement.verdict),
             verdict: judgement.verdict,
@@ -130,6 +133,7 @@ impl Part {
             listener: Listener::default(),
             held: Vec::new(),
             trace: Trace::default(),
+            of_mode,
             judged: at,
             counted_at: at,
             begun: false,
@@ -156,7 +160,10 @@ impl Part {
         if judgement.verdict == self.verdict {
             return false;
         }
-        self.say_all(at, judgement.asked.into_iter().next_back());
+        let of_mode = judgement.mode_step().filter(|step| self.of_mode.as_ref() != Some(step)).cloned();
+        let last = judgement.asked.last().filter(|last| of_mode.as_ref() != Some(last)).cloned();
+        self.say_all(at, of_mode.clone().into_iter().chain(last));
+        self.of_mode = of_mode.or(self.of_mode.take());
         let fresh = machine(&judgement.verdict);
         if judgement.verdict.is_record() && fresh.mode() != self.machine.mode() {
             // What is taken and kept stays, and so does what somebody asked to be destroyed. An order is followed anew.

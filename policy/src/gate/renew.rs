@@ -96,7 +96,7 @@ impl Gate {
     }
 
     /// The extensions of a leg whose device is recorded.
-    fn recorded_on(&self, leg: LegId) -> Vec<String> {
+    pub(super) fn recorded_on(&self, leg: LegId) -> Vec<String> {
         let parts = self.judged(leg).map_or(&[][..], |judged| &judged.parts);
         let recorded = parts.iter().filter(|part| part.is_of_recorded_device());
         recorded.map(|part| part.plan.facts.extension.clone()).collect()
@@ -104,7 +104,7 @@ impl Gate {
 
     /// What is shown at the desk of a device that is recorded from now on holds its call, as at the beginning of one; so does what
     /// only a new rule matches. What a rule from before matched has had its pause, and it may be over. Gives whom that pauses.
-    fn hold_for_windows(
+    pub(super) fn hold_for_windows(
         &mut self,
         leg: LegId,
         before: &[String],

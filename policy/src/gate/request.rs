@@ -316,6 +316,7 @@ impl Gate {
             _ => {}
         }
         let judgement = self.rules.judge(&facts);
+        let before = self.recorded_on(key.leg);
         let Some(part) = self.part_mut(key) else { return };
         part.plan.facts = facts;
         if matches!(fact, Fact::Agent(_)) {
@@ -324,7 +325,12 @@ impl Gate {
         part.say(at, "fact", fact.to_string(), told(who, "judged again"));
         part.rejudge(judgement, at);
         follow_in(self, key, at);
-        self.settle(key.leg, usize::from(key.nth), at, LATE_FACT);
+        // Whose mode counts says whether its keys and windows pause, too.
+        let held = self.hold_for_windows(key.leg, &before, &BTreeSet::new(), at);
+        self.hide_keys(key.leg);
+        for key in held.into_iter().filter(|other| *other != key).chain([key]) {
+            self.settle(key.leg, usize::from(key.nth), at, LATE_FACT);
+        }
     }
 
     /// For legs that run and are not judged yet.

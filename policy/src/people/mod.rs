@@ -11,11 +11,13 @@ mod tests;
 pub mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use decode::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::modes::Mode;
 use crate::rules::SegmentFacts;
 use devices::Assignments;
 pub use devices::{ASSIGNMENTS_MAX, Assignment, Device, DeviceKind, Tenure};
@@ -45,6 +47,8 @@ pub struct User {
     pub unit: Option<String>,
     /// The user's calls are shown to no other user, but by a filter that grants them ([`crate::access`]).
     pub hidden: bool,
+    /// What is recorded of the user's calls by itself, at whatever device; the device's mode counts without it.
+    pub mode: Option<OwnMode>,
     /// When the user was deleted; only [`People::remove_user`] sets it.
     pub deleted: Option<Timestamp>,
 }
@@ -56,6 +60,31 @@ impl User {
         let names = [self.first_name.as_str(), self.last_name.as_str()];
         let names = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
         if names.is_empty() { self.id.clone() } else { names }
+    }
+}
+
+/// A recording mode of a user's own (requirement row ODM-10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnMode {
+    /// The mode.
+    pub mode: Mode,
+    /// Calls that begin then or later are in it; all of them without it.
+    pub from: Option<Timestamp>,
+}
+
+impl OwnMode {
+    /// Does it count for a call that began at this time?
+    #[must_use]
+    pub fn counts(&self, began: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= began)
+    }
+}
+
+/// `on_demand`, `always since 2026-12-24T08:00:00.000Z`.
+impl fmt::Display for OwnMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.mode.key())?;
+        self.from.map_or(Ok(()), |from| write!(f, " since {from}"))
     }
 }
 
@@ -145,6 +174,12 @@ impl People {
             unit: Some(unit.to_owned()),
             units_above: self.units.above(unit).map(str::to_owned).collect(),
         }
+    }
+
+    /// The recording mode of a user's own; none where there is no such user.
+    #[must_use]
+    pub fn mode_of(&self, id: &str) -> Option<OwnMode> {
+        self.users.get(id)?.mode
     }
 
     /// Tells a segment whom it counts for, as of this moment. A unit that somebody outside has named stays.

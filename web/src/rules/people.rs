@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use policy::Mode;
+
 use super::Wrong;
 
 /// A business unit.
@@ -29,6 +31,10 @@ pub struct UserLine {
     pub unit: String,
     /// The calls are shown to no other user.
     pub is_hidden: bool,
+    /// A recording mode of the user's own, whatever the device's; none without one.
+    pub mode: Option<Mode>,
+    /// Since when it counts: a date, or RFC 3339; for all calls when empty.
+    pub mode_from: String,
     /// From when on the user is deleted: a date, or RFC 3339; not at all when empty.
     pub deleted: String,
     /// Extensions and agents.
@@ -42,6 +48,23 @@ impl UserLine {
         let names = [self.first_name.as_str(), self.last_name.as_str()];
         let names = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
         if names.is_empty() { self.id.clone() } else { names }
+    }
+
+    /// What lists of people are sorted by: last name, first name, id, capitals or not.
+    #[must_use]
+    pub fn sort_key(&self) -> [String; 3] {
+        [&self.last_name, &self.first_name, &self.id].map(|text| text.to_lowercase())
+    }
+
+    /// Is the text, in small letters, in a name, id, extension, agent or mode?
+    #[must_use]
+    pub fn holds(&self, wanted: &str) -> bool {
+        let is_in = |text: &str| text.to_lowercase().contains(wanted);
+        let is_mode = |mode: Mode| is_in(mode.key()) || is_in(&mode.key().replace('_', " "));
+        is_in(&self.id)
+            || is_in(&self.display_name())
+            || self.mode.is_some_and(is_mode)
+            || self.devices.iter().any(|held| is_in(&held.number))
     }
 }
 

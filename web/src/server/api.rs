@@ -18,6 +18,7 @@ mod machine;
 mod operation;
 mod paging;
 mod passwords;
+mod people;
 mod problem;
 mod recorder;
 mod recordings;
@@ -72,6 +73,7 @@ fn operations() -> Vec<Operation> {
         usage::operations(),
         audit::operations(),
         rules::operations(),
+        people::operations(),
         retention::operations(),
         holds::operations(),
     ]

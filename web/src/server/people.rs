@@ -5,15 +5,15 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use decode::Timestamp;
 use form_urlencoded::Serializer;
-use policy::Permission;
 use policy::people::{DEPTH_MAX, UNASSIGNED};
+use policy::{Mode, Permission};
 
 use super::App;
 use super::caller::Asker;
 use super::form::Form;
 use super::frame::{Frame, Page, page};
 use super::refusal::Refusal;
-use super::rules::{InForce, words_of};
+use super::rules::{InForce, mode_words, words_of};
 use super::zone::Zone;
 use crate::rules::{RulesError, Sections, UnitLine, UserLine};
 
@@ -42,14 +42,17 @@ struct UserRow {
     name: String,
     unit: String,
     devices: String,
+    /// The mode of the user's own, in words; empty without one.
+    mode: String,
+    mode_from: String,
     is_hidden: bool,
     deleted: String,
 }
 
-/// A unit to be chosen.
+/// A unit or a mode to be chosen.
 struct Choice {
     name: String,
-    /// Shown behind as many steps as there are units above it.
+    /// A unit's is shown behind as many steps as there are units above it.
     label: String,
     is_chosen: bool,
 }
@@ -67,6 +70,9 @@ struct Shown {
     count: usize,
     more: usize,
     find: String,
+    /// Only those with a mode of their own are shown.
+    own_mode: bool,
+    modes: Vec<Choice>,
 }
 
 /// Each unit with its level, from 0: those on top by name, each followed by what is below it. One whose place cannot be, as a text may have it
@@ -98,18 +104,40 @@ fn choices(units: &[UnitLine], chosen: &str, but: &str) -> Vec<Choice> {
     tree(units).into_iter().filter(|(unit, _)| unit.name != but).map(choice).collect()
 }
 
+/// Modes to choose from.
+fn modes(chosen: Option<Mode>) -> Vec<Choice> {
+    let choice = |mode: Mode| Choice {
+        name: mode.key().to_owned(),
+        label: mode_words(mode),
+        is_chosen: chosen == Some(mode),
+    };
+    Mode::ALL.map(choice).into()
+}
+
 /// Is the user deleted by now? A time that cannot be read says that somebody wanted it.
 fn is_deleted(user: &UserLine, zone: &Zone, now: Timestamp) -> bool {
     !user.deleted.is_empty() && zone.read(&user.deleted).is_none_or(|at| at <= now)
 }
 
-/// Is the text in a name, id, extension or agent of the user? Deleted users are in the whole list alone.
-fn is_found(user: &UserLine, wanted: &str, is_deleted: bool) -> bool {
-    if is_deleted && !wanted.is_empty() {
-        return false;
-    }
-    let is_in = |text: &str| text.to_lowercase().contains(wanted);
-    is_in(&user.id) || is_in(&user.display_name()) || user.devices.iter().any(|held| is_in(&held.number))
+/// The users that are found by a text, and by having a mode of their own if that is asked for, in the order of their names. Deleted users are in
+/// the whole list alone.
+pub(super) fn found<'u>(
+    users: &'u [UserLine],
+    text: &str,
+    own_mode: bool,
+    zone: &Zone,
+    now: Timestamp,
+) -> Vec<&'u UserLine> {
+    let wanted = text.to_lowercase();
+    let is_asked = !wanted.is_empty() || own_mode;
+    let is_found = |user: &&UserLine| {
+        user.holds(&wanted)
+            && !(own_mode && user.mode.is_none())
+            && !(is_asked && is_deleted(user, zone, now))
+    };
+    let mut found: Vec<&UserLine> = users.iter().filter(is_found).collect();
+    found.sort_by_cached_key(|user| user.sort_key());
+    found
 }
 
 impl App {
@@ -138,10 +166,9 @@ pub(super) async fn people(
         Err(RulesError::Wrong(wrong)) => (Sections::default(), words_of(&wrong)),
         Err(error) => return Err(error.into()),
     };
-    let find = Form::parse(&query.unwrap_or_default()).text("find").to_owned();
-    let wanted = find.to_lowercase();
-    let is_shown = |user: &&UserLine| is_found(user, &wanted, is_deleted(user, app.zone(), app.now()));
-    let found: Vec<&UserLine> = users.iter().filter(is_shown).collect();
+    let form = Form::parse(&query.unwrap_or_default());
+    let (find, own_mode) = (form.text("find").to_owned(), form.text("own_mode") == "yes");
+    let found = found(&users, &find, own_mode, app.zone(), app.now());
     let more = found.len().saturating_sub(USERS_SHOWN_MAX);
     let row = |user: &&UserLine| UserRow {
         href: format!("/people/user?{}", Serializer::new(String::new()).append_pair("id", &user.id).finish()),
@@ -149,6 +176,8 @@ pub(super) async fn people(
         name: user.display_name(),
         unit: if user.unit.is_empty() { UNASSIGNED.to_owned() } else { user.unit.clone() },
         devices: user.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        mode: user.mode.map(mode_words).unwrap_or_default(),
+        mode_from: user.mode_from.clone(),
         is_hidden: user.is_hidden,
         deleted: user.deleted.clone(),
     };
@@ -173,6 +202,8 @@ pub(super) async fn people(
         count: users.len(),
         more,
         find,
+        own_mode,
+        modes: modes(None),
     })
 }
 
@@ -186,6 +217,7 @@ struct User {
     user: UserLine,
     devices: String,
     units: Vec<Choice>,
+    modes: Vec<Choice>,
     /// Today, as a date of the site's clock.
     today: String,
 }
@@ -212,6 +244,7 @@ pub(super) async fn user(
         from,
         is_there,
         units: choices(&units, &user.unit, ""),
+        modes: modes(user.mode),
         devices,
         user,
         today: app.zone().zoned(app.now()).date().to_string(),
@@ -243,21 +276,37 @@ mod tests {
     }
 
     #[test]
-    fn users_are_found_by_a_part_of_name_id_extension_or_agent() {
+    fn users_are_found_by_a_part_of_name_id_extension_agent_or_mode_and_stand_by_last_name() {
         let held = "agent 4711".parse().expect("a line");
         let user = UserLine {
             id: "ann.b".into(),
             first_name: "Ann".into(),
             last_name: "Bell".into(),
             devices: vec![held],
+            mode: Some(Mode::OnDemand),
             ..UserLine::default()
         };
-        for (text, is_so) in [("", true), ("n b", true), ("ann.", true), ("471", true), ("bob", false)] {
-            assert_eq!(is_found(&user, text, false), is_so, "{text}");
-            assert_eq!(is_found(&user, text, true), text.is_empty(), "{text}");
-        }
         let zone = Zone::new(jiff::tz::TimeZone::UTC);
         let now: Timestamp = "2026-07-01T12:00:00Z".parse().expect("a time");
+        let gone = UserLine { id: "gone.ann".into(), deleted: "2026-01-01".into(), ..user.clone() };
+        let other = UserLine { id: "cas".into(), last_name: "Able".into(), ..UserLine::default() };
+        let all = [user.clone(), gone, other];
+        for (text, own_mode, ids) in [
+            ("", false, &["cas", "ann.b", "gone.ann"][..]),
+            ("", true, &["ann.b"]),
+            ("N B", false, &["ann.b"]),
+            ("ann.", false, &["ann.b"]),
+            ("471", false, &["ann.b"]),
+            ("on demand", false, &["ann.b"]),
+            ("on_demand", false, &["ann.b"]),
+            ("able", false, &["cas"]),
+            ("able", true, &[]),
+            ("bob", false, &[]),
+        ] {
+            let found: Vec<&str> =
+                found(&all, text, own_mode, &zone, now).iter().map(|user| user.id.as_str()).collect();
+            assert_eq!(found, ids, "{text} {own_mode}");
+        }
         for (deleted, is_so) in [("", false), ("2026-07-01", true), ("2026-07-02", false), ("soon", true)] {
             let user = UserLine { deleted: deleted.into(), ..user.clone() };
             assert_eq!(is_deleted(&user, &zone, now), is_so, "{deleted}");

@@ -1,6 +1,6 @@
 //! A rule book of another make than the recorder's: a rule a line, `exclude endpoint 2005`, `include ddi 1000`, `device 2000`,
-//! `pbx 192.0.2.1`, `country GB`, `code *1 *2`, `keep NAME AUDIO DATA`, `unit NAME PARENT`, `user ID UNIT extension 2001, agent 7`, with `-` for
-//! none. A line that begins with `wrong` cannot be meant.
+//! `pbx 192.0.2.1`, `country GB`, `code *1 *2`, `keep NAME AUDIO DATA`, `unit NAME PARENT`, `user ID UNIT extension 2001, agent 7`, `mode ID MODE
+//! FROM`, with `-` for none. A line that begins with `wrong` cannot be meant.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -130,6 +130,22 @@ fn user(line: &str) -> Option<UserLine> {
     Some(UserLine { id, unit, devices, ..UserLine::default() })
 }
 
+/// The mode that a line gives to a user: id, mode, since when.
+fn own_mode(line: &str) -> Option<(&str, policy::Mode, String)> {
+    let mut words = line.strip_prefix("mode ")?.split(' ');
+    let (id, mode, from) = (words.next()?, words.next()?, words.next()?);
+    let mode = policy::Mode::ALL.into_iter().find(|known| known.key() == mode)?;
+    Some((id, mode, none(from)))
+}
+
+fn users(text: &str) -> Vec<UserLine> {
+    let with_mode = |user: UserLine| match text.lines().filter_map(own_mode).find(|(id, ..)| *id == user.id) {
+        Some((_, mode, mode_from)) => UserLine { mode: Some(mode), mode_from, ..user },
+        None => user,
+    };
+    text.lines().filter_map(user).map(with_mode).collect()
+}
+
 fn user_line(user: &UserLine) -> String {
     let devices: Vec<String> = user.devices.iter().map(ToString::to_string).collect();
     let unit = if user.unit.is_empty() { "-" } else { &user.unit };
@@ -151,7 +167,7 @@ fn section(line: &str) -> &'static str {
         "code" => "pause.code",
         "keep" => "retention.rule",
         "unit" => "unit",
-        "user" => "user",
+        "user" | "mode" => "user",
         "internal" => "record",
         _ => "",
     }
@@ -215,7 +231,7 @@ impl RuleBook for Lines {
                 .collect(),
             keeping: text.lines().filter_map(self::keep).map(keep).collect(),
             units: text.lines().filter_map(unit).collect(),
-            users: text.lines().filter_map(user).collect(),
+            users: users(text),
             forms: forms(&words("country"), &words("code")),
             ..Sections::default()
         })
@@ -258,6 +274,16 @@ impl RuleBook for Lines {
             Edit::SetUser(id, new) => {
                 let is_it = |line: &&mut String| user(line).is_some_and(|user| user.id == *id);
                 *lines.iter_mut().find(is_it).ok_or_else(|| gone(id))? = user_line(new);
+            }
+            Edit::SetModes(ids, mode, from) => {
+                for id in ids {
+                    if !lines.iter().any(|line| user(line).is_some_and(|user| user.id == *id)) {
+                        return Err(gone(id).into());
+                    }
+                    lines.retain(|line| own_mode(line).is_none_or(|(of, ..)| of != id));
+                    let from = if from.is_empty() { "-" } else { from };
+                    lines.extend(mode.map(|mode| format!("mode {id} {} {from}", mode.key())));
+                }
             }
             Edit::RemoveUser(id) => lines.retain(|line| user(line).is_none_or(|user| user.id != *id)),
             Edit::AddUnit(new) => lines.push(unit_line(new)),

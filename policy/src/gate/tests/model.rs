@@ -5,6 +5,8 @@
 //! keyed. It is written from `docs/` (rules.md, recording-modes.md, pause.md), and shares the words of the public types with the code that it
 //! checks, and nothing else.
 
+use std::cell::OnceCell;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -16,6 +18,7 @@ use crate::modes::orders::{Lasting, Order, Whose};
 use crate::modes::{Ask, Mode, Role};
 use crate::pause::codes::{CodeProfile, Codes};
 use crate::pause::windows::WindowRule;
+use crate::people::{Assignment, Device, DeviceKind, OwnMode, People, Tenure, User};
 use crate::rules::{Fact, ListRule, RuleType};
 use crate::{Request, Whom};
 
@@ -82,6 +85,12 @@ enum Happens {
 
 /// Agents of orders and log-ons; the facts name two of them, too.
 const AGENTS: [&str; 3] = ["1021", "1022", "ann"];
+/// Users, by the agent that is theirs; the last two have the extension, one after the other.
+const USERS: [(&str, &str); 4] = [("ada", "1021"), ("bob", "1022"), ("cas", ""), ("dot", "")];
+/// When the extension goes from one to the other, in milliseconds.
+const HANDED_OVER_MS: i64 = 8_000;
+/// When the call begins.
+const BEGAN_MS: i64 = 1_000;
 const CLIENTS: [&str; 2] = ["desk", "tablet"];
 /// What a desk may show; the rules are about the beginning, or about anything in it.
 const SHOWN: [&[&str]; 5] = [&[], &["Mail"], &["Pay now"], &["Mail", "your CARD number"], &["pay", "card"]];
@@ -104,6 +113,8 @@ struct Ruled {
     exclude_internal: bool,
     include: Vec<usize>,
     exclude: Vec<usize>,
+    /// What mode each user has, and from which millisecond on.
+    modes: [Option<(Mode, Option<i64>)>; USERS.len()],
 }
 
 #[derive(Clone, Debug)]
@@ -113,6 +124,8 @@ struct History {
     ruled: Ruled,
     /// One each second, from 2.000 s; later where there was silence.
     events: Vec<Happens>,
+    /// The mode after each number of events, and since which it has been so: asked for often, made once.
+    modes: OnceCell<Vec<(Mode, usize)>>,
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -174,15 +187,30 @@ fn keyed() -> impl Strategy<Value = Happens> {
 
 fn ruled() -> impl Strategy<Value = Ruled> {
     let list = || proptest::collection::vec(0..RULES.len(), 0..3);
-    (proptest::bool::weighted(0.9), any::<bool>(), list(), list()).prop_map(
-        |(listed, exclude_internal, include, exclude)| Ruled { listed, exclude_internal, include, exclude },
+    let from =
+        proptest::sample::select(&[None, Some(0), Some(BEGAN_MS), Some(BEGAN_MS + 1), Some(9_000)][..]);
+    let mode = (proptest::sample::select(&Mode::ALL[..]), from);
+    let modes = proptest::array::uniform4(proptest::option::weighted(0.4, mode));
+    (proptest::bool::weighted(0.9), any::<bool>(), list(), list(), modes).prop_map(
+        |(listed, exclude_internal, include, exclude, modes)| Ruled {
+            listed,
+            exclude_internal,
+            include,
+            exclude,
+            modes,
+        },
     )
 }
 
 fn history() -> impl Strategy<Value = History> {
     let mode = proptest::sample::select(&Mode::ALL[..]);
     let events = proptest::collection::vec(happens(), 0..24);
-    (mode, ruled(), events).prop_map(|(mode, ruled, events)| History { mode, ruled, events })
+    (mode, ruled(), events).prop_map(|(mode, ruled, events)| History {
+        mode,
+        ruled,
+        events,
+        modes: OnceCell::new(),
+    })
 }
 
 /// The model's four answers.
@@ -262,10 +290,51 @@ impl History {
         })
     }
 
+    /// Whose the call is after the first `n` events: of whom the agent is, else of whoever had the extension when that was asked, which is at
+    /// the beginning and whenever the agent becomes another one.
+    fn user(&self, n: usize) -> usize {
+        let agent = self.value(RuleType::Agent, n);
+        let changed = (0..n).rfind(|&n| self.value(RuleType::Agent, n) != agent);
+        let asked_ms = changed.map_or(BEGAN_MS, |event| self.ms(event));
+        let of_agent = USERS.iter().position(|(_, own)| !own.is_empty() && *own == agent);
+        of_agent.unwrap_or(if asked_ms < HANDED_OVER_MS { 2 } else { 3 })
+    }
+
+    /// The mode that the rules in force say after the first `n` events: the user's, if it has begun to count by the call's beginning.
+    fn ruled_mode(&self, n: usize) -> Mode {
+        match self.ruled(n).modes[self.user(n)] {
+            Some((mode, from)) if from.is_none_or(|from| from <= BEGAN_MS) => mode,
+            _ => self.mode,
+        }
+    }
+
+    /// The mode that the call is in: the rules' of when they last wanted it.
+    fn mode(&self, n: usize) -> Mode {
+        self.modes()[n].0
+    }
+
+    /// Since when it is in that mode.
+    fn in_mode_since(&self, n: usize) -> usize {
+        self.modes()[n].1
+    }
+
+    fn modes(&self) -> &[(Mode, usize)] {
+        self.modes.get_or_init(|| {
+            let mut last = (Mode::Never, 0);
+            let after = (0..=self.events.len()).map(|n| {
+                if self.said(n) == Said::Record && self.ruled_mode(n) != last.0 {
+                    last = (self.ruled_mode(n), n);
+                }
+                last
+            });
+            after.collect()
+        })
+    }
+
     /// EXC-06 as a table: listed, internal and excluded as such, included, excluded.
     fn said(&self, n: usize) -> Said {
         let ruled = self.ruled(n);
-        let listed = ruled.listed && self.mode != Mode::Never;
+        let listed = ruled.listed && self.ruled_mode(n) != Mode::Never;
         let internal = ruled.exclude_internal && self.value(RuleType::Direction, n) == "internal";
         match (listed, internal, self.any(&ruled.include, n), self.any(&ruled.exclude, n)) {
             (false, _, _, _) => Said::NotListed,
@@ -273,11 +342,6 @@ impl History {
             (true, false, true, _) | (true, false, false, false) => Said::Record,
             (true, false, false, true) => Said::Excluded,
         }
-    }
-
-    /// From when on the rules have wanted this call once.
-    fn first(&self, n: usize) -> usize {
-        (0..=n).find(|&n| self.said(n) == Said::Record).unwrap_or(n)
     }
 
     /// The order that holds for this call after the first `n` events: which event gave it, and what it says. The agent's goes before the
@@ -313,17 +377,21 @@ impl History {
         (!agent.is_empty()).then(|| standing(Some(agent))).flatten().or_else(|| standing(None))
     }
 
-    /// What has come about by asking in the first `n` events, since the rules wanted this call for the first time: what people asked, and, where
-    /// an order holds now, what that has asked when it began to hold. Of orders that have ended nothing is left.
+    /// What people asked in the first `n` events, in the mode of after them.
+    fn asked_by_people(&self, n: usize) -> Vec<(usize, Ask, Role)> {
+        let asked = self.events.iter().enumerate().take(n).skip(self.in_mode_since(n));
+        let asked = asked.filter_map(|(at, event)| match event {
+            Happens::Asked(ask, role) => Some((at, *ask, *role)),
+            _ => None,
+        });
+        asked.collect()
+    }
+
+    /// What has come about by asking: that, and, where an order holds now, what that has asked when it began to hold. Of orders that have ended
+    /// nothing is left.
     fn asked(&self, n: usize) -> Vec<(usize, Ask, Role)> {
-        let first = self.first(n);
-        let asked = self.events.iter().enumerate().take(n).skip(first);
-        let mut all: Vec<(usize, Ask, Role)> = asked
-            .filter_map(|(at, event)| match event {
-                Happens::Asked(ask, role) => Some((at, *ask, *role)),
-                _ => None,
-            })
-            .collect();
+        let first = self.in_mode_since(n);
+        let mut all = self.asked_by_people(n);
         if let Some((given, what)) = self.order(n) {
             let begins = (0..=n).rfind(|&m| self.order(m).is_none_or(|(other, _)| other != given));
             let begins = begins.map_or(0, |m| m + 1).max(first);
@@ -342,7 +410,7 @@ impl History {
     fn takes(&self, n: usize) -> bool {
         let asked = self.asked(n);
         let last = asked.iter().map(|(_, ask, _)| *ask).rfind(|ask| matches!(ask, Ask::Start | Ask::Stop));
-        match self.mode {
+        match self.mode(n) {
             Mode::Always | Mode::SaveByDefault => true,
             Mode::Never => false,
             Mode::OnDemand => last == Some(Ask::Start),
@@ -350,22 +418,36 @@ impl History {
         }
     }
 
-    fn keeps(&self, n: usize) -> bool {
-        let asked = self.asked(n);
-        let last = |counts: &dyn Fn(Ask, Role) -> bool| {
-            asked.iter().filter(|&&(_, ask, role)| counts(ask, role)).map(|(_, ask, _)| *ask).next_back()
+    /// Is it kept if it ends after the first `n` events? That is as these requests say last; without any as it was when its mode began.
+    fn keeps(&self, n: usize, asked: &[(usize, Ask, Role)]) -> bool {
+        let mode = self.mode(n);
+        let counts = |&&(_, ask, role): &&(usize, Ask, Role)| match mode {
+            Mode::Never => false,
+            Mode::Always | Mode::AlwaysWithStop => ask == Ask::Keep,
+            Mode::OnDemand => matches!(ask, Ask::Keep | Ask::Discard),
+            Mode::SaveByDefault => matches!(ask, Ask::Keep | Ask::Discard) && role == Role::Supervisor,
+            Mode::DiscardByDefault => matches!(ask, Ask::Keep | Ask::Discard | Ask::Start),
         };
-        let is_end = |ask| matches!(ask, Ask::Keep | Ask::Discard);
-        match self.mode {
-            Mode::Always | Mode::Never | Mode::AlwaysWithStop => true,
-            Mode::OnDemand => last(&|ask, _| is_end(ask)) != Some(Ask::Discard),
-            Mode::SaveByDefault => {
-                last(&|ask, role| is_end(ask) && role == Role::Supervisor) != Some(Ask::Discard)
-            }
-            Mode::DiscardByDefault => {
-                last(&|ask, _| is_end(ask) || ask == Ask::Start).is_some_and(|ask| ask != Ask::Discard)
-            }
-        }
+        let last = asked.iter().rfind(counts).map(|(_, ask, _)| *ask);
+        last.map_or_else(|| self.kept_when(self.in_mode_since(n)), |ask| ask != Ask::Discard)
+    }
+
+    /// Is it kept when its mode begins after the first `n` events? What was taken stays, and what somebody has asked to be destroyed is
+    /// destroyed all the same; of orders nothing is left.
+    fn kept_when(&self, n: usize) -> bool {
+        let by_mode = self.mode(n) != Mode::DiscardByDefault;
+        let Some(before) = n.checked_sub(1) else { return by_mode };
+        let is_begun =
+            self.said(before) == Said::Record && (self.clean_since(before)..=before).any(|n| self.takes(n));
+        let was_kept = self.keeps(before, &self.asked_by_people(before));
+        !self.is_asked_away(before) && (by_mode || is_begun && was_kept)
+    }
+
+    /// Has somebody asked to destroy what was to be kept?
+    fn is_asked_away(&self, n: usize) -> bool {
+        let (asked, since) = (self.asked_by_people(n), self.in_mode_since(n));
+        let was_kept = (0..=asked.len()).any(|some| self.keeps(n, &asked[..some]));
+        !self.keeps(n, &asked) && (was_kept || since.checked_sub(1).is_some_and(|n| self.is_asked_away(n)))
     }
 
     /// People, an order, windows and codes hold it, each for itself.
@@ -380,8 +462,7 @@ impl History {
     fn held_by_people(&self, n: usize) -> bool {
         [Role::Agent, Role::Supervisor].into_iter().any(|wanted| {
             let mut held = false;
-            let first = self.first(n);
-            for (at, event) in self.events.iter().enumerate().take(n).skip(first) {
+            for (at, event) in self.events.iter().enumerate().take(n) {
                 match event {
                     Happens::Asked(Ask::Pause, role) if *role == wanted && self.takes(at) => held = true,
                     Happens::Asked(Ask::Resume, role) if *role == wanted => held = false,
@@ -479,7 +560,7 @@ impl History {
                 let began = since.clone().find(|&n| self.takes(n));
                 match began {
                     None => Outcome::Excluded,
-                    Some(_) if !self.keeps(n) => Outcome::Excluded,
+                    Some(_) if !self.keeps(n, &self.asked(n)) => Outcome::Excluded,
                     Some(_) if since.any(|n| self.is_taken(n)) => Outcome::Recorded,
                     Some(_) => Outcome::Paused,
                 }
@@ -510,8 +591,30 @@ fn rules(mode: Mode, ruled: &Ruled) -> Rules {
             })
             .collect(),
         codes: codes(),
+        people: people(&ruled.modes),
         ..Rules::default()
     }
+}
+
+fn people(modes: &[Option<(Mode, Option<i64>)>; USERS.len()]) -> People {
+    let mut people = People::default();
+    for ((id, agent), mode) in USERS.iter().zip(modes) {
+        let mode = mode.map(|(mode, from)| OwnMode { mode, from: from.map(at) });
+        people.add_user(User { id: (*id).into(), mode, ..User::default() }).expect("new");
+        let (kind, number) = match *agent {
+            "" => (DeviceKind::Extension, "2000"),
+            agent => (DeviceKind::Agent, agent),
+        };
+        let (from, until) = match *id {
+            "cas" => (None, Some(at(HANDED_OVER_MS))),
+            "dot" => (Some(at(HANDED_OVER_MS)), None),
+            _ => (None, None),
+        };
+        let device = Device { kind, number: number.into() };
+        let assignment = Assignment { device, primary: true, tenure: Tenure { from, until } };
+        people.assign(id, assignment).expect("free");
+    }
+    people
 }
 
 fn codes() -> Codes {

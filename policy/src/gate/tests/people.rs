@@ -4,18 +4,26 @@ use super::changes::{Call, at};
 use super::*;
 use crate::Fact;
 use crate::Whom;
+use crate::devices::RecordedDevice;
+use crate::modes::Mode;
+use crate::pause::windows::WindowRule;
 use crate::people::Who;
-use crate::people::{Assignment, Device, DeviceKind, People, Tenure, UNASSIGNED, User};
+use crate::people::{Assignment, Device, DeviceKind, OwnMode, People, Tenure, UNASSIGNED, User};
 use crate::rules::{ListRule, RuleType};
 
 /// Ann of Claims, which is below Insurance, has extension 2000 until 5.000 s, Bob, of no unit, from then on and agent 77.
 fn people() -> People {
+    with_modes(None, None)
+}
+
+/// The same, with modes of their own.
+fn with_modes(of_ann: Option<OwnMode>, of_bob: Option<OwnMode>) -> People {
     let mut people = People::default();
     people.add_unit("Insurance", None).expect("new");
     people.add_unit("Claims", Some("Insurance")).expect("new");
-    let ann = User { id: "ann".into(), unit: Some("Claims".into()), ..User::default() };
+    let ann = User { id: "ann".into(), unit: Some("Claims".into()), mode: of_ann, ..User::default() };
     people.add_user(ann).expect("new");
-    people.add_user(User { id: "bob".into(), ..User::default() }).expect("new");
+    people.add_user(User { id: "bob".into(), mode: of_bob, ..User::default() }).expect("new");
     let mut give = |id: &str, kind, number: &str, from: Option<i64>, until: Option<i64>| {
         let tenure = Tenure { from: from.map(at), until: until.map(at) };
         let device = Device { kind, number: number.into() };
@@ -181,4 +189,121 @@ fn a_call_that_other_people_bring_under_an_exclusion_is_destroyed() {
         std::iter::from_fn(|| call.gate.poll_action()).any(|action| matches!(action, Action::Discard(..)))
     );
     assert_eq!(call.end().1, Outcome::Excluded);
+}
+
+fn own(mode: Mode, from: Option<i64>) -> Option<OwnMode> {
+    Some(OwnMode { mode, from: from.map(at) })
+}
+
+/// Devices in this mode, and users in modes of their own.
+fn in_modes(device: Mode, of_ann: Option<OwnMode>, of_bob: Option<OwnMode>) -> Rules {
+    let entry = RecordedDevice { mode: device, ..RecordedDevice::new("2000".parse().expect("a pattern")) };
+    let devices = crate::devices::RecordedDevices::new(vec![entry]);
+    Rules { devices, people: with_modes(of_ann, of_bob), ..Rules::default() }
+}
+
+fn steps(call: Call) -> Vec<String> {
+    call.end().3.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_users_own_mode_goes_before_the_devices_for_calls_that_begin_at_its_time_or_later() {
+    for (from, is_in_it) in [(None, true), (Some(999), true), (Some(1_000), true), (Some(1_001), false)] {
+        for (device, of_user) in [(Mode::Always, Mode::OnDemand), (Mode::Never, Mode::Always)] {
+            let taken = if is_in_it { of_user } else { device } == Mode::Always;
+            let mut call = Call::new(in_modes(device, own(of_user, from), None));
+            assert_eq!(call.is_taken(2_000), taken, "{from:?} {device:?} {of_user:?}");
+        }
+    }
+    let call = Call::new(in_modes(Mode::Always, own(Mode::OnDemand, Some(0)), None));
+    assert_eq!(
+        steps(call),
+        [
+            "     0.0 s  2000: recorded devices [endpoint 2000]: recorded devices 2000, mode always",
+            "     0.0 s  2000: mode of user [user ann]: on_demand since 1970-01-01T00:00:00.000Z; it goes before the device's",
+        ]
+    );
+    let call = Call::new(in_modes(Mode::Always, own(Mode::OnDemand, Some(1_001)), None));
+    let told = steps(call).remove(1);
+    assert!(
+        told.ends_with(
+            "on_demand since 1970-01-01T00:00:01.001Z: this call began before, the device's counts"
+        ),
+        "{told}"
+    );
+}
+
+#[test]
+fn no_mode_of_a_user_brings_back_a_device_that_no_entry_names() {
+    let rules = in_modes(Mode::Always, own(Mode::Always, None), None);
+    let devices = "2001".parse::<crate::Pattern>().expect("a pattern").into();
+    let site = crate::Site { extensions: Some("2000".parse().expect("a pattern")), ..Default::default() };
+    assert_eq!(Call::new(Rules { devices, site, ..rules }).end().1, Outcome::DeviceNotRecorded);
+    let (_, outcome, reason, _) = Call::new(in_modes(Mode::Always, own(Mode::Never, None), None)).end();
+    assert_eq!(
+        (outcome, reason.as_str()),
+        (Outcome::DeviceNotRecorded, "calls of user ann are never recorded")
+    );
+}
+
+#[test]
+fn the_agents_mode_counts_while_the_agent_is_there_and_the_trace_says_whose_it_is() {
+    let mut call = Call::new(in_modes(Mode::Always, None, own(Mode::OnDemand, None)));
+    assert!(call.is_taken(2_000));
+    tell(&mut call, Fact::Agent("77".into()), 3_000);
+    assert!(!call.is_taken(3_500));
+    tell(&mut call, Fact::Agent(String::new()), 4_000);
+    assert!(call.is_taken(4_500) && !call.is_taken(3_500), "the extension is Ann's at 4.000 s");
+    let steps = steps(call);
+    let of_mode: Vec<&str> =
+        steps.iter().filter(|step| step.contains("mode ")).map(|step| step.trim_start()).collect();
+    assert_eq!(
+        of_mode,
+        [
+            "0.0 s  2000: recorded devices [endpoint 2000]: recorded devices 2000, mode always",
+            "2.0 s  2000: mode of user [user bob]: on_demand; it goes before the device's",
+            "3.0 s  2000: recorded devices [endpoint 2000]: recorded devices 2000, mode always",
+        ]
+    );
+}
+
+#[test]
+fn an_agent_who_is_never_recorded_has_what_there_is_destroyed() {
+    let mut call = Call::new(in_modes(Mode::Always, None, own(Mode::Never, None)));
+    planned(&mut call);
+    tell(&mut call, Fact::Agent("77".into()), 3_000);
+    assert!(
+        std::iter::from_fn(|| call.gate.poll_action()).any(|action| matches!(action, Action::Discard(..)))
+    );
+    assert_eq!(call.end().1, Outcome::DeviceNotRecorded);
+}
+
+#[test]
+fn another_mode_or_another_extension_of_a_user_counts_for_running_calls_at_once() {
+    let mut call = Call::new(in_modes(Mode::Always, None, own(Mode::OnDemand, None)));
+    assert!(call.is_taken(2_000));
+    call.gate.replace_rules(in_modes(Mode::Always, own(Mode::OnDemand, None), None), at(3_000));
+    assert!(!call.is_taken(3_500));
+    // Ann has another extension, and nobody this one.
+    let mut moved = in_modes(Mode::Always, own(Mode::OnDemand, None), None);
+    let device = Device { kind: DeviceKind::Extension, number: "2000".into() };
+    moved.people.release(&device, at(0)).expect("held");
+    call.gate.replace_rules(moved, at(4_000));
+    assert!(call.is_taken(4_500));
+    // A mode that begins to count now is for calls to come.
+    call.gate.replace_rules(in_modes(Mode::Always, own(Mode::OnDemand, Some(5_000)), None), at(5_000));
+    assert!(call.is_taken(5_500));
+}
+
+#[test]
+fn a_window_that_is_shown_holds_a_call_that_an_agents_mode_brings_in() {
+    let rules = in_modes(Mode::Never, None, own(Mode::Always, None));
+    let windows = vec![WindowRule::prefix("pay", true).expect("a rule")];
+    let mut gate = Gate::new(Rules { windows, ..rules });
+    gate.handle_windows("desk", "2000", &["Pay"], at(500)).expect("room");
+    let mut call = Call::within(gate);
+    tell(&mut call, Fact::Agent("77".into()), 3_000);
+    assert!(!call.is_taken(3_500));
+    call.gate.handle_windows("desk", "2000", &[], at(4_000)).expect("room");
+    assert!(call.is_taken(4_500));
 }

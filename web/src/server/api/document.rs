@@ -13,8 +13,8 @@ use super::operation::{Needs, Operation, Parameter, Spec};
 use super::problem::{Kind, URN};
 use super::schema::{of, open, text};
 use super::{
-    PREFIX, accounts, alerts, audit, balance, filters, holds, idempotency, passwords, recorder, recordings,
-    retention, roles, rules, saved, stream, tokens, webhooks,
+    PREFIX, accounts, alerts, audit, balance, filters, holds, idempotency, passwords, people, recorder,
+    recordings, retention, roles, rules, saved, stream, tokens, webhooks,
 };
 use crate::server::pages::{Alike, pages};
 use crate::server::token::Right;
@@ -58,6 +58,7 @@ pub(super) fn shapes() -> &'static Map<String, Value> {
             roles::shapes(),
             audit::shapes(),
             rules::shapes(),
+            people::shapes(),
             retention::shapes(),
             saved::shapes(),
             holds::shapes(),

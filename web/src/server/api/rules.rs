@@ -268,7 +268,7 @@ pub(super) fn nowhere(refusal: Refusal) -> Problem {
 
 impl App {
     /// Works with the rules, on a thread that may wait.
-    async fn with_rules<T: Send + 'static>(
+    pub(super) async fn with_rules<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Archive, &dyn RuleBook) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -277,7 +277,7 @@ impl App {
     }
 }
 
-fn told(version: &BookVersion) -> Value {
+pub(super) fn told(version: &BookVersion) -> Value {
     let BookVersion { version, at, who, why, restores, sha256, .. } = version;
     json!({ "version": version, "at": at, "who": who, "why": why, "restores": restores, "sha256": sha256 })
 }
@@ -383,10 +383,7 @@ struct Given {
 /// `PUT /rules`: refused when another version is in force meanwhile.
 async fn put(State(app): State<App>, asker: Asker, body: Bytes) -> Result<Json<Value>, Problem> {
     let Given { text, restores, from, why } = read(&body)?;
-    let why = why.trim().to_owned();
-    if why.is_empty() || why.len() > BOOK_WHY_MAX {
-        return Err(Problem::Wrong(format!("why: 1 to {BOOK_WHY_MAX} bytes")));
-    }
+    let why = reason(&why)?;
     let (at, who) = (app.now(), asker.caller.name().to_owned());
     app.with_rules(move |archive, rules| {
         let in_force = archive.book_version()?;
@@ -406,6 +403,15 @@ async fn put(State(app): State<App>, asker: Asker, body: Bytes) -> Result<Json<V
         Ok(Json(told(&new)))
     })
     .await
+}
+
+/// Why the book changes: it is kept with the version.
+pub(super) fn reason(why: &str) -> Result<String, Problem> {
+    let why = why.trim();
+    if why.is_empty() || why.len() > BOOK_WHY_MAX {
+        return Err(Problem::Wrong(format!("why: 1 to {BOOK_WHY_MAX} bytes")));
+    }
+    Ok(why.to_owned())
 }
 
 /// `GET /rules/extensions`.

@@ -17,7 +17,7 @@ use crate::server::refusal::Refusal;
 use super::rights;
 
 /// Fields of a form that belong to what it asks for, and what those are called that people write.
-const FIELDS: [(&str, &str); 30] = [
+const FIELDS: [(&str, &str); 32] = [
     ("change", ""),
     ("edit", ""),
     ("list", ""),
@@ -47,6 +47,8 @@ const FIELDS: [(&str, &str); 30] = [
     ("parent", "Below"),
     ("hidden", ""),
     ("deleted", "Deleted from"),
+    ("users", ""),
+    ("mode_from", "The mode counts from"),
     ("devices", "Extensions and agents, a line each"),
 ];
 /// Fields of several lines.
@@ -99,8 +101,12 @@ impl Draft {
         let field = |(name, label): &(&'static str, &'static str)| Field {
             name: (*name).to_owned(),
             label: (*label).to_owned(),
-            // What names an entry is compared to the letter.
-            value: if *name == "was" { form.raw(name) } else { form.text(name) }.to_owned(),
+            value: match *name {
+                // What names an entry is compared to the letter.
+                "was" => form.raw(name).to_owned(),
+                "users" => chosen_users(form).join("\n"),
+                _ => form.text(name).to_owned(),
+            },
             is_long: LONG.contains(name),
         };
         let mut fields: Vec<Field> = given.map(field).collect();
@@ -184,6 +190,7 @@ fn of_edit(edit: &Edit) -> Permission {
         | Edit::Set(..) => Permission::PhoneSystems,
         Edit::AddUser(_)
         | Edit::SetUser(..)
+        | Edit::SetModes(..)
         | Edit::DeleteUser(..)
         | Edit::RemoveUser(_)
         | Edit::AddUnit(_)
@@ -284,6 +291,10 @@ fn edit(form: &Form, presets: &[Preset]) -> Result<Edit, Wrong> {
         "set" => set(form, presets)?,
         "add-user" => Edit::AddUser(user(form)?),
         "set-user" => Edit::SetUser(was(), user(form)?),
+        "set-modes" => {
+            let (mode, from) = own_mode(form)?;
+            Edit::SetModes(chosen_users(form), mode, from)
+        }
         "delete-user" => Edit::DeleteUser(was(), form.text("deleted").to_owned()),
         "remove-user" => Edit::RemoveUser(was()),
         "add-unit" => Edit::AddUnit(unit(form)?),
@@ -336,6 +347,7 @@ fn user(form: &Form) -> Result<UserLine, Wrong> {
     if id.is_empty() {
         return Err(Wrong::new("A user needs an id: letters, digits and .-_@+, as ann.b."));
     }
+    let (mode, mode_from) = own_mode(form)?;
     let lines = form.text("devices").lines().map(str::trim).filter(|line| !line.is_empty());
     Ok(UserLine {
         id,
@@ -344,9 +356,23 @@ fn user(form: &Form) -> Result<UserLine, Wrong> {
         email: text("email"),
         unit: text("unit"),
         is_hidden: form.text("hidden") == "yes",
+        mode,
+        mode_from,
         deleted: text("deleted"),
         devices: lines.map(str::parse).collect::<Result<_, _>>()?,
     })
+}
+
+/// A mode of a user's own, and since when. Without a mode there is no time.
+fn own_mode(form: &Form) -> Result<(Option<Mode>, String), Wrong> {
+    let mode = word::<Mode>("mode", form.text("mode"))?;
+    Ok((mode, mode.map(|_| form.text("mode_from").to_owned()).unwrap_or_default()))
+}
+
+/// Those whose boxes are ticked; on the way through a review they stand in one field, a line each.
+fn chosen_users(form: &Form) -> Vec<String> {
+    let lines = form.all("users").flat_map(str::lines).map(str::trim).filter(|line| !line.is_empty());
+    lines.map(str::to_owned).collect()
 }
 
 fn unit(form: &Form) -> Result<UnitLine, Wrong> {
@@ -435,6 +461,14 @@ mod tests {
             ),
             Ok(Change::Edit(Edit::SetUser("ann".into(), user)))
         );
+        let modes = |mode, from: &str| {
+            Ok(Change::Edit(Edit::SetModes(vec!["ann".into(), "bob".into()], mode, from.into())))
+        };
+        assert_eq!(
+            read("edit=set-modes&users=ann&users=bob&mode=on_demand&mode_from=+2026-12-24+"),
+            modes(Some(Mode::OnDemand), "2026-12-24")
+        );
+        assert_eq!(read("edit=set-modes&users=ann%0d%0abob&mode=&mode_from=2026-12-24"), modes(None, ""));
         assert_eq!(read("change=restore&version=3"), Ok(Change::Restore(3)));
         let written = |of: &[(&str, &str)]| -> Written {
             of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -466,6 +500,7 @@ mod tests {
             ("edit=remove-rule&place=-1", "No entry"),
             ("edit=add-user&id=+&devices=", "needs an id"),
             ("edit=set-user&was=ann&devices=phone+2001", "is no line as"),
+            ("edit=set-modes&users=ann&mode=sometimes", "no mode"),
             ("edit=add-unit&name=+", "needs a name"),
             ("edit=set-values&of=everything", "not one of ours"),
             ("edit=add-entry&of=pause", "not one of ours"),

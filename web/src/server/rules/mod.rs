@@ -279,7 +279,7 @@ fn devices(sections: &Sections, find: &str) -> (Vec<DeviceRow>, usize) {
     (found.take(DEVICES_SHOWN_MAX).map(row).collect(), count.saturating_sub(DEVICES_SHOWN_MAX))
 }
 
-fn mode_words(mode: Mode) -> String {
+pub(super) fn mode_words(mode: Mode) -> String {
     mode.key().replace('_', " ")
 }
 

@@ -317,3 +317,63 @@ async fn what_happens_is_told_as_it_happens_to_who_may_see_it_and_again_to_who_w
     site.change(role(Scope::Organization, "Reporting Only"));
     assert_eq!(stream.next().await, None);
 }
+
+#[tokio::test]
+async fn users_are_listed_found_and_given_a_mode_of_their_own_several_at_once() {
+    let site = Site::new();
+    let book =
+        "unit Claims -\nuser ann Claims extension 2041, agent 7\nuser bob - extension 2042\nuser cas - \n";
+    let change = store::BookChange {
+        from: 0,
+        at: now(),
+        who: "eve".into(),
+        why: "first".into(),
+        restores: None,
+        text: book.into(),
+    };
+    site.archive.change_book(change).expect("taken");
+    let set = async |body: Value| site.ask("PUT", "/people/modes", &body.to_string()).await;
+    let body =
+        json!({ "users": ["ann", "bob"], "mode": "on_demand", "mode_from": "2026-12-24", "why": "trial" });
+    let put = set(body).await;
+    assert_eq!(
+        (put.status, &put.json()["version"], &put.json()["who"]),
+        (StatusCode::OK, &json!(2), &json!(ACCOUNT))
+    );
+    let list = async |query: &str| site.ask("GET", &format!("/people{query}"), "").await.json();
+    let found = list("?mode=any").await;
+    assert_eq!((texts(&found["people"], "id"), &found["version"]), (vec!["ann", "bob"], &json!(2)));
+    let ann = &found["people"][0];
+    assert_eq!(
+        (&ann["mode"], &ann["mode_from"], &ann["unit"], &ann["devices"][1]["agent"]),
+        (&json!("on_demand"), &json!("2026-12-24"), &json!("Claims"), &json!("7"))
+    );
+    for (query, ids) in [
+        ("", &["ann", "bob", "cas"][..]),
+        ("?find=2042", &["bob"]),
+        ("?find=on+demand", &["ann", "bob"]),
+        ("?mode=always", &[]),
+        ("?mode=on_demand&find=ann", &["ann"]),
+    ] {
+        assert_eq!(texts(&list(query).await["people"], "id"), ids, "{query}");
+    }
+    let first = list("?limit=2").await;
+    assert_eq!(texts(&first["people"], "id"), ["ann", "bob"]);
+    let next = first["next"].as_str().and_then(|next| next.strip_prefix("/api/v1/people")).expect("ours");
+    let rest = list(next).await;
+    assert_eq!((texts(&rest["people"], "id"), &rest["next"]), (vec!["cas"], &Value::Null));
+    // All of them or none.
+    let body = json!({ "users": ["ann", "eve"], "mode": "always", "why": "trial" });
+    assert_eq!(set(body).await.status, StatusCode::BAD_REQUEST);
+    for wrong in [
+        json!({ "users": [], "mode": "always", "why": "trial" }),
+        json!({ "users": ["ann"], "mode": null, "mode_from": "2026-12-24", "why": "trial" }),
+        json!({ "users": ["ann"], "mode": "sometimes", "why": "trial" }),
+        json!({ "users": ["ann"], "mode": "always", "why": " " }),
+    ] {
+        assert_eq!(set(wrong.clone()).await.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    assert_eq!(site.archive.book_version().expect("read"), 2);
+    assert_eq!(set(json!({ "users": ["bob"], "mode": null, "why": "over" })).await.status, StatusCode::OK);
+    assert_eq!(texts(&list("?mode=any").await["people"], "id"), ["ann"]);
+}
