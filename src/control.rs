@@ -13,7 +13,7 @@ use policy::feed::{Batch, Report, Word};
 use policy::gate::{Refused, Reply, Request, Told};
 use policy::modes::Role;
 use policy::modes::orders::{Lasting, Order, Whose};
-use web::live::{Live, NotTaken, Status, Unavailable};
+use web::live::{Live, LiveOrder, NotTaken, Status, Unavailable};
 
 use crate::clock;
 use crate::recorder::Recorder;
@@ -141,8 +141,8 @@ impl Live for Control {
         self.ask(move |recorder, at| recorder.handle_request(&request, at))
     }
 
-    fn orders(&self) -> Result<Vec<(Whose, Order)>, Unavailable> {
-        self.ask(|recorder, _| recorder.orders())
+    fn orders(&self) -> Result<Vec<LiveOrder>, Unavailable> {
+        self.ask(|recorder, at| recorder.orders(at))
     }
 
     fn order(&self, whose: Whose, what: Lasting, role: Role, name: String) -> Result<(), NotTaken> {
@@ -150,8 +150,8 @@ impl Live for Control {
         given.map_err(|full| NotTaken::Full(full.to_string()))
     }
 
-    fn withdraw(&self, whose: Whose) -> Result<bool, Unavailable> {
-        self.ask(move |recorder, at| recorder.withdraw(&whose, at))
+    fn withdraw(&self, whose: Whose, by: String) -> Result<bool, Unavailable> {
+        self.ask(move |recorder, at| recorder.withdraw(&whose, &by, at))
     }
 
     fn report(&self, json: &[u8], source: &str) -> Result<Vec<Told>, NotTaken> {

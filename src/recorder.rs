@@ -13,10 +13,10 @@ use decode::time::NS_PER_MS;
 use decode::tracker::{Devices, Event, NamedBy, Tracker};
 use decode::{Frame, Side, Timestamp};
 use policy::gate::{Carried, DesksFull, Reply, Request, Told};
-use policy::modes::orders::{Order, OrdersFull, Whose};
-use policy::{Gate, Outcome, RecordingKey, Rules, modes};
+use policy::modes::orders::{EndedOrder, Order, OrdersFull, Whose};
+use policy::{Gate, Outcome, RecordingKey, Rules, Who, modes};
 use store::{Archive, CallRow, Counters, Mark, RecordingFacts, RecordingId, RunRow, Writer};
-use web::live::{LiveCall, LiveWho, Status};
+use web::live::{LiveCall, LiveOrder, LiveWho, Status};
 
 use crate::carried::Luggage;
 use crate::config::{Machine, Ruling};
@@ -331,8 +331,8 @@ impl<'a> Recorder<'a> {
     }
 
     /// Takes an order back; says whether there was one.
-    pub(crate) fn withdraw(&mut self, whose: &Whose, at: Timestamp) -> bool {
-        let was_there = self.gate.handle_withdrawal(whose, at);
+    pub(crate) fn withdraw(&mut self, whose: &Whose, by: &str, at: Timestamp) -> bool {
+        let was_there = self.gate.handle_withdrawal(whose, by, at);
         self.perform();
         was_there
     }
@@ -356,9 +356,23 @@ impl<'a> Recorder<'a> {
         self.gate.handle_client_gone(client);
     }
 
-    /// The standing orders in force.
-    pub(crate) fn orders(&self) -> Vec<(Whose, Order)> {
-        self.gate.orders().iter().map(|(whose, order)| (whose.clone(), order.clone())).collect()
+    /// The standing orders in force, and behind them those that have ended, the latest first; each with whose calls these are now.
+    pub(crate) fn orders(&self, now: Timestamp) -> Vec<LiveOrder> {
+        let orders = self.gate.orders();
+        let live = |whose: &Whose, order: &Order, end| {
+            let (extension, agent) = self.gate.stands_at(whose);
+            let rules = self.gate.rules();
+            let Who { user, unit, units_above } = rules.people.who(&extension, agent.as_deref(), now);
+            let (user, user_name) = user.map(|user| (user.id, user.name)).unzip();
+            let site = rules.site.name.clone();
+            let who = LiveWho { user, user_name, business_unit: unit, units_above, site };
+            LiveOrder { whose: whose.clone(), order: order.clone(), extension, agent, who, end }
+        };
+        let standing = orders.iter().map(|(whose, order)| live(whose, order, None));
+        let ended = orders
+            .ended()
+            .map(|EndedOrder { whose, order, how, at }| live(whose, order, Some((how.to_string(), *at))));
+        standing.chain(ended).collect()
     }
 
     /// What it is doing, but for the ways in, which it does not know.
@@ -366,10 +380,19 @@ impl<'a> Recorder<'a> {
         let mut calls: Vec<LiveCall> =
             self.open.iter().map(|(key, open)| live_call(&self.gate, key, &open.facts)).collect();
         calls.sort_by_key(|call| (call.started, call.recording));
+        let unrecorded = self.gate.unrecorded().map(|plan| {
+            let facts = facts::at_start(plan);
+            LiveCall { recording: None, ..live_call(&self.gate, plan.recording, &facts) }
+        });
+        let mut waiting: Vec<LiveCall> = unrecorded.collect();
+        waiting.sort_by(|a, b| (a.started, &a.call, &a.extension).cmp(&(b.started, &b.call, &b.extension)));
         Status {
             at: Some(now),
             since: self.started,
             calls,
+            waiting,
+            orders: self.orders(now),
+            speaking: self.gate.speaking_unrecorded().map(str::to_owned).collect(),
             outcomes: self.report.outcomes.iter().map(|(outcome, &n)| (outcome.key(), n)).collect(),
             counters: self.counters(),
             ports: Vec::new(),
@@ -625,7 +648,7 @@ fn live_call(gate: &Gate, key: RecordingKey, facts: &RecordingFacts) -> LiveCall
     let now = gate.facts_of(key).map(|known| with_known(facts.clone(), known));
     let facts = now.unwrap_or_else(|| facts.clone());
     LiveCall {
-        recording: facts.id,
+        recording: Some(facts.id),
         call: facts.call,
         segment: facts.segment,
         extension: facts.extension,
@@ -659,6 +682,7 @@ fn live_call(gate: &Gate, key: RecordingKey, facts: &RecordingFacts) -> LiveCall
         stopped: state.as_ref().is_some_and(|state| state.is_stopped),
         pause_forgotten: state.as_ref().is_some_and(|state| state.pause_forgotten),
         pause_ends: state.as_ref().and_then(|state| state.pause_ends),
+        no_channel: state.as_ref().is_some_and(|state| state.has_no_channel),
         machine: state.as_ref().map_or(modes::Machine::new(modes::Mode::Always), |state| state.machine),
         paused_by: state.map(|state| state.held_by).unwrap_or_default(),
     }

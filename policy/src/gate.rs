@@ -141,6 +141,8 @@ pub struct LiveState {
     pub pause_forgotten: bool,
     /// When its pause ends by itself.
     pub pause_ends: Option<Timestamp>,
+    /// It would be recorded, and no channel was free.
+    pub has_no_channel: bool,
 }
 
 /// How a recording ended, as far as only the gate knows.
@@ -469,6 +471,7 @@ impl Gate {
             is_stopped,
             pause_forgotten: part.pauses.is_forgotten() && !is_stopped,
             pause_ends: part.pauses.ends(self.pauses).filter(|_| !is_stopped),
+            has_no_channel: part.refused.is_some(),
         })
     }
 
@@ -478,6 +481,19 @@ impl Gate {
     pub fn steps_of(&self, leg: u64) -> Vec<Step> {
         let judged = self.legs.iter().flatten().find(|judged| judged.leg.serial() == leg);
         judged.into_iter().flat_map(|judged| &judged.parts).flat_map(Part::steps).collect()
+    }
+
+    /// The segments that run and of which nothing is recorded although the rules want them: nobody has asked for it yet, an order says so, or
+    /// no channel was free. Of those the plan is what would be recorded.
+    pub fn unrecorded(&self) -> impl Iterator<Item = &RecordingPlan> {
+        let parts = self.legs.iter().flatten().flat_map(|judged| &judged.parts);
+        parts.filter(|part| part.verdict.is_record() && !part.begun).map(|part| &*part.plan)
+    }
+
+    /// The extensions that have a call with audio of which nothing is recorded, whatever the rules say of it.
+    pub fn speaking_unrecorded(&self) -> impl Iterator<Item = &str> {
+        let parts = self.legs.iter().flatten().flat_map(|judged| &judged.parts);
+        parts.filter(|part| !part.begun).map(|part| part.plan.facts.extension.as_str())
     }
 
     /// What is known of the segment of a running recording.

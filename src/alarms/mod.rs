@@ -593,7 +593,7 @@ mod tests {
 
     fn live() -> web::live::LiveCall {
         web::live::LiveCall {
-            recording: store::RecordingId::new(at(0)),
+            recording: Some(store::RecordingId::new(at(0))),
             call: "call".into(),
             segment: 1,
             extension: "2000".into(),
@@ -622,6 +622,7 @@ mod tests {
             stopped: false,
             pause_forgotten: false,
             pause_ends: None,
+            no_channel: false,
             machine: policy::modes::Machine::new(policy::modes::Mode::Always),
         }
     }

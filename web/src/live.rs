@@ -2,7 +2,7 @@
 //!
 //! Data alone, and one trait by which they ask: the recorder itself, its threads and its clock are somebody else's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use decode::Timestamp;
@@ -13,11 +13,12 @@ use policy::{CustomField, CustomFields, Field, Segment};
 use serde::Serialize;
 use store::{Counters, Direction, RecordingId, Source, State};
 
-/// A recording that runs.
+/// A call that runs, as one extension has it: one that is recorded, or that would be if somebody asked for it or a channel were free.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LiveCall {
-    /// Its recording.
-    pub recording: RecordingId,
+    /// Its recording; none where nothing is recorded of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingId>,
     /// The logical call.
     pub call: String,
     /// Which segment of it, from 1.
@@ -78,7 +79,7 @@ pub struct LiveCall {
     pub stale: Vec<&'static str>,
     /// Where the audio comes from.
     pub source: Source,
-    /// When the recording began.
+    /// When the recording began; without one, when the call's audio did.
     pub started: Timestamp,
     /// Nothing is kept at this moment: since when.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +94,8 @@ pub struct LiveCall {
     /// When its pause ends by itself, where the rules have it end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_ends: Option<Timestamp>,
+    /// It would be recorded, and no channel was free.
+    pub no_channel: bool,
     /// Its mode, what of it is taken now, and whether it is kept at its end.
     #[serde(flatten)]
     pub machine: Machine,
@@ -139,6 +142,13 @@ pub struct LiveWho {
     pub site: Option<String>,
 }
 
+impl LiveWho {
+    /// The unit and those above it, the nearest first.
+    fn units(&self) -> impl Iterator<Item = &str> + Clone {
+        self.business_unit.iter().chain(&self.units_above).map(String::as_str)
+    }
+}
+
 /// What scope and filters ask of it. Like its row, it has no length before its end, and no rating or hold here.
 impl Segment for LiveCall {
     fn value(&self, field: Field) -> &str {
@@ -182,7 +192,54 @@ impl Segment for LiveCall {
     }
 
     fn units(&self) -> impl Iterator<Item = &str> + Clone {
-        self.who.business_unit.iter().chain(&self.who.units_above).map(String::as_str)
+        self.who.units()
+    }
+
+    fn duration_ms(&self) -> u64 {
+        0
+    }
+}
+
+/// An order for all calls of an extension or an agent: one that stands, or that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveOrder {
+    /// Whose calls it is for.
+    pub whose: Whose,
+    /// What it says, who gave it, and when.
+    pub order: Order,
+    /// The extension, or the one that its agent is at now; empty where the agent is at none.
+    pub extension: String,
+    /// The agent, or the one who is at its extension now.
+    pub agent: Option<String>,
+    /// Whom calls of these count for now.
+    pub who: LiveWho,
+    /// How it ended, in words, and when; none while it stands.
+    pub end: Option<(String, Timestamp)>,
+}
+
+/// What scope and filters ask of it: as of a call of whoever it is about, of which nothing else is known.
+impl Segment for LiveOrder {
+    fn value(&self, field: Field) -> &str {
+        fn known(text: &Option<String>) -> &str {
+            text.as_deref().unwrap_or_default()
+        }
+        match field {
+            Field::Extension => &self.extension,
+            Field::Agent => known(&self.agent),
+            Field::User => known(&self.who.user),
+            Field::UserName => known(&self.who.user_name),
+            Field::Site => known(&self.who.site),
+            Field::Held | Field::Deleted => "no",
+            _ => "",
+        }
+    }
+
+    fn tags(&self) -> impl Iterator<Item = &str> + Clone {
+        std::iter::empty()
+    }
+
+    fn units(&self) -> impl Iterator<Item = &str> + Clone {
+        self.who.units()
     }
 
     fn duration_ms(&self) -> u64 {
@@ -242,6 +299,14 @@ pub struct Status {
     pub since: Option<Timestamp>,
     /// The recordings that run, oldest first.
     pub calls: Vec<LiveCall>,
+    /// Calls that run and of which nothing is recorded although the rules want them, likewise.
+    pub waiting: Vec<LiveCall>,
+    /// Orders as [`Live::orders`] tells them.
+    #[serde(skip)]
+    pub orders: Vec<LiveOrder>,
+    /// Extensions that have a call of which nothing is recorded, whatever the reason.
+    #[serde(skip)]
+    pub speaking: BTreeSet<String>,
     /// Calls that have ended, by outcome's key.
     pub outcomes: Vec<(&'static str, u64)>,
     /// What was counted.
@@ -306,11 +371,11 @@ pub trait Live: Send + Sync {
     /// [`Unavailable`]: nothing was asked.
     fn request(&self, request: Request) -> Result<Reply, Unavailable>;
 
-    /// The standing orders in force.
+    /// The standing orders in force, and behind them those that have ended, the latest first.
     ///
     /// # Errors
     /// [`Unavailable`].
-    fn orders(&self) -> Result<Vec<(Whose, Order)>, Unavailable>;
+    fn orders(&self) -> Result<Vec<LiveOrder>, Unavailable>;
 
     /// Puts an order in force, from now on; its time is the recorder's.
     ///
@@ -318,11 +383,11 @@ pub trait Live: Send + Sync {
     /// [`NotTaken`].
     fn order(&self, whose: Whose, what: Lasting, role: Role, name: String) -> Result<(), NotTaken>;
 
-    /// Takes an order back; says whether there was one.
+    /// Somebody takes an order back; says whether there was one.
     ///
     /// # Errors
     /// [`Unavailable`].
-    fn withdraw(&self, whose: Whose) -> Result<bool, Unavailable>;
+    fn withdraw(&self, whose: Whose, by: String) -> Result<bool, Unavailable>;
 
     /// Another system, of this name, says something of calls: one report or several, as JSON ([`policy::feed`]).
     ///

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Gate;
 use super::part::Part;
-use crate::modes::orders::{Order, Whose};
+use crate::modes::orders::{End, Order, Whose};
 use crate::pause::PauseSource;
 
 /// A pause, a desk or an agent that is older than this is not carried on with, in milliseconds: its call, client or shift is over.
@@ -110,7 +110,7 @@ impl Gate {
             if is_young(since) {
                 let _ = self.feed.log_on(&agent, &extension, since, "");
             } else {
-                self.orders.withdraw(&Whose::Agent(agent));
+                self.orders.end(&Whose::Agent(agent), End::LoggedOff, now);
             }
         }
         self.desks.carry_on(desks.into_iter().filter(|desk| is_young(desk.at)));

@@ -82,7 +82,7 @@ impl Gate {
                     let told = self.tell(&report, &found, now);
                     // Behind it: what holds for those calls now is never between one agent's order and the other's.
                     if let Some(before) = before {
-                        self.handle_withdrawal(&orders::Whose::Agent(before), now);
+                        self.end_order(&orders::Whose::Agent(before), orders::End::LoggedOff, now);
                     }
                     told
                 }
@@ -94,7 +94,7 @@ impl Gate {
                 // One who is not known to be anywhere is gone, too; one who is elsewhere stays there.
                 let unknown = agent.clone().filter(|agent| self.feed.extension_of(agent).is_none());
                 if let Some(agent) = gone.or(unknown) {
-                    self.handle_withdrawal(&orders::Whose::Agent(agent), now);
+                    self.end_order(&orders::Whose::Agent(agent), orders::End::LoggedOff, now);
                 }
                 Told::default()
             }

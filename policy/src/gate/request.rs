@@ -10,7 +10,7 @@ use decode::tracker::{CallId, LegId};
 use super::part::{Followed, Part};
 use super::settle::LATE_FACT;
 use super::{Action, Gate, Judged, RecordingKey};
-use crate::modes::orders::{Lasting, Order, Orders, OrdersFull, Whose};
+use crate::modes::orders::{End, Lasting, Order, Orders, OrdersFull, Whose};
 use crate::modes::{Answer, Ask, Role};
 use crate::pause::{Overdue, PauseLimits, PauseSource};
 use crate::rules::{Fact, FactRefusal};
@@ -203,7 +203,7 @@ impl Gate {
         self.carrying.may_differ = true;
         for key in self.segments_of(&whom_of(&whose)) {
             if let (Some(old), Some(part)) = (&old, self.part_mut(key)) {
-                unfollow(part, &whose, old, at);
+                unfollow(part, &whose, old, "another one takes its place", at);
             }
             follow_in(self, key, at);
             self.settle(key.leg, usize::from(key.nth), at, "a standing order");
@@ -211,20 +211,39 @@ impl Gate {
         Ok(())
     }
 
-    /// An order ends, because somebody says so or because its agent logs off. Says whether there was one.
-    pub fn handle_withdrawal(&mut self, whose: &Whose, at: Timestamp) -> bool {
+    /// Somebody takes an order back. Says whether there was one.
+    pub fn handle_withdrawal(&mut self, whose: &Whose, by: &str, at: Timestamp) -> bool {
+        self.end_order(whose, End::Withdrawn(by.to_owned()), at)
+    }
+
+    /// An order ends, however that is. Says whether there was one.
+    pub(super) fn end_order(&mut self, whose: &Whose, how: End, at: Timestamp) -> bool {
+        let told = how.to_string();
         // What it did to running calls is undone before it is forgotten.
-        let Some(order) = self.orders.withdraw(whose) else { return false };
+        let Some(order) = self.orders.end(whose, how, at) else { return false };
         self.carrying.may_differ = true;
         for key in self.segments_of(&whom_of(whose)) {
             let Some(part) = self.part_mut(key) else { continue };
-            if !unfollow(part, whose, &order, at) {
+            if !unfollow(part, whose, &order, &told, at) {
                 continue;
             }
             follow_in(self, key, at);
             self.settle(key.leg, usize::from(key.nth), at, &format!("end of the order of {}", order.name));
         }
         true
+    }
+
+    /// The extension and the agent that an order is about now: who is logged on there, and where; empty where that is not known.
+    #[must_use]
+    pub fn stands_at(&self, whose: &Whose) -> (String, Option<String>) {
+        match whose {
+            Whose::Extension(extension) => {
+                (extension.clone(), self.feed.agent_at(extension).map(str::to_owned))
+            }
+            Whose::Agent(agent) => {
+                (self.feed.extension_of(agent).unwrap_or_default().to_owned(), Some(agent.clone()))
+            }
+        }
     }
 
     /// The standing orders in force.
@@ -574,13 +593,13 @@ pub(super) fn paused_since(orders: &Orders, part: &Part) -> Option<Timestamp> {
 }
 
 /// Undoes what an order did, if the part follows it; says whether it does. What people asked for since stays asked for.
-fn unfollow(part: &mut Part, whose: &Whose, order: &Order, at: Timestamp) -> bool {
+fn unfollow(part: &mut Part, whose: &Whose, order: &Order, how: &str, at: Timestamp) -> bool {
     let Some(followed) = part.order.take_if(|followed| followed.whose == *whose) else { return false };
     if order.what == Lasting::Pause {
         part.pauses.end(&PauseSource::Order(order.name.clone()));
     }
     (part.machine, part.asked_by) = (followed.machine, followed.asked_by);
-    part.say(at, "standing order", order.name.clone(), "ended".into());
+    part.say(at, "standing order", order.name.clone(), format!("ended: {how}"));
     true
 }
 
@@ -598,7 +617,7 @@ pub(super) fn follow_in(gate: &mut Gate, key: RecordingKey, at: Timestamp) {
     if let Some(old) = before
         && let Some((_, order)) = gate.orders.iter().find(|(whose, _)| **whose == old)
     {
-        unfollow(part, &old, &order.clone(), at);
+        unfollow(part, &old, &order.clone(), "it holds for this call no more", at);
     }
     follow(&gate.orders, part, at);
 }

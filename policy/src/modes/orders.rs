@@ -1,7 +1,8 @@
 //! Orders that outlive a call: start, stop or pause for all calls of an agent or an extension, until withdrawn or, of an
 //! agent, until the agent logs off (requirement rows ODM-08, TRP-38).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use decode::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,8 @@ use super::{Ask, Role};
 
 /// Orders in force at one time.
 pub const ORDERS_MAX: usize = 10_000;
+/// Orders that are over and can still be asked for; of more the oldest are forgotten.
+pub const ENDED_MAX: usize = 100;
 
 /// Whose calls.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,6 +61,40 @@ pub struct Order {
     pub at: Timestamp,
 }
 
+/// How an order ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Somebody took it back.
+    Withdrawn(String),
+    /// Somebody gave another one for the same calls.
+    Replaced(String),
+    /// Its agent logged off, or somebody else logged on where the agent was.
+    LoggedOff,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Withdrawn(by) => write!(f, "withdrawn by {by}"),
+            End::Replaced(by) => write!(f, "replaced by an order of {by}"),
+            End::LoggedOff => f.write_str("the agent logged off"),
+        }
+    }
+}
+
+/// An order that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedOrder {
+    /// Whose calls it was for.
+    pub whose: Whose,
+    /// What it said.
+    pub order: Order,
+    /// How it ended.
+    pub how: End,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// There are too many orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{ORDERS_MAX} orders are in force, the most there may be; withdraw one")]
@@ -67,6 +104,8 @@ pub struct OrdersFull;
 #[derive(Debug, Default)]
 pub struct Orders {
     orders: BTreeMap<Whose, Order>,
+    /// The last ones that ended, the latest at the end.
+    ended: VecDeque<EndedOrder>,
 }
 
 impl Orders {
@@ -78,12 +117,31 @@ impl Orders {
         if self.orders.len() >= ORDERS_MAX && !self.orders.contains_key(&whose) {
             return Err(OrdersFull);
         }
-        Ok(self.orders.insert(whose, order))
+        let (by, at) = (order.name.clone(), order.at);
+        let old = self.orders.insert(whose.clone(), order);
+        if let Some(old) = &old {
+            self.note_end(whose, old.clone(), End::Replaced(by), at);
+        }
+        Ok(old)
     }
 
-    /// Takes an order back, also when the agent logs off.
-    pub fn withdraw(&mut self, whose: &Whose) -> Option<Order> {
-        self.orders.remove(whose)
+    /// Ends an order.
+    pub fn end(&mut self, whose: &Whose, how: End, at: Timestamp) -> Option<Order> {
+        let order = self.orders.remove(whose)?;
+        self.note_end(whose.clone(), order.clone(), how, at);
+        Some(order)
+    }
+
+    fn note_end(&mut self, whose: Whose, order: Order, how: End, at: Timestamp) {
+        if self.ended.len() >= ENDED_MAX {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(EndedOrder { whose, order, how, at });
+    }
+
+    /// Those that have ended, the latest first; of this run of the program, and the last [`ENDED_MAX`].
+    pub fn ended(&self) -> impl Iterator<Item = &EndedOrder> {
+        self.ended.iter().rev()
     }
 
     /// The order for a segment: the agent's goes before the extension's.
@@ -118,8 +176,37 @@ mod tests {
         assert_eq!(of(&orders, Some("1021")), Some(Lasting::Start));
         assert_eq!(of(&orders, Some("1022")), Some(Lasting::Stop));
         assert_eq!(of(&orders, None), Some(Lasting::Stop));
-        assert!(orders.withdraw(&extension).is_some() && orders.withdraw(&extension).is_none());
+        let mut end = |n| orders.end(&extension, End::Withdrawn("bob".into()), Timestamp::from_millis(n));
+        assert!(end(1).is_some() && end(2).is_none());
         assert_eq!(of(&orders, None), None);
+    }
+
+    #[test]
+    fn how_orders_ended_is_known_of_the_last_ones() {
+        let mut orders = Orders::default();
+        let whose = |n: usize| Whose::Agent(n.to_string());
+        let at = Timestamp::from_millis(7);
+        orders.give(whose(0), order(Lasting::Start)).expect("room");
+        orders
+            .give(whose(0), Order { name: "bob".into(), at, ..order(Lasting::Stop) })
+            .expect("its own place");
+        orders.end(&whose(0), End::LoggedOff, at);
+        let ended: Vec<(Lasting, String)> =
+            orders.ended().map(|ended| (ended.order.what, ended.how.to_string())).collect();
+        assert_eq!(
+            ended,
+            [
+                (Lasting::Stop, "the agent logged off".to_owned()),
+                (Lasting::Start, "replaced by an order of bob".to_owned())
+            ]
+        );
+        for n in 1..=ENDED_MAX {
+            orders.give(whose(n), order(Lasting::Start)).expect("room");
+            orders.end(&whose(n), End::Withdrawn("eve".into()), at);
+        }
+        let last = orders.ended().next().map(|ended| ended.whose.clone());
+        assert_eq!((orders.ended().count(), last), (ENDED_MAX, Some(whose(ENDED_MAX))));
+        assert!(orders.ended().all(|ended| ended.how == End::Withdrawn("eve".into())));
     }
 
     #[test]

@@ -19,7 +19,9 @@ use store::RecordingId;
 use super::App;
 use super::caller::Asker;
 use super::escape::brief;
+use super::form::Form;
 use super::frame::{Frame, Page, page};
+use super::orders::OrderRow;
 use super::recordings::columns::{short_length, way_of};
 use super::refusal::Refusal;
 use super::zone::Moment;
@@ -31,7 +33,8 @@ use crate::words;
 const EVERY: Duration = Duration::from_secs(1);
 
 struct Row {
-    id: RecordingId,
+    /// None of a call of which nothing is recorded.
+    id: Option<RecordingId>,
     is_paused: bool,
     is_stopped: bool,
     /// What its mode lets this person ask of it now, beside a pause.
@@ -41,6 +44,8 @@ struct Row {
     running: String,
     icon: &'static str,
     way: &'static str,
+    /// The extension's number to the letter, as a form sends it.
+    number: String,
     extension: String,
     extension_name: String,
     other: String,
@@ -73,6 +78,7 @@ struct Rows {
 struct Shown {
     frame: Frame,
     stale: Vec<String>,
+    orders: Vec<OrderRow>,
     rows: Vec<Row>,
     may_listen: bool,
     may_pause: bool,
@@ -84,6 +90,7 @@ struct Shown {
 #[template(path = "live_call.html")]
 struct One {
     frame: Frame,
+    id: RecordingId,
     row: Row,
     may_play: bool,
     may_listen: bool,
@@ -100,9 +107,19 @@ impl App {
         status.calls.iter().filter(|call| asker.caller.admits(*call))
     }
 
+    /// The calls that somebody sees and of which nothing is recorded although it could be.
+    pub(super) fn seen_waiting<'s>(
+        &self,
+        status: &'s Status,
+        asker: &Asker,
+    ) -> impl Iterator<Item = &'s LiveCall> {
+        status.waiting.iter().filter(|call| asker.caller.admits(*call))
+    }
+
     /// What is asked of an extension is asked of all its running calls: one may do so who sees them all.
     fn need_all_of(&self, status: &Status, asker: &Asker, extension: &str) -> Result<(), Refusal> {
-        let mut others = status.calls.iter().filter(|call| call.extension == extension);
+        let all = status.calls.iter().chain(&status.waiting);
+        let mut others = all.filter(|call| call.extension == extension);
         if others.all(|call| asker.caller.admits(call)) {
             return Ok(());
         }
@@ -112,7 +129,8 @@ impl App {
     }
 
     fn live_rows(&self, asker: &Asker, status: &Status) -> Rows {
-        let rows = self.seen_live(status, asker).map(|call| self.live_row(call, asker)).collect();
+        let seen = self.seen_live(status, asker).chain(self.seen_waiting(status, asker));
+        let rows = seen.map(|call| self.live_row(call, asker)).collect();
         let may = |permission| asker.caller.may(permission);
         let stale = status.stale().map(|(source, since)| self.stale_words(source, since)).collect();
         Rows { stale, rows, may_listen: may(Permission::Monitor), may_pause: may(Permission::Pause) }
@@ -146,6 +164,7 @@ impl App {
             running: short_length(running),
             icon,
             way,
+            number: call.extension.clone(),
             extension: brief(&call.extension).into_owned(),
             extension_name: brief(
                 call.extension_name.as_deref().filter(|name| *name != call.extension).unwrap_or_default(),
@@ -169,13 +188,17 @@ fn role_at(call: &LiveCall, asker: &Asker) -> Role {
 fn offers(call: &LiveCall, role: Role) -> Vec<Offer> {
     let offer = |word: Ask, label, icon| Offer { word: word.key(), label, icon };
     let mut offers = Vec::new();
-    if call.machine.offers(Ask::Stop, role) && !call.stopped {
+    let is_out = call.stopped || call.recording.is_none();
+    if call.machine.offers(Ask::Stop, role) && !is_out {
         offers.push(offer(Ask::Stop, "Stop", "i-stop"));
     }
     // One that has lost its channel is asked for anew, too.
     let can_begin = call.machine.offers(Ask::Start, role) || call.machine.offers(Ask::Stop, role);
-    if call.stopped && can_begin {
+    if is_out && can_begin {
         offers.push(offer(Ask::Start, "Start", "i-record"));
+    }
+    if call.recording.is_none() {
+        return offers;
     }
     if matches!(call.machine.mode(), Mode::SaveByDefault | Mode::DiscardByDefault) {
         if call.machine.offers(Ask::Keep, role) {
@@ -188,8 +211,15 @@ fn offers(call: &LiveCall, role: Role) -> Vec<Offer> {
     offers
 }
 
-/// Who or what holds it, and that it will be destroyed at its end.
+/// Who or what holds it, and that it will be destroyed at its end; of what is not recorded, why.
 fn note(call: &LiveCall) -> String {
+    if call.recording.is_none() {
+        return match call.machine.mode() {
+            _ if call.no_channel => "no channel was free".to_owned(),
+            Mode::OnDemand => "on demand, not started".to_owned(),
+            _ => "stopped before it began".to_owned(),
+        };
+    }
     let mut words: Vec<String> = call.paused_by.iter().map(|by| brief(by).into_owned()).collect();
     if !call.machine.is_kept() {
         words.push("not kept at its end".to_owned());
@@ -230,6 +260,7 @@ pub(super) async fn live(State(app): State<App>, asker: Asker) -> Result<Respons
     page(&Shown {
         frame: app.frame(&asker, Page::Live, "Live"),
         stale,
+        orders: app.live_orders(&asker, &status).orders,
         rows,
         may_listen,
         may_pause,
@@ -241,7 +272,13 @@ pub(super) async fn live(State(app): State<App>, asker: Asker) -> Result<Respons
 /// `GET /live/events`: the rows whenever they have changed, for as long as one may see them.
 pub(super) async fn events(State(app): State<App>, asker: Asker) -> Result<Response, Refusal> {
     status(&app, &asker)?;
-    let stream = Rounds { app, asker, tick: tokio::time::interval(EVERY), last: String::new() };
+    let stream = Rounds {
+        app,
+        asker,
+        tick: tokio::time::interval(EVERY),
+        last: [String::new(), String::new()],
+        next: None,
+    };
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())
 }
 
@@ -250,21 +287,31 @@ struct Rounds {
     app: App,
     asker: Asker,
     tick: tokio::time::Interval,
-    last: String,
+    /// What was said last of calls, and of orders.
+    last: [String; 2],
+    /// What is to be said right behind the event before.
+    next: Option<SseEvent>,
 }
 
 impl Rounds {
-    /// What there is to say now; none when they may not hear more.
-    fn look(&mut self) -> Option<Option<SseEvent>> {
+    /// What there is to say now, of calls and of orders; none when they may not hear more.
+    fn look(&mut self) -> Option<[Option<SseEvent>; 2]> {
         // Who they are is asked anew, without using the session: a page that is left open does not keep it alive.
         self.asker = self.app.still(&self.asker, Instant::now())?;
         let status = status(&self.app, &self.asker).ok()?;
-        let rows = self.app.live_rows(&self.asker, &status).render().ok()?;
-        if rows == self.last {
-            return Some(None);
+        let now = [
+            self.app.live_rows(&self.asker, &status).render().ok()?,
+            self.app.live_orders(&self.asker, &status).render().ok()?,
+        ];
+        let mut events = [None, None];
+        for (n, name) in ["calls", "orders"].into_iter().enumerate() {
+            if now[n] != self.last[n] {
+                let rows = now[n].replace(['\r', '\n'], " ");
+                events[n] = Some(SseEvent::default().event(name).data(rows));
+            }
         }
-        self.last.clone_from(&rows);
-        Some(Some(SseEvent::default().event("calls").data(rows.replace(['\r', '\n'], " "))))
+        self.last = now;
+        Some(events)
     }
 }
 
@@ -276,11 +323,18 @@ impl Stream for Rounds {
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
         loop {
+            if let Some(event) = self.next.take() {
+                return std::task::Poll::Ready(Some(Ok(event)));
+            }
             std::task::ready!(self.tick.poll_tick(context));
             match self.look() {
                 None => return std::task::Poll::Ready(None),
-                Some(Some(event)) => return std::task::Poll::Ready(Some(Ok(event))),
-                Some(None) => {}
+                Some([first, second]) => {
+                    self.next = second;
+                    if let Some(event) = first {
+                        return std::task::Poll::Ready(Some(Ok(event)));
+                    }
+                }
             }
         }
     }
@@ -294,7 +348,7 @@ pub(super) async fn call(
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
     let status = status(&app, &asker)?;
-    let Some(call) = app.seen_live(&status, &asker).find(|call| call.recording == id) else {
+    let Some(call) = app.seen_live(&status, &asker).find(|call| call.recording == Some(id)) else {
         // It has ended meanwhile: its page is another one.
         return Ok(Redirect::to(&format!("/recordings/{id}")).into_response());
     };
@@ -304,6 +358,7 @@ pub(super) async fn call(
         frame: app.frame(&asker, Page::Live, format!("Listening to {}", row.extension)),
         may_play: asker.caller.may(Permission::Play),
         may_listen: asker.caller.may(Permission::Monitor),
+        id,
         row,
         position_ms,
     })
@@ -317,30 +372,64 @@ pub(super) async fn ask(
     body: String,
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::NoPage)?;
-    let word = form_urlencoded::parse(body.as_bytes())
-        .find(|(name, _)| name == "do")
-        .map(|(_, word)| word.into_owned());
-    let ask =
-        Ask::ALL.into_iter().find(|ask| Some(ask.key()) == word.as_deref()).ok_or(Refusal::WrongQuery)?;
+    let ask = asked(&Form::parse(&body))?;
     let reply = app.control(&asker, id, ask).await?;
-    if let Some(call) = status(&app, &asker)?.calls.iter().find(|call| call.recording == id) {
+    if let Some(call) = status(&app, &asker)?.calls.iter().find(|call| call.recording == Some(id)) {
         without_effect(call, ask, &reply)?;
     }
     Ok(Redirect::to("/live").into_response())
 }
 
+/// What a button asks.
+fn asked(form: &Form) -> Result<Ask, Refusal> {
+    Ask::ALL.into_iter().find(|ask| ask.key() == form.text("do")).ok_or(Refusal::WrongQuery)
+}
+
+/// `POST /live/extensions`: start, and all else, of an extension's calls, of which nothing may be recorded yet.
+pub(super) async fn ask_extension(
+    State(app): State<App>,
+    asker: Asker,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let ask = asked(&form)?;
+    app.control_extension(&asker, form.raw("extension"), ask).await?;
+    Ok(Redirect::to("/live").into_response())
+}
+
+/// What asking takes.
+fn permission_of(ask: Ask) -> Permission {
+    match ask {
+        Ask::Pause | Ask::Resume => Permission::Pause,
+        Ask::Start | Ask::Stop | Ask::Keep | Ask::Discard => Permission::Control,
+    }
+}
+
 impl App {
+    /// Asks something of an extension's calls, recorded or not, that somebody sees all.
+    ///
+    /// # Errors
+    /// As [`App::control`].
+    pub(super) async fn control_extension(
+        &self,
+        asker: &Asker,
+        extension: &str,
+        ask: Ask,
+    ) -> Result<Reply, Refusal> {
+        asker.need(permission_of(ask))?;
+        let status = status(self, asker)?;
+        let seen = self.seen_live(&status, asker).chain(self.seen_waiting(&status, asker));
+        let call = seen.into_iter().find(|call| call.extension == extension).ok_or(Refusal::NoSuchCall)?;
+        self.control_call(asker, &status, call, ask, role_at(call, asker)).await
+    }
+
     /// Asks something of a running recording that somebody sees, with the permission that it takes.
     ///
     /// # Errors
     /// [`Refusal::NoSuchCall`] also for one that is not theirs to see; [`Refusal::Declined`] where its mode does not allow it.
     pub(super) async fn control(&self, asker: &Asker, id: RecordingId, ask: Ask) -> Result<Reply, Refusal> {
-        asker.need(match ask {
-            Ask::Pause | Ask::Resume => Permission::Pause,
-            Ask::Start | Ask::Stop | Ask::Keep | Ask::Discard => Permission::Control,
-        })?;
+        asker.need(permission_of(ask))?;
         let status = status(self, asker)?;
-        let call = self.seen_live(&status, asker).find(|call| call.recording == id);
+        let call = self.seen_live(&status, asker).find(|call| call.recording == Some(id));
         let call = call.ok_or(Refusal::NoSuchCall)?;
         self.control_call(asker, &status, call, ask, role_at(call, asker)).await
     }
@@ -360,7 +449,7 @@ impl App {
         self.need_all_of(status, asker, &call.extension)?;
         let whom = Whom::Extension(call.extension.clone());
         let request = Request { whom, ask, role, name: asker.caller.name().to_owned() };
-        self.note_controlled(asker, Some(call.recording), ask).await?;
+        self.note_controlled(asker, call.recording, ask).await?;
         let live = Arc::clone(self.live().map_err(|_| Refusal::NoRecorder)?);
         let reply = tokio::task::spawn_blocking(move || live.request(request)).await;
         match reply.map_err(|_| Refusal::BrokeOff)?.map_err(|_| Refusal::Unavailable)? {
@@ -388,6 +477,30 @@ mod tests {
         let call = site::call(1);
         let stopped = !machine.is_taking();
         LiveCall { machine, stopped, paused_since: stopped.then_some(call.started), ..call }
+    }
+
+    /// One of which nothing is recorded.
+    fn waiting(mode: Mode, asked: &[Ask], no_channel: bool) -> LiveCall {
+        LiveCall { recording: None, stopped: false, paused_since: None, no_channel, ..call(mode, asked) }
+    }
+
+    #[test]
+    fn what_is_not_recorded_says_why_and_offers_to_start_where_that_would_change_something() {
+        for (mode, asked, no_channel, told, labels) in [
+            (Mode::OnDemand, &[][..], false, "on demand, not started", "Start"),
+            (Mode::AlwaysWithStop, &[Ask::Stop], false, "stopped before it began", "Start"),
+            (Mode::DiscardByDefault, &[Ask::Stop], false, "stopped before it began", "Start"),
+            (Mode::OnDemand, &[Ask::Start], true, "no channel was free", "Start"),
+            (Mode::Always, &[], true, "no channel was free", ""),
+        ] {
+            let call = waiting(mode, asked, no_channel);
+            let offered: Vec<&str> = offers(&call, Role::Agent).iter().map(|offer| offer.label).collect();
+            assert_eq!(
+                (note(&call).as_str(), offered.join(" ").as_str()),
+                (told, labels),
+                "{mode:?} {asked:?}"
+            );
+        }
     }
 
     #[test]

@@ -68,15 +68,17 @@ pub(super) async fn mine(State(app): State<App>, asker: Asker) -> Result<Respons
     let person = asker.caller.person().ok_or(Refusal::NoPage)?.to_owned();
     let status = app.live().map_err(|_| Refusal::NoRecorder)?.status();
     let calls = own(&status, &asker.caller)
-        .map(|call| Now {
-            id: call.recording,
-            other: brief(&numbers::shown(call.other())).into_owned(),
-            way: way_of(call.direction).1,
-            since: app.zone().moment(call.started),
-            is_paused: call.is_paused(),
-            is_stopped: call.stopped,
-            paused_by: brief(&call.paused_by.join(", ")).into_owned(),
-            ends: call.pause_ends.map(|at| (app.zone().moment(at), app.zone().moment(app.now()))),
+        .filter_map(|call| {
+            Some(Now {
+                id: call.recording?,
+                other: brief(&numbers::shown(call.other())).into_owned(),
+                way: way_of(call.direction).1,
+                since: app.zone().moment(call.started),
+                is_paused: call.is_paused(),
+                is_stopped: call.stopped,
+                paused_by: brief(&call.paused_by.join(", ")).into_owned(),
+                ends: call.pause_ends.map(|at| (app.zone().moment(at), app.zone().moment(app.now()))),
+            })
         })
         .collect();
     let earlier =
@@ -123,12 +125,13 @@ pub(super) async fn ask(
 ) -> Result<Response, Refusal> {
     let id: RecordingId = id.parse().map_err(|_| Refusal::NoPage)?;
     let status = app.live().map_err(|_| Refusal::NoRecorder)?.status();
-    let call = own(&status, &asker.caller).find(|call| call.recording == id).ok_or(Refusal::NoSuchCall)?;
+    let call =
+        own(&status, &asker.caller).find(|call| call.recording == Some(id)).ok_or(Refusal::NoSuchCall)?;
     let ask = match form.text("do") {
         "pause" => Ask::Pause,
         "resume" => Ask::Resume,
-        "note" => return note(&app, &asker, call, form.text("note")).await,
-        "tag" => return tag(&app, &asker, call, form.text("tag")).await,
+        "note" => return note(&app, &asker, call, id, form.text("note")).await,
+        "tag" => return tag(&app, &asker, id, form.text("tag")).await,
         _ => return Err(Refusal::WrongQuery),
     };
     asker.need(Permission::Pause)?;
@@ -137,19 +140,25 @@ pub(super) async fn ask(
     Ok(Redirect::to("/mine").into_response())
 }
 
-async fn note(app: &App, asker: &Asker, call: &LiveCall, text: &str) -> Result<Response, Refusal> {
+async fn note(
+    app: &App,
+    asker: &Asker,
+    call: &LiveCall,
+    id: RecordingId,
+    text: &str,
+) -> Result<Response, Refusal> {
     asker.need(Permission::ModifyDetails)?;
     if text.is_empty() {
         return Err(Refusal::Wrong("A note needs some text.".to_owned()));
     }
     let at_ms = Some(app.now().millis_since(call.started));
-    put(app, asker, What::Noted { id: call.recording, text: text.to_owned(), at_ms }).await
+    put(app, asker, What::Noted { id, text: text.to_owned(), at_ms }).await
 }
 
-async fn tag(app: &App, asker: &Asker, call: &LiveCall, tag: &str) -> Result<Response, Refusal> {
+async fn tag(app: &App, asker: &Asker, id: RecordingId, tag: &str) -> Result<Response, Refusal> {
     asker.need(Permission::ModifyDetails)?;
     check_tag(tag)?;
-    put(app, asker, What::Tagged { id: call.recording, tag: tag.to_owned() }).await
+    put(app, asker, What::Tagged { id, tag: tag.to_owned() }).await
 }
 
 async fn put(app: &App, asker: &Asker, what: What) -> Result<Response, Refusal> {

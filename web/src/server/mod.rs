@@ -30,6 +30,7 @@ mod locations;
 mod logs;
 mod mine;
 mod monitoring;
+mod orders;
 mod pages;
 mod peaks;
 mod people;

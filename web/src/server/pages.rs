@@ -11,8 +11,8 @@ use axum::routing::{get, post};
 use super::caller::Asker;
 use super::{
     App, accounts, alerts, assets, audio, audit, calls, dashboard, deletion, enter, filters, holds, keys,
-    listen, live, locations, logs, mine, peaks, people, recording, recordings, retention, rules, save,
-    set_up, sip, timeline, tokens, usage, users, webhooks, website,
+    listen, live, locations, logs, mine, orders, peaks, people, recording, recordings, retention, rules,
+    save, set_up, sip, timeline, tokens, usage, users, webhooks, website,
 };
 
 /// How a program does what a page does.
@@ -82,8 +82,10 @@ pub(super) fn pages() -> Pages {
         .get("/recordings/{id}/timeline.json", timeline::timeline, By(&["getTimeline"]))
         .get("/recordings/{id}/sip.pcapng", sip::capture, By(&["getSip"]))
         .get("/usage", usage::usage, By(&["getUsage"]))
-        .get("/live", live::live, By(&["listLive"]))
+        .get("/live", live::live, By(&["listLive", "listLiveOrders"]))
         .get("/live/events", live::events, By(&["streamEvents"]))
+        .post("/live/extensions", live::ask_extension, By(&["askLiveExtension"]))
+        .post("/live/orders", orders::end, By(&["endLiveExtensionOrder", "endLiveAgentOrder"]))
         .get("/live/{id}", live::call, By(&["getLive"]))
         .post("/live/{id}", live::ask, By(&["askLive"]))
         .get(

@@ -250,13 +250,13 @@ fn a_supervisors_order_holds_for_the_next_calls_until_it_is_withdrawn() {
     call.fact(Fact::Agent("1021".into()), 2_000);
     assert!(call.is_taken(2_000) && !call.is_taken(1_999));
     assert_eq!(call.gate.orders().iter().count(), 1);
-    assert!(call.gate.handle_withdrawal(&agent, at(3_000)));
+    assert!(call.gate.handle_withdrawal(&agent, "eve", at(3_000)));
     assert!(!call.is_taken(3_000) && call.is_taken(2_999));
     // One that changes nothing takes nothing back.
     let mut call = Call::new(in_mode(Mode::AlwaysWithStop));
     let extension = Whose::Extension("2000".into());
     call.gate.handle_order(extension.clone(), order.clone(), at(1_100)).expect("room");
-    call.gate.handle_withdrawal(&extension, at(1_200));
+    call.gate.handle_withdrawal(&extension, "eve", at(1_200));
     assert!(call.is_taken(1_300));
     // Another one in its place: what the first did is undone.
     let pause = Order { what: Lasting::Pause, ..order };
@@ -379,4 +379,46 @@ fn what_was_stopped_is_no_pause_and_a_forgotten_one_is_so_by_the_limit_of_the_ru
     call.ask(Ask::Start, Role::Supervisor, 924_000);
     call.ask(Ask::Resume, Role::Supervisor, 925_000);
     assert_eq!(flags(&call), (false, false, false));
+}
+
+#[test]
+fn what_runs_unrecorded_is_told_as_long_as_it_is_and_with_why() {
+    let extensions =
+        |gate: &Gate| -> Vec<String> { gate.unrecorded().map(|plan| plan.facts.extension.clone()).collect() };
+    let mut call = Call::new(in_mode(Mode::OnDemand));
+    assert_eq!(extensions(&call.gate), ["2000"]);
+    assert_eq!(call.gate.speaking_unrecorded().collect::<Vec<_>>(), ["2000"]);
+    let key = call.gate.unrecorded().next().map(|plan| plan.recording).expect("it runs");
+    let has_no_channel = |gate: &Gate| gate.state_of(key).is_some_and(|state| state.has_no_channel);
+    assert!(!has_no_channel(&call.gate));
+    call.ask(Ask::Start, Role::Supervisor, 2_000);
+    assert_eq!(extensions(&call.gate), [""; 0]);
+    // Stopped, it is one that is recorded.
+    call.ask(Ask::Stop, Role::Supervisor, 3_000);
+    assert_eq!((extensions(&call.gate), call.gate.speaking_unrecorded().count()), (vec![], 0));
+    let full = Call::new(Rules { channels: Some(0), ..Rules::default() });
+    assert!(extensions(&full.gate) == ["2000"] && has_no_channel(&full.gate));
+    // What rules exclude is nobody's to start, but somebody speaks.
+    let excluded = Call::new(Rules { exclude: vec![rule(RuleType::Endpoint, "2000")], ..Rules::default() });
+    assert_eq!(extensions(&excluded.gate), [""; 0]);
+    assert_eq!(excluded.gate.speaking_unrecorded().collect::<Vec<_>>(), ["2000"]);
+}
+
+#[test]
+fn the_trace_says_how_an_order_ended() {
+    let mut call = Call::new(in_mode(Mode::AlwaysWithStop));
+    let whose = Whose::Extension("2000".into());
+    let order =
+        |name: &str| Order { what: Lasting::Stop, role: Role::Supervisor, name: name.into(), at: at(1_500) };
+    call.gate.handle_order(whose.clone(), order("eve"), at(1_500)).expect("room");
+    call.gate.handle_order(whose.clone(), order("bob"), at(2_000)).expect("its own place");
+    assert!(call.gate.handle_withdrawal(&whose, "cas", at(3_000)));
+    assert_eq!(call.gate.stands_at(&whose), ("2000".to_owned(), None));
+    let (_, _, _, why) = call.end();
+    let told: Vec<&str> = why
+        .iter()
+        .filter(|step| step.rule == "standing order" && step.verdict.starts_with("ended"))
+        .map(|step| step.verdict.as_str())
+        .collect();
+    assert_eq!(told, ["ended: another one takes its place", "ended: withdrawn by cas"]);
 }

@@ -675,7 +675,7 @@ fn act(call: &mut Call, history: &History, event: &Happens, now: Timestamp) -> R
             prop_assert!(call.gate.handle_order(whose(*agent), order, now).is_ok());
         }
         Happens::Withdrawn(agent) => {
-            call.gate.handle_withdrawal(&whose(*agent), now);
+            call.gate.handle_withdrawal(&whose(*agent), "eve", now);
         }
         Happens::On(agent) => {
             let word = Word::LogOn { agent: (*agent).into(), extension: extension() };

@@ -391,7 +391,7 @@ fn an_order_that_ends_leaves_a_call_as_it_would_have_been_without_it() {
                 .handle_request(&Request { whom, ask, role: Role::Agent, name: "ann".into() }, at(3_000));
         }
         call.is_taken(3_500);
-        call.gate.handle_withdrawal(&whose, at(4_000));
+        call.gate.handle_withdrawal(&whose, "eve", at(4_000));
         let taken = call.is_taken(4_500);
         (taken, call.end().1)
     };

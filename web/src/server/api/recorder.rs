@@ -17,12 +17,13 @@ use super::schema::{
     count, list, list_up_to, maybe_moment, maybe_name, maybe_text, moment, name, object, of, one_of, open,
     text, yes,
 };
-use crate::live::LiveCall;
+use crate::live::{LiveCall, LiveOrder, Status};
 use crate::server::App;
+use crate::server::orders::named as of_whom;
 use crate::server::token::{Right, Token};
 
 /// Characters of a name that a request gives, of a person or a number.
-const NAME_MAX: usize = 128;
+pub(super) const NAME_MAX: usize = 128;
 /// Windows of a desk; the recorder has its own limits of their texts.
 const WINDOWS_MAX: usize = 1_000;
 
@@ -50,25 +51,29 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![
         look(Operation::get(["getStatus", "/status", "Counters, ways in, channels, outcomes"], status))
             .gives(of("Status")),
-        look(Operation::get(["listCalls", "/calls", "The recordings that run"], calls))
-            .gives(object([("at", maybe_moment("When this was so")), ("calls", list(of("LiveCall")))])),
+        look(Operation::get(["listCalls", "/calls", "The recordings that run"], calls)).gives(object([
+            ("at", maybe_moment("When this was so")),
+            ("calls", list(of("LiveCall"))),
+            ("waiting", list(of("WaitingCall"))),
+        ])),
         look(Operation::get(
-            ["getExtension", "/extensions/{number}", "Is an extension being recorded?"],
+            ["getExtension", "/extensions/{number}", "Is an extension on a call, and is it being recorded?"],
             extension,
         ))
         .path("number", number())
         .gives(object([
             ("at", maybe_moment("When this was so")),
             ("extension", text("Its number")),
-            ("state", one_of("What it does", ["idle", "recording", "paused"])),
+            ("state", one_of("What it does", EXTENSION_STATES)),
             ("calls", list(of("LiveCall"))),
+            ("waiting", list(of("WaitingCall"))),
         ])),
         look(Operation::get(
             ["listOrders", "/orders", "What holds for all calls of an agent or an extension"],
             orders,
         ))
         .or(&[Kind::Unavailable])
-        .gives(object([("orders", list(of("Order")))])),
+        .gives(object([("orders", list(of("Order"))), ("ended", list(of("EndedOrder")))])),
         asked(Operation::put(
             ["orderExtension", "/orders/extensions/{number}", "An order for all calls of an extension"],
             order_extension,
@@ -157,6 +162,7 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 ("at", maybe_moment("When this was so; none before the first look")),
                 ("since", maybe_moment("When the recorder was started")),
                 ("calls", count("Recordings that run")),
+                ("waiting", count("Calls of which nothing is recorded although the rules want them")),
                 (
                     "outcomes",
                     json!({ "type": "object", "additionalProperties": count("Calls that ended so") }),
@@ -181,6 +187,24 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
             ]),
         ),
         (
+            "WaitingCall",
+            open([
+                ("call", text("The call")),
+                ("extension", text("The extension that has it")),
+                ("other_party", text("The other side's number")),
+                (
+                    "direction",
+                    one_of("Which way the call goes", ["inbound", "outbound", "internal", "unknown"]),
+                ),
+                ("started", moment("When its audio began")),
+                (
+                    "no_channel",
+                    yes("No channel was free; else nobody has asked for it, or an order stops it"),
+                ),
+                ("mode", one_of("Its recording mode", Mode::ALL.map(Mode::key))),
+            ]),
+        ),
+        (
             "LiveCall",
             open([
                 ("recording", text("The recording that runs")),
@@ -202,7 +226,7 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                     "stale?",
                     list(text("A fact of it that may not be so any more: who has said it is not heard")),
                 ),
-                ("mode", one_of("The recording mode of its device", Mode::ALL.map(Mode::key))),
+                ("mode", one_of("Its recording mode", Mode::ALL.map(Mode::key))),
                 ("taking", yes("Its mode takes what is said, as far as nothing holds it")),
                 ("keep", yes("It is kept at its end")),
             ]),
@@ -215,6 +239,18 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 ("order", one_of("What holds", ["start", "stop", "pause"])),
                 ("by", text("Who gave it")),
                 ("at", moment("Since when")),
+            ]),
+        ),
+        (
+            "EndedOrder",
+            object([
+                ("agent?", text("Whose calls")),
+                ("extension?", text("Whose calls")),
+                ("order", one_of("What held", ["start", "stop", "pause"])),
+                ("by", text("Who gave it")),
+                ("at", moment("Since when")),
+                ("ended", moment("Until when")),
+                ("how", text("How it ended, in words")),
             ]),
         ),
         (
@@ -276,6 +312,7 @@ async fn status(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let mut value = serde_json::to_value(&*status).map_err(|error| Problem::Wrong(error.to_string()))?;
     // Calls have an address of their own.
     value["calls"] = json!(status.calls.len());
+    value["waiting"] = json!(status.waiting.len());
     value["outcomes"] = status.outcomes.iter().map(|&(key, n)| (key.to_owned(), json!(n))).collect();
     Ok(Json(value))
 }
@@ -283,33 +320,55 @@ async fn status(State(app): State<App>) -> Result<Json<Value>, Problem> {
 /// `GET /calls`: the recordings that run.
 async fn calls(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let status = app.live()?.status();
-    Ok(Json(json!({ "at": status.at, "calls": status.calls })))
+    Ok(Json(json!({ "at": status.at, "calls": status.calls, "waiting": status.waiting })))
 }
 
 /// `GET /extensions/{number}`: is it being recorded?
 async fn extension(State(app): State<App>, Path(number): Path<String>) -> Result<Json<Value>, Problem> {
     let number = named("extension", number)?;
     let status = app.live()?.status();
-    let calls: Vec<&LiveCall> = status.calls.iter().filter(|call| call.extension == number).collect();
-    let state = match &calls[..] {
+    Ok(Json(told_extension(&status, &number)))
+}
+
+/// What an extension can be doing.
+pub(super) const EXTENSION_STATES: [&str; 4] = ["idle", "not_recorded", "recording", "paused"];
+
+pub(super) fn told_extension(status: &Status, number: &str) -> Value {
+    let of = |calls: &'_ [LiveCall]| -> Vec<Value> {
+        calls.iter().filter(|call| call.extension == number).map(|call| json!(call)).collect()
+    };
+    let recorded: Vec<&LiveCall> = status.calls.iter().filter(|call| call.extension == number).collect();
+    let state = match &recorded[..] {
+        [] if status.speaking.contains(number) => "not_recorded",
         [] => "idle",
         calls if calls.iter().all(|call| call.paused_since.is_some()) => "paused",
         _ => "recording",
     };
-    Ok(Json(json!({ "at": status.at, "extension": number, "state": state, "calls": calls })))
+    json!({
+        "at": status.at, "extension": number, "state": state, "calls": of(&status.calls),
+        "waiting": of(&status.waiting),
+    })
 }
 
 /// `GET /orders`: what holds for all calls of an agent or an extension.
 async fn orders(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let orders = app.ask(|live| live.orders()).await?;
-    let order = |(whose, order): &(Whose, policy::modes::orders::Order)| {
-        let (kind, number) = match whose {
-            Whose::Agent(agent) => ("agent", agent),
-            Whose::Extension(extension) => ("extension", extension),
-        };
-        json!({ kind: number, "order": order.what.ask(), "by": order.name, "at": order.at })
-    };
-    Ok(Json(json!({ "orders": orders.iter().map(order).collect::<Vec<_>>() })))
+    Ok(Json(told_orders(orders.iter())))
+}
+
+/// Those that stand, and those that have ended.
+pub(super) fn told_orders<'o>(orders: impl Iterator<Item = &'o LiveOrder>) -> Value {
+    let (mut standing, mut ended) = (Vec::new(), Vec::new());
+    for LiveOrder { whose, order, end, .. } in orders {
+        let (kind, number) = of_whom(whose);
+        let (what, by, at) = (order.what.ask(), &order.name, order.at);
+        match end {
+            None => standing.push(json!({ kind: number, "order": what, "by": by, "at": at })),
+            Some((how, until)) => ended
+                .push(json!({ kind: number, "order": what, "by": by, "at": at, "ended": until, "how": how })),
+        }
+    }
+    json!({ "orders": standing, "ended": ended })
 }
 
 /// An order as a program gives it.
@@ -354,18 +413,24 @@ async fn order(app: &App, token: &Token, whose: Whose, body: &[u8]) -> Result<Js
 /// `DELETE /orders/extensions/{number}`.
 async fn withdraw_extension(
     State(app): State<App>,
+    Program(token): Program,
     Path(number): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    withdraw(&app, Whose::Extension(named("extension", number)?)).await
+    withdraw(&app, &token, Whose::Extension(named("extension", number)?)).await
 }
 
 /// `DELETE /orders/agents/{agent}`.
-async fn withdraw_agent(State(app): State<App>, Path(agent): Path<String>) -> Result<Json<Value>, Problem> {
-    withdraw(&app, Whose::Agent(named("agent", agent)?)).await
+async fn withdraw_agent(
+    State(app): State<App>,
+    Program(token): Program,
+    Path(agent): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    withdraw(&app, &token, Whose::Agent(named("agent", agent)?)).await
 }
 
-async fn withdraw(app: &App, whose: Whose) -> Result<Json<Value>, Problem> {
-    let withdrawn = app.ask(move |live| live.withdraw(whose)).await?;
+async fn withdraw(app: &App, token: &Token, whose: Whose) -> Result<Json<Value>, Problem> {
+    let by = token.name().to_owned();
+    let withdrawn = app.ask(move |live| live.withdraw(whose, by)).await?;
     Ok(Json(json!({ "withdrawn": withdrawn })))
 }
 
@@ -484,7 +549,7 @@ async fn request(
 }
 
 /// A number or a name from a program: not empty, not endless, no control characters.
-fn named(what: &str, text: String) -> Result<String, Problem> {
+pub(super) fn named(what: &str, text: String) -> Result<String, Problem> {
     let length = text.chars().count();
     if !(1..=NAME_MAX).contains(&length) || text.chars().any(char::is_control) {
         return Err(Problem::Wrong(format!("{what}: 1 to {NAME_MAX} characters, and no control characters")));

@@ -94,11 +94,15 @@ struct Kept {
     calls: BTreeMap<RecordingId, Arc<LiveCall>>,
 }
 
+/// Running recordings by their id.
+fn by_recording(calls: &[LiveCall]) -> BTreeMap<RecordingId, Arc<LiveCall>> {
+    calls.iter().filter_map(|call| Some((call.recording?, Arc::new(call.clone())))).collect()
+}
+
 impl Kept {
     /// Compares with the last look.
     fn look(&mut self, calls: &[LiveCall]) {
-        let now: BTreeMap<RecordingId, Arc<LiveCall>> =
-            calls.iter().map(|call| (call.recording, Arc::new(call.clone()))).collect();
+        let now: BTreeMap<RecordingId, Arc<LiveCall>> = by_recording(calls);
         let before = std::mem::replace(&mut self.calls, now.clone());
         for (id, call) in &now {
             let was_paused = before.get(id).map(|call| call.paused_since.is_some());
@@ -157,7 +161,7 @@ impl App {
             return Ok(());
         }
         // What runs already has begun before anybody listened.
-        kept.calls = status.calls.iter().map(|call| (call.recording, Arc::new(call.clone()))).collect();
+        kept.calls = by_recording(&status.calls);
         drop(kept);
         let pages = Arc::downgrade(&self.0);
         tokio::spawn(async move {
@@ -231,8 +235,8 @@ impl Listener {
         for (number, what, call) in happened {
             self.next = number + 1;
             // What is known of it now decides, and what the recorder said where nothing is.
-            let row = self.app.archive().row(call.recording);
-            let is_theirs = row.map_or_else(|_| asker.caller.admits(&*call), |row| asker.caller.admits(&row));
+            let row = call.recording.and_then(|id| self.app.archive().row(id).ok());
+            let is_theirs = row.map_or_else(|| asker.caller.admits(&*call), |row| asker.caller.admits(&row));
             if is_theirs {
                 let event = SseEvent::default().event(what).id(format!("{}-{number}", watch.run));
                 self.waiting.push_back(event.data(json!(*call).to_string()));

@@ -6,6 +6,7 @@ mod book;
 mod hostile;
 mod keeping;
 mod machine;
+mod orders;
 mod rights;
 pub(in crate::server) mod site;
 mod tokens;

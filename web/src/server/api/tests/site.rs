@@ -10,7 +10,7 @@ use policy::Permission;
 use policy::access::{Profile, Role, Scope};
 use policy::gate::{Cleared, Reply, Request, Told};
 use policy::modes::Role as As;
-use policy::modes::orders::{Lasting, Order, Whose};
+use policy::modes::orders::{Lasting, Whose};
 use serde_json::Value;
 use store::{
     AccountChange, AccountEdit, Archive, CustomFields, Direction, Password, RecordingFacts, RecordingId,
@@ -20,7 +20,7 @@ use tower::ServiceExt;
 
 use super::book::Lines;
 use crate::alerts::{Acknowledged, Alert, Alerts, NotAcknowledged, Watched};
-use crate::live::{Live, LiveCall, LiveWho, NotTaken, Status, Unavailable};
+use crate::live::{Live, LiveCall, LiveOrder, LiveWho, NotTaken, Status, Unavailable};
 use crate::machine::{LogLine, Machinery, Setting, Severity};
 use crate::rules::RuleBook;
 use crate::server::token::{Right, Token, Tokens};
@@ -49,21 +49,28 @@ impl Live for Recorder {
 
     fn request(&self, request: Request) -> Result<Reply, Unavailable> {
         let policy::gate::Whom::Extension(extension) = &request.whom else { return Ok(Reply::default()) };
-        let done = self.status().calls.iter().filter(|call| call.extension == *extension).count();
+        let status = self.status();
+        let all = status.calls.iter().chain(&status.waiting);
+        let done = all.filter(|call| call.extension == *extension).count();
         self.asked.lock().expect("no panic").push(request);
         Ok(Reply { done: done as u32, ..Reply::default() })
     }
 
-    fn orders(&self) -> Result<Vec<(Whose, Order)>, Unavailable> {
-        Ok(Vec::new())
+    fn orders(&self) -> Result<Vec<LiveOrder>, Unavailable> {
+        Ok(self.status().orders.clone())
     }
 
     fn order(&self, _: Whose, _: Lasting, _: As, _: String) -> Result<(), NotTaken> {
         Ok(())
     }
 
-    fn withdraw(&self, _: Whose) -> Result<bool, Unavailable> {
-        Ok(false)
+    fn withdraw(&self, whose: Whose, by: String) -> Result<bool, Unavailable> {
+        let mut status = self.status.lock().expect("no panic");
+        let mut orders = status.orders.clone();
+        let order = orders.iter_mut().find(|order| order.whose == whose && order.end.is_none());
+        let was_there = order.map(|order| order.end = Some((format!("withdrawn by {by}"), now()))).is_some();
+        *status = Arc::new(Status { orders, ..Status::clone(&status) });
+        Ok(was_there)
     }
 
     fn report(&self, json: &[u8], _: &str) -> Result<Vec<Told>, NotTaken> {
@@ -200,7 +207,7 @@ pub(super) fn now() -> Timestamp {
 /// A running call of [`EXTENSION`].
 pub(in crate::server) fn call(number: u8) -> LiveCall {
     LiveCall {
-        recording: RecordingId::from_parts(now(), [number; 10]),
+        recording: Some(RecordingId::from_parts(now(), [number; 10])),
         call: format!("call-{number}"),
         segment: 1,
         extension: EXTENSION.into(),
@@ -229,6 +236,7 @@ pub(in crate::server) fn call(number: u8) -> LiveCall {
         stopped: false,
         pause_forgotten: false,
         pause_ends: None,
+        no_channel: false,
         machine: policy::modes::Machine::new(policy::modes::Mode::Always),
     }
 }
@@ -260,7 +268,8 @@ impl Site {
         };
         let reached = Reached::plain("127.0.0.1:8480".parse().expect("an address"));
         let app = App::new(Arc::clone(&archive), reached, beside, |_: &str| {});
-        let site = Site { running: call(9).recording, archive, recorder, recording, lines, app, _dir: dir };
+        let running = call(9).recording.expect("it is recorded");
+        let site = Site { running, archive, recorder, recording, lines, app, _dir: dir };
         site.run(vec![call(9)]);
         site.account();
         site
@@ -270,6 +279,11 @@ impl Site {
     pub(super) fn run(&self, calls: Vec<LiveCall>) {
         *self.recorder.status.lock().expect("no panic") =
             Arc::new(Status { at: Some(now()), calls, ..Status::default() });
+    }
+
+    /// This is what the recorder does now.
+    pub(super) fn stand(&self, status: Status) {
+        *self.recorder.status.lock().expect("no panic") = Arc::new(Status { at: Some(now()), ..status });
     }
 
     pub(super) fn change(&self, change: AccountChange) {

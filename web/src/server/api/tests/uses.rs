@@ -151,7 +151,7 @@ async fn a_running_recording_is_asked_by_the_account_and_the_trail_has_it() {
             .is_some_and(|lines| lines.iter().any(|line| line["access"] == "controlled")),
         "{trail}"
     );
-    let gone = call(3).recording;
+    let gone = call(3).recording.expect("it is recorded");
     assert_eq!(site.ask("POST", &format!("/live/{gone}/pause"), "").await.status, StatusCode::NOT_FOUND);
     // Who sees, and may not.
     let role = |profile: &str| Role {
@@ -276,7 +276,11 @@ async fn what_happens_is_told_as_it_happens_to_who_may_see_it_and_again_to_who_w
     let (first, theirs) = (call(3), LiveCall { paused_since: Some(now()), ..call(4) });
     site.run(vec![call(9), first.clone()]);
     let began = stream.next().await.expect("an event");
-    assert!(began.contains("event: began\n") && began.contains(&first.recording.to_string()), "{began}");
+    assert!(
+        began.contains("event: began\n")
+            && began.contains(&first.recording.expect("it is recorded").to_string()),
+        "{began}"
+    );
     let id = began.lines().find_map(|line| line.strip_prefix("id: ")).expect("an id").to_owned();
     site.run(vec![call(9), theirs]);
     let more = [stream.next().await, stream.next().await, stream.next().await].map(Option::unwrap_or_default);
