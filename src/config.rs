@@ -572,7 +572,10 @@ pub(crate) fn resolve(dir: &crate::cli::ArchiveDir) -> Result<Settings, Failure>
     let config = crate::console::appliances_config().unwrap_or_else(|| dir.config.clone());
     let settings = settings_of(config.as_deref(), dir.archive.clone().or_else(from_environment))?;
     web::ffmpeg::choose(settings.ffmpeg.clone());
-    web::words::name_fields(settings.field_names.clone());
+    // Beside a running recorder fields have the names that it has taken up.
+    if !crate::console::is_guest() {
+        web::words::name_fields(settings.field_names.clone());
+    }
     Ok(settings)
 }
 

@@ -41,7 +41,9 @@ fn fate(section: &str, key: &str, has_book: bool) -> Fate {
     match (section, key) {
         ("site", "extensions" | "pbx" | "rtp_ports" | "trunks" | "dial_plan") => of_rules,
         ("record" | "pause" | "retention" | "device", _) => of_rules,
-        ("site", "name" | "lan" | "time_zone") | ("user" | "unit" | "alarms" | "api", _) => Fate::Now,
+        ("site", "name" | "lan" | "time_zone") | ("user" | "unit" | "alarms" | "api" | "tags", _) => {
+            Fate::Now
+        }
         // Each command reads it anew.
         ("cold", _) => Fate::Now,
         _ => Fate::WithRestart,
@@ -132,7 +134,9 @@ impl Reload {
 
     fn take_up(&mut self) -> Result<(), Failure> {
         let (file, settings) = config::read_again(&self.dir)?;
-        let Settings { rules, sip, devices, ports, retention, machine, alarms, api, book, .. } = settings;
+        let Settings {
+            rules, sip, devices, ports, retention, machine, alarms, api, book, field_names, ..
+        } = settings;
         // What may fail comes before what is changed.
         let (tokens, sinks) = (api.tokens()?, alarms.sinks()?);
         let of_book = Ruling::in_force(&self.archive, &machine)?;
@@ -151,6 +155,7 @@ impl Reload {
         self.sources.use_limits(alarms.facts);
         self.alarms.change(alarms.limits, sinks);
         self.tokens.replace(tokens);
+        web::words::name_fields(field_names);
         tell(&differences(&self.taken, &file, has_book));
         self.taken = file;
         Ok(())
@@ -215,6 +220,7 @@ mod tests {
             ("retention", "rule", Fate::Now),
             ("site", "call_headers", Fate::WithRestart),
             ("api", "token", Fate::Now),
+            ("tags", "names", Fate::Now),
         ] {
             assert_eq!(fate(section, key, false), expected, "{section}.{key}");
         }

@@ -66,7 +66,7 @@ impl Recordings {
                 "STATE",
                 "SIGNED",
             ];
-            let named = words::named_fields().map(|field| cell(words::field(field)));
+            let named = words::named_fields().map(|field| cell(&words::field(field)));
             table.set_header(heading.into_iter().map(str::to_owned).chain(named));
         }
         table.add_rows(rows.iter().map(recording_cells));

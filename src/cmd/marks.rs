@@ -30,7 +30,7 @@ pub(crate) fn tag(args: &marks::Tag) -> Result<Done, Failure> {
 fn custom_field(word: &str) -> Result<CustomField, Failure> {
     let number = word.parse().ok().and_then(CustomField::numbered);
     number.or_else(|| words::field_named(word)).ok_or_else(|| {
-        let names: Vec<&str> = CustomField::ALL.into_iter().map(words::field).collect();
+        let names: Vec<String> = CustomField::ALL.into_iter().map(words::field).collect();
         Failure::usage(format!("--field {word:?}: there are the fields 1 to 5, {}", names.join(", ")))
     })
 }

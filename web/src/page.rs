@@ -89,7 +89,7 @@ fn write_row(
     }
     html.push_str("<td>");
     for (field, value) in facts.fields.iter() {
-        write!(html, "{}: <bdi>{}</bdi><br>", Text(words::field(field)), Text(value))?;
+        write!(html, "{}: <bdi>{}</bdi><br>", Text(&words::field(field)), Text(value))?;
     }
     for tag in &facts.tags {
         write!(html, "<bdi>{}</bdi><br>", Text(tag))?;

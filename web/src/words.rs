@@ -1,6 +1,6 @@
 //! Lengths, sizes and states in the words that people read, the same on the pages and in the command line's tables.
 
-use std::sync::OnceLock;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use decode::playout::GapKind;
 use decode::{Party, Timestamp};
@@ -54,28 +54,27 @@ pub fn named(number: &str, name: Option<&str>) -> String {
     }
 }
 
-static FIELD_NAMES: OnceLock<CustomNames> = OnceLock::new();
+static FIELD_NAMES: RwLock<CustomNames> = RwLock::new(CustomNames::NONE);
 
-/// Says how people see the five fields, before the first is shown; later, nothing changes any more. Without it they are
-/// `tag1` to `tag5`.
+/// Says how people see the five fields from now on. Without it they are `tag1` to `tag5`.
 pub fn name_fields(names: CustomNames) {
-    let _ = FIELD_NAMES.set(names);
+    *FIELD_NAMES.write().unwrap_or_else(PoisonError::into_inner) = names;
 }
 
-fn field_names() -> &'static CustomNames {
-    static NONE: CustomNames = CustomNames::NONE;
-    FIELD_NAMES.get().unwrap_or(&NONE)
+fn field_names() -> RwLockReadGuard<'static, CustomNames> {
+    FIELD_NAMES.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A field as people see it.
 #[must_use]
-pub fn field(field: CustomField) -> &'static str {
-    field_names().of(field)
+pub fn field(field: CustomField) -> String {
+    field_names().of(field).to_owned()
 }
 
 /// Fields that have a name of their own: lists have a column for each.
 pub fn named_fields() -> impl Iterator<Item = CustomField> {
-    CustomField::ALL.into_iter().filter(|&field| field_names().has(field))
+    let names = field_names();
+    CustomField::ALL.map(|field| names.has(field).then_some(field)).into_iter().flatten()
 }
 
 /// The field of this name, capitals or not.

@@ -71,7 +71,7 @@ struct TrackLine {
 
 struct FieldInput {
     name: &'static str,
-    label: &'static str,
+    label: String,
     value: String,
 }
 

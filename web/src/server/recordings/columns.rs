@@ -1,5 +1,6 @@
 //! The columns of the list (requirement rows GRD-04 to 07), and what stands in them.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use policy::CustomField;
@@ -155,8 +156,8 @@ impl Column {
     }
 
     /// As people see it.
-    pub(super) fn label(self) -> &'static str {
-        match self {
+    pub(super) fn label(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Column::Started => "Started",
             Column::Answered => "Answered",
             Column::Ended => "Ended",
@@ -182,9 +183,9 @@ impl Column {
             Column::Lost => "Packets lost",
             Column::Source => "Source",
             Column::CallId => "SIP Call-ID",
-            Column::Field(field) => words::field(field),
+            Column::Field(field) => return words::field(field).into(),
             Column::Flags => "Flags",
-        }
+        })
     }
 
     /// Figures stand at the right.

@@ -8,6 +8,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use policy::Permission;
+use std::borrow::Cow;
 use store::{Archive, Field, RecordingId, Row, State as Progress};
 
 use self::columns::{Cell, Column, short_length};
@@ -66,7 +67,7 @@ struct Line {
 }
 
 struct Heading {
-    label: &'static str,
+    label: Cow<'static, str>,
     is_figure: bool,
     /// Sorts by it.
     href: Option<String>,
@@ -83,7 +84,7 @@ struct Preset {
 /// An input of the panel.
 struct Input {
     name: &'static str,
-    label: &'static str,
+    label: Cow<'static, str>,
     value: String,
     error: String,
 }
@@ -91,7 +92,7 @@ struct Input {
 /// A column that can be chosen.
 struct Choice {
     key: &'static str,
-    label: &'static str,
+    label: Cow<'static, str>,
     is_chosen: bool,
     /// Which one it is, from 1.
     place: usize,
@@ -137,8 +138,8 @@ impl List {
     }
 
     /// What a column is called, for screens where columns become lines.
-    fn label(&self, place: &usize) -> &'static str {
-        self.headings.get(*place).map_or("", |heading| heading.label)
+    fn label(&self, place: &usize) -> &str {
+        self.headings.get(*place).map_or("", |heading| &*heading.label)
     }
 
     fn direction(&self) -> &str {

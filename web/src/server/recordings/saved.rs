@@ -173,7 +173,7 @@ impl App {
             match all.value(*field) {
                 "" => all.fields.push((*field, value.clone())),
                 there if there == value => {}
-                _ => return Err(both(label(*field))),
+                _ => return Err(both(&label(*field))),
             }
         }
         if let Some(saved) = saved {

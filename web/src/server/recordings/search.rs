@@ -322,8 +322,8 @@ fn said(moment: &str) -> Cow<'_, str> {
 }
 
 /// A field as people see it.
-pub(super) fn label(field: Field) -> &'static str {
-    match field {
+pub(super) fn label(field: Field) -> Cow<'static, str> {
+    Cow::Borrowed(match field {
         Field::Extension => "Extension",
         Field::ExtensionName => "Extension name",
         Field::OutsideNumber => "Outside number",
@@ -338,11 +338,11 @@ pub(super) fn label(field: Field) -> &'static str {
         Field::Call => "Call",
         Field::UserName => "User’s name",
         Field::Site => "Site",
-        Field::Tag1 => words::field(CustomField::Tag1),
-        Field::Tag2 => words::field(CustomField::Tag2),
-        Field::Tag3 => words::field(CustomField::Tag3),
-        Field::Tag4 => words::field(CustomField::Tag4),
-        Field::Tag5 => words::field(CustomField::Tag5),
+        Field::Tag1 => return words::field(CustomField::Tag1).into(),
+        Field::Tag2 => return words::field(CustomField::Tag2).into(),
+        Field::Tag3 => return words::field(CustomField::Tag3).into(),
+        Field::Tag4 => return words::field(CustomField::Tag4).into(),
+        Field::Tag5 => return words::field(CustomField::Tag5).into(),
         Field::DdiName => "DDI name",
         Field::Contact => "Contact",
         Field::TransferredFrom => "Passed on by",
@@ -354,7 +354,7 @@ pub(super) fn label(field: Field) -> &'static str {
         Field::Source => "Source",
         Field::Held => "Under legal hold",
         Field::Deleted => "Deleted",
-    }
+    })
 }
 
 /// Does the query leave running recordings out unless it is told otherwise (GRD-09)?
