@@ -165,7 +165,7 @@ fn a_users_own_mode_decides_for_the_users_calls_and_why_says_whose_it_is() {
         "mode of user [user cas]: on_demand since 2200-01-01T00:00:00.000Z: this call began before"
     ));
     let users = bench.run(&["user", "list", "-c", &file]).expect_code(0).stdout();
-    assert!(users.contains("on_demand since 2200-01-01T00:00:00.000Z"), "{users}");
+    assert!(users.lines().any(|line| line.contains("on_demand  2200-01-01 00:00:00")), "{users}");
 }
 
 #[test]

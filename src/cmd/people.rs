@@ -7,6 +7,7 @@ use decode::Timestamp;
 use policy::People;
 use policy::people::{Assignment, User};
 use serde_json::{Value, json};
+use web::words;
 
 use super::rule::InForce;
 use super::{print_json, print_line};
@@ -85,11 +86,12 @@ fn list(people: &People, text: Option<&str>, deleted: bool, json: bool) -> Resul
             .filter(|assignment| assignment.tenure.contains(now))
             .map(|assignment| assignment.device.to_string())
             .collect();
-        let mode = user.mode.map(|mode| mode.to_string()).unwrap_or_default();
+        let mode = user.mode.map(|own| own.mode.key().to_owned()).unwrap_or_default();
+        let from = user.mode.and_then(|own| own.from).map(words::moment).unwrap_or_default();
         let unit = people.unit_of(user, now).to_owned();
-        [user.id.clone(), user.display_name(), unit, numbers.join(", "), mode].map(|text| cell(&text))
+        [user.id.clone(), user.display_name(), unit, numbers.join(", "), mode, from].map(|text| cell(&text))
     });
-    print_line(&tables::of(["USER", "NAME", "UNIT", "NOW AT", "MODE"], rows))?;
+    print_line(&tables::of(["USER", "NAME", "UNIT", "NOW AT", "MODE", "MODE FROM (UTC)"], rows))?;
     Ok(Done::All)
 }
 
