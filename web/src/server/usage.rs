@@ -1,7 +1,5 @@
 //! `/usage`: how many recordings ran at the same moment, of those that somebody sees (requirement row LIV-04).
 
-use std::fmt::Write as _;
-
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use decode::Timestamp;
@@ -20,7 +18,7 @@ const STEPS: usize = 144;
 const COUNTED_MAX: usize = 50_000;
 /// Longer ones do not count at their end: what began before that is not looked for.
 const LONGEST_MS: i64 = 12 * 3_600_000;
-/// Height of the tallest bar, and width of one with the gap behind it, in units of the drawing.
+/// Height of the tallest bar, and width of one with the gap of 1 behind it, in units of the drawing.
 const TALL: u64 = 100;
 const WIDE: usize = 5;
 
@@ -85,21 +83,21 @@ fn most(spans: &[(i64, i64)], since: i64, step_ms: i64, steps: usize) -> Vec<u32
     turns.sort_unstable();
     let mut turns = turns.into_iter().peekable();
     let mut now = 0_i32;
-    let mut until = |end: i64| {
+    let mut begin = since;
+    let mut step = || {
+        // What ends as the step begins is none of it.
+        while let Some((_, turn)) = turns.next_if(|&(at, turn)| at < begin || (at == begin && turn < 0)) {
+            now += turn;
+        }
         let mut most = now;
-        while let Some((_, turn)) = turns.next_if(|(at, _)| *at < end) {
+        begin = begin.saturating_add(step_ms);
+        while let Some((_, turn)) = turns.next_if(|&(at, _)| at < begin) {
             now += turn;
             most = most.max(now);
         }
-        most
+        u32::try_from(most).unwrap_or_default()
     };
-    until(since);
-    (1..=steps)
-        .map(|step| {
-            let end = since.saturating_add(step_ms.saturating_mul(i64::try_from(step).unwrap_or(i64::MAX)));
-            u32::try_from(until(end)).unwrap_or_default()
-        })
-        .collect()
+    (0..steps).map(|_| step()).collect()
 }
 
 impl App {
@@ -132,6 +130,16 @@ impl App {
     }
 }
 
+/// A bar, in units of the drawing.
+#[derive(Debug, PartialEq, Eq)]
+struct Bar {
+    x: usize,
+    y: u64,
+    height: u64,
+    /// When it is pointed at.
+    says: String,
+}
+
 struct Hour {
     from: Moment,
     most: u32,
@@ -154,29 +162,21 @@ struct Shown {
     /// The most of all.
     top: u32,
     top_at: Option<Moment>,
-    /// Bars, as an SVG draws them.
-    bars: String,
+    bars: Vec<Bar>,
     width: usize,
     from: Moment,
     until: Moment,
     table: Vec<Hour>,
 }
 
-/// Bars with what each says when it is pointed at. Nothing in it was written by a stranger.
-fn bars(usage: &Usage, at: impl Fn(Timestamp) -> String) -> String {
+/// The bars of a graph.
+fn bars(usage: &Usage, at: impl Fn(Timestamp) -> String) -> Vec<Bar> {
     let top = u64::from(usage.most.iter().copied().max().unwrap_or_default().max(1));
-    let mut bars = String::new();
-    for (step, (most, from)) in usage.most.iter().zip(begins(usage)).enumerate() {
-        let height = (u64::from(*most) * TALL).div_ceil(top);
-        let (x, y, width) = (step * WIDE, TALL - height, WIDE - 1);
-        // A text takes whatever is written.
-        let _ = write!(
-            bars,
-            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"><title>{}: {most}</title></rect>",
-            at(from)
-        );
-    }
-    bars
+    let bar = |(step, (&most, from)): (usize, (&u32, Timestamp))| {
+        let height = (u64::from(most) * TALL).div_ceil(top);
+        Bar { x: step * WIDE, y: TALL - height, height, says: format!("{}: {most}", at(from)) }
+    };
+    usage.most.iter().zip(begins(usage)).enumerate().map(bar).collect()
 }
 
 /// When each step begins.
@@ -243,17 +243,7 @@ mod tests {
         let usage =
             Usage { since: Timestamp::from_millis(0), step_ms: 1, most, recordings: 0, is_cut: false };
         let drawn = bars(&usage, |at| at.as_millis().to_string());
-        assert!(
-            drawn.contains("<rect x=\"0\" y=\"100\" width=\"4\" height=\"0\"><title>0: 0</title>"),
-            "{drawn}"
-        );
-        assert!(
-            drawn.contains("<rect x=\"5\" y=\"99\" width=\"4\" height=\"1\"><title>1: 1</title>"),
-            "{drawn}"
-        );
-        assert!(
-            drawn.contains("<rect x=\"10\" y=\"0\" width=\"4\" height=\"100\"><title>2: 300</title>"),
-            "{drawn}"
-        );
+        let bar = |x, height, says: &str| Bar { x, y: TALL - height, height, says: says.into() };
+        assert_eq!(drawn, [bar(0, 0, "0: 0"), bar(5, 1, "1: 1"), bar(10, 100, "2: 300")]);
     }
 }
