@@ -19,7 +19,7 @@ fn value(key: &'static str, label: &'static str, hint: &'static str, input: Inpu
 fn words_of<T: Serialize>(of: impl IntoIterator<Item = (T, &'static str)>) -> Vec<(String, String)> {
     let pair = |(word, words): (T, &str)| {
         let key = serde_json::to_value(word).ok().and_then(|key| key.as_str().map(str::to_owned));
-        Some((key?, words.to_owned()))
+        Some((key?, words.replace('_', " ")))
     };
     of.into_iter().filter_map(pair).collect()
 }

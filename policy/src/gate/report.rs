@@ -75,16 +75,18 @@ impl Gate {
                 }
                 self.keep_report(report, now)
             }
-            Word::LogOn { agent, extension } => match self.feed.log_on(agent, extension, report.at, &report.who) {
-                Err(_) => Told { refused: Some(Refused::TooManyAgents), ..Told::default() },
-                Ok(before) => {
-                    let found = self.feed.find(&report);
-                    let told = self.tell(&report, &found, now);
-                    // Behind it: what holds for those calls now is never between one agent's order and the other's.
-                    if let Some(before) = before {
-                        self.end_order(&orders::Whose::Agent(before), orders::End::LoggedOff, now);
+            Word::LogOn { agent, extension } => {
+                match self.feed.log_on(agent, extension, report.at, &report.who) {
+                    Err(_) => Told { refused: Some(Refused::TooManyAgents), ..Told::default() },
+                    Ok(before) => {
+                        let found = self.feed.find(&report);
+                        let told = self.tell(&report, &found, now);
+                        // Behind it: what holds for those calls now is never between one agent's order and the other's.
+                        if let Some(before) = before {
+                            self.end_order(&orders::Whose::Agent(before), orders::End::LoggedOff, now);
+                        }
+                        told
                     }
-                    told
                 }
             }
             // The endpoint's, and no call's.

@@ -544,6 +544,7 @@ mod tests {
         let rows = |agent_is_stale, stale: &[&str]| {
             let row = Row {
                 id: call.recording,
+                number: "2001".into(),
                 is_paused: false,
                 is_stopped: false,
                 offers: Vec::new(),

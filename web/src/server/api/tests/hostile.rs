@@ -244,6 +244,7 @@ async fn what_is_right_is_done() {
             "addWebhook",
             "removeWebhook",
             "testWebhook",
+            "setModes",
             "putFilter",
             "putSavedFilter",
             "removeSavedFilter",
