@@ -250,10 +250,10 @@ impl Office {
     /// Keeps how far each was told.
     fn keep(&self, archive: &Archive) {
         let known = archive.reader_places();
-        let is_new = self
-            .tellers
-            .values()
-            .fold(false, |is_new, teller| teller.desk.is_new.swap(false, Ordering::AcqRel) || is_new);
+        let mut is_new = false;
+        for teller in self.tellers.values() {
+            is_new |= teller.desk.is_new.swap(false, Ordering::AcqRel);
+        }
         if !is_new && known.keys().eq(self.tellers.keys()) {
             return;
         }

@@ -223,19 +223,14 @@ impl Grown {
         struct Numbered {
             leaf: Option<u64>,
         }
-        self.next = None;
-        while let Some((at, line)) = self.lines.next_raw()? {
-            let end = at + line.len() as u64 + 1;
-            if end > self.len {
-                // It is being written.
-                break;
-            }
+        let line = self.lines.next_raw()?.map(|(at, line)| (at + line.len() as u64 + 1, line));
+        // One that ends behind the end is being written.
+        let whole = line.filter(|(end, _)| *end <= self.len);
+        self.next = whole.map(|(end, line)| {
             // One that cannot be read is told when the archive is verified.
-            let leaf =
-                serde_json::from_slice(line).ok().and_then(|Numbered { leaf }| leaf).unwrap_or_default();
-            self.next = Some((leaf, line.to_vec(), end));
-            break;
-        }
+            let leaf = serde_json::from_slice(line).ok().and_then(|Numbered { leaf }| leaf);
+            (leaf.unwrap_or_default(), line.to_vec(), end)
+        });
         Ok(())
     }
 }
