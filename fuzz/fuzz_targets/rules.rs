@@ -22,8 +22,9 @@ fuzz_target!(|input: (&str, &str, u8, i64, Vec<(char, u16)>)| {
     let _ = ListRule::new(kind, written, "");
     if let Ok(part) = serde_json::from_str::<PastPart>(value) {
         let (started, outcome) = (part.facts.started, part.outcome);
-        let call = PastCall { ended: started, answered: true, outcome, parts: vec![part] };
-        assert!(WhatIf::new(Rules::default()).handle(&call).is_some());
+        let caller = written.to_owned();
+        let call = PastCall { ended: started, answered: true, outcome, caller, parts: vec![part] };
+        assert!(WhatIf::new(Rules::default(), Rules::default()).handle(&call).is_some());
     }
     for rule in [WindowRule::prefix(written, true), WindowRule::regex(written, true)].into_iter().flatten() {
         let _ = rule.matches(value);
