@@ -3,7 +3,7 @@
 //! Judges what is kept of each call by candidate rules, in the order of time, and says where the outcome would have been another
 //! one. What people asked for is taken to have been asked again where the mode is the same; where it is another, nobody asked.
 //! Channels are given and taken back at the beginnings and ends of the calls. Who is an extension, how numbers read and whose calls they were is
-//! read again where the candidate says something else than the rules in force ([`again`]), as far as what is kept allows; where it does not, that is told. What was
+//! read again where the candidate says something else than the rules in force (`again`), as far as what is kept allows; where it does not, that is told. What was
 //! heard of a call stays as it was.
 
 mod again;
