@@ -248,7 +248,10 @@ impl Load {
             let ids = ids(&running);
             let mut waiting: Vec<(i64, &Truth, String)> = calls
                 .into_iter()
-                .map(|(end, call)| (end, call, ids.get(&call.call_id).expect("it is running").clone()))
+                .map(|(end, call)| {
+                    let parties = (call.extension.number.clone(), call.remote.number.clone());
+                    (end, call, ids.get(&parties).expect("it is running").clone())
+                })
                 .collect();
             while let Some(&(next, ..)) = waiting.first() {
                 sleep_until(next);
@@ -296,13 +299,14 @@ fn exchange(at: SocketAddr, head: &str) -> String {
     reply
 }
 
-/// The recordings that run, by the Call-ID of their call.
-fn ids(running: &Appliance) -> HashMap<String, String> {
+/// The recordings that run, by the numbers of their two parties: no two of the load's calls have both the same.
+fn ids(running: &Appliance) -> HashMap<(String, String), String> {
     let (status, calls) = running.api("GET", "/calls", "");
     assert_eq!(status, 200, "{calls}");
     let text = |call: &serde_json::Value, name: &str| call[name].as_str().expect("text").to_owned();
     let calls = calls["calls"].as_array().expect("a list");
-    calls.iter().map(|call| (text(call, "call"), text(call, "recording"))).collect()
+    let parties = |call| (text(call, "extension"), text(call, "other_party"));
+    calls.iter().map(|call| (parties(call), text(call, "recording"))).collect()
 }
 
 /// Seconds of audio that the pages offer of a recording; none while they offer nothing.
