@@ -34,6 +34,7 @@ mod orders;
 mod pages;
 mod peaks;
 mod people;
+mod programs;
 mod range;
 mod reached;
 mod recording;

@@ -1,20 +1,19 @@
 //! `/tokens`: programs that use the API, whose rights each has, and until when. A token that is made is shown once.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use policy::Permission;
 use policy::access::Right;
 use policy::modes;
-use store::{Account, AccountChange, ApiToken, NewToken, TokenSecret};
+use store::{AccountChange, ApiToken, NewToken, TokenSecret};
 
 use super::App;
 use super::caller::Asker;
 use super::escape::brief;
 use super::form::Form;
 use super::frame::{Frame, Page, page_with};
+use super::programs::{Choice, Said, accounts_for_programs, need, own_account};
 use super::refusal::Refusal;
-use super::session::Who;
 use super::token::Token;
 
 struct Line {
@@ -29,20 +28,11 @@ struct Line {
     light: &'static str,
 }
 
-struct Choice {
-    key: &'static str,
-    words: &'static str,
-    is_chosen: bool,
-}
-
 #[derive(askama::Template)]
 #[template(path = "tokens.html")]
 struct Tokens {
     frame: Frame,
-    said: String,
-    wrong: Option<String>,
-    /// One that was made, shown once.
-    secret: String,
+    said: Said,
     lines: Vec<Line>,
     /// Those of the configuration.
     configured: Vec<Line>,
@@ -52,10 +42,6 @@ struct Tokens {
     rights: Vec<Choice>,
     is_supervisor: bool,
     expires: String,
-}
-
-fn need(asker: &Asker) -> Result<(), Refusal> {
-    asker.need(Permission::Security)
 }
 
 /// The rights in one line.
@@ -81,7 +67,7 @@ pub(super) fn state(app: &App, token: &ApiToken) -> (&'static str, &'static str)
 /// `GET /tokens`.
 pub(super) async fn tokens(State(app): State<App>, asker: Asker) -> Result<Response, Refusal> {
     need(&asker)?;
-    app.tokens(&asker, &Form::parse(""), String::new(), None, String::new())
+    app.tokens(&asker, &Form::parse(""), Said::default())
 }
 
 /// `POST /tokens`: one is made, or taken away.
@@ -92,24 +78,24 @@ pub(super) async fn change(State(app): State<App>, asker: Asker, form: Form) -> 
         "add" => {
             let asked = match app.asked_token(&form) {
                 Ok(asked) => asked,
-                Err(wrong) => return app.tokens(&asker, &form, String::new(), Some(wrong), String::new()),
+                Err(wrong) => return app.tokens(&asker, &form, Said::wrong(wrong)),
             };
             let said = format!("The token {} is made, and counts from now on.", asked.name);
             match app.make_token(&asker, asked).await? {
-                Err(why) => app.tokens(&asker, &form, String::new(), Some(why), String::new()),
-                Ok(secret) => app.tokens(&asker, &empty, said, None, secret.text().to_owned()),
+                Err(why) => app.tokens(&asker, &form, Said::wrong(why)),
+                Ok(secret) => app.tokens(&asker, &empty, Said::made(said, secret.text())),
             }
         }
         "remove" => {
             let name = form.raw("name").to_owned();
             if form.text("confirm") != name {
                 let why = "Type the token’s name to remove it. Nothing was changed.".to_owned();
-                return app.tokens(&asker, &empty, String::new(), Some(why), String::new());
+                return app.tokens(&asker, &empty, Said::wrong(why));
             }
             let said = format!("The token {name} counts no more.");
             match app.change(&asker, AccountChange::RemoveToken { name }).await? {
-                Err(why) => app.tokens(&asker, &empty, String::new(), Some(why), String::new()),
-                Ok(()) => app.tokens(&asker, &empty, said, None, String::new()),
+                Err(why) => app.tokens(&asker, &empty, Said::wrong(why)),
+                Ok(()) => app.tokens(&asker, &empty, Said::done(said)),
             }
         }
         _ => Err(Refusal::WrongQuery),
@@ -166,16 +152,8 @@ impl App {
         Ok(self.change(asker, AccountChange::AddToken(new)).await?.map(|()| secret))
     }
 
-    fn tokens(
-        &self,
-        asker: &Asker,
-        form: &Form,
-        said: String,
-        wrong: Option<String>,
-        secret: String,
-    ) -> Result<Response, Refusal> {
+    fn tokens(&self, asker: &Asker, form: &Form, said: Said) -> Result<Response, Refusal> {
         let accounts = self.archive().accounts();
-        let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let account = if form.text("do").is_empty() { own_account(asker) } else { form.text("account") };
         let is_chosen = |right: &Right| form.all("right").any(|key| key == right.key());
         let rights = Right::ALL.iter().map(|right| Choice {
@@ -184,17 +162,15 @@ impl App {
             is_chosen: is_chosen(right),
         });
         page_with(
-            status,
+            said.status(),
             &Tokens {
                 frame: self.frame(asker, Page::At("/tokens"), "API tokens"),
                 said,
-                wrong,
-                secret,
                 lines: accounts.tokens().iter().map(|token| self.token_line(token)).collect(),
                 configured: self.0.tokens.all().iter().map(configured).collect(),
                 name: form.text("name").to_owned(),
                 account: account.to_owned(),
-                accounts: accounts.accounts().filter(can_have_one).map(|one| one.name.clone()).collect(),
+                accounts: accounts_for_programs(&accounts),
                 rights: rights.collect(),
                 is_supervisor: form.text("as") == "supervisor",
                 expires: form.text("expires").to_owned(),
@@ -220,19 +196,6 @@ impl App {
             state,
             light,
         }
-    }
-}
-
-/// May a program have the rights of this account?
-pub(super) fn can_have_one(account: &&Account) -> bool {
-    account.role.is_some() && !account.disabled
-}
-
-/// The account of whoever asks; empty where they have none.
-pub(super) fn own_account(asker: &Asker) -> &str {
-    match &asker.who {
-        Who::Account(name) => name,
-        Who::Console => "",
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use policy::Permission;
 use store::{AccountChange, NewWebhook, Topic, WEBHOOK_ADDRESS_MAX, Webhook, WebhookSecret};
@@ -14,8 +13,8 @@ use super::caller::Asker;
 use super::escape::brief;
 use super::form::Form;
 use super::frame::{Frame, Page, page_with};
+use super::programs::{Choice, Said, accounts_for_programs, need, own_account};
 use super::refusal::Refusal;
-use super::tokens::{can_have_one, own_account};
 use crate::webhooks::{WebhookState, Webhooks, check_address};
 
 struct Line {
@@ -30,20 +29,11 @@ struct Line {
     light: &'static str,
 }
 
-struct Choice {
-    key: &'static str,
-    words: &'static str,
-    is_chosen: bool,
-}
-
 #[derive(askama::Template)]
 #[template(path = "webhooks.html")]
 struct WebhooksPage {
     frame: Frame,
-    said: String,
-    wrong: Option<String>,
-    /// One that was made, shown once.
-    secret: String,
+    said: Said,
     lines: Vec<Line>,
     /// Somebody tells them here.
     is_told: bool,
@@ -53,28 +43,6 @@ struct WebhooksPage {
     account: String,
     accounts: Vec<String>,
     topics: Vec<Choice>,
-}
-
-/// What the page says beside its list.
-#[derive(Default)]
-struct Said {
-    said: String,
-    wrong: Option<String>,
-    secret: String,
-}
-
-impl Said {
-    fn done(said: String) -> Said {
-        Said { said, ..Said::default() }
-    }
-
-    fn wrong(why: String) -> Said {
-        Said { wrong: Some(why), ..Said::default() }
-    }
-}
-
-fn need(asker: &Asker) -> Result<(), Refusal> {
-    asker.need(Permission::Security)
 }
 
 /// How a webhook does, in words, and the light of that.
@@ -117,10 +85,7 @@ pub(super) async fn change(State(app): State<App>, asker: Asker, form: Form) -> 
             let said = format!("The webhook {} is made: it is told of what happens from now on.", asked.name);
             match app.make_webhook(&asker, asked).await? {
                 Err(why) => app.webhooks_page(&asker, &form, Said::wrong(why)),
-                Ok(secret) => {
-                    let secret = secret.text().to_string();
-                    app.webhooks_page(&asker, &empty, Said { said, secret, wrong: None })
-                }
+                Ok(secret) => app.webhooks_page(&asker, &empty, Said::made(said, &secret.text())),
             }
         }
         "test" => {
@@ -200,8 +165,6 @@ impl App {
 
     fn webhooks_page(&self, asker: &Asker, form: &Form, said: Said) -> Result<Response, Refusal> {
         let accounts = self.archive().accounts();
-        let Said { said, wrong, secret } = said;
-        let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let is_fresh = form.text("do").is_empty();
         let is_chosen = |topic: Topic| match is_fresh {
             true => topic == Topic::RecordingFinished,
@@ -209,19 +172,17 @@ impl App {
         };
         let account = if is_fresh { own_account(asker) } else { form.text("account") };
         page_with(
-            status,
+            said.status(),
             &WebhooksPage {
                 frame: self.frame(asker, Page::At("/webhooks"), "Webhooks"),
                 said,
-                wrong,
-                secret,
                 lines: accounts.webhooks().iter().map(|webhook| self.webhook_line(webhook)).collect(),
                 is_told: self.webhooks().is_ok(),
                 name: form.text("name").to_owned(),
                 address: form.text("address").to_owned(),
                 address_max: WEBHOOK_ADDRESS_MAX,
                 account: account.to_owned(),
-                accounts: accounts.accounts().filter(can_have_one).map(|one| one.name.clone()).collect(),
+                accounts: accounts_for_programs(&accounts),
                 topics: Topic::ALL
                     .map(|topic| Choice {
                         key: topic.key(),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{Account, AccountChange, AccountEdit, PASSWORD_MAX, Password, USER_NAME_MAX};
 
-use super::idempotency::KeptAs;
+use super::idempotency::told_once;
 use super::operation::{Needs, Operation};
 use super::paging::{address, cut, limit};
 use super::problem::{Kind, Problem};
@@ -264,19 +264,16 @@ async fn add(State(app): State<App>, asker: Asker, body: Bytes) -> Result<Respon
     let change = AccountChange::Add { name: name.clone(), edit: edit.into(), password, must_change };
     app.change(&asker, change).await?.map_err(Problem::Refused)?;
     let user = found(&app, &name)?;
-    let mut response = (StatusCode::CREATED, once(user, made)).into_response();
+    let mut response = (StatusCode::CREATED, once(&user, made.as_deref())).into_response();
     if let Ok(place) = HeaderValue::try_from(format!("{}{}", super::PREFIX, href(&name))) {
         response.headers_mut().insert(header::LOCATION, place);
     }
     Ok(response)
 }
 
-/// An answer with a password that was made up. It is told once: what is kept for a key of idempotency has it not.
-fn once(user: Value, password: Option<String>) -> Response {
-    let kept = KeptAs(json!({ "user": user, "password": null }));
-    let mut response = Json(json!({ "user": user, "password": password })).into_response();
-    response.extensions_mut().insert(kept);
-    response
+/// An answer with a password that was made up.
+fn once(user: &Value, password: Option<&str>) -> Response {
+    told_once(("user", user), ("password", password))
 }
 
 /// `PATCH /users/{name}`.
@@ -330,7 +327,7 @@ async fn set_password(
     let (password, made) = new.settle();
     let change = AccountChange::SetPassword { name: name.clone(), password, must_change: new.must_change() };
     changed(&app, &asker, &name, change).await?;
-    Ok(once(found(&app, &name)?, made))
+    Ok(once(&found(&app, &name)?, made.as_deref()))
 }
 
 /// `DELETE /users/{name}/second-factor`.

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -38,7 +39,15 @@ const PROGRAMS_MAX: usize = 200;
 
 /// The answer that is kept in place of one that has a secret in it.
 #[derive(Clone, Debug)]
-pub(super) struct KeptAs(pub(super) Value);
+struct KeptAs(Value);
+
+/// An answer with what there is now, and with what lets somebody in or signs. That is told once: what is kept for a key has none of it.
+pub(super) fn told_once(made: (&str, &Value), secret: (&str, Option<&str>)) -> Response {
+    let told = |secret_now: Option<&str>| json!({ made.0: made.1, secret.0: secret_now });
+    let mut response = Json(told(secret.1)).into_response();
+    response.extensions_mut().insert(KeptAs(told(None)));
+    response
+}
 
 /// An answer that can be given again.
 #[derive(Clone, Debug)]

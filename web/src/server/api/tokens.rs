@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use store::{AccountChange, ApiToken, TOKEN_NAME_MAX, USER_NAME_MAX};
 
 use super::accounts::{administers, changes};
-use super::idempotency::KeptAs;
+use super::idempotency::told_once;
 use super::operation::{Operation, Program};
 use super::problem::{Kind, Problem};
 use super::schema::{list, list_up_to, maybe_moment, maybe_text, object, of, one_of, open, short, text, yes};
@@ -138,12 +138,8 @@ async fn add(
     let secret = app.make_token(&asker, asked).await?.map_err(Problem::Refused)?;
     let accounts = app.archive().accounts();
     let token = told(&app, accounts.token(&name).ok_or(Problem::Nothing(Kind::NoSuchName))?);
-    // Told once: what is kept for a key of idempotency has it not.
-    let kept = KeptAs(json!({ "token": token, "secret": null }));
-    let answer = Json(json!({ "token": token, "secret": secret.text() }));
-    let mut response = (StatusCode::CREATED, answer).into_response();
-    response.extensions_mut().insert(kept);
-    Ok(response)
+    let answer = told_once(("token", &token), ("secret", Some(secret.text())));
+    Ok((StatusCode::CREATED, answer).into_response())
 }
 
 /// `DELETE /tokens/{name}`.

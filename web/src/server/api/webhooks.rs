@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use store::{AccountChange, TOKEN_NAME_MAX, Topic, USER_NAME_MAX, WEBHOOK_ADDRESS_MAX, Webhook};
 
 use super::accounts::{administers, changes};
-use super::idempotency::KeptAs;
+use super::idempotency::told_once;
 use super::operation::{Operation, Program};
 use super::problem::{Kind, Problem};
 use super::read;
@@ -170,12 +170,8 @@ async fn add(
     let secret = app.make_webhook(&asker, asked).await?.map_err(Problem::Refused)?;
     let accounts = app.archive().accounts();
     let webhook = told(&app, accounts.webhook(&name).ok_or(Problem::Nothing(Kind::NoSuchName))?);
-    // Told once: what is kept for a key of idempotency has it not.
-    let kept = KeptAs(json!({ "webhook": webhook, "secret": null }));
-    let answer = Json(json!({ "webhook": webhook, "secret": &*secret.text() }));
-    let mut response = (StatusCode::CREATED, answer).into_response();
-    response.extensions_mut().insert(kept);
-    Ok(response)
+    let answer = told_once(("webhook", &webhook), ("secret", Some(&secret.text())));
+    Ok((StatusCode::CREATED, answer).into_response())
 }
 
 /// `DELETE /webhooks/{name}`.

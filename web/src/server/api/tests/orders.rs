@@ -1,6 +1,6 @@
-//! Standing orders, and calls of which nothing is recorded, as accounts see and ask them.
+//! Standing orders, and calls of which nothing is recorded, as accounts see and ask them, by the API and on the page of what runs.
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use policy::access::{Role, Scope};
 use policy::modes::orders::{Lasting, Order, Whose};
 use policy::modes::{Ask, Machine, Mode, Role as As};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use store::{AccountChange, AccountEdit, Password};
 
 use super::site::{ACCOUNT, EXTENSION, PASSWORD, Site, call, now};
-use crate::live::{LiveCall, LiveOrder, LiveWho, Status};
+use crate::live::{Live, LiveCall, LiveOrder, LiveWho, Status};
 
 fn who(user: &str) -> LiveWho {
     LiveWho { user: Some(user.into()), ..LiveWho::default() }
@@ -125,5 +125,61 @@ async fn who_may_control_nothing_ends_no_order_and_starts_nothing() {
     let start = site.ask("POST", "/live/extensions/2042/start", "").await;
     let end = site.ask("DELETE", "/live/orders/extensions/2042", "").await;
     assert_eq!((start.status, end.status), (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND));
+    assert!(site.recorder.asked.lock().expect("no panic").is_empty());
+}
+
+#[tokio::test]
+async fn the_page_shows_orders_and_what_is_not_recorded_and_its_buttons_do_what_they_say() {
+    let site = Site::new();
+    site.of_ann("All", Scope::Organization);
+    let cookie = site.sign_in().await;
+    let live = || async { site.visit("GET", "/live", &cookie, "").await.text() };
+    let page = live().await;
+    assert_eq!(page.matches("NOT RECORDED").count(), 2, "{page}");
+    assert!(page.contains("withdrawn by eve"), "{page}");
+    let end = r#"<input type="hidden" name="kind" value="extension"><input type="hidden" name="number" value="2042">"#;
+    assert!(page.contains(end), "{page}");
+    // One that a supervisor has given for the own calls has no button.
+    assert!(!page.contains(&end.replace("2042", EXTENSION)), "{page}");
+    assert!(page.contains(r#"<input type="hidden" name="extension" value="2042">"#), "{page}");
+
+    let send = async |path: &str, form: &str| site.visit("POST", path, &cookie, form).await;
+    let started = send("/live/extensions", "extension=2042&do=start").await;
+    assert_eq!((started.status, started.field(header::LOCATION)), (StatusCode::SEE_OTHER, "/live"));
+    let asked = site.recorder.asked.lock().expect("no panic").clone();
+    assert_eq!((asked.len(), asked[0].ask, asked[0].role), (1, Ask::Start, As::Supervisor));
+    let ended = send("/live/orders", "kind=extension&number=2042").await;
+    assert_eq!((ended.status, ended.field(header::LOCATION)), (StatusCode::SEE_OTHER, "/live"));
+    assert!(!live().await.contains(end), "it is over");
+    let again = send("/live/orders", "kind=extension&number=2042").await;
+    assert_eq!(again.status, StatusCode::SEE_OTHER, "the page shows that it is over");
+    let own = send("/live/orders", &format!("kind=extension&number={EXTENSION}")).await;
+    assert_eq!(own.status, StatusCode::UNPROCESSABLE_ENTITY);
+    for (path, form) in [
+        ("/live/orders", "kind=trunk&number=1"),
+        ("/live/orders", ""),
+        ("/live/extensions", "extension=2042&do=burn"),
+        ("/live/extensions", "extension=2042"),
+    ] {
+        assert_eq!(send(path, form).await.status, StatusCode::BAD_REQUEST, "{path} {form}");
+    }
+    assert_eq!(send("/live/extensions", "extension=2000&do=start").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.recorder.asked.lock().expect("no panic").len(), 1);
+}
+
+#[tokio::test]
+async fn the_page_shows_who_sees_the_own_calls_nothing_of_others() {
+    let site = Site::new();
+    site.of_ann("All", Scope::Own);
+    let cookie = site.sign_in().await;
+    let page = site.visit("GET", "/live", &cookie, "").await.text();
+    assert_eq!(page.matches("NOT RECORDED").count(), 1, "{page}");
+    assert!(!page.contains("2042") && !page.contains("2043"), "{page}");
+    let start = site.visit("POST", "/live/extensions", &cookie, "extension=2042&do=start").await;
+    assert_eq!(start.status, StatusCode::NOT_FOUND);
+    let end = site.visit("POST", "/live/orders", &cookie, "kind=extension&number=2042").await;
+    assert_eq!(end.status, StatusCode::SEE_OTHER, "as one that there is not");
+    let orders = site.recorder.orders().expect("they are there");
+    assert!(orders.iter().any(|order| order.extension == "2042" && order.end.is_none()));
     assert!(site.recorder.asked.lock().expect("no panic").is_empty());
 }

@@ -34,6 +34,8 @@ pub(super) const PASSWORD: &str = "kupfer lampe neun seil";
 /// The account of [`TOKEN`].
 pub(super) const ACCOUNT: &str = "crm";
 pub(super) const EXTENSION: &str = "2041";
+/// Where the pages are.
+const ADDRESS: &str = "127.0.0.1:8480";
 
 /// A recorder that does whatever it is asked.
 #[derive(Default)]
@@ -195,6 +197,10 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     pub(super) fn field(&self, name: header::HeaderName) -> &str {
         self.fields.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
@@ -266,7 +272,7 @@ impl Site {
             webhooks: Some(Arc::new(Teller)),
             ..Beside::new(now)
         };
-        let reached = Reached::plain("127.0.0.1:8480".parse().expect("an address"));
+        let reached = Reached::plain(ADDRESS.parse().expect("an address"));
         let app = App::new(Arc::clone(&archive), reached, beside, |_: &str| {});
         let running = call(9).recording.expect("it is recorded");
         let site = Site { running, archive, recorder, recording, lines, app, _dir: dir };
@@ -325,6 +331,31 @@ impl Site {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_vec())).expect("a request");
+        self.answer(request).await
+    }
+
+    /// Signs in as a person does; gives the cookie.
+    pub(super) async fn sign_in(&self) -> String {
+        let form = format!("name={ACCOUNT}&password={}&to=/live", PASSWORD.replace(' ', "+"));
+        let answer = self.visit("POST", "/sign-in", "", &form).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER);
+        answer.field(header::SET_COOKIE).split(';').next().expect("a cookie").to_owned()
+    }
+
+    /// Asks for a page, or sends its form, as a browser does.
+    pub(super) async fn visit(&self, method: &str, path: &str, cookie: &str, form: &str) -> Answer {
+        let request = HttpRequest::builder()
+            .method(method.parse::<Method>().expect("a method"))
+            .uri(path)
+            .header(header::HOST, ADDRESS)
+            .header(header::ORIGIN, format!("http://{ADDRESS}"))
+            .header(header::COOKIE, cookie)
+            .body(Body::from(form.to_owned()))
+            .expect("a request");
+        self.answer(request).await
+    }
+
+    async fn answer(&self, request: HttpRequest<Body>) -> Answer {
         let (parts, body) =
             router(self.app.clone()).oneshot(request).await.expect("never fails").into_parts();
         let is_endless =
