@@ -1,14 +1,16 @@
 //! What a mirror port costs: made-up calls sent over a veth pair out of a network namespace of their own, to the least that any sealing
 //! recorder does ([`yardstick`]) and to `earwitness run`, one after the other.
 //!
-//! `cargo bench --bench live` (options: `-- --calls N --seconds N --ramp MS --runs N`, and `--playable` to measure that instead). As root,
+//! `cargo bench --bench live` (options: `-- --calls N --seconds N --ramp MS --runs N`; `--playable` or `--soak MINUTES` measure that instead). As root,
 //! with `ip` of iproute2; elsewhere it says what is missing. Sender and recorder share the machine. A run is right when every call is
 //! recorded, right by its tones, and no packet was dropped. CPU time is the kernel's own accounting; machines differ, so the ratio is the
 //! figure to quote. `--playable` measures from each BYE to the whole recording being offered by the pages, as a browser asks for it.
+//! `--soak MINUTES` makes calls one after the other for so long, and says what grew meanwhile ([`soak`]).
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod sender;
+mod soak;
 mod yardstick;
 
 use std::collections::HashMap;
@@ -25,7 +27,7 @@ use common::Bench;
 use common::appliance::Appliance;
 use store::Archive;
 use web::{FileFormat, Shape};
-use xtask::check::{Limits, check};
+use xtask::check::{Limits, Report, check};
 use xtask::load::{EPOCH_NS, Scenario, Truth};
 use xtask::pcap::Container;
 
@@ -55,6 +57,10 @@ fn main() {
         return;
     };
     let bench = Bench::new();
+    let minutes = option("--soak", 0);
+    if minutes > 0 {
+        return soak::run(wire, &bench, option("--calls", 250), minutes);
+    }
     let capture = bench.path("load.pcap");
     let ramp_ms = option("--ramp", 2000);
     let scenario = Scenario { calls, talk_ms: seconds * 1000, ramp_ms, ..Scenario::default() };
@@ -200,21 +206,9 @@ impl Load {
         let sending_cpu_s = cpu_s(&running.child);
         std::thread::sleep(SETTLE);
         let cpu_s = cpu_s(&running.child);
-        let figures = running.get(running.metrics, "/metrics").1;
-        let dropped: f64 = figures
-            .lines()
-            .filter(|line| line.starts_with("earwitness_port_dropped_frames_total{"))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum();
+        let dropped = dropped(&running);
         running.stop();
-        let archive = Archive::open(&bench.archive()).expect("the archive opens");
-        let exports = archive.rows().map(|row| {
-            let id = row.expect("a row").facts.id;
-            let mut wav = Vec::new();
-            web::export(&archive, id, FileFormat::Wav, Shape::Stereo, &mut wav).expect("an export");
-            (id.to_string(), xtask::wav::parse(&wav).expect("a WAV file"))
-        });
-        let report = check(&self.truth, exports, Limits::default());
+        let report = listen(&bench.archive(), &self.truth);
         println!(
             "earwitness   {cpu_s:6.2} CPU s ({sending_cpu_s:.2} while sending), {} packets at {:.0}/s, {dropped} dropped, {} of {} calls right, {:.1} KiB a call (sender at most {} ms late)",
             sent.packets,
@@ -279,6 +273,25 @@ impl Load {
             sent.late_ms
         );
     }
+}
+
+/// Frames that the recorder knows it has not seen.
+fn dropped(running: &Appliance) -> f64 {
+    let figures = running.get(running.metrics, "/metrics").1;
+    let lines = figures.lines().filter(|line| line.starts_with("earwitness_port_dropped_frames_total{"));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Every recording of an archive, as it is heard.
+fn listen(archive: &Path, truth: &[Truth]) -> Report {
+    let archive = Archive::open(archive).expect("the archive opens");
+    let exports = archive.rows().map(|row| {
+        let id = row.expect("a row").facts.id;
+        let mut wav = Vec::new();
+        web::export(&archive, id, FileFormat::Wav, Shape::Stereo, &mut wav).expect("an export");
+        (id.to_string(), xtask::wav::parse(&wav).expect("a WAV file"))
+    });
+    check(truth, exports, Limits::default())
 }
 
 /// The session cookie of the link that was printed.

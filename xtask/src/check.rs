@@ -75,9 +75,9 @@ pub fn check(truth: &[Truth], files: impl IntoIterator<Item = (String, Audio)>, 
     for (name, audio) in files {
         let heard = hear(&audio);
         let call = match heard {
-            (Some((near, _)), Some((far, _))) => {
-                expected.iter().position(|t| t.near.tone_hz == near && t.far.tone_hz == far)
-            }
+            // Calls on one line, one after the other, have the same tones.
+            (Some((near, _)), Some((far, _))) => (expected.iter().zip(&seen))
+                .position(|(t, seen)| !seen && t.near.tone_hz == near && t.far.tone_hz == far),
             (Some((near, _)), None) => only(by_near.get(&near)),
             (None, Some((far, _))) => only(by_far.get(&far)),
             (None, None) => None,
