@@ -21,12 +21,13 @@ use crate::{
     port,
 };
 
-/// Bytes of frames in one batch, from which on it is handed over; a batch is handed over at least every 20 ms.
-pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// The most bytes of frames in one batch (a longer frame still gets its own); a batch is handed over at least every 20 ms. Small, so that those in
+/// turn stay in the processor's caches.
+pub const BATCH_BYTES_MAX: usize = 128 * 1024;
 /// Batches that may wait in a ring, whatever their size: more than a minute of a quiet port.
 pub const RING_BATCHES_MAX: usize = 4096;
-/// Empty batches kept for use again.
-const SPARE_BATCHES_MAX: usize = 64;
+/// Empty batches kept for use again: 4 MiB.
+const SPARE_BATCHES_MAX: usize = 32;
 /// Between two tries to open a lost port.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
 /// Capture time between two questions to the kernel how much it dropped.
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     /// Bytes of frames in the channel.
     queued: AtomicUsize,
     ring_bytes: usize,
+    /// Empty batches, for use again: the last one given back first, while caches still have it.
+    spares: Mutex<Vec<Batch>>,
     stop: AtomicBool,
     /// Wake a thread that waits for frames; one per open port.
     wakers: Mutex<Vec<Option<BreakLoop>>>,
@@ -106,7 +109,6 @@ pub struct PortStatus {
 /// Frames of one port come in the kernel's order, those of two ports up to a batch apart.
 pub struct Ring {
     receiver: Option<Receiver<Message>>,
-    spare: Sender<Batch>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     batch: Option<Batch>,
@@ -284,7 +286,6 @@ impl Ring {
         ring_bytes: usize,
     ) -> (Ring, Vec<Sink>, Receiver<()>) {
         let (sender, receiver) = bounded(RING_BATCHES_MAX);
-        let (spare, spares) = bounded(SPARE_BATCHES_MAX);
         let (awake, asleep) = bounded(0);
         let ports: Vec<Port> = interfaces.map(Port::new).collect();
         let shared = Arc::new(Shared {
@@ -292,22 +293,15 @@ impl Ring {
             ports,
             queued: AtomicUsize::new(0),
             ring_bytes,
+            spares: Mutex::default(),
             stop: AtomicBool::new(false),
         });
         let sinks = (0..shared.ports.len())
-            .map(|port| Sink {
-                port,
-                link: 0,
-                shared: shared.clone(),
-                sender: sender.clone(),
-                spares: spares.clone(),
-                batch: None,
-            })
+            .map(|port| Sink { port, link: 0, shared: shared.clone(), sender: sender.clone(), batch: None })
             .collect();
         let stopper = Stopper { shared: shared.clone(), awake: Arc::new(Mutex::new(Some(awake))) };
         let ring = Ring {
             receiver: Some(receiver),
-            spare,
             shared,
             threads: Vec::new(),
             batch: None,
@@ -370,8 +364,11 @@ impl Ring {
             self.shared.queued.fetch_sub(batch.bytes.len(), Ordering::AcqRel);
             batch.bytes.clear();
             batch.frames.clear();
+            let mut spares = self.shared.spares.lock().unwrap_or_else(PoisonError::into_inner);
             // When enough are spare, this one is freed.
-            let _ = self.spare.try_send(batch);
+            if spares.len() < SPARE_BATCHES_MAX {
+                spares.push(batch);
+            }
         }
         self.next = 0;
         self.from = 0;
@@ -504,7 +501,6 @@ pub(crate) struct Sink {
     pub(crate) link: u16,
     shared: Arc<Shared>,
     sender: Sender<Message>,
-    spares: Receiver<Batch>,
     batch: Option<Batch>,
 }
 
@@ -516,7 +512,6 @@ impl Sink {
             link: self.link,
             shared: self.shared.clone(),
             sender: self.sender.clone(),
-            spares: self.spares.clone(),
             batch: None,
         }
     }
@@ -549,21 +544,25 @@ impl Sink {
     }
 
     pub(crate) fn push(&mut self, at: Timestamp, wire_len: u32, data: &[u8]) {
-        let (port, link, spares) = (self.port, self.link, &self.spares);
+        // Before it grows: a batch takes the same room for good.
+        if self.batch.as_ref().is_some_and(|batch| batch.bytes.len() + data.len() > BATCH_BYTES_MAX) {
+            self.hand_over();
+        }
         let batch = self.batch.get_or_insert_with(|| {
-            let spare = spares.try_recv().ok();
-            let (bytes, frames) = spare.map(|batch| (batch.bytes, batch.frames)).unwrap_or_default();
-            Batch { port, link, bytes, frames }
+            let spare = self.shared.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            spare.unwrap_or_else(|| Batch { port: 0, link: 0, bytes: Vec::new(), frames: Vec::new() })
         });
         if batch.frames.is_empty() {
-            // One that the ring refused is used again, and the port may have been opened anew since.
-            batch.link = link;
+            // One that was another port's, or that the ring refused; and the port may have been opened anew since.
+            (batch.port, batch.link) = (self.port, self.link);
+        }
+        let (len, room) = (batch.bytes.len(), batch.bytes.capacity());
+        if len + data.len() > room {
+            // By doubling, and no further than a batch goes.
+            batch.bytes.reserve_exact(room.clamp(data.len(), BATCH_BYTES_MAX.max(len + data.len()) - len));
         }
         batch.bytes.extend_from_slice(data);
         batch.frames.push(Record { at, wire_len, end: batch.bytes.len() });
-        if batch.bytes.len() >= BATCH_BYTES_MAX {
-            self.hand_over();
-        }
     }
 
     /// To the reader, or, when the ring is full, nowhere.

@@ -512,7 +512,7 @@ impl Gate {
         let at = facts.first_audio.unwrap_or(facts.started);
         let early = self.early.remove(&facts.leg).unwrap_or_default();
         let of_call = self.segments.get(&facts.call).map(|call| call.said.clone()).unwrap_or_default();
-        let mut parts = Vec::new();
+        let mut parts = Vec::with_capacity(roles.extensions.len());
         for (&near, nth) in roles.extensions.iter().zip(0..RECORDINGS_MAX as u8) {
             let mut plan = self.plan(RecordingKey { leg: facts.leg, nth }, near, roles.direction, facts);
             let known = &mut plan.facts;

@@ -165,7 +165,8 @@ impl Archive {
             crate::index::remove(&index)?;
         }
         let place = Place { root: dir, index: &index, is_copy };
-        Archive::open_on(disk, lock, &place, Tuning::default(), progress)
+        let tuning = Tuning::on(disk.space());
+        Archive::open_on(disk, lock, &place, tuning, progress)
     }
 
     /// An archive's folder under its lock, without opening what is in it.
@@ -509,6 +510,10 @@ impl Archive {
     /// [`Error::Tampered`] or [`Error::Damaged`] when it is not what was sealed.
     pub fn read(&self, id: RecordingId) -> Result<Reader, Error> {
         let running = self.shared.is_running(id);
+        if running {
+            // Where the disk takes no more, what is in its file can still be heard.
+            let _ = self.ask(|answer| Command::Bring { id, answer });
+        }
         let open = || match Reader::open(&self.shared, id, running) {
             // Finished, but not yet written by the disk thread.
             Err(Error::Tampered { .. } | Error::NotFound { .. } | Error::Damaged { .. })

@@ -23,8 +23,14 @@ use crate::{
     RecordingId, Recovery, Source, State, Trouble, Verdict, What, Writer,
 };
 
-/// Short journals, so that a scenario goes through several; a small reserve.
-const TUNING: Tuning = Tuning { journal_max: 20_000, reserve: 30_000, rest: Duration::from_secs(3_600) };
+/// Short journals, so that a scenario goes through several; a small reserve; files that get what waits soon, and together.
+const TUNING: Tuning = Tuning {
+    journal_max: 20_000,
+    reserve: 30_000,
+    write_from: 3_000,
+    waiting_max: 6_000,
+    rest: Duration::from_secs(3_600),
+};
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
 pub(crate) fn facts(n: u8) -> RecordingFacts {

@@ -11,7 +11,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::space::Space;
 
@@ -23,6 +24,8 @@ const OPEN_FILES_MIN: usize = 64;
 const CLOSED_AT_ONCE: usize = 4;
 /// Pieces handed to one system call.
 const PIECES_MAX: usize = 512;
+/// Bytes of zeros written at once.
+const ZEROS_AT_ONCE: usize = 1 << 20;
 /// Permissions of private keys.
 const PRIVATE: u32 = 0o600;
 
@@ -70,6 +73,10 @@ pub(crate) trait Disk: ReadAt {
     }
     /// Cuts or lengthens a file.
     fn set_len(&self, path: &str, len: u64) -> io::Result<()>;
+    /// Makes a file take so many bytes of the disk. What it holds is zeros.
+    fn set_aside(&self, path: &str, len: u64) -> io::Result<()> {
+        fill(self, path, len)
+    }
     /// What was written to the file survives a power cut after this. An error is final: the kernel may have dropped the
     /// pages, so a second call that succeeds says nothing.
     fn sync(&self, path: &str) -> io::Result<()>;
@@ -109,6 +116,18 @@ pub(crate) fn read_whole(disk: &dyn ReadAt, path: &str, max: u64) -> io::Result<
     let read = disk.read_at(path, 0, &mut bytes)?;
     bytes.truncate(read);
     Ok(Some(bytes))
+}
+
+/// Lengthens a file with zeros, up to `len`.
+fn fill<D: Disk + ?Sized>(disk: &D, path: &str, len: u64) -> io::Result<()> {
+    let block = vec![0; ZEROS_AT_ONCE];
+    let mut at = disk.len(path)?.unwrap_or_default();
+    while at < len {
+        let zeros = usize::try_from(len - at).unwrap_or(usize::MAX).min(block.len());
+        disk.write_at(path, at, block.get(..zeros).unwrap_or_default())?;
+        at += zeros as u64;
+    }
+    Ok(())
 }
 
 /// The folder part of a relative path; empty for a name at the top.
@@ -269,6 +288,15 @@ impl Disk for RealDisk {
             pieces = pieces.get(whole..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    fn set_aside(&self, path: &str, len: u64) -> io::Result<()> {
+        let file = self.file(path, true)?;
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len) {
+            // This file system takes room by writing only.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => fill(self, path, len),
+            done => Ok(done?),
+        }
     }
 
     fn set_len(&self, path: &str, len: u64) -> io::Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! Journal first, then the file. Writers hand in sealed chunks over a bounded channel; the journal is written at once
 //! and synced for all calls together at most [`SYNC_INTERVAL`] later; only then are the files written. So a file never
-//! holds anything that the journal on disk does not, and what a crash leaves is what the journal says.
+//! holds anything that the journal on disk does not, and what a crash leaves is what the journal says. Chunks of a recording that runs wait in
+//! the journal alone until they are worth a write ([`chunks`]).
 //!
 //! A write to a recording's file that fails is made good from the journal; a sync of the journal that fails ends the session, because nothing
 //! that the kernel says after it can be believed. When the disk is full, a reserve is given up so that running recordings can be ended. What takes
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use self::behind::Behind;
+use self::chunks::Waiting;
 pub(crate) use self::queue::Commands;
 use self::queue::Inbox;
 use crate::closing::Ending;
@@ -54,7 +56,7 @@ const SHRED_INTERVAL: Duration = Duration::from_secs(5);
 const JOURNAL_PER_CALL: u64 = 128 * 1024;
 /// The longest that a line of the ledger waits for a checkpoint.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
-/// Journaled bytes that may wait for the sync before their files are written; then it comes early.
+/// Bytes of entries other than chunks that may wait for the journal's sync; then it comes early.
 const PENDING_BYTES_MAX: usize = 8 << 20;
 /// Lines for the ledger kept in memory while the disk is full; one more ends the session.
 const WAITING_LINES_MAX: usize = 100_000;
@@ -62,8 +64,8 @@ const WAITING_LINES_MAX: usize = 100_000;
 const FIRST_ENTRY_MAX: usize = 1 << 20;
 /// Chunks that go into the journal in one write.
 const CHUNKS_TOGETHER_MAX: usize = 256;
-/// Chunk buffers kept for reuse: a sync interval of 3,000 calls.
-const POOL_MAX: usize = 4096;
+/// Chunk buffers kept for reuse: what comes in 50 ms of 3,000 calls, while the journal is synced.
+const POOL_MAX: usize = 1024;
 /// Larger ones are not kept.
 const POOLED_BYTES_MAX: usize = 16 * 1024;
 /// Room kept aside for the ends of recordings.
@@ -117,8 +119,10 @@ pub(crate) enum Command {
     Replace { ending: Box<Ending>, commitment: [u8; COMMITMENT_LEN], answer: Sender<Result<bool, Error>> },
     /// Begin a new journal. Answers when everything before is on disk and no journal holds it any more.
     NewJournal(Sender<Result<(), Error>>),
-    /// Answer when everything before is in the journal, on disk, and written to the files.
+    /// Answer when everything before is in the journal, on disk, and written to the files, but for chunks of recordings that run.
     Flush(Sender<Result<(), Error>>),
+    /// Answer when this recording's chunks are in its file, too, as far as the journal is on disk.
+    Bring { id: RecordingId, answer: Sender<Result<(), Error>> },
     /// Answer when everything before is on disk, the index too.
     Sync(Sender<Result<(), Error>>),
     /// End all recordings, bring everything to disk, stop.
@@ -161,7 +165,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
     let (tasks, settle) = settle::spawn(Arc::clone(&shared)).map_err(io)?;
     let mut scribe = Scribe {
         shared: Arc::clone(&shared),
-        journal: Journal { number, len: 0, unsynced: None },
+        journal: Journal::default(),
         running: BTreeMap::new(),
         touched: BTreeSet::new(),
         journaled: BTreeMap::new(),
@@ -173,6 +177,9 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
         expected_behind: false,
         pending: Vec::new(),
         pending_bytes: 0,
+        waiting: BTreeMap::new(),
+        waiting_bytes: 0,
+        scratch: Vec::new(),
         tasks,
         pool: pool_in,
         rotate_due: None,
@@ -205,13 +212,24 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
 }
 
 /// The journal file being written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Journal {
     number: u64,
+    path: String,
     /// Bytes of whole entries.
     len: u64,
+    /// So many of them are on disk.
+    synced: u64,
     /// When the oldest entry that is not synced was written.
     unsynced: Option<Instant>,
+}
+
+impl Journal {
+    /// An entry of so many bytes was written.
+    fn grow(&mut self, len: usize) {
+        self.len += len as u64;
+        self.unsynced.get_or_insert_with(Instant::now);
+    }
 }
 
 /// A journal entry whose files are not written yet.
@@ -220,8 +238,6 @@ struct Pending {
     entry: Vec<u8>,
     /// The recording that it belongs to; none for lines of the ledger.
     open: Option<Arc<Open>>,
-    /// It is a single write of a chunk, where the recording's last one ended.
-    is_chunk: bool,
     /// What the second thread is to do once the files are written.
     then: Option<Task>,
 }
@@ -260,6 +276,12 @@ struct Scribe {
     pending: Vec<Pending>,
     /// Their length.
     pending_bytes: usize,
+    /// Chunks that are in the journal alone.
+    waiting: BTreeMap<RecordingId, Waiting>,
+    /// Their length.
+    waiting_bytes: u64,
+    /// What they are read back into.
+    scratch: Vec<u8>,
     tasks: Sender<Task>,
     pool: Sender<Vec<u8>>,
     /// Some of them are not in the journal: the disk is full.
@@ -335,7 +357,7 @@ impl Scribe {
         let due = self.journal.unsynced.is_some_and(|at| now >= at + SYNC_INTERVAL);
         if due || self.pending_bytes >= PENDING_BYTES_MAX {
             // The failure is kept in `shared`, where the next call of every writer finds it.
-            let _ = self.settle();
+            let _ = self.settle().map(|()| self.write_due());
         }
         // With many calls each journal is longer, so that a checkpoint is not all syncing.
         let long = self.shared.tuning.journal_max.max(self.running.len() as u64 * JOURNAL_PER_CALL);
@@ -416,6 +438,10 @@ impl Scribe {
             Command::NewJournal(answer) => self.new_journal(answer),
             Command::Flush(answer) => {
                 let _ = answer.send(self.settle());
+            }
+            Command::Bring { id, answer } => {
+                self.write_synced(id);
+                let _ = answer.send(Ok(()));
             }
             Command::Sync(answer) => self.sync(answer),
             Command::Close(answer) => {
@@ -533,12 +559,20 @@ impl Scribe {
 
     /// Appends an entry to the journal. Its files are written when the journal is on disk.
     fn commit(&mut self, entry: Vec<u8>, open: Option<&Arc<Open>>, then: Option<Task>) -> Result<(), Error> {
+        self.append(&entry)?;
+        self.pending_bytes += entry.len();
+        self.pending.push(Pending { entry, open: open.cloned(), then });
+        Ok(())
+    }
+
+    /// The same, and whoever calls it sees to the files. Gives where the entry begins.
+    fn append(&mut self, entry: &[u8]) -> Result<u64, Error> {
         self.shared.failed.check()?;
         if entry.len() > journal::ENTRY_MAX {
             return Err(Error::Refused { what: format!("more than {} bytes at once", journal::ENTRY_MAX) });
         }
-        let path = journal::path_of(self.journal.number);
-        match self.write(&path, self.journal.len, &entry) {
+        let (path, at) = (self.journal.path.clone(), self.journal.len);
+        match self.write(&path, at, entry) {
             Ok(()) => {}
             Err(e @ Error::Full { .. }) => return Err(e),
             Err(e) => {
@@ -546,16 +580,8 @@ impl Scribe {
                 return Err(e);
             }
         }
-        self.journaled(entry, open.cloned(), then, false);
-        Ok(())
-    }
-
-    /// An entry is in the journal.
-    fn journaled(&mut self, entry: Vec<u8>, open: Option<Arc<Open>>, then: Option<Task>, is_chunk: bool) {
-        self.journal.len += entry.len() as u64;
-        self.journal.unsynced.get_or_insert_with(Instant::now);
-        self.pending_bytes += entry.len();
-        self.pending.push(Pending { entry, open, is_chunk, then });
+        self.journal.grow(entry.len());
+        Ok(at)
     }
 
     /// Writes to a file, making its folder when it is the first in it; on a full disk once more after giving up the
@@ -583,39 +609,39 @@ impl Scribe {
         }
     }
 
-    /// Brings the journal to disk, then writes the files.
+    /// Brings the journal to disk, then writes the files, but for chunks of recordings that run.
     fn settle(&mut self) -> Result<(), Error> {
         self.shared.failed.check()?;
         if self.journal.unsynced.take().is_some() {
-            let path = journal::path_of(self.journal.number);
-            if let Err(e) = self.shared.disk.sync(&path) {
+            let path = &self.journal.path;
+            if let Err(e) = self.shared.disk.sync(path) {
                 tracing::error!(error = %e, "the journal cannot be brought to disk: the archive stops");
-                self.shared.failed.set(Error::io(&path, e));
+                self.shared.failed.set(Error::io(path, e));
                 return self.shared.failed.check();
             }
         }
+        self.journal.synced = self.journal.len;
         self.pending_bytes = 0;
-        // Chunks of one recording that follow each other are one write; whatever else is done to it comes in its turn.
-        let mut runs: BTreeMap<RecordingId, Vec<Pending>> = BTreeMap::new();
-        for pending in std::mem::take(&mut self.pending) {
-            let id = pending.open.as_ref().map(|open| open.id);
-            match id {
-                Some(id) if pending.is_chunk => runs.entry(id).or_default().push(pending),
-                _ => {
-                    if let Some(run) = id.and_then(|id| runs.remove(&id)) {
-                        self.apply_chunks(run);
-                    }
-                    match (self.apply(&pending.entry, pending.open.as_deref()), pending.then) {
-                        // The second thread ends only after this one.
-                        (true, Some(task)) => drop(self.tasks.send(task)),
-                        (false, Some(task)) => self.put_off(task),
-                        (_, None) => {}
-                    }
-                    self.give_back(pending.entry);
-                }
+        for Pending { entry, open, then } in std::mem::take(&mut self.pending) {
+            // What came before it of the same recording goes into its file first.
+            if let Some(waiting) = open.as_ref().and_then(|open| self.waiting.remove(&open.id)) {
+                self.write_chunks(&waiting);
             }
+            match (self.apply(&entry, open.as_deref()), then) {
+                // The second thread ends only after this one.
+                (true, Some(task)) => drop(self.tasks.send(task)),
+                (false, Some(task)) => self.put_off(task),
+                (_, None) => {}
+            }
+            self.give_back(entry);
         }
-        runs.into_values().for_each(|run| self.apply_chunks(run));
+        Ok(())
+    }
+
+    /// The same with these chunks, too.
+    fn settle_all(&mut self) -> Result<(), Error> {
+        self.settle()?;
+        self.write_those(|_| true);
         Ok(())
     }
 
@@ -646,7 +672,7 @@ impl Scribe {
         let full = || Error::Full { path: self.shared.root.clone() };
         let waiting = !self.waiting_lines.is_empty() || self.expected_behind;
         let waiting = if waiting { Err(full()) } else { Ok(()) };
-        match self.settle().and(waiting) {
+        match self.settle().map(|()| self.write_due()).and(waiting) {
             Ok(()) => drop(self.tasks.send(Task::Sync(answer))),
             Err(e) => drop(answer.send(Err(e))),
         }
@@ -660,7 +686,7 @@ impl Scribe {
 
     /// Goes on in a new journal file and has the old one settled.
     fn rotate(&mut self) -> Result<(), Error> {
-        self.settle()?;
+        self.settle_all()?;
         if self.is_behind() {
             return Ok(());
         }
@@ -688,18 +714,21 @@ impl Scribe {
         for part in running.chain(known).chain(expected) {
             entry = entry.push(&part);
             if entry.len() >= FIRST_ENTRY_MAX {
-                entries.append(&mut std::mem::replace(&mut entry, Transaction::new()).finish());
+                entries.push(std::mem::replace(&mut entry, Transaction::new()).finish());
             }
         }
-        entries.append(&mut entry.finish());
-        let (path, entry) = (journal::path_of(number), entries);
-        self.write(&path, 0, &entry)?;
+        entries.push(entry.finish());
+        let (path, mut len) = (journal::path_of(number), 0);
+        for entry in entries {
+            self.write(&path, len, &entry)?;
+            len += entry.len() as u64;
+        }
         let synced = self.shared.disk.sync(&path).and_then(|()| self.shared.disk.sync_dir(JOURNAL_DIR));
         if let Err(e) = synced {
             self.shared.failed.set(Error::io(&path, e));
             return self.shared.failed.check();
         }
-        self.journal = Journal { number, len: entry.len() as u64, unsynced: None };
+        self.journal = Journal { number, path, len, synced: len, unsynced: None };
         self.expected_behind = false;
         Ok(())
     }
@@ -715,7 +744,7 @@ impl Scribe {
             self.waiting_lines.push((ledger, line, Some(key)));
         }
         self.write_lines();
-        self.settle()?;
+        self.settle_all()?;
         if self.is_behind() {
             self.catch_up();
         }

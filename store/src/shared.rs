@@ -15,7 +15,7 @@ use crate::keys::Keys;
 use crate::listen::Tail;
 use crate::locations::Locations;
 use crate::log::witness::Witnesses;
-use crate::space::SpaceAlert;
+use crate::space::{Space, SpaceAlert};
 use crate::trouble::Board;
 use crate::{Error, RecordingId, Row};
 
@@ -28,21 +28,48 @@ pub(crate) fn wall_clock() -> Timestamp {
 /// Alerts kept for whoever asks; older ones are in the log of the process.
 const ALERTS_MAX: usize = 100;
 
+/// Bytes of a disk of which a larger reserve is no loss: 16 GiB.
+const ROOMY: u64 = 16 << 30;
+
 /// What can be set for tests; the defaults are what ships.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tuning {
     /// Bytes of journal after which a new one is begun and the files are brought to disk.
     pub(crate) journal_max: u64,
     /// Bytes kept aside so that running recordings can be ended when the disk is full: what is journaled and not yet in
-    /// the files (at most 8 MiB), and some kilobytes for each end.
+    /// the files (`waiting_max`, and what comes within a sync interval), and some kilobytes for each end.
     pub(crate) reserve: u64,
+    /// Chunks of one recording that are worth a write to its file, in bytes. Until then the journal alone has them.
+    pub(crate) write_from: u64,
+    /// The most of these, of all recordings, in bytes; then all of it is written.
+    pub(crate) waiting_max: u64,
     /// How long nothing runs before the journal is settled all the same, and no file of a recording stays open.
     pub(crate) rest: Duration,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Tuning { journal_max: 64 << 20, reserve: 24 << 20, rest: Duration::from_secs(30) }
+        Tuning {
+            journal_max: 64 << 20,
+            reserve: 24 << 20,
+            // 3.6 s of G.711 both ways.
+            write_from: 64 << 10,
+            waiting_max: 8 << 20,
+            rest: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Tuning {
+    /// What ships, for an archive on this disk: a small one is not taken up by its reserve, and has not thousands of calls.
+    pub(crate) fn on(space: Option<Space>) -> Tuning {
+        let small = Tuning::default();
+        match space {
+            Some(space) if space.total >= ROOMY => {
+                Tuning { reserve: 64 << 20, waiting_max: 32 << 20, ..small }
+            }
+            _ => small,
+        }
     }
 }
 

@@ -357,13 +357,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins the next chunk's buffer, in one that the disk thread is done with if there is one. A new one has room for as much
-    /// as the chunk before took: one that grows is copied several times, and leaves its beginnings in freed memory.
+    /// Begins the next chunk's buffer, in one that the disk thread is done with if there is one. A new one has room for a little more
+    /// than the chunk before took: one that grows is copied, doubles, and leaves its beginnings in freed memory.
     fn next_buffer(&mut self, len: usize) {
         self.buf.zeroize();
         match self.pool.try_recv() {
             Ok(buf) => self.buf = buf,
-            Err(_) => self.buf.reserve(len),
+            Err(_) => self.buf.reserve_exact(len + len / 4),
         }
         journal::begin_single(&mut self.buf, &self.open.path);
         self.buf.resize(self.frame_at + FRAME_LEN, 0);

@@ -377,6 +377,10 @@ impl MediaClock {
             }
         }
         self.latest = self.runs.len() as u32;
+        if self.runs.is_empty() {
+            // Nearly all sources have one.
+            self.runs.reserve_exact(1);
+        }
         self.runs.push(Run::open(id, packet, ticks, floor, goes_on));
         Placement { run: id, ticks }
     }

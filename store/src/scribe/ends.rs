@@ -33,7 +33,7 @@ impl Scribe {
             locked(&self.shared.live).remove(&open.id);
             return;
         }
-        if let Err(e) = self.settle().and_then(|()| self.end_at_file(open, facts.clone())) {
+        if let Err(e) = self.bring(open.id).and_then(|()| self.end_at_file(open, facts.clone())) {
             // It stays among the running ones, so that each new journal names it and the next opening ends it, if nobody does before.
             self.left.push((Arc::clone(open), facts));
             self.fail(open, e);
@@ -88,7 +88,7 @@ impl Scribe {
             return Ok(false);
         }
         locked(&self.shared.live).remove(&open.id);
-        self.settle()?;
+        self.bring(open.id)?;
         if self.running.remove(&open.id).is_none() {
             // Not even its header could be written: there is nothing to destroy.
             return Ok(true);

@@ -67,17 +67,13 @@ impl Scribe {
     pub(super) fn take_reserve(&mut self) {
         let disk = &*self.shared.disk;
         let have = disk.len(RESERVE).ok().flatten().unwrap_or_default();
-        let block = vec![0; 1 << 20];
-        let mut at = have;
-        while at < self.shared.tuning.reserve {
-            let len = (self.shared.tuning.reserve - at).min(block.len() as u64);
-            if let Err(e) = disk.write_at(RESERVE, at, &block[..len as usize]) {
-                tracing::debug!(error = %e, "no room to set aside");
-                let _ = disk.remove(RESERVE);
-                self.set_full(true);
-                return;
-            }
-            at += len;
+        if have < self.shared.tuning.reserve
+            && let Err(e) = disk.set_aside(RESERVE, self.shared.tuning.reserve)
+        {
+            tracing::debug!(error = %e, "no room to set aside");
+            let _ = disk.remove(RESERVE);
+            self.set_full(true);
+            return;
         }
         self.set_full(false);
         self.write_lines();
