@@ -14,9 +14,13 @@ use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use decode::{Party, Timestamp};
+use policy::Caller;
+use policy::access::{Permissions, Scope, Standing};
 use store::{Archive, Field, Mark, Query, RecordingFacts, RecordingId};
 
-use million::{DAY_MS, DAYS, EXTENSIONS, Rng, YEAR_MS, build, calls, measure, memory_mb, option, row};
+use million::{
+    DAY_MS, DAYS, EXTENSIONS, Rng, YEAR_MS, build, calls, measure, memory_mb, option, row, unrecorded_calls,
+};
 
 /// Rows of a page.
 const PAGE: usize = 50;
@@ -46,6 +50,62 @@ fn main() {
     for _ in 0..runs.min(5) {
         reopen(&program, &dir);
     }
+    unrecorded(&scratch.path().join("unrecorded"), option("--unrecorded", 100_000), runs);
+}
+
+/// Lists of calls without a recording, of which there are so many in one month.
+fn unrecorded(dir: &Path, count: u64, runs: u64) {
+    let (archive, _) = Archive::open_or_create(dir).expect("an archive");
+    let begun = Instant::now();
+    unrecorded_calls(&archive, count);
+    archive.sync().expect("a disk");
+    println!("wrote {count} calls without a recording in {:.1} s", begun.elapsed().as_secs_f64());
+    archive.close().expect("closed");
+    std::fs::remove_dir_all(dir.join("index")).expect("removed");
+    let archive = Archive::open(dir).expect("the archive");
+    println!("{:<44} {:>8} {:>9} {:>9} {:>9}", "", "rows", "p50 ms", "p95 ms", "limit ms");
+    let mut rng = Rng(7);
+    let mut page = |name: &str, limit, runs, make: &dyn Fn(&mut Query, &mut Rng)| {
+        measure(name, limit, runs, || {
+            let mut query = Query::default();
+            make(&mut query, &mut rng);
+            let begun = Instant::now();
+            let (calls, _) = archive.unrecorded(&query, None, None, PAGE).expect("searched");
+            (calls.len(), begun.elapsed())
+        });
+    };
+    let extension = |q: &mut Query, rng: &mut Rng| {
+        let extension = (2000 + rng.below(EXTENSIONS)).to_string();
+        q.filter(Field::Extension, &extension).expect("a pattern");
+    };
+    let own = |q: &mut Query, rng: &mut Rng| {
+        let person = Some((2000 + rng.below(EXTENSIONS)).to_string());
+        let standing = Standing { person, ..Standing::default() };
+        q.seen_by = Some(Caller::new("bench", Permissions::all(), Scope::Own, vec![], standing));
+    };
+    page("not recorded: the first page ever", None, 1, &|_, _| {});
+    page("not recorded: first page by time", Some(50), runs, &|_, _| {});
+    page("not recorded: page of an extension", Some(100), runs, &extension);
+    page("not recorded: page of one's own", Some(100), runs, &own);
+    page("not recorded: nothing matches", Some(100), runs, &|q, _| {
+        q.filter(Field::Extension, "9999").expect("a pattern");
+    });
+    measure("not recorded: page behind a place", Some(50), runs, || {
+        let since = Timestamp::from_millis(YEAR_MS + rng.below(30) as i64 * DAY_MS);
+        let mut query = Query::default();
+        query.until = Some(since);
+        let (calls, _) = archive.unrecorded(&query, None, None, 1).expect("searched");
+        let place = calls.first().map(|call| call.place);
+        let begun = Instant::now();
+        let (calls, _) = archive.unrecorded(&Query::default(), None, place, PAGE).expect("searched");
+        (calls.len(), begun.elapsed())
+    });
+    measure("not recorded: sums", Some(100), runs, || {
+        let begun = Instant::now();
+        let sums = archive.unrecorded_outcomes(&Query::default()).expect("summed up");
+        (sums.values().sum::<u64>() as usize, begun.elapsed())
+    });
+    archive.close().expect("closed");
 }
 
 /// Kills a recorder, and says how long the next one takes to be ready.

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use decode::{Codec, Party, Timestamp};
+use policy::Step;
+use policy::people::{Person, Who};
 use store::{
     Archive, CallRow, Direction, Outcome, Quality, RecordingFacts, RecordingId, Row, Signalling,
     SignatureState, Source, State, Track,
@@ -64,6 +66,44 @@ pub(crate) fn calls(archive: &Archive, recordings: u64) {
     }
     archive.sync().expect("a disk");
     println!("wrote {recordings} lines of the balance sheet in {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+/// Lines of calls without a recording in January, as the gate has them written.
+pub(crate) fn unrecorded_calls(archive: &Archive, count: u64) {
+    let rules = ["recorded devices", "internal calls", "include 1", "include 2", "exclude 1", "exclude 2"];
+    for n in 0..count {
+        let facts = row(n, count).facts;
+        let started = Timestamp::from_millis(YEAR_MS + (n * 31 * DAY_MS as u64 / count) as i64);
+        let call = format!("{:012x}-{n:016x}", started.as_millis());
+        let mut line = CallRow {
+            outcome: Outcome::Excluded,
+            recordings: vec![],
+            started,
+            call,
+            ..CallRow::of_recording(&facts, Some(started.plus_millis(60_000)), facts.rule.clone())
+        };
+        let extension = facts.extension.clone();
+        let step = |rule: &str| Step {
+            at_ms: 0,
+            extension: extension.clone(),
+            rule: rule.to_owned(),
+            fact: format!("extension {extension}, outside number 01632960001"),
+            verdict: "does not match".to_owned(),
+        };
+        line.why = rules.into_iter().map(step).collect();
+        let who = Who {
+            user: Some(Person { id: extension.clone(), name: "Ann Bell".into() }),
+            unit: Some("Claims".into()),
+            units_above: vec!["Insurance".into()],
+        };
+        let part = serde_json::json!({
+            "extension": extension, "other_party": facts.other_party, "outside_number": facts.outside_number,
+            "direction": facts.direction, "ddi": facts.ddi, "who": who, "source": facts.source, "started": started,
+            "outcome": Outcome::Excluded, "phone": "192.0.2.20", "names": { "extension_name": facts.extension_name },
+        });
+        line.parts = vec![serde_json::from_value(part).expect("a part")];
+        archive.append_call(&line).expect("room");
+    }
 }
 
 /// Asks so many times, and prints the median and the 95th of 100 beside the limit.

@@ -34,7 +34,7 @@ use crate::outcome::{Direction, Outcome, Source};
 use crate::pause::{PauseLimits, PauseSource};
 use crate::rules::{Rules, SegmentFacts, Step};
 use crate::site::other_of;
-use crate::whatif::PastPart;
+use crate::whatif::{PartNames, PastPart};
 use part::{Lane, Part};
 
 pub use carried::{CARRIED_MS_MAX, Carried, CarriedAgent, CarriedDesk, CarriedPause};
@@ -124,6 +124,16 @@ pub struct RecordingPlan {
     pub site: Option<String>,
     /// What named the extension, of a call that the PBX conferenced the recorder into.
     pub named_by: Option<String>,
+}
+
+impl RecordingPlan {
+    fn names(&self) -> PartNames {
+        PartNames {
+            extension_name: self.extension_name.clone(),
+            other_party_name: self.other_party_name.clone(),
+            site: self.site.clone(),
+        }
+    }
 }
 
 /// How a recording stands while it runs.
@@ -591,7 +601,7 @@ impl Gate {
             let mut known = self.rules.site.segment(facts, near, roles.direction, source);
             let said = early.clone().of(of_call.clone(), &known.extension);
             self.learn_before(&mut known, &said, facts.started);
-            part::unjudged(known, near, outcome, end)
+            part::unjudged(known, self.names(facts, near), near, outcome, end)
         };
         roles.extensions.iter().take(RECORDINGS_MAX).map(part).collect()
     }
@@ -662,14 +672,7 @@ impl Gate {
         facts: &LegFacts,
     ) -> RecordingPlan {
         let started = facts.first_audio.unwrap_or(facts.started);
-        let site = &self.rules.site;
-        let (extension_name, other_party_name) = match site.conferenced(facts) {
-            Some(named) => {
-                let other = other_of(facts, named).map(|other| other.name.clone());
-                (named.name.clone(), other.unwrap_or_default())
-            }
-            None => (facts.party(near).name.clone(), facts.party(near.other()).name.clone()),
-        };
+        let PartNames { extension_name, other_party_name, site } = self.names(facts, near);
         let source = source_of(facts);
         RecordingPlan {
             recording,
@@ -682,9 +685,22 @@ impl Gate {
             sip_call_id: facts.sip_call_id.clone(),
             started,
             rule: String::new(),
-            site: self.rules.site.name.clone(),
+            site,
             facts: self.rules.site.segment(facts, near, direction, source),
         }
+    }
+
+    /// What the extension of a leg and its other side are called at the beginning, and where that is.
+    fn names(&self, facts: &LegFacts, near: Side) -> PartNames {
+        let site = &self.rules.site;
+        let (extension_name, other_party_name) = match site.conferenced(facts) {
+            Some(named) => {
+                let other = other_of(facts, named).map(|other| other.name.clone());
+                (named.name.clone(), other.unwrap_or_default())
+            }
+            None => (facts.party(near).name.clone(), facts.party(near.other()).name.clone()),
+        };
+        PartNames { extension_name, other_party_name, site: site.name.clone() }
     }
 
     fn end(&mut self, end: &LegEnd) {

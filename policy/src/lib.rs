@@ -40,4 +40,4 @@ pub use people::{People, Person, Who};
 pub use redact::{Digits, Redacted};
 pub use rules::{Fact, FactRefusal, ListRule, RuleType, Rules, SegmentFacts, Step, Verdict};
 pub use site::{Roles, Site};
-pub use whatif::{PastCall, PastPart, WhatIf};
+pub use whatif::{PartNames, PastCall, PastPart, WhatIf};

@@ -43,6 +43,23 @@ pub struct PastPart {
     /// Its Ethernet address, where no router stands between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// What is known of it beside what rules ask; none in lines of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<PartNames>,
+}
+
+/// What a recording of a part has and no rule asks for: whether somebody may see the part is judged by it, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartNames {
+    /// The extension's name, as signalled; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub extension_name: String,
+    /// The other side's name at the beginning, likewise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub other_party_name: String,
+    /// The site that saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
 }
 
 /// A call that is over.
@@ -244,7 +261,7 @@ mod tests {
     fn recorded(extension: &str) -> PastCall {
         let facts = segment(extension, "01632960001", Direction::Outbound);
         let (mode, outcome) = (Some(Mode::Always), Outcome::Recorded);
-        let part = PastPart { facts, outcome, mode, by_people: false, phone: None, mac: None };
+        let part = PastPart { facts, outcome, mode, by_people: false, phone: None, mac: None, names: None };
         let caller = extension.to_owned();
         PastCall { ended: at(61_000), answered: true, outcome, caller, parts: vec![part] }
     }

@@ -395,6 +395,7 @@ fn extensions_that_calls_have_shown_are_told_against_the_list_in_force() {
         by_people: false,
         phone: Some("192.0.2.33".parse().expect("an address")),
         mac: mac.map(|mac| mac.parse().expect("an address")),
+        names: None,
     };
     let started = crate::clock::now();
     let row = |n: u8, parts: Vec<policy::PastPart>, why: Vec<policy::Step>| store::CallRow {

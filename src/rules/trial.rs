@@ -204,7 +204,8 @@ fn part_of(recording: &Row, rules: &Rules, row: &CallRow) -> PastPart {
         steps().any(|step| step.rule == "recorded devices" && step.verdict.ends_with(&word))
     });
     let by_people = steps().any(|step| step.rule == "request" || step.rule == "standing order");
-    PastPart { facts: known_of(facts, rules), outcome: row.outcome, mode, by_people, phone: None, mac: None }
+    let (facts, outcome) = (known_of(facts, rules), row.outcome);
+    PastPart { facts, outcome, mode, by_people, phone: None, mac: None, names: None }
 }
 
 /// A part as its recording is known today; what nothing was said of since stays as it was judged by, to the form of its numbers. A

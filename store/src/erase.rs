@@ -13,6 +13,7 @@ use crate::disk::locked;
 use crate::event::{BY_ITSELF, Event, What, erasure_text};
 use crate::ledger::{self, Fate, Lines, Logged};
 use crate::scribe::{Blank, Command};
+use crate::unrecorded;
 use crate::{Archive, CallRow, Deletion, Error, RecordingId};
 
 /// Lines blanked by one event.
@@ -36,9 +37,12 @@ struct WithFacts {
 }
 
 /// Lines that are to go, and what their event says.
+#[derive(Default)]
 struct Due {
     leaves: Vec<u64>,
     lines: Vec<Blank>,
+    /// What the index has of them, of calls without a recording.
+    calls: BTreeSet<RecordingId>,
     bytes: usize,
 }
 
@@ -102,7 +106,8 @@ impl Archive {
     /// and stay.
     fn erase_in(&self, file: &str, is_due: &dyn Fn(u64, &[u8]) -> bool, by: &Deletion) -> Result<u64, Error> {
         let mut lines = Lines::<Logged<About>>::new(Arc::clone(&self.shared.disk), file.to_owned(), 0);
-        let (mut due, mut erased) = (Due { leaves: vec![], lines: vec![], bytes: 0 }, 0);
+        let (mut due, mut erased) = (Due::default(), 0);
+        let is_of_calls = ledger::is_of_calls(file);
         while let Some((at, line)) = lines.next_raw().map_err(|e| e.under(self.dir()))? {
             #[derive(Deserialize)]
             struct Number {
@@ -114,6 +119,9 @@ impl Archive {
             };
             // A line with a salt is always longer than what is put over it.
             let Some(bytes) = ledger::blank(leaf, line.len()) else { continue };
+            if is_of_calls {
+                due.calls.append(&mut unrecorded::names_of(at, line));
+            }
             due.leaves.push(leaf);
             due.bytes += bytes.len();
             due.lines.push(Blank { file: file.to_owned(), at, bytes });
@@ -135,6 +143,10 @@ impl Archive {
         let receipt = self.shared.keys.sign_receipt(&text).map_err(|e| e.under(self.dir()))?;
         let what = What::Erased { leaves, rule, why, receipt };
         let event = Box::new(Event { at, who, what });
+        // Their numbers and names go from the index first: what is stopped behind this is done again. None comes back meanwhile.
+        let calls = std::mem::take(&mut due.calls);
+        let _meanwhile = locked(&self.shared.index.calls_turn);
+        self.shared.index.remove_calls(&calls).map_err(|e| e.under(self.dir()))?;
         self.ask(|answer| Command::Erase { lines, event, answer })?;
         Ok(count)
     }

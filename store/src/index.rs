@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::event::{Edits, Event};
 use crate::locations::copies::{Copies, CopyKept};
 use crate::search::blocks::{self, Change};
-use crate::search::record;
+use crate::search::record::{self, Recorded};
 use crate::search::{NoteWords, Reach};
 use crate::{Error, RecordingId, Row};
 
@@ -38,6 +38,10 @@ pub(crate) struct Index {
     copies: sled::Tree,
     /// Blocks of search records, which say all of a row and its edits that can be asked for.
     search: sled::Tree,
+    /// The same of calls without a recording, by their places in the ledger: see [`crate::unrecorded`].
+    calls: sled::Tree,
+    /// One at a time takes lines of the balance sheet in, or erases some.
+    pub(crate) calls_turn: Mutex<()>,
     /// `format`, and the cursor of each ledger file by its path.
     marks: sled::Tree,
     /// Recordings whose row lacks the hash of their file, because their key was wrapped anew.
@@ -93,11 +97,12 @@ impl Index {
         let db = db.map_err(|_| Error::damaged(dir, "sled gave up on it"))?.map_err(io)?;
         let tree = |name| db.open_tree(name).map_err(io);
         let (rows, edits, search, marks) = (tree("rows")?, tree("edits")?, tree("search")?, tree("marks")?);
-        let (unhashed, copies) = (tree("unhashed")?, tree("copies")?);
+        let (unhashed, copies, calls) = (tree("unhashed")?, tree("copies")?, tree("calls")?);
         let file = File::open(dir.join("db")).map_err(|e| Error::io(dir, e))?;
         let reach = marks.get(REACH).map_err(io)?.and_then(|value| Reach::from_bytes(&value));
         let reach = RwLock::new(reach.unwrap_or_default());
-        Ok(Index { dir: dir.to_owned(), db, rows, edits, copies, search, marks, unhashed, file, reach })
+        let (dir, calls_turn) = (dir.to_owned(), Mutex::default());
+        Ok(Index { dir, db, rows, edits, copies, search, calls, calls_turn, marks, unhashed, file, reach })
     }
 
     /// Nothing is left half done in memory by a thread that failed: the trees are the state.
@@ -126,6 +131,7 @@ impl Index {
             self.copies.clear()?;
             self.unhashed.clear()?;
             self.search.clear()?;
+            self.calls.clear()?;
             self.rows.clear()
         };
         *reach = Reach::default();
@@ -147,23 +153,54 @@ impl Index {
     pub(crate) fn put_all(&self, rows: &[Row]) -> Result<(), Error> {
         let mut reach = self.writing();
         let (mut batch, mut changes) = (sled::Batch::default(), BTreeMap::new());
-        let mut wider = *reach;
         for row in rows {
             let json = serde_json::to_vec(row).map_err(|e| Error::damaged(&self.dir, e.to_string()))?;
             batch.insert(row.facts.id.as_bytes(), json);
             changes.insert(row.facts.id, Some(self.search_record(row)?));
-            wider.take_in(&row.facts);
         }
-        // First, so that no record is ever outside of it.
-        if wider != *reach {
-            self.marks.insert(REACH, &wider.to_bytes()).map_err(|e| self.error(e))?;
-            *reach = wider;
-        }
+        self.widen(&mut reach, rows)?;
         self.rows.apply_batch(batch).map_err(|e| self.error(e))?;
         rows.iter()
             .filter(|row| !row.sha256.is_empty())
             .try_for_each(|row| self.forget_unhashed(row.facts.id))?;
         self.change_blocks(&changes.into_iter().collect::<Vec<_>>())
+    }
+
+    /// Widens what is known of times and names, before there is a record outside of it.
+    fn widen(&self, reach: &mut Reach, rows: &[impl Recorded]) -> Result<(), Error> {
+        let mut wider = *reach;
+        rows.iter().for_each(|row| wider.take_in(row));
+        if wider != *reach {
+            self.marks.insert(REACH, &wider.to_bytes()).map_err(|e| self.error(e))?;
+            *reach = wider;
+        }
+        Ok(())
+    }
+
+    /// Puts calls without a recording, or their parts; such as are there already are as they were.
+    pub(crate) fn put_calls(&self, calls: &[impl Recorded]) -> Result<(), Error> {
+        let mut reach = self.writing();
+        self.widen(&mut reach, calls)?;
+        let changes: BTreeMap<_, _> =
+            calls.iter().map(|call| (call.name(), Some(record::encode(call)))).collect();
+        self.change_blocks_in(&self.calls, &changes.into_iter().collect::<Vec<_>>())
+    }
+
+    /// Removes calls without a recording.
+    pub(crate) fn remove_calls(&self, names: &BTreeSet<RecordingId>) -> Result<(), Error> {
+        let _one_at_a_time = self.writing();
+        let changes: Vec<Change> = names.iter().map(|name| (*name, None)).collect();
+        self.change_blocks_in(&self.calls, &changes)
+    }
+
+    /// As [`Index::blocks`], of calls without a recording.
+    pub(crate) fn call_blocks(
+        &self,
+        low: RecordingId,
+        below: Option<RecordingId>,
+        count: usize,
+    ) -> Result<Vec<Block>, Error> {
+        self.blocks_in(&self.calls, low, below, count)
     }
 
     /// The hash in a row is no longer its file's; [`Index::unhashed`] gives it until a row with a hash is put.
@@ -220,10 +257,14 @@ impl Index {
     }
 
     /// Changes search records, given in the order of names. Each block is changed at once or not at all.
-    pub(crate) fn change_blocks(&self, mut changes: &[Change]) -> Result<(), Error> {
+    pub(crate) fn change_blocks(&self, changes: &[Change]) -> Result<(), Error> {
+        self.change_blocks_in(&self.search, changes)
+    }
+
+    fn change_blocks_in(&self, tree: &sled::Tree, mut changes: &[Change]) -> Result<(), Error> {
         while let Some((id, _)) = changes.first() {
-            let old = self.block_of(*id)?;
-            let next = self.search.get_gt(old.as_ref().map_or(id, |block| &block.first).as_bytes());
+            let old = self.block_of(tree, *id)?;
+            let next = tree.get_gt(old.as_ref().map_or(id, |block| &block.first).as_bytes());
             let next = next.map_err(|e| self.error(e))?.and_then(|(key, _)| id_of(&key));
             let here = changes.partition_point(|(id, _)| next.is_none_or(|next| *id < next));
             let (here, later) = changes.split_at(here);
@@ -238,16 +279,16 @@ impl Index {
                 let name = name.take().map_or(first, |name| name.min(first));
                 batch.insert(name.as_bytes(), block);
             }
-            self.search.apply_batch(batch).map_err(|e| self.error(e))?;
+            tree.apply_batch(batch).map_err(|e| self.error(e))?;
             changes = later;
         }
         Ok(())
     }
 
     /// The block that a recording stands in or would be put in; none while there is no block.
-    fn block_of(&self, id: RecordingId) -> Result<Option<Block>, Error> {
-        let mut before = self.search.range(..=*id.as_bytes());
-        let item = before.next_back().or_else(|| self.search.iter().next());
+    fn block_of(&self, tree: &sled::Tree, id: RecordingId) -> Result<Option<Block>, Error> {
+        let mut before = tree.range(..=*id.as_bytes());
+        let item = before.next_back().or_else(|| tree.iter().next());
         Ok(item
             .transpose()
             .map_err(|e| self.error(e))?
@@ -261,10 +302,20 @@ impl Index {
         below: Option<RecordingId>,
         count: usize,
     ) -> Result<Vec<Block>, Error> {
+        self.blocks_in(&self.search, low, below, count)
+    }
+
+    fn blocks_in(
+        &self,
+        tree: &sled::Tree,
+        low: RecordingId,
+        below: Option<RecordingId>,
+        count: usize,
+    ) -> Result<Vec<Block>, Error> {
         let _unchanged = self.reading();
         let mut range = match below {
-            Some(below) => self.search.range(..*below.as_bytes()),
-            None => self.search.iter(),
+            Some(below) => tree.range(..*below.as_bytes()),
+            None => tree.iter(),
         };
         let mut blocks: Vec<Block> = Vec::new();
         while blocks.len() < count && blocks.last().is_none_or(|block| block.first > low) {
@@ -284,9 +335,9 @@ impl Index {
     pub(crate) fn finds(&self, bare: &Row) -> Result<bool, Error> {
         let _unchanged = self.reading();
         let (id, wanted) = (bare.facts.id, self.search_record(bare)?);
-        let Some(block) = self.block_of(id)? else { return Ok(false) };
+        let Some(block) = self.block_of(&self.search, id)? else { return Ok(false) };
         let mut reach = *_unchanged;
-        reach.take_in(&bare.facts);
+        reach.take_in(bare);
         let same = blocks::records(&block).flatten().any(|(other, record)| other == id && record == wanted);
         Ok(same && reach == *_unchanged)
     }

@@ -38,6 +38,13 @@ pub(crate) fn month(kind: &str, at: Timestamp) -> String {
     format!("{LEDGER_DIR}/{kind}{year:04}-{month:02}.jsonl")
 }
 
+/// Is this a file of the balance sheet?
+pub(crate) fn is_of_calls(path: &str) -> bool {
+    path.strip_prefix(LEDGER_DIR)
+        .and_then(|name| name.strip_prefix('/'))
+        .is_some_and(|n| n.starts_with(CALLS))
+}
+
 /// The files of one kind, oldest month first.
 pub(crate) fn months(disk: &dyn Disk, kind: &str) -> Result<Vec<String>, Error> {
     let entries = disk.list(LEDGER_DIR).map_err(|e| Error::io(LEDGER_DIR, e))?;

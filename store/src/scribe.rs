@@ -35,7 +35,7 @@ use crate::closing::Ending;
 use crate::disk::parent;
 use crate::event::Event;
 use crate::journal::{self, JOURNAL_DIR, Part, Transaction};
-use crate::ledger::RecordingLine;
+use crate::ledger::{self, RecordingLine};
 use crate::log::{LEAVES, Log};
 use crate::settle::{self, Task};
 use crate::shared::{Open, Shared, wall_clock};
@@ -507,7 +507,8 @@ impl Scribe {
         if let Some(key) = settles {
             entry = entry.push(&Part::Pending { path: ledger, key, line: &[] });
         }
-        self.commit_line(entry, ledger, line, None, |_, _| None)?;
+        let then = |_, _| ledger::is_of_calls(ledger).then(|| Task::Call { ledger: ledger.to_owned() });
+        self.commit_line(entry, ledger, line, None, then)?;
         if let Some(key) = settles {
             self.expected.remove(&key);
         }

@@ -18,6 +18,7 @@ use crate::layout::{Layout, file_digest};
 use crate::ledger::RecordingLine;
 use crate::recovery::{compare_copies, index_end, take_event};
 use crate::shared::Shared;
+use crate::unrecorded;
 use crate::verify::is_destroyed;
 use crate::wave::{RECORDINGS_DIR, digest_text, path_of};
 use crate::{CopyLine, Error, RecordingId, Row};
@@ -34,6 +35,8 @@ pub(crate) enum Task {
     Event { event: Box<Event>, leaf: u64, ledger: String, end: u64 },
     /// A finished recording was destroyed.
     Deleted { line: Box<RecordingLine>, ledger: String, end: u64 },
+    /// A line came into this file of the balance sheet.
+    Call { ledger: String },
     /// The keys of these recordings were wrapped anew: the hashes of their files are others now.
     Rewrapped(Vec<RecordingId>),
     /// Bring these files to disk, then drop the journals up to this one.
@@ -130,6 +133,12 @@ fn run(shared: &Shared, tasks: &Receiver<Task>) {
                 if let Err(e) = gone {
                     behind.insert(ledger);
                     tracing::error!(recording = %line.id, error = %e, "a deletion is not in the index");
+                }
+            }
+            Task::Call { ledger } => {
+                // Whoever asks for such calls has them taken in before, and is told if that cannot be.
+                if let Err(e) = unrecorded::take_in_some(shared, &ledger) {
+                    tracing::warn!(file = ledger, error = %e, "calls without a recording are not in the index");
                 }
             }
             Task::Checkpoint { upto, files } => {

@@ -130,7 +130,7 @@ impl Caller {
     }
 
     /// Is there no call that is kept from them: a scope of all, nothing that denies, and of each hidden user a filter that grants the calls
-    /// whatever else is known of them? For what tells of calls without a recording, which no filter could be asked about.
+    /// whatever else is known of them? For what tells of all calls, of some of which nothing is known that a filter could be asked about.
     #[must_use]
     pub fn sees_all(&self) -> bool {
         let Inner { is_console, scope, standing, filters, denying, .. } = &*self.0;
@@ -166,6 +166,13 @@ impl Caller {
         let (deny, grant) = filters.split_at_checked(*denying).unwrap_or((filters, &[]));
         let any = |filters: &[AccessFilter]| filters.iter().any(|filter| filter.matches(segment));
         !any(deny) && (any(grant) || self.is_in_scope(segment))
+    }
+
+    /// Do scope and filters admit a call without a recording? `part` is the extension's part in it, where all is known of that which
+    /// they may ask; a call of which it is not could be anybody's, and is for whom no call is kept from.
+    #[must_use]
+    pub fn admits_unrecorded(&self, part: Option<&impl Segment>) -> bool {
+        part.map_or_else(|| self.sees_all(), |part| self.admits(part))
     }
 
     fn is_in_scope(&self, segment: &impl Segment) -> bool {

@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::pause::codes::Listener;
 use crate::pause::{PauseSource, Pauses};
 use crate::rules::{Asked, Judgement, SegmentFacts, Step, Trace, Verdict};
-use crate::whatif::PastPart;
+use crate::whatif::{PartNames, PastPart};
 
 /// Stretches that are left out of one recording; the last one then goes on to its end.
 pub(super) const GAPS_MAX: usize = 1_000;
@@ -207,7 +207,7 @@ impl Part {
         PastPart {
             mode: is_recorded.then(|| self.machine.mode()),
             by_people: self.by_people,
-            ..unjudged(self.plan.facts.clone(), self.plan.near, outcome, end)
+            ..unjudged(self.plan.facts.clone(), self.plan.names(), self.plan.near, outcome, end)
         }
     }
 
@@ -258,11 +258,17 @@ impl Part {
 }
 
 /// What is kept of an extension's part that no rule was asked about.
-pub(super) fn unjudged(facts: SegmentFacts, near: Side, outcome: Outcome, end: &LegEnd) -> PastPart {
+pub(super) fn unjudged(
+    facts: SegmentFacts,
+    names: PartNames,
+    near: Side,
+    outcome: Outcome,
+    end: &LegEnd,
+) -> PastPart {
     let leg = &end.facts;
     let phone = Some(leg.party(near).signalling.ip()).filter(|_| !leg.is_stream_only());
     let mac = end.macs.get(near.index()).copied().flatten().filter(|_| phone.is_some());
-    PastPart { facts, outcome, mode: None, by_people: false, phone, mac }
+    PastPart { facts, outcome, mode: None, by_people: false, phone, mac, names: Some(names) }
 }
 
 fn handle(machine: &mut Machine, asked_by: &mut String, ask: Ask, role: Role, cause: &str) -> Answer {

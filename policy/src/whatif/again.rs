@@ -158,7 +158,15 @@ mod tests {
     fn part(extension: &str, other: &str, direction: Direction) -> PastPart {
         let facts = segment(extension, other, direction);
         let phone = Some(PHONE.into());
-        PastPart { facts, outcome: Outcome::Recorded, mode: None, by_people: false, phone, mac: None }
+        PastPart {
+            facts,
+            outcome: Outcome::Recorded,
+            mode: None,
+            by_people: false,
+            phone,
+            mac: None,
+            names: None,
+        }
     }
 
     fn on(site: Site) -> Rules {

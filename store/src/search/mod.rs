@@ -5,6 +5,7 @@
 //! names. Rows are read only of what is shown. Patterns have the grammar of [`policy::Pattern`].
 
 pub(crate) mod blocks;
+pub(crate) mod calls;
 pub(crate) mod hits;
 pub(crate) mod record;
 mod segment;
@@ -17,8 +18,8 @@ use policy::{Caller, FieldError, Pattern};
 
 pub use policy::Field;
 
-use crate::{Note, RecordingFacts, RecordingId};
-use record::{CALL_START_DIGITS, CallDigest, View, call_started_ms};
+use crate::{Note, RecordingId};
+use record::{CALL_START_DIGITS, CallDigest, Recorded, View, call_started_ms};
 
 /// What was asked for cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,12 +107,12 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// Widens it to a recording's.
-    pub(crate) fn take_in(&mut self, facts: &RecordingFacts) {
-        let named = facts.id.started().as_millis();
-        self.start_ms = self.start_ms.max(facts.started.as_millis().abs_diff(named));
+    /// Widens it to a recording's, or to that of a call without one.
+    pub(crate) fn take_in(&mut self, row: &impl Recorded) {
+        let named = row.name().started().as_millis();
+        self.start_ms = self.start_ms.max(row.started().as_millis().abs_diff(named));
         // A name of 12 digits and a hyphen is looked for by its time, whatever stands behind.
-        let call = facts.call.get(..=CALL_START_DIGITS).and_then(call_started_ms);
+        let call = row.value(Field::Call).get(..=CALL_START_DIGITS).and_then(call_started_ms);
         if let Some(began) = call {
             let distance = named.abs_diff(began);
             let widest = if named < began { &mut self.call_before_ms } else { &mut self.call_after_ms };
@@ -148,7 +149,9 @@ impl Query {
         let (words, pattern) = (field.words(), field.pattern(written)?);
         match field.word_place().and_then(|place| self.excluded.get_mut(place)) {
             Some(excluded) => {
-                for (i, _) in words.iter().enumerate().filter(|(_, word)| !pattern.matches(word)) {
+                // Behind the last word: that it has none of them.
+                let all = words.iter().chain([&""]).enumerate();
+                for (i, _) in all.filter(|(_, word)| !pattern.matches(word)) {
                     *excluded |= 1 << i;
                 }
             }
@@ -188,6 +191,18 @@ impl Query {
 
     /// Is the recording meant? Its place in the list (`before`) and its notes are not looked at.
     pub(crate) fn admits(&self, view: &View<'_>) -> bool {
+        // Last: whoever asks for little pays for little.
+        self.means(view) && self.seen_by.as_ref().is_none_or(|caller| caller.admits(view))
+    }
+
+    /// The same of a call without a recording, of which an extension's part is known or not.
+    pub(crate) fn admits_unrecorded(&self, view: &View<'_>, is_part: bool) -> bool {
+        let is_seen = |caller: &Caller| caller.admits_unrecorded(is_part.then_some(view));
+        self.means(view) && self.seen_by.as_ref().is_none_or(is_seen)
+    }
+
+    /// Is it meant, whoever asks?
+    fn means(&self, view: &View<'_>) -> bool {
         let started = view.started();
         self.since.is_none_or(|since| started >= since)
             && self.until.is_none_or(|until| started < until)
@@ -201,8 +216,6 @@ impl Query {
                 }
             })
             && self.texts.iter().all(|(field, pattern)| field.matches(pattern, view))
-            // Last: whoever asks for little pays for little.
-            && self.seen_by.as_ref().is_none_or(|caller| caller.admits(view))
     }
 
     /// The names among which all that are meant are found: from the first one on, up to before the second one.

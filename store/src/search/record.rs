@@ -23,8 +23,7 @@ use policy::Segment;
 use sha2::{Digest, Sha256};
 
 use super::Field;
-use crate::event::STARS_MAX;
-use crate::{Direction, RecordingId, Row, Source, State};
+use crate::{RecordingId, Row};
 
 /// The longest record that the index keeps, in bytes.
 pub(crate) const RECORD_MAX: usize = 1024;
@@ -63,22 +62,54 @@ pub(crate) fn call_started_ms(name: &str) -> Option<i64> {
     is_ours.then(|| i64::from_str_radix(start, 16).ok()).flatten()
 }
 
+/// What a record can be made of: a recording, or a call without one.
+pub(crate) trait Recorded: Segment {
+    /// Its name in the index.
+    fn name(&self) -> RecordingId;
+
+    /// The start of its timeline.
+    fn started(&self) -> Timestamp;
+
+    /// Length of its file.
+    fn bytes(&self) -> u64;
+
+    /// The SIP Call-IDs of its legs.
+    fn sip_call_ids(&self) -> &[String];
+}
+
+impl Recorded for Row {
+    fn name(&self) -> RecordingId {
+        self.facts.id
+    }
+
+    fn started(&self) -> Timestamp {
+        self.facts.started
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn sip_call_ids(&self) -> &[String] {
+        &self.facts.sip_call_ids
+    }
+}
+
 /// Writes the record of a row as it stands, at any length.
-pub(crate) fn encode_whole(row: &Row, out: &mut Vec<u8>) {
-    let facts = &row.facts;
-    let texts = Field::ALL.map(|field| facts.value(field));
+pub(crate) fn encode_whole(row: &impl Recorded, out: &mut Vec<u8>) {
+    let texts = Field::ALL.map(|field| row.value(field));
     let (texts, _) = texts.split_at(Field::TEXTS);
     let same = !texts[OUTSIDE].is_empty() && texts[OUTSIDE] == texts[OTHER];
     head(row, if same { SAME_PARTY } else { 0 }, out);
     let present_at = out.len();
     out.extend([0; PRESENT_LEN]);
     measures(row, out);
-    put_varint(facts.sip_call_ids.len() as u64, out);
-    facts.sip_call_ids.iter().for_each(|id| out.extend(call_digest(id)));
-    put_varint(facts.tags.len() as u64, out);
-    facts.tags.iter().for_each(|tag| put_text(tag, out));
-    put_varint(facts.units().count() as u64, out);
-    facts.units().for_each(|unit| put_text(unit, out));
+    put_varint(row.sip_call_ids().len() as u64, out);
+    row.sip_call_ids().iter().for_each(|id| out.extend(call_digest(id)));
+    put_varint(row.tags().count() as u64, out);
+    row.tags().for_each(|tag| put_text(tag, out));
+    put_varint(row.units().count() as u64, out);
+    row.units().for_each(|unit| put_text(unit, out));
     let mut present = 0_u32;
     for (i, &text) in texts.iter().enumerate() {
         let stands_already = same && i == OTHER;
@@ -91,7 +122,7 @@ pub(crate) fn encode_whole(row: &Row, out: &mut Vec<u8>) {
 }
 
 /// The record as the index keeps it.
-pub(crate) fn encode(row: &Row) -> Vec<u8> {
+pub(crate) fn encode(row: &impl Recorded) -> Vec<u8> {
     let mut record = Vec::with_capacity(192);
     encode_whole(row, &mut record);
     if record.len() > RECORD_MAX {
@@ -108,39 +139,28 @@ const PRESENT_LEN: usize = size_of::<u32>();
 const OUTSIDE: usize = Field::OutsideNumber as usize;
 const OTHER: usize = Field::OtherParty as usize;
 
-fn head(row: &Row, bits: u16, out: &mut Vec<u8>) {
-    let facts = &row.facts;
-    let direction = match facts.direction {
-        Direction::Inbound => 0,
-        Direction::Outbound => 1,
-        Direction::Internal => 2,
-        Direction::Unknown => 3,
-    };
-    let state = match facts.state {
-        State::Recording => 0,
-        State::Complete => 1,
-        State::Interrupted => 2,
-    };
-    let source = match facts.source {
-        Source::Mirror => 0,
-        Source::RecordACall => 1,
-        Source::Import => 2,
-    };
-    let flags = direction << DIRECTION_AT
-        | state << STATE_AT
-        | source << SOURCE_AT
-        | u16::from(facts.held) << HELD_AT
-        | u16::from(row.deleted.is_some()) << DELETED_AT
-        | u16::from(row.rating.unwrap_or_default().min(STARS_MAX)) << RATING_AT
+fn head(row: &impl Recorded, bits: u16, out: &mut Vec<u8>) {
+    let flags = place(row, Field::Direction) << DIRECTION_AT
+        | place(row, Field::State) << STATE_AT
+        | place(row, Field::Source) << SOURCE_AT
+        | place(row, Field::Held) << HELD_AT
+        | place(row, Field::Deleted) << DELETED_AT
+        | super::segment::stars_in(row.value(Field::Rating)) << RATING_AT
         | bits;
     out.extend(flags.to_le_bytes());
 }
 
-fn measures(row: &Row, out: &mut Vec<u8>) {
-    let delta = row.facts.started.as_millis().saturating_sub(row.facts.id.started().as_millis());
+/// The place of its word among those of a field. A call without a recording has no [`Field::State`], which is a place behind the last.
+fn place(row: &impl Recorded, field: Field) -> u16 {
+    let (value, words) = (row.value(field), field.words());
+    words.iter().position(|word| *word == value).unwrap_or(words.len()) as u16
+}
+
+fn measures(row: &impl Recorded, out: &mut Vec<u8>) {
+    let delta = row.started().as_millis().saturating_sub(row.name().started().as_millis());
     put_varint((delta << 1 ^ delta >> 63) as u64, out);
-    put_varint(row.facts.duration_ms, out);
-    put_varint(row.bytes, out);
+    put_varint(row.duration_ms(), out);
+    put_varint(row.bytes(), out);
 }
 
 fn put_varint(mut value: u64, out: &mut Vec<u8>) {

@@ -82,7 +82,15 @@ fn yes(is_so: bool) -> &'static str {
     if is_so { "yes" } else { "no" }
 }
 
-/// The number of stars as a text; empty for none.
+/// The numbers of stars as texts; empty for none.
+const STARS: [&str; 6] = ["", "1", "2", "3", "4", "5"];
+
+/// The number of stars as a text.
 pub(super) fn stars(number: u8) -> &'static str {
-    ["", "1", "2", "3", "4", "5"].get(usize::from(number)).copied().unwrap_or_default()
+    STARS.get(usize::from(number)).copied().unwrap_or_default()
+}
+
+/// The number of stars that a text says.
+pub(super) fn stars_in(text: &str) -> u16 {
+    STARS.iter().position(|stars| *stars == text).unwrap_or_default() as u16
 }

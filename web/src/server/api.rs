@@ -29,6 +29,7 @@ mod saved;
 mod schema;
 mod stream;
 mod tokens;
+mod unrecorded;
 mod usage;
 mod webhooks;
 
@@ -63,6 +64,7 @@ fn operations() -> Vec<Operation> {
         live::operations(),
         stream::operations(),
         recordings::operations(),
+        unrecorded::operations(),
         files::operations(),
         saved::operations(),
         balance::operations(),

@@ -217,7 +217,7 @@ fn line_of(app: &App, row: &CallRow) -> Seen {
 }
 
 /// What to do about calls that should have been recorded; none where all is as it was wanted.
-fn advice(outcome: Outcome) -> Option<&'static str> {
+pub(super) fn advice(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::NoMedia => Some("They were answered, and no audio came by: is that network mirrored, too?"),
         Outcome::Undecryptable => Some(

@@ -9,6 +9,7 @@ use decode::codec::g711::Law;
 use decode::{Party, Timestamp};
 use policy::Permission;
 use policy::access::{Profile, Role, Scope};
+use serde_json::json;
 use store::{AccountChange, AccountEdit, Archive, CallRow, Outcome, Password, RecordingFacts, RecordingId};
 use tower::ServiceExt;
 use web::server::{App, Beside, Reached, router};
@@ -23,6 +24,34 @@ const PASSWORD: &str = "kupfer lampe neun seil";
 /// What the pages' clock shows: an hour behind the first recording.
 pub fn now() -> Timestamp {
     started().plus_millis(3_600_000)
+}
+
+/// A call without a recording, so many seconds behind the first; with an extension's part in it, or without.
+pub fn call_of(number: u8, outcome: Outcome, extension: Option<&str>) -> CallRow {
+    let at = started().plus_millis(i64::from(number) * 1_000);
+    let part = |extension: &str| {
+        let part = json!({
+            "extension": extension, "other_party": "01632960500", "direction": "inbound", "source": "mirror", "started": at,
+            "outcome": outcome, "names": { "extension_name": "Front desk" },
+            "who": { "user": { "id": "ann", "name": "Ann Bell" }, "unit": "Claims", "units_above": ["Insurance"] },
+        });
+        serde_json::from_value(part).expect("a part")
+    };
+    CallRow {
+        call: format!("call-{number}"),
+        sip_call_ids: vec![],
+        from: "01632960500".into(),
+        to: extension.unwrap_or("2099").into(),
+        started: at,
+        answered: Some(at),
+        ended: Some(at.plus_millis(10_000)),
+        outcome,
+        reason: "as the rules say".into(),
+        recordings: vec![],
+        ties: vec![],
+        why: vec![],
+        parts: extension.map(part).into_iter().collect(),
+    }
 }
 
 pub struct Site {

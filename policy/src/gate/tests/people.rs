@@ -307,3 +307,36 @@ fn a_window_that_is_shown_holds_a_call_that_an_agents_mode_brings_in() {
     call.gate.handle_windows("desk", "2000", &[], at(4_000)).expect("room");
     assert!(call.is_taken(4_500));
 }
+
+#[test]
+fn the_line_of_a_call_that_is_not_recorded_has_what_access_to_its_part_is_judged_by() {
+    let site = crate::Site { name: Some("Hull".into()), ..Default::default() };
+    let rules = Rules { site, ..with_people(&[(RuleType::Endpoint, "2000")]) };
+    let named = |mut facts: LegFacts| {
+        facts.parties[Side::Caller.index()].name = "Front desk".into();
+        facts.parties[Side::Callee.index()].name = "Bell & Co".into();
+        facts
+    };
+    let parts = |mut gate: Gate, facts: LegFacts| match end(&mut gate, facts).pop() {
+        Some(Action::Account { parts, .. }) => parts,
+        other => panic!("{other:?}"),
+    };
+    // One that a rule excludes, and one without audio, about which no rule is asked.
+    for is_heard in [true, false] {
+        let mut gate = Gate::new(rules.clone());
+        let facts = named(facts("2000", "01632960001"));
+        gate.handle_event(&Event::LegStarted(&facts));
+        if is_heard {
+            gate.handle_event(&Event::AudioStarted(&facts));
+        }
+        let parts = parts(gate, facts);
+        let [part] = &parts[..] else { panic!("{parts:?}") };
+        let names = part.names.as_ref().expect("of this version");
+        assert_eq!(
+            (&*names.extension_name, &*names.other_party_name, names.site.as_deref()),
+            ("Front desk", "Bell & Co", Some("Hull")),
+            "{is_heard}"
+        );
+        assert_eq!(part.facts.who.user.as_ref().map(|user| &*user.id), Some("ann"));
+    }
+}

@@ -14,7 +14,7 @@ use super::problem::{Kind, URN};
 use super::schema::{of, open, text};
 use super::{
     PREFIX, accounts, alerts, audit, balance, filters, holds, idempotency, passwords, people, recorder,
-    recordings, retention, roles, rules, saved, stream, tokens, webhooks,
+    recordings, retention, roles, rules, saved, stream, tokens, unrecorded, webhooks,
 };
 use crate::server::pages::{Alike, pages};
 use crate::server::token::Right;
@@ -53,6 +53,7 @@ pub(super) fn shapes() -> &'static Map<String, Value> {
         let all = [
             recorder::shapes(),
             recordings::shapes(),
+            unrecorded::shapes(),
             balance::shapes(),
             accounts::shapes(),
             roles::shapes(),

@@ -80,12 +80,23 @@ pub(super) fn operations() -> Vec<Operation> {
 
 /// The search of the page's address.
 fn searches(operation: Operation) -> Operation {
-    let ranges = Range::ALL.into_iter().filter(|range| *range != Range::Custom).map(Range::key);
     let by = ["started", "duration", "bytes"].into_iter().chain(Field::ALL.map(Field::name));
     let orders: Vec<String> = by.flat_map(|by| [by.to_owned(), format!("-{by}")]).collect();
     let operation = operation
         .right(Right::Recordings)
         .needs(Needs::Account)
+        .query("show", one_of("Running ones, too", ["live"]))
+        .query(
+            "sort",
+            one_of("The order; the newest first unless it is said", orders.iter().map(String::as_str)),
+        );
+    asks(operation, LIMIT)
+}
+
+/// What is asked alike of recordings and of calls without one, in pages.
+pub(super) fn asks(operation: Operation, limit: usize) -> Operation {
+    let ranges = Range::ALL.into_iter().filter(|range| *range != Range::Custom).map(Range::key);
+    let operation = operation
         .query("range", one_of("Which time; the last 15 minutes unless it is said", ranges))
         .query(
             "from",
@@ -100,12 +111,7 @@ fn searches(operation: Operation) -> Operation {
         .query("least", count("Those of this length or longer, in seconds"))
         .query("most", count("Those of this length or shorter"))
         .query("notes", text("Words that must all stand in one of its notes; % for any note"))
-        .query("show", one_of("Running ones, too", ["live"]))
-        .query(
-            "sort",
-            one_of("The order; the newest first unless it is said", orders.iter().map(String::as_str)),
-        )
-        .query("limit", up_to("Recordings in one answer", 1, LIMIT as u64))
+        .query("limit", up_to("Entries in one answer", 1, limit as u64))
         .query("before", text("Where the page begins, as `next` has it"));
     Field::ALL.into_iter().fold(operation, |operation, field| {
         operation.query(field.name(), text("A pattern of this field (docs/search.md)"))

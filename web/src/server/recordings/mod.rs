@@ -3,6 +3,7 @@
 pub(super) mod columns;
 pub(super) mod saved;
 pub(super) mod search;
+mod unrecorded;
 
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -118,6 +119,11 @@ struct List {
     headings: Vec<Heading>,
     choices: Vec<Choice>,
     calls: Vec<Call>,
+    /// What stands in place of the recordings.
+    unrecorded: Option<unrecorded::Listed>,
+    /// The addresses of recordings and of calls without one.
+    of_recordings: String,
+    of_unrecorded: String,
     shown: usize,
     sums: Option<String>,
     more: Option<String>,
@@ -162,6 +168,8 @@ impl List {
 struct Found {
     running: Vec<Row>,
     rows: Vec<Row>,
+    /// What there is in place of rows.
+    unrecorded: Option<unrecorded::Listed>,
     /// Where the next page begins.
     next: Option<String>,
     sums: Option<String>,
@@ -183,7 +191,11 @@ pub(super) async fn recordings(
         return Ok(Redirect::to(&last).into_response());
     };
     let search = Search::parse(&query);
-    let (found, error) = match find(&app, &asker, &search).await? {
+    let found = match search.unrecorded {
+        true => unrecorded::find(&app, &asker, &search).await?,
+        false => find(&app, &asker, &search).await?,
+    };
+    let (found, error) = match found {
         Ok(found) => (found, None),
         Err(wrong) => (Found::default(), Some(wrong)),
     };
@@ -287,6 +299,7 @@ fn list(
     columns: &[Column],
 ) -> List {
     let caller = &asker.caller;
+    let unrecorded = found.unrecorded;
     let shown = found.rows.len().saturating_add(found.running.len());
     let is_sorted = search.order.is_some();
     let mut calls = calls(app, found.running, columns, false);
@@ -348,10 +361,13 @@ fn list(
             })
             .collect(),
         calls,
+        unrecorded,
+        of_recordings: search.of_unrecorded(false),
+        of_unrecorded: search.of_unrecorded(true),
         shown,
         sums: found.sums,
         more: found.next.map(|next| search.behind(next)),
-        clear: Search { range: search.range, ..Search::default() }.address(),
+        clear: Search { range: search.range, unrecorded: search.unrecorded, ..Search::default() }.address(),
         address: search.address(),
         may_play: caller.may(Permission::Play),
         may_save: caller.may(Permission::Save),
@@ -360,6 +376,8 @@ fn list(
         width: columns.len() + 3,
         why_nothing: if search.before.is_some() {
             "There are no more."
+        } else if search.unrecorded {
+            "No call without a recording that you may see matches. Take a filter away, or look further back."
         } else if search.range == Range::Minutes15 && search.fields.is_empty() {
             "No call ended up recorded in the last 15 minutes. “Today” and “All” look further back."
         } else {

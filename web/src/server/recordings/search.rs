@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use decode::Timestamp;
 use form_urlencoded::Serializer;
 use policy::Caller;
-use store::{Cursor, CustomField, Field, Order, OrderBy, Query, State};
+use store::{Cursor, CustomField, Field, Order, OrderBy, Outcome, Query, State};
 
 use super::saved::Named;
 use crate::numbers;
@@ -18,6 +18,8 @@ use crate::words;
 const VALUE_MAX: usize = 500;
 /// Filters of one search.
 const FILTERS_MAX: usize = 30;
+/// How an address asks for calls without a recording.
+pub(super) const UNRECORDED: &str = "unrecorded";
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,10 @@ pub(in crate::server) struct Search {
     pub(super) notes: String,
     /// Running ones are shown, too.
     pub(in crate::server) live: bool,
+    /// Calls without a recording are shown, in place of recordings: newest first, and no running ones.
+    pub(in crate::server) unrecorded: bool,
+    /// Of these, those that came to this.
+    pub(in crate::server) outcome: Option<Outcome>,
     pub(in crate::server) order: Option<Order>,
     /// Where the page begins, in the order of names or in another.
     pub(in crate::server) before: Option<String>,
@@ -79,7 +85,11 @@ impl Search {
                 "least" => search.least = value,
                 "most" => search.most = value,
                 "notes" => search.notes = value,
-                "show" => search.live |= value == "live",
+                "show" => {
+                    search.live |= value == "live";
+                    search.unrecorded |= value == UNRECORDED;
+                }
+                "outcome" => search.outcome = Outcome::ALL.into_iter().find(|one| one.key() == value),
                 "before" => search.before = Some(value),
                 "sort" => search.order = read_order(&value),
                 name => search.add(name, value),
@@ -89,6 +99,10 @@ impl Search {
             search.range = Range::Custom;
         } else if search.range == Range::Custom {
             search.range = Range::default();
+        }
+        match search.unrecorded {
+            true => (search.live, search.order) = (false, None),
+            false => search.outcome = None,
         }
         search
     }
@@ -126,6 +140,12 @@ impl Search {
         if self.live {
             written.append_pair("show", "live");
         }
+        if self.unrecorded {
+            written.append_pair("show", UNRECORDED);
+        }
+        if let Some(outcome) = self.outcome {
+            written.append_pair("outcome", outcome.key());
+        }
         if let Some(order) = self.order {
             written.append_pair("sort", &write_order(order));
         }
@@ -158,6 +178,14 @@ impl Search {
         let mut other = Search { before: None, ..self.clone() };
         change(&mut other);
         other.address()
+    }
+
+    /// The same asked of calls without a recording, or of recordings again.
+    pub(super) fn of_unrecorded(&self, unrecorded: bool) -> String {
+        self.but(|search| {
+            (search.unrecorded, search.outcome) = (unrecorded, None);
+            (search.live, search.order) = (false, None);
+        })
     }
 
     pub(super) fn with_range(&self, range: Range) -> String {
@@ -218,6 +246,10 @@ impl Search {
                     self.but(|search| if is_least { search.least.clear() } else { search.most.clear() });
                 chips.push(Chip { words, without });
             }
+        }
+        if let Some(outcome) = self.outcome {
+            let without = self.but(|search| search.outcome = None);
+            chips.push(Chip { words: format!("Outcome: {}", words::outcome(outcome)), without });
         }
         if !self.notes.is_empty() {
             let words = match self.notes.as_str() {
@@ -383,10 +415,17 @@ mod tests {
             "range=all&sort=-duration&before=01",
             "range=all&id=01ABC",
             "range=today&filter=shared%3ALate+ones&least=10&notes=call+back&extension=1000",
+            "range=week&extension=1000&show=unrecorded&outcome=no_channel&before=01",
         ] {
             assert_eq!(Search::parse(address).address(), format!("/recordings?{address}"));
         }
         assert_eq!(Search::parse("colour=red&range=never&x").address(), "/recordings?range=15m");
+        assert_eq!(
+            Search::parse("range=all&show=live&show=unrecorded&sort=duration&outcome=x").address(),
+            "/recordings?range=all&show=unrecorded",
+            "of calls without a recording none run, and they stand newest first"
+        );
+        assert_eq!(Search::parse("outcome=excluded").outcome, None, "recordings have no such");
         assert_eq!(Search::parse("sort=-started").order, None, "the default is not said");
         assert_eq!(
             Search::parse("range=custom&from=&to=").address(),

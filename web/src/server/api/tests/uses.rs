@@ -243,6 +243,55 @@ async fn the_balance_sheet_adds_up_and_comes_in_pages() {
 }
 
 #[tokio::test]
+async fn calls_without_a_recording_come_in_pages_by_what_is_asked_of_recordings() {
+    let site = Site::new();
+    for number in 1..=5_i64 {
+        let outcome = if number == 3 { Outcome::NoChannel } else { Outcome::Excluded };
+        let started = now().plus_millis(-1_000 * number);
+        let part = json!({
+            "extension": format!("204{number}"), "other_party": "01632960500", "outside_number": "01632960500",
+            "direction": "inbound", "source": "mirror", "started": started, "outcome": outcome, "names": {},
+        });
+        let row = CallRow {
+            call: format!("call-{number}"),
+            sip_call_ids: vec![],
+            from: "01632960500".into(),
+            to: format!("204{number}"),
+            started,
+            answered: None,
+            ended: Some(now()),
+            outcome,
+            reason: "exclude 1".into(),
+            recordings: vec![],
+            ties: vec![],
+            why: vec![],
+            parts: vec![serde_json::from_value(part).expect("a part")],
+        };
+        site.archive.append_call(&row).expect("room");
+    }
+    let (mut seen, mut path) = (Vec::new(), "/unrecorded-calls?range=all&limit=2".to_owned());
+    loop {
+        let answer = site.ask("GET", &path, "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        let list = answer.json();
+        assert!(list["calls"].as_array().is_some_and(|calls| calls.len() <= 2));
+        seen.extend(texts(&list["calls"], "call").into_iter().map(str::to_owned));
+        let Some(next) = list["next"].as_str() else { break };
+        path = next.strip_prefix("/api/v1").expect("ours").to_owned();
+    }
+    assert_eq!(seen, ["call-1", "call-2", "call-3", "call-4", "call-5"]);
+    let asked = async |query: &str| {
+        let list = site.ask("GET", &format!("/unrecorded-calls?range=all&{query}"), "").await.json();
+        texts(&list["calls"], "extension").into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(asked("extension=2042-2043").await, ["2042", "2043"]);
+    assert_eq!(asked("outcome=no_channel").await, ["2043"]);
+    assert_eq!(asked("state=complete").await, [""; 0]);
+    let wrong = site.ask("GET", "/unrecorded-calls?sort=duration", "").await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST, "there is one order");
+}
+
+#[tokio::test]
 async fn a_recording_is_heard_in_ranges_verified_and_taken_along_with_others() {
     let site = Site::new();
     let of = |rest: &str| format!("/recordings/{}{rest}", site.recording);
