@@ -63,6 +63,18 @@ impl Pattern {
         Pattern::parse(text, Kind::Text)
     }
 
+    /// A pattern for a value of a field that holds text, as it is written. What would mean something in a pattern is any one character:
+    /// there is no escape character.
+    #[must_use]
+    pub fn written_for(value: &str) -> String {
+        let special = |(place, c): (usize, char)| match c {
+            ',' | '%' => '_',
+            '!' if place == 0 => '_',
+            c => c,
+        };
+        value.chars().enumerate().map(special).collect()
+    }
+
     /// Does the value match?
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
@@ -283,6 +295,16 @@ mod tests {
         assert!(text("12-34").matches("12-34") && !text("12-34").matches("20"));
         assert!(text("2003-1005,5+").matches("5+") && !text("5+").matches("6"));
         assert!(text("!09%").matches("1099") && !text("!09%").matches("0999"));
+    }
+
+    #[test]
+    fn a_value_can_be_written_as_a_pattern_that_it_matches() {
+        for value in ["Claims", "R&D, 50%", "!urgent", "a_b", "12-34"] {
+            let written = Pattern::written_for(value);
+            let pattern = Pattern::of_text(&written).expect("a pattern");
+            assert!(pattern.matches(value) && !pattern.matches("") && !pattern.matches("Motor"), "{written}");
+        }
+        assert_eq!(Pattern::written_for("Sales"), "Sales");
     }
 
     #[test]

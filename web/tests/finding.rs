@@ -2,10 +2,17 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use common::site::{Reply, Site};
-use policy::Permission;
+use common::{Voice, facts, record, tone};
+use decode::Party;
+use decode::codec::g711::Law;
 use policy::access::Scope;
+use policy::people::User;
+use policy::{People, Permission};
+use store::{AccountChange, AccountEdit, RecordingFacts};
 
 /// Saves what the panel asks for.
 async fn save(site: &Site, cookie: &str, name: &str, search: &str, kind: &str) -> Reply {
@@ -103,4 +110,75 @@ async fn ones_own_filters_are_nobody_elses_and_shared_ones_take_their_permission
     // Whoever gets the name of an account that is gone does not get its filters.
     site.change(store::AccountChange::Remove { name: "ann".into() });
     assert_eq!(site.archive.saved_filters("ann").len(), 1, "the shared one");
+}
+
+/// Insurance with Claims below it, and Sales, in each a recording.
+fn with_units() -> (Site, [String; 3]) {
+    let site = Site::new("");
+    let mut people = People::default();
+    for (unit, parent) in [("Insurance", None), ("Claims", Some("Insurance")), ("R&D, 50%", None)] {
+        people.add_unit(unit, parent).expect("a unit");
+    }
+    let ann = User { id: "ann".into(), unit: Some("Insurance".into()), ..User::default() };
+    people.add_user(ann).expect("a user");
+    site.archive.know_people(Arc::new(people), None);
+    let recorded = |number: u8, unit: &str, above: &[&str]| {
+        let facts = RecordingFacts {
+            call: format!("call-{number}"),
+            business_unit: Some(unit.into()),
+            units_above: above.iter().map(|unit| (*unit).to_owned()).collect(),
+            ..facts(number, 400, "2041")
+        };
+        record(&site.archive, facts, &[Voice::g711(Party::Near, Law::Mu, &tone(3_200, 440.0))]).to_string()
+    };
+    let ids =
+        [recorded(1, "Insurance", &[]), recorded(2, "Claims", &["Insurance"]), recorded(3, "R&D, 50%", &[])];
+    site.archive.sync().expect("a disk");
+    (site, ids)
+}
+
+#[tokio::test]
+async fn a_unit_of_the_tree_shows_its_calls_and_those_of_units_below() {
+    let (site, [insurance, claims, other]) = with_units();
+    let cookie = site.somebody("eve", &[Permission::Play], Scope::Organization).await;
+    let page = site.get("/recordings?range=all", &cookie).await.text;
+    let href = |unit: &str| format!("href=\"/recordings?range=all&amp;business_unit={unit}\"");
+    let below = format!("</a><ul>\n<li><a {}", href("Claims"));
+    assert!(page.contains(&href("Insurance")) && page.contains(&below), "{page}");
+    assert!(page.contains(&href("R%26D_+50_")), "what means something in a pattern is any character: {page}");
+    assert!(!page.contains("Unassigned Users"), "that takes a permission");
+    for (asked, shown) in [
+        ("Insurance", [true, true, false]),
+        ("Claims", [false, true, false]),
+        ("R%26D_+50_", [false, false, true]),
+    ] {
+        let list = site.get(&format!("/recordings?range=all&business_unit={asked}"), &cookie).await.text;
+        assert_eq!([&insurance, &claims, &other].map(|id| list.contains(id)), shown, "{asked}");
+        assert!(
+            list.contains("href=\"/recordings?range=all\" aria-current=\"true\""),
+            "again shows all: {list}"
+        );
+    }
+    let ours = site.somebody("max", &[Permission::SystemUnits], Scope::Organization).await;
+    assert!(site.get("/recordings?range=all", &ours).await.text.contains("Unassigned Users"));
+}
+
+#[tokio::test]
+async fn the_tree_has_the_units_whose_calls_one_may_see() {
+    let (site, _) = with_units();
+    for (scope, shown) in [
+        (Scope::Own, [false; 3]),
+        (Scope::Unit, [true, false, false]),
+        (Scope::UnitAndBelow, [true, true, false]),
+        (Scope::Organization, [true; 3]),
+    ] {
+        let name = format!("ann-{scope}");
+        site.account(&name, "User", scope);
+        let edit = AccountEdit { person: Some("ann".into()), ..AccountEdit::default() };
+        site.change(AccountChange::Edit { name: name.clone(), edit });
+        let cookie = site.sign_in(&name).await;
+        let page = site.get("/recordings?range=all", &cookie).await.text;
+        let has = |unit: &str| page.contains(&format!("business_unit={unit}\""));
+        assert_eq!(["Insurance", "Claims", "R%26D_+50_"].map(has), shown, "{scope}");
+    }
 }

@@ -175,6 +175,23 @@ impl Caller {
         part.map_or_else(|| self.sees_all(), |part| self.admits(part))
     }
 
+    /// Could there be a call of this business unit, named with those above it, the nearest first, that is admitted? As far as the unit says it:
+    /// a filter that grants calls of the unit counts, one that grants what it does not tell by the unit does not.
+    #[must_use]
+    pub fn sees_unit(&self, units: &[&str]) -> bool {
+        let Inner { is_console, scope, standing, filters, denying, .. } = &*self.0;
+        let (deny, grant) = filters.split_at_checked(*denying).unwrap_or((filters, &[]));
+        let own = |unit: &&str| standing.unit.as_deref() == Some(*unit);
+        let is_in_scope = match scope {
+            Scope::None | Scope::Own => false,
+            Scope::Unit => units.first().is_some_and(own),
+            Scope::UnitAndBelow => units.iter().any(own),
+            Scope::Site | Scope::Organization => true,
+        };
+        let is_denied = deny.iter().any(|filter| filter.is_of_units_alone() && filter.names_unit(units));
+        *is_console || !is_denied && (is_in_scope || grant.iter().any(|filter| filter.names_unit(units)))
+    }
+
     fn is_in_scope(&self, segment: &impl Segment) -> bool {
         let Inner { scope, standing, .. } = &*self.0;
         let is = |own: &Option<String>, value: &str| own.as_deref().is_some_and(|own| own == value);
@@ -191,5 +208,38 @@ impl Caller {
             Scope::Site => standing.site.as_deref().unwrap_or_default() == segment.value(Field::Site),
             Scope::Organization => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(mode: FilterMode, conditions: &[(Field, &str)]) -> AccessFilter {
+        AccessFilter::new("f", mode, conditions, None).expect("a filter")
+    }
+
+    #[test]
+    fn a_unit_is_seen_by_scope_or_by_a_filter_that_names_it_and_not_if_one_denies_all_of_it() {
+        let sees = |scope: Scope, filters: Vec<AccessFilter>| {
+            let standing = Standing { unit: Some("Insurance".into()), ..Standing::default() };
+            let caller = Caller::new("ann", Permissions::default(), scope, filters, standing);
+            [&["Insurance"][..], &["Claims", "Insurance"], &["Sales"]].map(|path| caller.sees_unit(path))
+        };
+        assert_eq!(sees(Scope::None, vec![]), [false; 3]);
+        assert_eq!(sees(Scope::Own, vec![]), [false; 3]);
+        assert_eq!(sees(Scope::Unit, vec![]), [true, false, false]);
+        assert_eq!(sees(Scope::UnitAndBelow, vec![]), [true, true, false]);
+        assert_eq!(sees(Scope::Site, vec![]), [true; 3]);
+        let (grant, deny) = (FilterMode::Grant, FilterMode::Deny);
+        let unit = |pattern| (Field::BusinessUnit, pattern);
+        assert_eq!(sees(Scope::None, vec![filter(grant, &[unit("Claims")])]), [false, true, false]);
+        let some_of_it = filter(grant, &[unit("Sales"), (Field::Extension, "2001")]);
+        assert_eq!(sees(Scope::None, vec![some_of_it]), [false, false, true]);
+        assert_eq!(sees(Scope::None, vec![filter(grant, &[(Field::Extension, "2001")])]), [false; 3]);
+        assert_eq!(sees(Scope::Organization, vec![filter(deny, &[unit("Claims")])]), [true, false, true]);
+        assert_eq!(sees(Scope::Organization, vec![filter(deny, &[unit("Insurance")])]), [false, false, true]);
+        let some_of_it = filter(deny, &[unit("Sales"), (Field::Extension, "2001")]);
+        assert_eq!(sees(Scope::Organization, vec![some_of_it]), [true; 3]);
     }
 }

@@ -155,6 +155,17 @@ impl AccessFilter {
         self.lengths.is_none() && is_about_users && self.matches(&OfUser(user))
     }
 
+    /// Does it ask for nothing but business units?
+    pub(super) fn is_of_units_alone(&self) -> bool {
+        self.lengths.is_none() && self.conditions.iter().all(|(field, _)| *field == Field::BusinessUnit)
+    }
+
+    /// Does it ask for a business unit, and is it this one, named with those above it?
+    pub(super) fn names_unit(&self, units: &[&str]) -> bool {
+        let mut asked = self.conditions.iter().filter(|(field, _)| *field == Field::BusinessUnit).peekable();
+        asked.peek().is_some() && asked.all(|(_, pattern)| pattern.matches_any(units.iter().copied()))
+    }
+
     /// Is the segment meant?
     #[must_use]
     pub fn matches(&self, segment: &impl Segment) -> bool {

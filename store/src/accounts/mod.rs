@@ -139,6 +139,12 @@ impl Archive {
         *locked(&self.shared.accounts.places) = (people, site);
     }
 
+    /// The people by whom callers are resolved.
+    #[must_use]
+    pub fn people(&self) -> Arc<People> {
+        Arc::clone(&locked(&self.shared.accounts.places).0)
+    }
+
     /// Who asks, with all that may be done and seen at this moment; none for somebody who may not be here any more. To be asked
     /// anew for each request, so that whoever is disabled is cut off at once.
     #[must_use]

@@ -29,6 +29,7 @@ mod saved;
 mod schema;
 mod stream;
 mod tokens;
+mod units;
 mod unrecorded;
 mod usage;
 mod webhooks;
@@ -65,6 +66,7 @@ fn operations() -> Vec<Operation> {
         stream::operations(),
         recordings::operations(),
         unrecorded::operations(),
+        units::operations(),
         files::operations(),
         saved::operations(),
         balance::operations(),

@@ -65,7 +65,7 @@ const SET_UP: Alike = Not("of the first start, which comes before any token");
 pub(super) fn pages() -> Pages {
     Pages::default()
         .get("/", recordings::start, Not("leads to the first page of somebody's"))
-        .get("/recordings", recordings::recordings, By(&["listRecordings", "listUnrecordedCalls"]))
+        .get("/recordings", recordings::recordings, By(&["listRecordings", "listUnrecordedCalls", "listUnits"]))
         .post("/recordings/columns", recordings::choose_columns, Not("how one browser shows the list"))
         .get("/recordings/filters", recordings::saved::filters, By(&["listSavedFilters"]))
         .post("/recordings/filters", recordings::saved::change, By(&["putSavedFilter", "removeSavedFilter"]))

@@ -3,6 +3,7 @@
 pub(super) mod columns;
 pub(super) mod saved;
 pub(super) mod search;
+pub(super) mod units;
 mod unrecorded;
 
 use axum::extract::{RawQuery, State};
@@ -112,6 +113,8 @@ struct List {
     may_save_filter: bool,
     may_share_filter: bool,
     inputs: Vec<Input>,
+    /// The tree of business units, as far as they may see calls of them.
+    units: Vec<units::Node>,
     tags: Vec<Input>,
     /// What the address asks for besides, to be kept.
     kept: Vec<(&'static str, String)>,
@@ -345,6 +348,7 @@ fn list(
         may_save_filter: error.is_none() && !search.conditions().is_empty(),
         may_share_filter: caller.may(Permission::ModifySharedFilters),
         inputs: PANEL.map(input).into_iter().collect(),
+        units: units::tree(app.archive(), asker, &search),
         tags: tags.iter().copied().map(input).collect(),
         kept: others.map(|(field, value)| (field.name(), value.clone())).collect(),
         headings: columns.iter().map(heading).collect(),

@@ -119,6 +119,13 @@ impl Search {
         self.fields.iter().find(|(other, _)| *other == field).map_or("", |(_, value)| value)
     }
 
+    /// Asks for this of a field, and for nothing else of it; for nothing when it is empty.
+    pub(super) fn set(&mut self, field: Field, value: &str) {
+        self.fields.retain(|(other, _)| *other != field);
+        self.add(field.name(), value.to_owned());
+        self.fields.retain(|(_, value)| !value.is_empty());
+    }
+
     /// The address of it, and of nothing else.
     pub(in crate::server) fn address(&self) -> String {
         let mut written = Serializer::new(String::new());

@@ -292,6 +292,19 @@ async fn calls_without_a_recording_come_in_pages_by_what_is_asked_of_recordings(
 }
 
 #[tokio::test]
+async fn units_are_told_as_a_tree_of_those_whose_calls_the_account_may_see() {
+    let site = Site::new();
+    assert_eq!(site.ask("GET", "/units", "").await.json(), json!({ "units": [] }));
+    let mut people = policy::People::default();
+    people.add_unit("Insurance", None).expect("a unit");
+    people.add_unit("Claims", Some("Insurance")).expect("a unit");
+    site.archive.know_people(std::sync::Arc::new(people), None);
+    let expected = json!([{ "name": "Insurance", "level": 0 }, { "name": "Claims", "level": 1 }]);
+    let units = site.ask("GET", "/units", "").await.json()["units"].clone();
+    assert_eq!(units.as_array().map(|units| &units[..2]), expected.as_array().map(|units| &units[..]));
+}
+
+#[tokio::test]
 async fn a_recording_is_heard_in_ranges_verified_and_taken_along_with_others() {
     let site = Site::new();
     let of = |rest: &str| format!("/recordings/{}{rest}", site.recording);
