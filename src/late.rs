@@ -262,6 +262,8 @@ fn learn(
     done: &mut Amended,
 ) -> Result<(), store::Error> {
     let (row, who) = (archive.row(id)?, &report.who);
+    // Whom somebody has given it to is nothing that the telephone system said.
+    let row = store::Row { facts: row.reported_facts(), ..row };
     let said: Vec<Fact> = said.iter().filter(|fact| is_about(report, fact, &row.facts)).cloned().collect();
     let before = known_of(&row.facts, rules);
     let now = with_said(rules, &before, &said, |refusal| {

@@ -221,6 +221,7 @@ pub(crate) fn row(n: u64, total: u64) -> Row {
         signature,
         rating: None,
         notes: vec![],
+        reassigned: None,
         legal_holds: vec![],
         copies: vec![],
         moved: false,

@@ -145,6 +145,15 @@ fn print_facts(row: &Row) -> Result<(), Failure> {
     ] {
         print_line(&format!("{name:<14} {value}"))?;
     }
+    if let Some(given) = &row.reassigned {
+        let reported = given.reported.user.as_ref().map_or("nobody", |user| user.id.as_str());
+        let (who, at) = (cell(&given.who), given.at);
+        print_line(&format!(
+            "{:<14} by {who} at {at}; the telephone system named {}",
+            "user set",
+            cell(reported)
+        ))?;
+    }
     for pause in &facts.pauses {
         print_line(&format!("{:<14} {} to {}", "paused", length(pause.start_ms), length(pause.end_ms)))?;
     }

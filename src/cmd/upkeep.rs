@@ -201,6 +201,14 @@ fn describe(what: &What) -> String {
         What::FieldSet { id, field, value, before } => {
             format!("put {value:?} into {} of {id}, before {before:?}", words::field(*field))
         }
+        What::Reassigned { id, to, before } => {
+            let name = |who: &policy::Who| {
+                let user = who.user.as_ref().map_or("nobody", |user| user.id.as_str());
+                who.unit.as_ref().map_or_else(|| user.to_owned(), |unit| format!("{user} of {unit}"))
+            };
+            let to = to.as_ref().map_or("whom the telephone system named".to_owned(), name);
+            format!("gave {id} to {to}, before {}", name(before))
+        }
         What::Rated { id, stars, before } => {
             format!("rated {id}: {}, before {}", words::stars(*stars), words::stars(*before))
         }

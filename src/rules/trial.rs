@@ -177,7 +177,8 @@ fn parts(archive: &Archive, rules: &Rules, row: &CallRow) -> Result<Vec<PastPart
     for &id in &row.recordings {
         match archive.row(id) {
             Ok(recording) if recording.facts.source == Source::Import => {}
-            Ok(recording) => kept.push(recording),
+            // Rules are asked of what was said, not of whom somebody has given it to.
+            Ok(recording) => kept.push(Row { facts: recording.reported_facts(), ..recording }),
             Err(store::Error::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }

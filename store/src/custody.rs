@@ -90,8 +90,8 @@ impl Archive {
         }))
     }
 
-    /// Does something to a recording and keeps for ever who did it: tags, fields, ratings, notes, holds. On disk when this
-    /// returns; a hold counts from then on. What stood in a field, and the stars before, are filled in here.
+    /// Does something to a recording and keeps for ever who did it: tags, fields, ratings, notes, holds, whom it counts for. On disk when this
+    /// returns; a hold counts from then on. What stood in a field, the stars before, and whom it counted for are filled in here.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Refused`] for what is no such event, a value or a text that is too long, more than five
@@ -112,6 +112,10 @@ impl Archive {
             What::Rated { stars, .. } if *stars > STARS_MAX => {
                 return refused(format!("a rating has 1 to {STARS_MAX} stars, or 0 for none"));
             }
+            What::Reassigned { .. } if row.facts.state == State::Recording => {
+                return refused("it still runs: whom it counts for can be changed when it has ended".into());
+            }
+            What::Reassigned { before, .. } => *before = row.counts_for(),
             What::Rated { before, .. } => *before = row.rating.unwrap_or_default(),
             What::Noted { text, .. } if text.trim().is_empty() => {
                 return refused("the note says nothing".into());
@@ -183,7 +187,7 @@ impl Archive {
             } else {
                 let signed = crate::verify::signed_lines(&self.shared, &BTreeSet::from([id]));
                 let signed = signed.map_err(|e| e.under(self.dir()))?;
-                let line = self.deletion_line(row.facts, deletion.clone(), keep_facts, &signed);
+                let line = self.deletion_line(row.reported_facts(), deletion.clone(), keep_facts, &signed);
                 let mut line = line.map_err(|e| e.under(self.dir()))?;
                 if let Some(entry) = &mut line.deletion {
                     entry.excluded = excluded;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use decode::Timestamp;
 use policy::retention::{Freeze, RuleSet};
+use policy::{Person, Who};
 use serde::{Deserialize, Serialize};
 
 use crate::locations::copies::{CopyLine, MovedLine};
@@ -87,6 +88,17 @@ pub enum What {
         /// What stood in it before; [`Archive::edit`](crate::Archive::edit) fills it in.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         before: String,
+    },
+    /// A recording was given to another user than the telephone system's facts name, or that was taken back.
+    Reassigned {
+        /// The recording.
+        id: RecordingId,
+        /// Whom it counts for now; none where that is again whom the facts name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Who>,
+        /// Whom it counted for before; [`Archive::edit`](crate::Archive::edit) fills it in.
+        #[serde(default)]
+        before: Who,
     },
     /// A recording was rated.
     Rated {
@@ -329,6 +341,7 @@ impl Event {
             | What::Noted { id, .. }
             | What::FieldSet { id, .. }
             | What::Rated { id, .. }
+            | What::Reassigned { id, .. }
             | What::Held { id, .. }
             | What::Released { id, .. }
             | What::Imported { id, .. } => Some(*id),
@@ -396,6 +409,61 @@ pub struct Hold {
     pub at: Timestamp,
     /// By whom.
     pub who: String,
+}
+
+/// That a recording was given to another user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reassigned {
+    /// Whom it counts for by what the telephone system said.
+    pub reported: Who,
+    /// When it was given.
+    pub at: Timestamp,
+    /// By whom.
+    pub who: String,
+}
+
+/// Whom facts name.
+fn named_in(facts: &RecordingFacts) -> Who {
+    let name = facts.user_name.clone().unwrap_or_default();
+    Who {
+        user: facts.user.clone().map(|id| Person { id, name }),
+        unit: facts.business_unit.clone(),
+        units_above: facts.units_above.clone(),
+    }
+}
+
+/// Has facts name somebody else.
+fn name_in(facts: &mut RecordingFacts, who: Who) {
+    let name = who.user.as_ref().map(|user| user.name.clone()).filter(|name| !name.is_empty());
+    (facts.user_name, facts.user) = (name, who.user.map(|user| user.id));
+    (facts.business_unit, facts.units_above) = (who.unit, who.units_above);
+}
+
+impl Row {
+    /// Whom it counts for.
+    #[must_use]
+    pub fn counts_for(&self) -> Who {
+        named_in(&self.facts)
+    }
+
+    /// Whom it counts for by what the telephone system said, whomever it was given to since.
+    #[must_use]
+    pub fn reported_for(&self) -> Who {
+        self.reassigned.as_ref().map_or_else(|| self.counts_for(), |given| given.reported.clone())
+    }
+
+    /// As it would be if it counted for somebody else.
+    #[must_use]
+    pub fn counting_for(mut self, who: Who) -> Row {
+        name_in(&mut self.facts, who);
+        self
+    }
+
+    /// The facts without what people said of whom it counts for: rules judge by these.
+    #[must_use]
+    pub fn reported_facts(&self) -> RecordingFacts {
+        self.clone().counting_for(self.reported_for()).facts
+    }
 }
 
 /// Keeps what was done last.
@@ -513,7 +581,13 @@ pub(crate) struct Edits {
     /// Stars, likewise; 0 where the rating was taken back.
     #[serde(default)]
     rating: Option<(u64, u8)>,
+    /// Whom it was given to, when and by whom, likewise; none where that was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<(u64, Given)>,
 }
+
+/// Somebody, when and by whom; none where it was taken back.
+type Given = Option<(Who, Timestamp, String)>;
 
 impl Edits {
     /// The notes, oldest line first.
@@ -541,6 +615,9 @@ impl Edits {
             What::Rated { stars, .. } if self.rating.is_none_or(|(last, _)| last <= leaf) => {
                 self.rating = Some((leaf, stars));
             }
+            What::Reassigned { to, .. } if self.given.as_ref().is_none_or(|(last, _)| *last <= leaf) => {
+                self.given = Some((leaf, to.map(|to| (to, at, who))));
+            }
             // These are about no recording, or change nothing of it.
             _ => {}
         }
@@ -564,6 +641,12 @@ impl Edits {
         row.notes = self.notes.values().cloned().collect();
         row.legal_holds = self.holds.values().filter_map(|(_, hold)| hold.clone()).collect();
         row.facts.held = !row.legal_holds.is_empty();
+        // Behind what became known late: what somebody has said goes before what the telephone system says.
+        if let Some((_, Some((to, at, who)))) = &self.given {
+            row.reassigned =
+                Some(Box::new(Reassigned { reported: named_in(&row.facts), at: *at, who: who.clone() }));
+            name_in(&mut row.facts, to.clone());
+        }
     }
 }
 
@@ -614,6 +697,52 @@ mod tests {
         let mut row = Row::of(before, 0, crate::SignatureState::Valid);
         edits.apply(&mut row);
         assert_eq!(row.facts, now);
+    }
+
+    #[test]
+    fn a_recording_that_is_given_to_somebody_counts_for_them_whatever_is_said_later_until_it_is_taken_back() {
+        let id = crate::crash::facts(1).id;
+        let who = |user: &str, unit: &str| Who {
+            user: Some(Person { id: user.into(), name: user.to_uppercase() }),
+            unit: Some(unit.into()),
+            units_above: vec!["Insurance".into()],
+        };
+        let event = |what| Event { at: Timestamp::from_millis(7), who: "eve".into(), what };
+        let given = |to| event(What::Reassigned { id, to, before: Who::default() });
+        let mut before = crate::crash::facts(1);
+        name_in(&mut before, who("ann", "Claims"));
+        let mut later = before.clone();
+        name_in(&mut later, who("bob", "Motor"));
+        let learned = event(What::learned(&before, &later).expect("something"));
+        let shown = |events: &[(u64, &Event)]| {
+            let (mut edits, mut row) =
+                (Edits::default(), Row::of(before.clone(), 0, crate::SignatureState::Valid));
+            events.iter().for_each(|(leaf, event)| edits.take(*leaf, event));
+            // As the index keeps them.
+            let json = serde_json::to_vec(&edits).expect("JSON");
+            let edits: Edits = serde_json::from_slice(&json).expect("reads back");
+            edits.apply(&mut row);
+            row
+        };
+        let (first, second, back) =
+            (given(Some(who("cid", "Sales"))), given(Some(Who::default())), given(None));
+        let row = shown(&[(1, &first)]);
+        assert_eq!((row.counts_for(), row.reported_for()), (who("cid", "Sales"), who("ann", "Claims")));
+        assert_eq!(row.reported_facts(), before);
+        assert_eq!(
+            row.reassigned.as_ref().map(|given| (given.who.as_str(), given.at)),
+            Some(("eve", event(What::Unknown).at))
+        );
+        for order in [[(1, &first), (2, &learned)], [(2, &learned), (1, &first)]] {
+            let row = shown(&order);
+            assert_eq!((row.counts_for(), row.reported_for()), (who("cid", "Sales"), who("bob", "Motor")));
+        }
+        assert_eq!(shown(&[(2, &second), (1, &first)]).counts_for(), Who::default(), "to nobody");
+        let row = shown(&[(1, &first), (3, &back), (2, &second)]);
+        assert_eq!((row.counts_for(), row.reassigned), (who("ann", "Claims"), None));
+        let json = serde_json::to_string(&first).expect("JSON");
+        assert!(json.contains(r#""event":"reassigned""#), "{json}");
+        assert_eq!(serde_json::from_str::<Event>(&json).expect("an event"), first);
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub use audit::Trusted;
 pub use book::{BOOK_LEN_MAX, BOOK_WHY_MAX, BookChange, BookVersion};
 pub use certificate::Jws;
 pub use error::Error;
-pub use event::{Event, Hold, NOTE_TEXT_MAX, Note, RefusedTry, STARS_MAX, What};
+pub use event::{Event, Hold, NOTE_TEXT_MAX, Note, Reassigned, RefusedTry, STARS_MAX, What};
 pub use evidence::{InLedger, Sealed, verify_sealed};
 pub use facts::{
     Absence, CallRow, Counters, CustomField, CustomFields, Direction, DtmfFact, NoKey, Outcome, PastPart,

@@ -6,7 +6,7 @@ use decode::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::search::record::View;
-use crate::{CopyAt, Counters, Field, Hold, Note, RecordingFacts, RecordingId, What};
+use crate::{CopyAt, Counters, Field, Hold, Note, Reassigned, RecordingFacts, RecordingId, What};
 
 /// One recording as lists show it. In JSON its facts stand beside the other fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Row {
     /// Stars that somebody gave it, 1 to 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rating: Option<u8>,
+    /// That it was given to another user than the telephone system said; its facts name that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassigned: Option<Box<Reassigned>>,
     /// Notes, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
@@ -64,6 +67,7 @@ impl Row {
             signature,
             rating: None,
             notes: vec![],
+            reassigned: None,
             legal_holds: vec![],
             copies: vec![],
             moved: false,

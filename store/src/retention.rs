@@ -335,7 +335,7 @@ impl Retention<'_> {
             let deletion = Deletion { at: plan.at, who: BY_ITSELF.into(), rule, why };
             if decision.takes_audio() {
                 let keep_facts = !decision.takes_data();
-                let line = archive.deletion_line(row.facts, deletion, keep_facts, &signed);
+                let line = archive.deletion_line(row.reported_facts(), deletion, keep_facts, &signed);
                 if let Err(e) = line.and_then(|line| ledger::line(&line).map(|_| deleted.push(line))) {
                     tracing::error!(recording = %id, error = %e, "a recording that is due cannot be deleted");
                     pruned.failed += 1;

@@ -168,6 +168,12 @@ impl People {
         let user = agent
             .and_then(|agent| holder(DeviceKind::Agent, agent))
             .or_else(|| holder(DeviceKind::Extension, extension));
+        self.counting_for(user, at)
+    }
+
+    /// What counts for a user, or for nobody, at this moment.
+    #[must_use]
+    pub fn counting_for(&self, user: Option<&User>, at: Timestamp) -> Who {
         let unit = user.map_or(UNASSIGNED, |user| self.unit_of(user, at));
         Who {
             user: user.map(|user| Person { id: user.id.clone(), name: user.display_name() }),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use decode::Timestamp;
 use policy::access::{AccessFilter, FilterMode, Permissions, Scope, Standing};
-use policy::{Caller, Pattern, Segment};
+use policy::{Caller, Pattern, Person, Segment, Who};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -96,6 +96,17 @@ fn row(n: u16, seed: u64, state: State) -> Row {
 }
 
 /// The second of the five fields.
+/// To whom a recording with so many stars was given.
+fn given_to(stars: u8) -> Who {
+    let person = |id: &str, name: &str| Some(Person { id: id.into(), name: name.into() });
+    let (claims, above) = (Some("Claims".to_owned()), vec!["Insurance".to_owned()]);
+    match stars % 3 {
+        0 => Who::default(),
+        1 => Who { user: person("ann", "Ann Bell"), unit: claims, units_above: above },
+        _ => Who { user: person("bob", "Bob"), unit: Some("Banking".into()), units_above: Vec::new() },
+    }
+}
+
 fn fields(value: Option<String>) -> CustomFields {
     let mut fields = CustomFields::default();
     fields.set(CustomField::Tag2, &value.unwrap_or_default());
@@ -339,6 +350,7 @@ impl Both {
                 let (id, field, before) = (id(n), CustomField::Tag2, String::new());
                 self.event(What::Rated { id, stars, before: 0 });
                 self.event(What::FieldSet { id, field, value: value.to_owned(), before });
+                self.event(What::Reassigned { id, to: Some(given_to(stars)), before: Who::default() });
                 self.marks.insert(n, (stars, value));
             }
             Step::Delete(n, keep_facts) if self.rows.contains_key(&n) && !self.live.contains(&n) => {
@@ -380,6 +392,7 @@ impl Both {
         if let Some((stars, value)) = self.marks.get(&n) {
             row.rating = Some(*stars).filter(|stars| *stars > 0);
             row.facts.fields.set(CustomField::Tag2, value);
+            row = row.counting_for(given_to(*stars));
         }
         row
     }

@@ -176,8 +176,8 @@ pub(super) const KINDS: [(&str, &str, &[&str]); 7] = [
     ("saved", "Saved", &["exported", "sip-downloaded"]),
     (
         "marked",
-        "Tags, notes, ratings, holds",
-        &["tagged", "untagged", "noted", "rated", "field-set", "held", "released"],
+        "Tags, notes, ratings, users, holds",
+        &["tagged", "untagged", "noted", "rated", "field-set", "reassigned", "held", "released"],
     ),
     ("deleted", "Deleted", &["deleted", "pruned", "erased"]),
     (

@@ -8,6 +8,7 @@ mod accounts;
 mod alerts;
 mod api;
 mod assets;
+mod assign;
 mod audio;
 mod audit;
 mod body;

@@ -10,9 +10,9 @@ use axum::routing::{get, post};
 
 use super::caller::Asker;
 use super::{
-    App, accounts, alerts, assets, audio, audit, calls, dashboard, deletion, enter, filters, holds, keys,
-    listen, live, locations, logs, mine, orders, peaks, people, recording, recordings, retention, rules,
-    save, set_up, sip, timeline, tokens, usage, users, webhooks, website,
+    App, accounts, alerts, assets, assign, audio, audit, calls, dashboard, deletion, enter, filters, holds,
+    keys, listen, live, locations, logs, mine, orders, peaks, people, recording, recordings, retention,
+    rules, save, set_up, sip, timeline, tokens, usage, users, webhooks, website,
 };
 
 /// How a program does what a page does.
@@ -69,7 +69,7 @@ pub(super) fn pages() -> Pages {
         .post("/recordings/columns", recordings::choose_columns, Not("how one browser shows the list"))
         .get("/recordings/filters", recordings::saved::filters, By(&["listSavedFilters"]))
         .post("/recordings/filters", recordings::saved::change, By(&["putSavedFilter", "removeSavedFilter"]))
-        .post("/recordings/selected", save::selected, By(&["zipRecordings", "putTag"]))
+        .post("/recordings/selected", save::selected, By(&["zipRecordings", "putTag", "assignUser"]))
         .post("/recordings/zip", save::zip, By(&["zipRecordings"]))
         .get("/recordings/{id}", recording::recording, By(&["getRecording", "getWhy", "verifyRecording", "getSip"]))
         .get("/recordings/{id}/audio.wav", audio::audio, By(&["getAudio"]))
@@ -77,6 +77,7 @@ pub(super) fn pages() -> Pages {
         .post("/recordings/{id}/facts", recording::set_facts, By(&["putTag", "removeTag", "putField", "rate"]))
         .post("/recordings/{id}/holds", holds::change_of, By(&["putHold", "releaseHold"]))
         .post("/recordings/{id}/notes", recording::add_note, By(&["addNote"]))
+        .post("/recordings/{id}/user", assign::set, By(&["assignUser", "takeUserBack"]))
         .get("/recordings/{id}/save", save::save, By(&["getFile"]))
         .get("/recordings/{id}/peaks", peaks::peaks, By(&["getPeaks"]))
         .get("/recordings/{id}/timeline.json", timeline::timeline, By(&["getTimeline"]))

@@ -7,10 +7,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use decode::playout::Timeline;
 use policy::{CustomField, Permission};
 use store::{
-    Archive, Event, RecordingFacts, RecordingId, Row, STARS_MAX, Signalling, State as Progress, Track, What,
+    Archive, Event, Reassigned, RecordingFacts, RecordingId, Row, STARS_MAX, Signalling, State as Progress,
+    Track, What,
 };
 
 use super::App;
+use super::assign;
 use super::caller::Asker;
 use super::escape::brief;
 use super::frame::{Frame, Page, page_with};
@@ -110,6 +112,12 @@ struct Shown {
     has_player: bool,
     may_save: bool,
     may_change: bool,
+    /// Whom it counts for can be changed: the users to choose from, and whom it counts for now.
+    may_give: bool,
+    users: Vec<assign::Choice>,
+    user: String,
+    /// By whom it was given, when, and whom the telephone system named; empty where that is still so.
+    reassigned: String,
     sees_signalling: bool,
     tags: String,
     fields: Vec<FieldInput>,
@@ -198,6 +206,9 @@ fn shown(app: &App, asker: &Asker, looked: Looked) -> Shown {
         words::named_fields().any(|named| named == *field) || facts.fields.of(*field).is_some()
     };
     let gaps = gaps(&looked, facts);
+    let may_give = asker.caller.may(Permission::ModifyDetails)
+        && facts.state != Progress::Recording
+        && !app.archive().people().is_empty();
     Shown {
         frame: app.frame(asker, Page::Recordings, format!("Recording {}", facts.id)),
         id: facts.id,
@@ -216,6 +227,10 @@ fn shown(app: &App, asker: &Asker, looked: Looked) -> Shown {
             && looked.timeline.is_ok()
             && facts.state != Progress::Recording,
         may_change: asker.caller.may(Permission::ModifyDetails) && !is_gone,
+        may_give,
+        users: if may_give { assign::choices(app.archive(), asker, app.now()) } else { Vec::new() },
+        user: facts.user.clone().unwrap_or_default(),
+        reassigned: row.reassigned.as_ref().map_or(String::new(), |given| given_words(given, zone)),
         sees_signalling: asker.caller.may(Permission::Signalling),
         tags: facts.tags.join(", "),
         fields: CustomField::ALL.into_iter().filter(is_used).map(field).collect(),
@@ -249,6 +264,18 @@ fn shown(app: &App, asker: &Asker, looked: Looked) -> Shown {
         ladder: looked.trace.as_ref().filter(|trace| !trace.is_empty()).map(ladder),
         problem: looked.problem,
     }
+}
+
+/// Who gave it to whom it counts for, and whom the telephone system named.
+fn given_words(given: &Reassigned, zone: &Zone) -> String {
+    let reported = given.reported.user.as_ref();
+    let reported = reported.map_or("nobody".to_owned(), |user| words::named(&user.id, Some(&user.name)));
+    format!(
+        "set by {} ({}); by the telephone system: {}",
+        brief(&given.who),
+        zone.moment(given.at).full,
+        brief(&reported)
+    )
 }
 
 fn notices(looked: &Looked, asker: &Asker) -> Vec<String> {
@@ -352,6 +379,9 @@ fn known(row: &Row, zone: &Zone) -> Vec<Fact> {
     fact("Agent", short(&facts.agent));
     if let Some(user) = &facts.user {
         fact("User", brief(&words::named(user, facts.user_name.as_deref())).into_owned());
+    }
+    if let Some(given) = &row.reassigned {
+        fact("User’s change", given_words(given, zone));
     }
     fact("Business unit", brief(&words::units(facts)).into_owned());
     fact("Site", short(&facts.site));

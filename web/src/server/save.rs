@@ -15,6 +15,7 @@ use store::{Archive, Event, RecordingId, What};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::App;
+use super::assign::{self, To};
 use super::body::{Chunks, Use};
 use super::caller::Asker;
 use super::escape::brief;
@@ -145,7 +146,7 @@ pub(super) async fn selected(
     let selected = Selected::parse(&body);
     let permission = match selected.what.as_str() {
         "zip" => Permission::Save,
-        "tag" => Permission::ModifyDetails,
+        "tag" | "give" | "nobody" | "back" => Permission::ModifyDetails,
         "hold" => Permission::Holds,
         _ => return Err(Refusal::WrongQuery),
     };
@@ -155,6 +156,12 @@ pub(super) async fn selected(
         Permission::Save => return send_zip(&app, &asker, ids).await,
         Permission::Holds => return app.begin_hold(&asker, &ids).await,
         _ => {}
+    }
+    let back = app.last_search(asker.caller.name()).unwrap_or_else(|| "/recordings".to_owned());
+    if selected.what != "tag" {
+        let (to, now) = (To::of(&Form::parse(&body))?, app.now());
+        app.read(move |archive| assign::give(archive, &asker, &ids, &to, now)).await?;
+        return Ok(Redirect::to(&back).into_response());
     }
     let tag = form_urlencoded::parse(body.as_bytes())
         .find(|(name, _)| name == "tag")
@@ -173,8 +180,7 @@ pub(super) async fn selected(
         Ok(archive.sync()?)
     })
     .await?;
-    Ok(Redirect::to(&app.last_search(asker.caller.name()).unwrap_or_else(|| "/recordings".to_owned()))
-        .into_response())
+    Ok(Redirect::to(&back).into_response())
 }
 
 /// Looks at a tag that somebody has written.

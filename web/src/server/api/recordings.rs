@@ -18,6 +18,7 @@ use super::schema::{
 };
 use super::{PREFIX, read};
 use crate::server::App;
+use crate::server::assign::{To, give};
 use crate::server::caller::Asker;
 use crate::server::form::Form;
 use crate::server::recordings::search::{Search, Wrong, cursor, leave_running_out};
@@ -67,6 +68,11 @@ pub(super) fn operations() -> Vec<Operation> {
             .gives_nothing(),
         marks(Operation::put(["rate", "/recordings/{id}/rating", "Rates it"], rate))
             .takes(object([("stars", up_to("Stars; 0 takes the rating back", 0, STARS_MAX.into()))]))
+            .gives_nothing(),
+        marks(Operation::put(["assignUser", "/recordings/{id}/user", "Gives it to another user, or to nobody"], assign_user))
+            .takes(object([("user", maybe_text("The user's id; null for nobody"))]))
+            .gives_nothing(),
+        marks(Operation::delete(["takeUserBack", "/recordings/{id}/user", "Has it count for whom the telephone system named"], take_user_back))
             .gives_nothing(),
         marks(Operation::post(["addNote", "/recordings/{id}/notes", "Adds a note"], add_note))
             .takes(object([
@@ -147,6 +153,10 @@ pub(super) fn shapes() -> Vec<(&'static str, Value)> {
                 list(json!({ "type": "object", "description": "One party's audio, with what was lost" })),
             ),
             ("user", maybe_text("Whom it counts for")),
+            (
+                "reassigned?",
+                json!({ "type": "object", "description": "It was given to this user: when, by whom, and whom the telephone system named" }),
+            ),
             ("agent", maybe_text("Who was logged in")),
             ("tags", list(text("A tag"))),
             ("fields?", json!({ "type": "object", "additionalProperties": text("What stands in a field") })),
@@ -178,6 +188,13 @@ impl App {
             work(archive, row)
         });
         Ok(done.await?)
+    }
+
+    /// Gives a recording to somebody, as the account.
+    async fn assign(&self, asker: Asker, id: RecordingId, to: To) -> Result<StatusCode, Problem> {
+        let now = self.now();
+        self.read(move |archive| give(archive, &asker, &[id], &to, now)).await?;
+        Ok(StatusCode::NO_CONTENT)
     }
 
     /// Puts an event on a recording, as the account.
@@ -304,6 +321,27 @@ struct Stars {
 async fn rate(State(app): State<App>, asker: Asker, Id(id): Id, body: Bytes) -> Result<StatusCode, Problem> {
     let Stars { stars } = read(&body)?;
     app.put(asker, id, What::Rated { id, stars, before: 0 }).await
+}
+
+#[derive(Deserialize)]
+struct ForUser {
+    user: Option<String>,
+}
+
+/// `PUT /recordings/{id}/user`.
+async fn assign_user(
+    State(app): State<App>,
+    asker: Asker,
+    Id(id): Id,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    let ForUser { user } = read(&body)?;
+    app.assign(asker, id, user.map_or(To::Nobody, To::User)).await
+}
+
+/// `DELETE /recordings/{id}/user`.
+async fn take_user_back(State(app): State<App>, asker: Asker, Id(id): Id) -> Result<StatusCode, Problem> {
+    app.assign(asker, id, To::Reported).await
 }
 
 #[derive(Deserialize)]

@@ -248,11 +248,19 @@ impl Column {
             ),
             Column::Extension => named(&facts.extension, facts.extension_name.as_deref()),
             Column::Agent => text(&facts.agent),
-            Column::User => facts
-                .user_name
-                .as_ref()
-                .or(facts.user.as_ref())
-                .map_or(Cell::Nothing, |name| Cell::Text(brief(name).into_owned())),
+            Column::User => match (facts.user_name.as_ref().or(facts.user.as_ref()), &row.reassigned) {
+                (None, None) => Cell::Nothing,
+                (Some(name), None) => Cell::Text(brief(name).into_owned()),
+                // Whom the telephone system named is in the title.
+                (name, Some(given)) => {
+                    let reported = given.reported.user.as_ref().map_or("nobody", |user| user.name.as_str());
+                    Cell::Named {
+                        number: name.map_or("nobody".into(), |name| brief(name).into_owned()),
+                        stored: format!("by the telephone system: {}", brief(reported)),
+                        name: String::new(),
+                    }
+                }
+            },
             Column::Unit => text(&facts.business_unit),
             Column::Site => text(&facts.site),
             Column::Ddi => {

@@ -16,6 +16,7 @@ use store::{Archive, Field, RecordingId, Row, State as Progress};
 use self::columns::{Cell, Column, short_length};
 use self::search::{Search, Wrong, cursor, label, leave_running_out};
 use super::App;
+use super::assign;
 use super::caller::Asker;
 use super::escape::brief;
 use super::frame::{Frame, Page, page_with};
@@ -135,6 +136,9 @@ struct List {
     may_play: bool,
     may_save: bool,
     may_change: bool,
+    /// Recordings can be given to other users: to whom.
+    may_give: bool,
+    users: Vec<assign::Choice>,
     may_hold: bool,
     width: usize,
     why_nothing: &'static str,
@@ -303,6 +307,7 @@ fn list(
 ) -> List {
     let caller = &asker.caller;
     let unrecorded = found.unrecorded;
+    let may_give = caller.may(Permission::ModifyDetails) && !app.archive().people().is_empty();
     let shown = found.rows.len().saturating_add(found.running.len());
     let is_sorted = search.order.is_some();
     let mut calls = calls(app, found.running, columns, false);
@@ -376,6 +381,8 @@ fn list(
         may_play: caller.may(Permission::Play),
         may_save: caller.may(Permission::Save),
         may_change: caller.may(Permission::ModifyDetails),
+        may_give,
+        users: if may_give { assign::choices(app.archive(), asker, app.now()) } else { Vec::new() },
         may_hold: caller.may(Permission::Holds),
         width: columns.len() + 3,
         why_nothing: if search.before.is_some() {

@@ -245,6 +245,7 @@ async fn what_is_right_is_done() {
             "removeWebhook",
             "testWebhook",
             "setModes",
+            "assignUser",
             "putFilter",
             "putSavedFilter",
             "removeSavedFilter",
