@@ -77,7 +77,7 @@ fn an_alarm_is_mailed_over_tls_once_an_interval_and_a_server_that_takes_nothing_
     private(&password, "secret\n");
     let port = server.address.port();
     let mail = format!(
-        "[record]\nchannels = 1\n[alarms.mail]\nserver = \"localhost:{port}\"\nfrom = \"earwitness <box@example.net>\"\n\
+        "[record]\nchannels = 1\n[alarms]\ndisk_low_percent = 1\n[alarms.mail]\nserver = \"localhost:{port}\"\nfrom = \"earwitness <box@example.net>\"\n\
          to = [\"ops@example.net\", \"night@example.net\"]\nuser = \"box\"\npassword_file = {password:?}\nca_file = {AUTHORITY:?}\n"
     );
     let running = Appliance::start(&bench, &mail);
