@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use crate::space::Space;
 
-/// Descriptors kept open at once, counted in files: one for each recording that runs spares opening it five times a second.
+/// Descriptors kept open at once, counted in files: one for each recording that runs spares opening it at each write.
 const OPEN_FILES_MAX: usize = 16 * 1024;
 /// So many at least, whatever the process may have.
 const OPEN_FILES_MIN: usize = 64;
