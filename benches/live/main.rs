@@ -59,7 +59,7 @@ fn main() {
     let bench = Bench::new();
     let minutes = option("--soak", 0);
     if minutes > 0 {
-        return soak::run(wire, &bench, option("--calls", 250), minutes);
+        return soak::run(wire, &bench, option("--calls", 250), minutes.max(soak::MINUTES_MIN));
     }
     let capture = bench.path("load.pcap");
     let ramp_ms = option("--ramp", 2000);

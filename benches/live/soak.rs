@@ -16,6 +16,8 @@ use crate::common::Bench;
 use crate::common::appliance::Appliance;
 use crate::{Load, SETTLE, Wire, anonymous_kib, cpu_s, dropped, listen};
 
+/// What is measured begins when all lines speak, a minute in.
+pub(crate) const MINUTES_MIN: u32 = 3;
 const TALK_MS: u32 = 60_000;
 /// Between two looks at the process.
 const LOOK: Duration = Duration::from_secs(5);
@@ -73,7 +75,7 @@ pub(crate) fn run(wire: Wire, bench: &Bench, calls: u32, minutes: u32) {
     let truth = made.join().expect("the load was made");
     let report = listen(&archive.archive(), &truth);
 
-    let (first, last) = looks.first().zip(looks.last()).expect("two minutes and more");
+    let (first, last) = looks.first().zip(looks.last()).expect("it lasts long enough");
     let cpu_pct = (last.cpu_s - first.cpu_s) / (last.at - first.at).as_secs_f64() * 100.0;
     let quarter = looks.len() / 4;
     let mean = |of: fn(&Look) -> f64, looks: &[Look]| looks.iter().map(of).sum::<f64>() / looks.len() as f64;

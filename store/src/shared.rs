@@ -31,7 +31,7 @@ const ALERTS_MAX: usize = 100;
 /// Bytes of a disk of which a larger reserve is no loss: 16 GiB.
 const ROOMY: u64 = 16 << 30;
 
-/// What can be set for tests; the defaults are what ships.
+/// What can be set for tests; [`Tuning::on`] is what ships.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tuning {
     /// Bytes of journal after which a new one is begun and the files are brought to disk.

@@ -40,6 +40,7 @@ use axum::http::header;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use decode::Timestamp;
+use store::Outcome;
 
 pub(crate) use self::balance::told as told_call;
 pub(super) use self::idempotency::Keys;
@@ -47,6 +48,7 @@ use self::operation::Operation;
 use self::problem::{Kind, Problem};
 pub(super) use self::stream::Watch;
 use super::App;
+use super::form::Form;
 use crate::live::{Live, Unavailable};
 
 /// Where it is.
@@ -140,6 +142,17 @@ fn moment(app: &App, name: &str, text: &str) -> Result<Option<Timestamp>, Proble
         Problem::Wrong(format!("{name}: write it as 2026-11-30T09:00:00Z, 2026-11-30 09:00 or 2026-11-30"))
     };
     app.zone().read(text).map(Some).ok_or_else(wrong)
+}
+
+/// What calls came to that a query names; none where it names nothing.
+fn outcome(form: &Form) -> Result<Option<Outcome>, Problem> {
+    match form.text("outcome") {
+        "" => Ok(None),
+        key => match Outcome::ALL.into_iter().find(|outcome| outcome.key() == key) {
+            None => Err(Problem::Wrong("outcome: no such outcome".to_owned())),
+            known => Ok(known),
+        },
+    }
 }
 
 #[cfg(test)]

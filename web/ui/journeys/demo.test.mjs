@@ -76,6 +76,20 @@ journey("a supervisor signs in, finds, plays and seeks", "supervisor", async (pa
   await until("it to go on after Back", async () => (await clock(page)) > again + 0.3 || again > 14);
 });
 
+journey("a recording is given to another user, and back, without leaving its page", "supervisor", async (page) => {
+  await page.goto(`${demo.origin}/recordings?range=all&extension=3052`);
+  await page.locator("td.lead a").first().click();
+  await page.locator("ew-player[ready]").waitFor();
+  await page.getByLabel("User that it counts for").fill("callum");
+  await page.getByRole("button", { name: "Give to this user" }).click();
+  const hint = (hasText) => page.locator("#user-hint", { hasText }).waitFor();
+  await hint(/set by supervisor .*; by the telephone system: owen/);
+  await page.locator("ew-player[ready]").waitFor();
+  await page.getByRole("button", { name: "As the telephone system says" }).click();
+  await hint("As the telephone system says.");
+  await page.locator("ew-player[ready]").waitFor();
+});
+
 journey("a supervisor listens in, pauses a running call, and hears silence", "supervisor", async (page) => {
   await page.goto(`${demo.origin}/live`);
   const row = page.locator("tr.live-row").first();

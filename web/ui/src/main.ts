@@ -12,6 +12,8 @@ import "./session.js";
 
 // Pages are of this server alone, scripts come with the first page only, and nothing is evaluated.
 htmx.config.includeIndicatorCSS = false;
+// What a script has set of an element's style is not carried over into what takes its place: the policy of our pages refuses it.
+htmx.config.defaultSettleDelay = 0;
 
 interface Swapping { ctx?: { text?: string; response?: { raw?: Response }; sourceElement?: Element } }
 

@@ -81,7 +81,7 @@ async fn get(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<V
         }
         custom => custom,
     };
-    let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.key() == form.text("outcome"));
+    let outcome = super::outcome(&form)?;
     let (limit, before) = (limit(&form, LIMIT), before::<Place>(&form)?);
     let listed = Listed {
         most: limit + 1,

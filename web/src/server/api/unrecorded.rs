@@ -70,7 +70,7 @@ async fn all(
     let written = query.unwrap_or_default();
     let form = Form::parse(&written);
     let search = Search::parse(&written);
-    let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.key() == form.text("outcome"));
+    let outcome = super::outcome(&form)?;
     let (limit, before) = (limit(&form, LIMIT), before::<CallPlace>(&form)?);
     let wrong = |wrong: Wrong| Problem::Wrong(format!("{}: {}", wrong.name, wrong.why));
     let query = app.query(&asker, &search).map_err(wrong)?;

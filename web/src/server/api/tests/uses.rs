@@ -289,6 +289,13 @@ async fn calls_without_a_recording_come_in_pages_by_what_is_asked_of_recordings(
     assert_eq!(asked("state=complete").await, [""; 0]);
     let wrong = site.ask("GET", "/unrecorded-calls?sort=duration", "").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST, "there is one order");
+    for path in ["/unrecorded-calls?range=all&outcome=lost", "/balance-sheet?range=all&outcome=lost"] {
+        assert_eq!(
+            site.ask("GET", path, "").await.status,
+            StatusCode::BAD_REQUEST,
+            "{path}: not all of them"
+        );
+    }
 }
 
 #[tokio::test]
