@@ -112,6 +112,30 @@ pub(crate) struct ArchiveSection {
     /// Folder of the archive; `./earwitness-archive` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dir: Option<PathBuf>,
+    /// Threads that seal what is recorded. Where absent, one on a machine with processors to spare, and else none: the recorder's
+    /// own thread does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sealing_threads: Option<usize>,
+}
+
+/// As many as can be meant.
+const SEALING_THREADS_MAX: usize = 64;
+/// Capture, recorder and disk have one processor each before sealing gets one.
+const PROCESSORS_TO_SPARE: usize = 4;
+
+impl ArchiveSection {
+    fn sealing_threads(&self) -> Result<usize, Wrong> {
+        match self.sealing_threads {
+            Some(threads) if threads > SEALING_THREADS_MAX => {
+                Err(Wrong(format!("archive.sealing_threads: at most {SEALING_THREADS_MAX}")))
+            }
+            Some(threads) => Ok(threads),
+            None => {
+                let processors = std::thread::available_parallelism().map_or(1, usize::from);
+                Ok(usize::from(processors >= PROCESSORS_TO_SPARE))
+            }
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -330,6 +354,8 @@ impl HepSection {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) archive: PathBuf,
+    /// Threads that seal what is recorded.
+    pub(crate) sealing_threads: usize,
     pub(crate) rules: Rules,
     /// Are the SIP messages of recorded calls kept?
     pub(crate) sip: bool,
@@ -458,6 +484,7 @@ impl ConfigFile {
         self.canary.check()?;
         let machine = Machine { zone, name, lans: self.site.lans()?, canary: self.canary.number() };
         let Ruling { rules, sip, devices, ports, retention } = book.clone().resolve(&machine)?;
+        let sealing_threads = self.archive.sealing_threads()?;
         let archive = archive.or(self.archive.dir).unwrap_or_else(|| PathBuf::from("earwitness-archive"));
         let mut alarms = self.alarms.resolve(self.site.zone()?)?;
         if self.canary.every.is_some() && !self.capture.hears_loopback() {
@@ -476,6 +503,7 @@ impl ConfigFile {
         let cold = self.cold;
         Ok(Settings {
             archive,
+            sealing_threads,
             rules,
             sip,
             call_headers,
@@ -605,6 +633,7 @@ mod tests {
             ("[[location]]\nname = \"nas\"\nfolder = \"/mnt\"\nregion = \"x\"\n", "for buckets"),
             ("[site]\nlan = [\"192.0.2.0\"]\n", "subnet"),
             ("[record]\nstream_idle_s = 0\n", "stream_idle_s"),
+            ("[archive]\nsealing_threads = 65\n", "at most 64"),
             ("[evidence]\ntimestamp = \"tsa.example\"\n", "evidence.timestamp"),
             ("[site]\npbx = [\"192.0.2.10\"]\n[[device]]\nnumber = \"2001\"\nip = \"192.0.2.10\"\n", "PBX"),
         ] {

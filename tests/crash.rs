@@ -19,10 +19,15 @@ const HEARD_MAX: usize = 20;
 /// A recording may end so long before the last frame that the recorder was given: what is not sealed, and one packet.
 const LOST_MS_MAX: i64 = 220;
 
-/// Feeds frames up to a moment into a recorder over its standard input, waits until they are taken, and kills it.
-fn record_and_kill(bench: &Bench, frames: &[xtask::pcap::Frame], until_ns: i64) {
+/// Feeds frames up to a moment into a recorder with so many sealing threads over its standard input, waits until they are taken, and
+/// kills it.
+fn record_and_kill(bench: &Bench, frames: &[xtask::pcap::Frame], until_ns: i64, sealing_threads: usize) {
+    let config = bench.path("record.toml");
+    std::fs::write(&config, format!("[archive]\nsealing_threads = {sealing_threads}\n")).expect("written");
     let mut child = common::earwitness()
-        .args(["record", "-r", "-", "-a"])
+        .args(["record", "-r", "-", "-c"])
+        .arg(config)
+        .arg("-a")
         .arg(bench.archive())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -70,7 +75,7 @@ fn a_kill_costs_at_most_a_fifth_of_a_second_of_each_call() {
         let bench = Bench::new();
         // Odd steps, so that kills fall everywhere in chunk and packet time.
         let until_ns = first + (last - first) * (2 * kill as i64 + 1) / (2 * kills as i64);
-        record_and_kill(&bench, &traffic.frames, until_ns);
+        record_and_kill(&bench, &traffic.frames, until_ns, kill % 3);
         if !bench.archive().join("archive.json").exists() {
             continue;
         }
@@ -132,7 +137,7 @@ fn after_a_kill_the_same_archive_goes_on() {
     let scenario = Scenario { calls: 3, talk_ms: 4_000, ..Scenario::default() };
     let traffic = scenario.traffic();
     let middle = traffic.frames[traffic.frames.len() / 2].at_ns;
-    record_and_kill(&bench, &traffic.frames, middle);
+    record_and_kill(&bench, &traffic.frames, middle, 0);
     let (capture, _) = bench.capture("calls.pcap", &scenario);
     bench.record(&capture);
     let rows = bench.run(&["archive", "list", "--json"]).expect_code(0).json();

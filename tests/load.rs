@@ -15,9 +15,14 @@ const LENGTH_MS: u64 = 20;
 
 #[track_caller]
 fn records_right(scenario: &Scenario, limits: Limits) {
+    records_right_with("", scenario, limits);
+}
+
+#[track_caller]
+fn records_right_with(config: &str, scenario: &Scenario, limits: Limits) {
     let bench = Bench::new();
     let (capture, truth) = bench.capture("load.pcap", scenario);
-    let summary = bench.record(&capture);
+    let summary = bench.record_with(&capture, config);
     let report = check(&truth, bench.exports(), limits);
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(report.calls, truth.len());
@@ -41,6 +46,14 @@ fn records_right(scenario: &Scenario, limits: Limits) {
 
 fn hundred_calls() -> Scenario {
     Scenario { calls: 100, talk_ms: 6_000, ..Scenario::default() }
+}
+
+#[test]
+fn calls_stay_whole_whoever_seals_them() {
+    for threads in [0, 1, 2] {
+        let config = format!("[archive]\nsealing_threads = {threads}\n");
+        records_right_with(&config, &hundred_calls(), tight());
+    }
 }
 
 fn tight() -> Limits {

@@ -45,6 +45,7 @@ pub(crate) fn run(args: &cli::Record) -> Result<Done, Failure> {
         Created::New { keys_dir } => tell_of_keys(&settings.archive, &keys_dir),
         Created::Existing => settle_recovery(&archive)?,
     }
+    archive.seal_on_threads(settings.sealing_threads)?;
     let version = follow_book(&mut settings, &archive)?;
     copy_checkpoints(&archive, &settings)?;
     copies::use_locations(&archive, &settings, Duty::Copy)?;

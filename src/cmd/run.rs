@@ -94,6 +94,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     // The archive's own threads, which get what is sealed and go to locations that are mounted as they come, run by now, and so does
     // the door of root's commands.
     harden::wall_in(&walls(&settings, args))?;
+    archive.seal_on_threads(settings.sealing_threads)?;
     let mut version = follow_book(&mut settings, &archive)?;
     know_site(&archive, &settings.rules);
     let control = control.joining(endpoint.as_ref().map(|endpoint| endpoint.control.clone()));

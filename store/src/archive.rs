@@ -26,6 +26,7 @@ use crate::retention::WATCH;
 use crate::saved::Saved;
 use crate::scribe::{self, Command, Commands, Handle, RESERVE};
 use crate::scrub::{SCRUB, Scrubber};
+use crate::seal::Sealers;
 use crate::search::hits::Hits;
 use crate::search::sorted;
 use crate::shared::{Latch, Shared, Tuning, wall_clock};
@@ -264,6 +265,18 @@ impl Archive {
         if let Some(handle) = &self.handle {
             handle.commands.hold_little();
         }
+    }
+
+    /// Recordings that begin from now on are sealed by so many threads, each by one of them. Without that their writers seal them. The
+    /// threads are under the same restrictions as the one that asks for them, and touch no file. To be called once.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system gives no more threads; [`Error::Closed`]; [`Error::Refused`] the second time.
+    pub fn seal_on_threads(&self, threads: usize) -> Result<(), Error> {
+        let handle = self.handle.as_ref().ok_or(Error::Closed)?;
+        let sealers = Sealers::start(threads).map_err(|e| Error::io(&self.shared.root, e))?;
+        let again = |_| Error::Refused { what: "sealing threads a second time".into() };
+        handle.sealers.set(sealers).map_err(again)
     }
 
     /// Can this machine open what is recorded (is a private X25519 key here, and open)?
@@ -578,6 +591,11 @@ impl Archive {
     }
 
     #[cfg(test)]
+    pub(crate) fn sealers(&self) -> &Sealers {
+        self.handle.as_ref().and_then(|handle| handle.sealers.get()).expect("they were started")
+    }
+
+    #[cfg(test)]
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -636,6 +654,7 @@ impl Archive {
         }
         let result = self.ask(Command::Close);
         if let Some(handle) = self.handle.take() {
+            drop(handle.sealers);
             drop(handle.commands);
             handle.thread.join().map_err(|_| Error::Closed)?;
         }
@@ -653,13 +672,17 @@ impl Archive {
         handle.commands.send(command)
     }
 
-    /// Sends a command that answers, and waits for the answer.
+    /// Sends a command that answers, behind all chunks that writers have handed over, and waits for the answer.
     pub(crate) fn ask<T>(
         &self,
         command: impl FnOnce(crossbeam_channel::Sender<Result<T, Error>>) -> Command,
     ) -> Result<T, Error> {
         let (answer, result) = crossbeam_channel::bounded(1);
-        self.send(command(answer))?;
+        let handle = self.handle.as_ref().ok_or(Error::Closed)?;
+        if let Some(sealers) = handle.sealers.get() {
+            sealers.settle();
+        }
+        handle.commands.send(command(answer))?;
         result.recv().map_err(|_| Error::Closed)?.map_err(|e| e.under(&self.shared.root))
     }
 }

@@ -245,11 +245,12 @@ fn assert_kept(archive: &Archive, promised: &Promised, at: &str) {
     assert_eq!(problems, [], "{at}");
 }
 
-/// Runs the scenario on a disk that dies at operation `at`; gives the disk and what was promised until then.
-fn die(at: u64, index: &Path) -> (Arc<SimDisk>, Promised) {
+/// Runs the scenario on a disk that dies at operation `at`, with so many sealing threads; gives the disk and what was promised until then.
+fn die(at: u64, index: &Path, threads: usize) -> (Arc<SimDisk>, Promised) {
     let (disk, mut promised) = (new_disk(), Promised::default());
     disk.fail_at(at, Fault::Die);
     if let Ok(archive) = open(&disk, index) {
+        archive.seal_on_threads(threads).expect("threads");
         let ended = scenario(&archive, &mut promised);
         assert!(disk.is_dead() || ended.is_ok(), "only death stops the scenario: {ended:?}");
         disk.fail_at(0, Fault::Die);
@@ -294,8 +295,17 @@ fn at_each_operation(test: impl Fn(u64, &Path) + Sync) {
 
 #[test]
 fn whatever_was_promised_survives_a_kill_at_any_operation() {
+    survives_a_kill(0);
+}
+
+#[test]
+fn whatever_was_promised_survives_a_kill_at_any_operation_while_two_threads_seal() {
+    survives_a_kill(2);
+}
+
+fn survives_a_kill(threads: usize) {
     at_each_operation(|at, index| {
-        let (disk, promised) = die(at, index);
+        let (disk, promised) = die(at, index, threads);
         let disk = disk.after_kill();
         let archive = open(&disk, index).unwrap_or_else(|e| panic!("killed at {at}: {e}"));
         assert_kept(&archive, &promised, &format!("killed at {at}"));
@@ -311,7 +321,7 @@ fn whatever_was_promised_survives_a_power_cut_at_any_operation_and_another_while
     let cuts = std::env::var("EARWITNESS_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     println!("{} power cuts, each with another while mending", operations() * cuts);
     at_each_operation(|at, index| {
-        let (disk, promised) = die(at, index);
+        let (disk, promised) = die(at, index, 0);
         for seed in (0..cuts).map(|cut: u64| at * 7919 + cut * 104_729 + 1) {
             let disk = disk.after_power_cut(seed);
             // The index may be of any time: it is another folder, which the power cut of the model does not touch.
@@ -555,7 +565,7 @@ fn a_hold_keeps_a_recording_that_runs_from_being_destroyed() {
 fn no_key_and_no_payload_is_in_any_file_after_a_crash() {
     let index = tempfile::tempdir().expect("a folder");
     for at in [40, 60, 80] {
-        let (disk, _) = die(at, &index.path().join("index"));
+        let (disk, _) = die(at, &index.path().join("index"), 0);
         let runs: std::collections::HashSet<Vec<u8>> = (1..=4)
             .flat_map(|n| (0..300).map(move |i| payload(n, i)))
             .flat_map(|payload| payload.windows(8).map(<[u8]>::to_vec).collect::<Vec<_>>())

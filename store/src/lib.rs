@@ -52,6 +52,7 @@ mod retention;
 mod saved;
 mod scribe;
 mod scrub;
+mod seal;
 mod search;
 mod settle;
 mod shared;

@@ -226,7 +226,7 @@ struct Inner {
     listeners: Vec<Arc<Mutex<Queue>>>,
     /// With the marks of the open chunk.
     standing: Standing,
-    /// Without them.
+    /// Behind the last chunk that was published.
     before: Standing,
     ended: Option<LiveEnd>,
 }
@@ -253,14 +253,20 @@ impl Tail {
         Some(LiveChunk { first, latest, before, content: Zeroizing::new(content.to_vec()) })
     }
 
-    /// A chunk has gone to the disk: with its content, if somebody listened when it was sealed.
-    pub(crate) fn publish(&self, chunk: Option<LiveChunk>, has_marks: bool) {
-        if chunk.is_none() && !has_marks {
+    /// With the marks of the open chunk.
+    pub(crate) fn standing(&self) -> Standing {
+        locked(&self.inner).standing
+    }
+
+    /// A chunk has gone to the disk: with its content, if somebody listened when it was sealed, and with what stands behind it, where it
+    /// has marks.
+    pub(crate) fn publish(&self, chunk: Option<LiveChunk>, standing: Option<Standing>) {
+        if chunk.is_none() && standing.is_none() {
             return;
         }
         let mut wakers = Vec::new();
         let mut inner = locked(&self.inner);
-        inner.before = inner.standing;
+        inner.before = standing.unwrap_or(inner.before);
         if let Some(chunk) = chunk.map(Arc::new) {
             for queue in &inner.listeners {
                 let mut queue = locked(queue);

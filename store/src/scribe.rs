@@ -20,8 +20,8 @@ mod room;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,7 @@ use crate::event::Event;
 use crate::journal::{self, JOURNAL_DIR, Part, Transaction};
 use crate::ledger::{self, RecordingLine};
 use crate::log::{LEAVES, Log};
+use crate::seal::Sealers;
 use crate::settle::{self, Task};
 use crate::shared::{Open, Shared, wall_clock};
 use crate::space::SpaceWatch;
@@ -154,6 +155,8 @@ pub(crate) struct Handle {
     pub(crate) commands: Commands,
     /// Buffers of written chunks, for reuse.
     pub(crate) pool: Receiver<Vec<u8>>,
+    /// Who seals for the writers; they do it themselves while there is nobody.
+    pub(crate) sealers: OnceLock<Sealers>,
     pub(crate) thread: JoinHandle<()>,
 }
 
@@ -208,7 +211,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, number: u64, log: Log) -> Result<Handle
         }
     };
     let thread = std::thread::Builder::new().name("archive-disk".into()).spawn(run);
-    Ok(Handle { commands, pool, thread: thread.map_err(|e| Error::io("", e))? })
+    let sealers = OnceLock::new();
+    Ok(Handle { commands, pool, sealers, thread: thread.map_err(|e| Error::io("", e))? })
 }
 
 /// The journal file being written.

@@ -1,8 +1,8 @@
 //! Writes one recording: packets, marks and SIP messages into the open chunk, sealed chunks to the disk thread.
 //!
-//! Takes only what a rule has cleared ([`policy::Cleared`], [`policy::ClearedSignal`]). Sealing happens on the caller's thread, in the buffer in
-//! which the chunk was built and from which the disk thread writes journal and file: nothing is copied, nothing is
-//! allocated per packet. Where and when bytes reach the disk is [`crate::scribe`]'s.
+//! Takes only what a rule has cleared ([`policy::Cleared`], [`policy::ClearedSignal`]). A chunk is sealed in the buffer in
+//! which it was built and from which the disk thread writes journal and file: nothing is copied, nothing is
+//! allocated per packet. Who seals it is [`crate::seal`]'s, where and when bytes reach the disk [`crate::scribe`]'s.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,6 @@ use crossbeam_channel::Receiver;
 use decode::Timestamp;
 use decode::time::NS_PER_MS;
 use policy::{Cleared, ClearedSignal};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 use crate::chunk::{ChunkCipher, FRAME_LEN, Sealer, TAG_LEN};
@@ -20,11 +19,12 @@ use crate::journal;
 use crate::keys::DataKey;
 use crate::keys::manage::KeyLine;
 use crate::ledger::{self, Fate, RecordingLine};
-use crate::listen::{LiveEnd, Tail};
+use crate::listen::{LiveEnd, Standing};
 use crate::record::{
     Encoder, Mark, PACKET_HEADER_LEN, PAYLOAD_MAX, SIGNAL_HEADER_LEN, put_signal, to_micros,
 };
-use crate::scribe::{Chunk, Command, Commands, Handle};
+use crate::scribe::{Command, Handle};
+use crate::seal::{Last, Sealing, Unsealed};
 use crate::shared::{Open, Shared};
 use crate::wave::{DATA_MAX, FORMAT, Head, head_hash};
 use crate::{Error, RecordingFacts, RecordingId, State};
@@ -76,15 +76,10 @@ pub struct Writer {
     data_at: u64,
     /// Where the open chunk will stand.
     offset: u64,
-    /// Of everything before that.
-    hash: Sha256,
-    sealer: Sealer,
+    /// Takes the full ones.
+    sealing: Arc<Sealing>,
     shared: Arc<Shared>,
-    commands: Commands,
     pool: Receiver<Vec<u8>>,
-    open: Arc<Open>,
-    /// Who listens while the recording runs.
-    tail: Arc<Tail>,
     /// The open chunk has marks.
     marked: bool,
 }
@@ -111,24 +106,24 @@ impl Writer {
         journal::begin_single(&mut entry, &open.path);
         entry.extend_from_slice(&bytes);
         journal::finish_single(&mut entry, &open.path, 0);
+        let sealer = Sealer::new(ChunkCipher::new(key.chunk_cipher(id), &address));
+        let (tail, commands) = (shared.begin_tail(id), disk.commands.clone());
+        let thread = disk.sealers.get().and_then(|sealers| sealers.of(id));
+        let sealing = Sealing::new(Arc::clone(&open), tail, commands, thread, (sealer, hash));
         let mut writer = Writer {
             shared: Arc::clone(shared),
-            commands: disk.commands.clone(),
             pool: disk.pool.clone(),
             encoder: Encoder::default(),
-            sealer: Sealer::new(ChunkCipher::new(key.chunk_cipher(id), &address)),
+            sealing,
             buf: Vec::new(),
             frame_at: data_from,
             span_max: shared.chunk_span_ms.load(Ordering::Relaxed) * NS_PER_MS,
             span: None,
             data_at: bytes.len() as u64,
             offset: bytes.len() as u64,
-            hash,
             latest: started,
             lossy: false,
             ended: false,
-            open: Arc::clone(&open),
-            tail: shared.begin_tail(id),
             marked: false,
         };
         writer.next_buffer(0);
@@ -140,7 +135,7 @@ impl Writer {
     /// The recording.
     #[must_use]
     pub fn id(&self) -> RecordingId {
-        self.open.id
+        self.sealing.open.id
     }
 
     /// Reads what [`Writer::append`] will touch, so that the waits for several recordings' memory run side by side.
@@ -178,7 +173,7 @@ impl Writer {
     pub fn mark(&mut self, at: Timestamp, mark: &Mark) -> Result<(), Error> {
         let base = self.make_room(at, MARK_LEN_MAX)?;
         self.encoder.mark(&mut self.buf, base, at, mark);
-        self.tail.note(to_micros(at), mark);
+        self.sealing.tail.note(to_micros(at), mark);
         self.marked = true;
         Ok(())
     }
@@ -205,9 +200,9 @@ impl Writer {
     /// # Errors
     /// [`Error::Closed`] when the archive is closed; [`Error::Refused`] for facts of another recording.
     pub fn know(&self, facts: &RecordingFacts) -> Result<(), Error> {
-        if facts.id != self.open.id {
+        if facts.id != self.id() {
             return Err(Error::Refused {
-                what: format!("facts of {} for recording {}", facts.id, self.open.id),
+                what: format!("facts of {} for recording {}", facts.id, self.id()),
             });
         }
         let mut facts = facts.clone();
@@ -215,11 +210,11 @@ impl Writer {
         facts.state = State::Recording;
         let json = serde_json::to_vec(&facts).map_err(|e| Error::Refused { what: e.to_string() })?;
         let mut live = crate::disk::locked(&self.shared.live);
-        if let Some(row) = live.get_mut(&self.open.id).filter(|row| row.facts.state == State::Recording) {
+        if let Some(row) = live.get_mut(&self.id()).filter(|row| row.facts.state == State::Recording) {
             row.facts = facts;
         }
         drop(live);
-        self.send(Command::Know { open: Arc::clone(&self.open), facts: json })
+        self.send(Command::Know { open: Arc::clone(&self.sealing.open), facts: json })
     }
 
     /// Seals the open chunk when it is older than a chunk may be: a call that falls silent must not keep its last
@@ -245,32 +240,31 @@ impl Writer {
     /// [`Error::KeyMissing`] without the signing key, [`Error::Refused`] for facts of another recording,
     /// [`Error::Closed`] when the archive is closed. The file is closed as interrupted then.
     pub fn finish(mut self, mut facts: RecordingFacts) -> Result<RecordingId, Error> {
-        if facts.id != self.open.id {
+        if facts.id != self.id() {
             return Err(Error::Refused {
-                what: format!("facts of {} for recording {}", facts.id, self.open.id),
+                what: format!("facts of {} for recording {}", facts.id, self.id()),
             });
         }
         facts.state = if self.lossy { State::Interrupted } else { State::Complete };
-        if self.open.failed.is_set() || self.shared.failed.is_set() {
+        // What is still to be sealed may be the first to find that something has failed.
+        self.sealing.catch_up()?;
+        if self.sealing.open.failed.is_set() || self.shared.failed.is_set() {
             self.abandon(Some(facts))?;
-            return Ok(self.open.id);
+            return Ok(self.id());
         }
         let at = facts.ended.unwrap_or(self.latest);
-        let frame_at = self.frame_at;
-        let (base, latest) = *self.span.get_or_insert((to_micros(at), to_micros(at)));
-        let heard = self.tail.copy(base, latest, self.buf.get(frame_at + FRAME_LEN..).unwrap_or_default());
-        self.sealer.seal(&mut self.buf, frame_at, true, base, latest);
-        let last_chunk = self.buf.split_off(frame_at);
-        self.hash.update(&last_chunk);
-        let (hash, chunks) = (self.hash.clone(), self.sealer.sealed());
+        let span = *self.span.get_or_insert((to_micros(at), to_micros(at)));
+        let content = self.buf.get(self.frame_at + FRAME_LEN..).unwrap_or_default();
+        let heard = self.sealing.tail.copy(span.0, span.1, content);
+        let Last { chunk, chunks, hash } = self.sealing.seal_last(std::mem::take(&mut self.buf), span);
         let keys = &self.shared.keys;
-        let ending = Ending::new(keys, FORMAT, facts, chunks, self.data_at, self.offset, last_chunk, hash)?;
-        crate::disk::locked(&self.shared.live).insert(self.open.id, ending.row());
+        let ending = Ending::new(keys, FORMAT, facts, chunks, self.data_at, self.offset, chunk, hash)?;
+        crate::disk::locked(&self.shared.live).insert(self.id(), ending.row());
         self.ended = true;
-        self.send(Command::Finish { open: Arc::clone(&self.open), ending: Box::new(ending) })?;
-        self.tail.publish(heard, self.marked);
-        self.shared.end_tail(self.open.id, &self.tail, LiveEnd::Finished);
-        Ok(self.open.id)
+        self.send(Command::Finish { open: Arc::clone(&self.sealing.open), ending: Box::new(ending) })?;
+        self.sealing.tail.publish(heard, self.standing());
+        self.end_tail(LiveEnd::Finished);
+        Ok(self.id())
     }
 
     /// Destroys the recording: its key, then its file. The ledger keeps that it was there and why it went. When this
@@ -281,7 +275,7 @@ impl Writer {
     /// [`Error::Io`] when the disk refuses; [`Error::Closed`] when the archive is closed.
     pub fn discard(mut self, why: &str) -> Result<Discarded, Error> {
         let line = RecordingLine {
-            id: self.open.id,
+            id: self.id(),
             fate: Fate::Discarded,
             at: self.latest,
             bytes: 0,
@@ -290,29 +284,35 @@ impl Writer {
             deletion: None,
             recoded: None,
         };
+        self.sealing.catch_up()?;
         let (answer, result) = crossbeam_channel::bounded(1);
-        let (open, line) = (Arc::clone(&self.open), Box::new(line));
+        let (open, line) = (Arc::clone(&self.sealing.open), Box::new(line));
         let sent = self.send(Command::Discard { open, line, answer });
         let answered = sent.and_then(|()| result.recv().map_err(|_| Error::Closed)?);
         if matches!(answered, Ok(false)) {
             return Ok(Discarded::Held(Box::new(self)));
         }
         self.ended = true;
-        self.shared.end_tail(self.open.id, &self.tail, LiveEnd::Discarded);
+        self.end_tail(LiveEnd::Discarded);
         self.buf.zeroize();
         answered.map(|_| Discarded::Destroyed)
     }
 
     /// May more be written?
     fn ready(&mut self) -> Result<(), Error> {
-        let ready = self.open.failed.check().and_then(|()| self.shared.ready());
+        let ready = self.sealing.open.failed.check().and_then(|()| self.shared.ready());
         ready.inspect_err(|_| self.lossy = true).map_err(|e| e.under(&self.shared.root))
     }
 
     /// Could something of this recording not be written?
     #[cfg(test)]
     pub(crate) fn is_failed(&self) -> bool {
-        self.open.failed.is_set()
+        self.sealing.open.failed.is_set()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sealing(&self) -> &Arc<Sealing> {
+        &self.sealing
     }
 
     /// Makes sure that the open chunk takes a record of this time and length; gives the chunk's base time.
@@ -335,26 +335,30 @@ impl Writer {
         Ok(*base)
     }
 
-    /// Seals the open chunk and sends it off, and lets those hear it who listen.
+    /// Has the open chunk sealed and sent off.
     fn seal(&mut self) -> Result<(), Error> {
-        let Some((base, latest)) = self.span.take() else { return Ok(()) };
-        let frame_at = self.frame_at;
-        let file_len = self.offset + (self.buf.len() - frame_at + TAG_LEN) as u64;
+        let Some(span) = self.span.take() else { return Ok(()) };
+        let file_len = self.offset + (self.buf.len() - self.frame_at + TAG_LEN) as u64;
         if file_len > DATA_MAX {
             self.lossy = true;
             self.next_buffer(0);
             return Err(Error::Refused { what: "a recording of more than 4 GB".into() });
         }
-        let heard = self.tail.copy(base, latest, self.buf.get(frame_at + FRAME_LEN..).unwrap_or_default());
-        self.sealer.seal(&mut self.buf, frame_at, false, base, latest);
-        self.hash.update(&self.buf[frame_at..]);
-        journal::finish_single(&mut self.buf, &self.open.path, self.offset);
-        let (entry, offset, open) = (std::mem::take(&mut self.buf), self.offset, Arc::clone(&self.open));
+        let (buf, offset) = (std::mem::take(&mut self.buf), self.offset);
+        let chunk = Unsealed { buf, offset, span, standing: self.standing() };
         self.offset = file_len;
-        self.next_buffer(entry.len());
-        self.send(Command::Chunk(Chunk { open, entry, offset, end: file_len }))?;
-        self.tail.publish(heard, std::mem::take(&mut self.marked));
-        Ok(())
+        self.marked = false;
+        self.next_buffer(chunk.buf.len());
+        self.sealing.take(chunk)
+    }
+
+    /// What stands behind the open chunk, where it has marks.
+    fn standing(&self) -> Option<Standing> {
+        self.marked.then(|| self.sealing.tail.standing())
+    }
+
+    fn end_tail(&self, how: LiveEnd) {
+        self.shared.end_tail(self.id(), &self.sealing.tail, how);
     }
 
     /// Begins the next chunk's buffer, in one that the disk thread is done with if there is one. A new one has room for a little more
@@ -365,20 +369,21 @@ impl Writer {
             Ok(buf) => self.buf = buf,
             Err(_) => self.buf.reserve_exact(len + len / 4),
         }
-        journal::begin_single(&mut self.buf, &self.open.path);
+        journal::begin_single(&mut self.buf, &self.sealing.open.path);
         self.buf.resize(self.frame_at + FRAME_LEN, 0);
         self.encoder.begin_chunk();
     }
 
     /// Waits while the disk thread has too much to do.
     fn send(&self, command: Command) -> Result<(), Error> {
-        self.commands.send(command)
+        self.sealing.commands.send(command)
     }
 
     fn abandon(&mut self, facts: Option<RecordingFacts>) -> Result<(), Error> {
         self.ended = true;
         self.buf.zeroize();
-        self.send(Command::Abandon { open: Arc::clone(&self.open), facts: facts.map(Box::new) })
+        self.sealing.catch_up()?;
+        self.send(Command::Abandon { open: Arc::clone(&self.sealing.open), facts: facts.map(Box::new) })
     }
 }
 
@@ -389,6 +394,6 @@ impl Drop for Writer {
             let _ = self.abandon(None);
         }
         // However it ended; the first word counts.
-        self.shared.end_tail(self.open.id, &self.tail, LiveEnd::Interrupted);
+        self.end_tail(LiveEnd::Interrupted);
     }
 }

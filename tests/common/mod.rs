@@ -63,8 +63,15 @@ impl Bench {
 
     /// Records a capture, which must go well.
     pub fn record(&self, capture: &Path) -> Value {
-        let run = self.run(&["record", "--json", "-r", capture.to_str().expect("a plain path")]);
-        run.expect_code(0).json().remove(0)
+        self.record_with(capture, "")
+    }
+
+    /// Records a capture with this configuration, which must go well.
+    pub fn record_with(&self, capture: &Path, config: &str) -> Value {
+        let path = self.path("record.toml");
+        std::fs::write(&path, config).expect("a configuration");
+        let [capture, config] = [capture, &path].map(|path| path.to_str().expect("a plain path"));
+        self.run(&["record", "--json", "-c", config, "-r", capture]).expect_code(0).json().remove(0)
     }
 
     /// Every recording, exported in stereo by the libraries.
