@@ -9,6 +9,8 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+#[path = "../million/mod.rs"]
+mod million;
 mod sender;
 mod soak;
 mod yardstick;
@@ -25,6 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::Bench;
 use common::appliance::Appliance;
+use decode::Timestamp;
 use store::Archive;
 use web::{FileFormat, Shape};
 use xtask::check::{Limits, Report, check};
@@ -208,7 +211,7 @@ impl Load {
         let cpu_s = cpu_s(&running.child);
         let dropped = dropped(&running);
         running.stop();
-        let report = listen(&bench.archive(), &self.truth);
+        let report = listen(&bench.archive(), Timestamp::from_millis(0), &self.truth);
         println!(
             "earwitness   {cpu_s:6.2} CPU s ({sending_cpu_s:.2} while sending), {} packets at {:.0}/s, {dropped} dropped, {} of {} calls right, {:.1} KiB a call (sender at most {} ms late)",
             sent.packets,
@@ -282,11 +285,12 @@ fn dropped(running: &Appliance) -> f64 {
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// Every recording of an archive, as it is heard.
-fn listen(archive: &Path, truth: &[Truth]) -> Report {
+/// Every recording of an archive from this moment on, as it is heard.
+fn listen(archive: &Path, since: Timestamp, truth: &[Truth]) -> Report {
     let archive = Archive::open(archive).expect("the archive opens");
-    let exports = archive.rows().map(|row| {
-        let id = row.expect("a row").facts.id;
+    let facts = archive.rows().map(|row| row.expect("a row").facts);
+    let exports = facts.filter(|facts| facts.started >= since).map(|facts| {
+        let id = facts.id;
         let mut wav = Vec::new();
         web::export(&archive, id, FileFormat::Wav, Shape::Stereo, &mut wav).expect("an export");
         (id.to_string(), xtask::wav::parse(&wav).expect("a WAV file"))

@@ -1,24 +1,29 @@
 //! Months in an hour: lines on which one call follows the other, and what of memory, descriptors and processor time grows meanwhile.
 //!
-//! The load is made while it is sent, so it may last as long as the disk has room for its recordings: 18 KB a second of a call. Right is: every call
+//! The load is made while it is sent, so it may last as long as the disk has room for its recordings: 18 KB a second of a call. The archive has
+//! [`OLDER`] recordings before, all of which are listed once: the index keeps in memory what it can, as it does in its hundredth day. Right is: every call
 //! right by its tones, nothing dropped, memory in the last quarter at most [`DRIFT_MAX_PCT`] above that in the second, no more descriptors,
 //! and less than [`CPU_MAX_PCT`] of one processor.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use decode::Timestamp;
+use store::{Archive, Row};
 use xtask::load::Scenario;
 use xtask::pcap::Container;
 
 use crate::common::Bench;
 use crate::common::appliance::Appliance;
-use crate::{Load, SETTLE, Wire, anonymous_kib, cpu_s, dropped, listen};
+use crate::{Load, SETTLE, Wire, anonymous_kib, cpu_s, dropped, listen, million};
 
 /// What is measured begins when all lines speak, a minute in.
 pub(crate) const MINUTES_MIN: u32 = 3;
 const TALK_MS: u32 = 60_000;
+/// Recordings of earlier days, without files.
+const OLDER: u64 = 100_000;
 /// Between two looks at the process.
 const LOOK: Duration = Duration::from_secs(5);
 const DRIFT_MAX_PCT: f64 = 2.0;
@@ -37,6 +42,15 @@ impl Look {
         let descriptors = fs::read_dir(format!("/proc/{}/fd", child.id())).expect("it runs").count() as f64;
         Look { kib: anonymous_kib(child), descriptors, cpu_s: cpu_s(child), at: Instant::now() }
     }
+}
+
+/// An archive in which much was recorded before.
+fn fill(archive: &Bench) {
+    let (archive, _) = Archive::open_or_create(&archive.archive()).expect("an archive");
+    // Of the year's first half.
+    let rows: Vec<Row> = (0..OLDER).map(|n| million::row(n, 2 * OLDER)).collect();
+    rows.chunks(128).for_each(|rows| archive.put_rows(rows).expect("put"));
+    archive.close().expect("closed");
 }
 
 /// `calls` lines, for so many minutes.
@@ -58,7 +72,13 @@ pub(crate) fn run(wire: Wire, bench: &Bench, calls: u32, minutes: u32) {
     println!("{calls} lines with a call of {} s after the other, for {minutes} minutes", TALK_MS / 1000);
     let load = Load { wire, capture: pipe, truth: Vec::new() };
     let archive = Bench::new();
+    fill(&archive);
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let begun = Timestamp::from_millis(begun.as_millis() as i64);
     let running = Appliance::start_on(&archive, &format!("\"{}\"", load.wire.near), "");
+    let listed = archive.run(&["archive", "list", "--json"]).expect_code(0).stdout().lines().count();
+    assert_eq!(listed, OLDER as usize);
+    println!("{OLDER} older recordings listed: {:.1} MiB", anonymous_kib(&running.child) / 1024.0);
     let mut looks = Vec::new();
     let sent = load.send(|_| {
         // All lines speak from the end of the first minute to the end of the last one.
@@ -73,7 +93,7 @@ pub(crate) fn run(wire: Wire, bench: &Bench, calls: u32, minutes: u32) {
     let dropped = dropped(&running);
     running.stop();
     let truth = made.join().expect("the load was made");
-    let report = listen(&archive.archive(), &truth);
+    let report = listen(&archive.archive(), begun, &truth);
 
     let (first, last) = looks.first().zip(looks.last()).expect("it lasts long enough");
     let cpu_pct = (last.cpu_s - first.cpu_s) / (last.at - first.at).as_secs_f64() * 100.0;

@@ -24,7 +24,9 @@ pub(crate) const WAITING_MAX: usize = 10_000;
 pub(crate) const SLACK_MS: i64 = 2_000;
 /// How long the name of a call that is over is its own, in milliseconds: telephone systems count from the beginning again.
 const RECORDED_MS: i64 = 60_000;
-/// Legs that are over and still known; of more, those that ended first are forgotten, and looked for in the archive.
+/// How long a leg that is over is known, in milliseconds: what is told of a call later than that is looked for in the archive.
+const ENDED_MS: i64 = 300_000;
+/// Legs that are over and still known; of more, those that ended first are forgotten earlier.
 pub(crate) const ENDED_MAX: usize = 10_000;
 /// Agents that are logged on; a further one is refused.
 pub(crate) const AGENTS_MAX: usize = 10_000;
@@ -191,10 +193,16 @@ impl Matcher {
         let Some(known) = self.legs.known.get_mut(&leg) else { return };
         known.ended = Some(at.max(known.started));
         self.ended.push_back(leg);
-        if self.ended.len() > ENDED_MAX
-            && let Some(oldest) = self.ended.pop_front()
-        {
-            self.legs.remove(oldest);
+        while let Some(&oldest) = self.ended.front() {
+            // One that was met again runs.
+            let ended = self.legs.known.get(&oldest).and_then(|known| known.ended);
+            if let Some(ended) = ended {
+                if at <= ended.plus_millis(ENDED_MS) && self.ended.len() <= ENDED_MAX {
+                    break;
+                }
+                self.legs.remove(oldest);
+            }
+            self.ended.pop_front();
         }
     }
 
@@ -550,12 +558,26 @@ mod tests {
             matcher.legs.insert(ids[0], known.clone());
             matcher.end(ids[0], at(200));
         }
-        assert_eq!(matcher.ended.len(), ENDED_MAX);
+        assert!(matcher.ended.len() <= ENDED_MAX);
         ids.iter().for_each(|leg| drop(matcher.legs.remove(*leg)));
         let Legs { known, by_call_id, by_call, by_extension } = &matcher.legs;
         assert!(
             known.is_empty() && by_call_id.0.is_empty() && by_call.0.is_empty() && by_extension.0.is_empty()
         );
+    }
+
+    #[test]
+    fn a_call_that_is_long_over_is_looked_for_in_the_archive() {
+        let (mut matcher, ids) = matcher();
+        let is_known = |matcher: &Matcher, s| !matcher.find(&of("2000", s)).is_empty();
+        matcher.end(ids[1], at(500));
+        assert!(is_known(&matcher, 110), "it ended at 200 s");
+        matcher.end(ids[2], at(501));
+        assert!(!is_known(&matcher, 110) && is_known(&matcher, 160));
+        let goes_on = met(&crate::testing::facts("2000", "01632960001"), "2000", 150);
+        matcher.meet(ids[1], goes_on);
+        matcher.end(ids[2], at(900));
+        assert!(is_known(&matcher, 160), "it goes on");
     }
 
     /// Two calls of 2000, the second one waiting behind the first, and what a telephone system's record says of one.
