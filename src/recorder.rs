@@ -54,7 +54,6 @@ struct Open {
     near: Side,
     key: RecordingKey,
     writer: Writer,
-    facts: RecordingFacts,
     keyed: Vec<Keyed>,
 }
 
@@ -67,7 +66,7 @@ impl Open {
         }
         if let Err(error) = write(&mut self.writer) {
             self.has_ended = true;
-            tracing::debug!(recording = %self.facts.id, %error, "the recording ends before its call");
+            tracing::debug!(recording = %self.writer.id(), %error, "the recording ends before its call");
             failure.note(error);
         }
     }
@@ -378,7 +377,7 @@ impl<'a> Recorder<'a> {
     /// What it is doing, but for the ways in, which it does not know.
     pub(crate) fn status(&self, now: Timestamp) -> Status {
         let mut calls: Vec<LiveCall> =
-            self.open.iter().map(|(key, open)| live_call(&self.gate, key, &open.facts)).collect();
+            self.open.iter().map(|(key, open)| live_call(&self.gate, key, open.writer.facts())).collect();
         calls.sort_by_key(|call| (call.started, call.recording));
         let unrecorded = self.gate.unrecorded().map(|plan| {
             let facts = facts::at_start(plan);
@@ -423,22 +422,23 @@ impl<'a> Recorder<'a> {
             if self.gate.state_of(open.key).is_none_or(|state| state.left_out_since.is_some()) {
                 continue;
             }
-            let facts = facts::of_the_rest(open.facts.clone(), self.now);
-            let writer = match self.archive.create(facts.clone()) {
+            let facts = facts::of_the_rest(open.writer.facts().clone(), self.now);
+            let writer = match self.archive.create(facts) {
                 Ok(writer) => writer,
                 Err(store::Error::Full { .. }) => return,
                 Err(error) => return self.report.failure.note(error),
             };
-            tracing::info!(recording = %facts.id, before = %open.facts.id, "the call goes on in another recording");
+            let (id, before) = (writer.id(), open.writer.id());
+            tracing::info!(recording = %id, %before, "the call goes on in another recording");
             // The former one is let go, so it ends at what there is of it.
             drop(std::mem::replace(&mut open.writer, writer));
             let leg = open.key.leg().serial();
-            self.apart.entry(leg).or_default().earlier.push(open.facts.id);
+            self.apart.entry(leg).or_default().earlier.push(before);
             if let Some(row) = self.expected.get_mut(&leg) {
-                row.recordings.push(facts.id);
+                row.recordings.push(id);
                 self.report.failure.check(self.archive.expect_call(leg, row));
             }
-            (open.facts, open.from, open.has_ended) = (facts, Some(self.now), false);
+            (open.from, open.has_ended) = (Some(self.now), false);
             open.keyed.clear();
             self.report.failure.is_over();
         }

@@ -240,7 +240,7 @@ fn what_is_under_a_hold_stays_when_it_is_to_be_discarded_and_the_balance_sheet_s
         if held.is_none()
             && let Some((_, open)) = recorder.open.iter().next()
         {
-            let id = open.facts.id;
+            let id = open.writer.id();
             let what = store::What::Held { id, hold: "case 7".into(), why: "a claim".into() };
             archive.edit(store::Event { at, who: "eve".into(), what }).expect("held");
             held = Some(id);

@@ -122,7 +122,7 @@ impl Walk<'_> {
             }
             Action::PauseForgotten { recording, source, .. } => {
                 if let Some(open) = self.open.get_mut(recording) {
-                    let facts = &open.facts;
+                    let facts = open.writer.facts();
                     tracing::warn!(recording = %facts.id, "a pause may have been forgotten");
                     // Numbers and names are for those who look closer.
                     tracing::debug!(recording = %facts.id, extension = facts.extension, source, "its pause");
@@ -130,7 +130,7 @@ impl Walk<'_> {
             }
             Action::Discard(recording, why) => {
                 let Some(open) = self.open.remove(recording) else { return };
-                let (id, leg) = (open.facts.id, recording.leg().serial());
+                let (id, leg) = (open.writer.id(), recording.leg().serial());
                 match open.writer.discard(&why) {
                     Ok(Discarded::Destroyed) => tracing::debug!(recording = %id, "recording destroyed"),
                     // Its writer is let go, so it ends here, at what there is.
@@ -164,8 +164,8 @@ impl Walk<'_> {
             logger.handle_known(recording.leg(), known, self.now);
         }
         let Some(open) = self.open.get_mut(recording) else { return };
-        open.facts = facts::with_known(open.facts.clone(), known);
-        self.report.failure.check(open.writer.know(&open.facts));
+        let facts = facts::with_known(open.writer.facts().clone(), known);
+        self.report.failure.check(open.writer.know(facts));
     }
 
     fn keyed(&mut self, recording: RecordingKey, party: Party, digit: Digit) {
@@ -181,20 +181,19 @@ impl Walk<'_> {
         if let Some(logger) = &mut self.logger {
             logger.handle_known(plan.recording.leg(), &plan.facts, self.now);
         }
-        let facts = facts::at_start(plan);
-        let writer = match self.archive.create(facts.clone()) {
+        let writer = match self.archive.create(facts::at_start(plan)) {
             Ok(writer) => writer,
             Err(error) => {
-                tracing::debug!(call = %facts.call, %error, "a call is not recorded");
+                tracing::debug!(call = %plan.call, %error, "a call is not recorded");
                 return self.report.failure.note(error);
             }
         };
-        tracing::debug!(recording = %facts.id, call = %facts.call, "recording started");
+        tracing::debug!(recording = %writer.id(), call = %plan.call, "recording started");
         self.report.failure.is_over();
         let leg = plan.recording.leg().serial();
         if let Some(row) = self.expected.get_mut(&leg) {
             // One that begins late is in the line that a crash would leave, too.
-            row.recordings.push(facts.id);
+            row.recordings.push(writer.id());
             (row.outcome, row.reason) = (Outcome::Recorded, facts::INTERRUPTED.to_owned());
             self.report.failure.check(self.archive.expect_call(leg, row));
         }
@@ -202,7 +201,6 @@ impl Walk<'_> {
             plan.recording,
             Open {
                 writer,
-                facts,
                 key: plan.recording,
                 near: plan.near,
                 keyed: Vec::new(),
@@ -216,7 +214,8 @@ impl Walk<'_> {
     #[inline(never)] // as above
     fn expect(&mut self, facts: &LegFacts) {
         let keys: Vec<RecordingKey> = self.gate.recordings(facts.leg).map(|(key, _)| key).collect();
-        let recordings = keys.into_iter().filter_map(|key| Some(self.open.get_mut(key)?.facts.id)).collect();
+        let recordings =
+            keys.into_iter().filter_map(|key| Some(self.open.get_mut(key)?.writer.id())).collect();
         let row = facts::running_row(facts, recordings);
         self.report.failure.check(self.archive.expect_call(facts.leg.serial(), &row));
         self.expected.insert(facts.leg.serial(), row);
@@ -240,7 +239,7 @@ impl Walk<'_> {
             match action {
                 Action::Finish { recording, segment, closing } => {
                     let Some(open) = self.open.remove(recording) else { continue };
-                    let planned = store::RecordingFacts { segment, ..open.facts };
+                    let planned = store::RecordingFacts { segment, ..open.writer.facts().clone() };
                     let facts = facts::at_end(planned, open.near, end, &closing, &open.keyed, open.from);
                     tracing::debug!(recording = %facts.id, duration_ms = facts.duration_ms, "recording finished");
                     // What was sealed stays, also when the end cannot be written: the archive closes it as interrupted.

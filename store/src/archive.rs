@@ -304,10 +304,10 @@ impl Archive {
             }
             facts.state = State::Recording;
             make_sayable(&mut facts);
-            let row = Row::of(facts.clone(), 0, SignatureState::Missing);
-            locked(&shared.live).insert(id, row);
+            let row = Arc::new(Row::of(facts, 0, SignatureState::Missing));
+            locked(&shared.live).insert(id, Arc::clone(&row));
             let handle = self.handle.as_ref().ok_or(Error::Closed)?;
-            Writer::begin(shared, handle, facts).inspect_err(|_| drop(locked(&shared.live).remove(&id)))
+            Writer::begin(shared, handle, row).inspect_err(|_| drop(locked(&shared.live).remove(&id)))
         };
         begin().map_err(|e: Error| e.under(&shared.root))
     }
@@ -480,7 +480,7 @@ impl Archive {
     pub fn row(&self, id: RecordingId) -> Result<Row, Error> {
         let live = locked(&self.shared.live).get(&id).cloned();
         if let Some(row) = live {
-            return self.shared.index.with_edits(row);
+            return self.shared.index.with_edits(Row::clone(&row));
         }
         self.shared.index.row(id)?.ok_or_else(|| Error::NotFound { what: id.to_string() })
     }

@@ -113,8 +113,8 @@ const PACKETS_PER_CHUNK: u32 = 8;
 fn scenario(archive: &Archive, promised: &mut Promised) -> Result<(), Error> {
     let mut writers = (1..=4).map(|n| archive.create(facts(n))).collect::<Result<Vec<_>, _>>()?;
     (1..=4).try_for_each(|n| archive.expect_call(u64::from(n), &call_row(n)))?;
-    for (n, writer) in (1..).zip(&writers) {
-        writer.know(&known(n))?;
+    for (n, writer) in (1..).zip(&mut writers) {
+        writer.know(known(n))?;
     }
     for round in 0..3_u32 {
         for i in round * 60..(round + 1) * 60 {

@@ -124,7 +124,7 @@ pub(crate) struct Shared {
     pub(crate) index: Index,
     pub(crate) tuning: Tuning,
     /// Recordings that the index does not have yet: running ones, and finished ones until their row is put.
-    pub(crate) live: Mutex<BTreeMap<RecordingId, Row>>,
+    pub(crate) live: Mutex<BTreeMap<RecordingId, Arc<Row>>>,
     /// Where running recordings can be listened to.
     pub(crate) tails: Mutex<BTreeMap<RecordingId, Arc<Tail>>>,
     /// A journal write or an fsync failed: nothing can be promised any more until the archive is opened again.

@@ -15,6 +15,7 @@ use zeroize::Zeroize;
 
 use crate::chunk::{ChunkCipher, FRAME_LEN, Sealer, TAG_LEN};
 use crate::closing::Ending;
+use crate::disk::locked;
 use crate::journal;
 use crate::keys::DataKey;
 use crate::keys::manage::KeyLine;
@@ -27,7 +28,7 @@ use crate::scribe::{Command, Handle};
 use crate::seal::{Last, Sealing, Unsealed};
 use crate::shared::{Open, Shared};
 use crate::wave::{DATA_MAX, FORMAT, Head, head_hash};
-use crate::{Error, RecordingFacts, RecordingId, State};
+use crate::{Error, RecordingFacts, RecordingId, Row, SignatureState, State};
 
 /// The longest stretch of capture time in one chunk, in milliseconds. What is not sealed is lost when the process is killed: with
 /// the time until a silent call is looked after, less than 200 ms; a power cut costs the journal's 200 ms more.
@@ -78,6 +79,8 @@ pub struct Writer {
     offset: u64,
     /// Takes the full ones.
     sealing: Arc<Sealing>,
+    /// As lists and searches have it.
+    row: Arc<Row>,
     shared: Arc<Shared>,
     pool: Receiver<Vec<u8>>,
     /// The open chunk has marks.
@@ -86,7 +89,8 @@ pub struct Writer {
 
 impl Writer {
     /// Begins a recording: makes its key, wraps it, sends the header off.
-    pub(crate) fn begin(shared: &Arc<Shared>, disk: &Handle, facts: RecordingFacts) -> Result<Writer, Error> {
+    pub(crate) fn begin(shared: &Arc<Shared>, disk: &Handle, row: Arc<Row>) -> Result<Writer, Error> {
+        let facts = row.facts.clone();
         let (id, started) = (facts.id, facts.started);
         let key = DataKey::random();
         // Until the header is on its way: a rotation that changes keys looks at all files after that.
@@ -115,6 +119,7 @@ impl Writer {
             pool: disk.pool.clone(),
             encoder: Encoder::default(),
             sealing,
+            row,
             buf: Vec::new(),
             frame_at: data_from,
             span_max: shared.chunk_span_ms.load(Ordering::Relaxed) * NS_PER_MS,
@@ -136,6 +141,12 @@ impl Writer {
     #[must_use]
     pub fn id(&self) -> RecordingId {
         self.sealing.open.id
+    }
+
+    /// What is known of it by now: as it was begun, or as was [told](Writer::know) last.
+    #[must_use]
+    pub fn facts(&self) -> &RecordingFacts {
+        &self.row.facts
     }
 
     /// Reads what [`Writer::append`] will touch, so that the waits for several recordings' memory run side by side.
@@ -199,19 +210,19 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Closed`] when the archive is closed; [`Error::Refused`] for facts of another recording.
-    pub fn know(&self, facts: &RecordingFacts) -> Result<(), Error> {
+    pub fn know(&mut self, mut facts: RecordingFacts) -> Result<(), Error> {
         if facts.id != self.id() {
             return Err(Error::Refused {
                 what: format!("facts of {} for recording {}", facts.id, self.id()),
             });
         }
-        let mut facts = facts.clone();
         crate::wave::make_sayable(&mut facts);
         facts.state = State::Recording;
         let json = serde_json::to_vec(&facts).map_err(|e| Error::Refused { what: e.to_string() })?;
-        let mut live = crate::disk::locked(&self.shared.live);
+        self.row = Arc::new(Row::of(facts, 0, SignatureState::Missing));
+        let mut live = locked(&self.shared.live);
         if let Some(row) = live.get_mut(&self.id()).filter(|row| row.facts.state == State::Recording) {
-            row.facts = facts;
+            *row = Arc::clone(&self.row);
         }
         drop(live);
         self.send(Command::Know { open: Arc::clone(&self.sealing.open), facts: json })
@@ -259,7 +270,7 @@ impl Writer {
         let Last { chunk, chunks, hash } = self.sealing.seal_last(std::mem::take(&mut self.buf), span);
         let keys = &self.shared.keys;
         let ending = Ending::new(keys, FORMAT, facts, chunks, self.data_at, self.offset, chunk, hash)?;
-        crate::disk::locked(&self.shared.live).insert(self.id(), ending.row());
+        locked(&self.shared.live).insert(self.id(), Arc::new(ending.row()));
         self.ended = true;
         self.send(Command::Finish { open: Arc::clone(&self.sealing.open), ending: Box::new(ending) })?;
         self.sealing.tail.publish(heard, self.standing());

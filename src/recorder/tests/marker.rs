@@ -150,7 +150,7 @@ fn look_for_the_marker() {
         }
         recorder.handle_frame(&frame_of(made.at_ns, &bytes));
         if listener.is_none() {
-            let id = recorder.open.iter().next().map(|(_, open)| open.facts.id);
+            let id = recorder.open.iter().next().map(|(_, open)| open.writer.id());
             listener = id.and_then(|id| archive.listen(id)).map(Listener::new);
         }
         if let Some(listener) = &mut listener {
@@ -164,7 +164,7 @@ fn look_for_the_marker() {
             marked(&root, &mut found);
             assert!(found.is_empty(), "{found:?}");
             let (_, open) = recorder.open.iter().next().expect("it runs");
-            assert!(heard_in(&archive, open.facts.id) > 50, "speech before it is sealed by now");
+            assert!(heard_in(&archive, open.writer.id()) > 50, "speech before it is sealed by now");
         }
     }
     assert!(sent > 150, "{sent} markers were sent");

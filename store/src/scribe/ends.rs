@@ -19,6 +19,7 @@ impl Scribe {
         if let Err(e) = self.end(open, &ending) {
             // Its writer has listed it as finished already.
             if let Some(row) = locked(&self.shared.live).get_mut(&open.id) {
+                let row = Arc::make_mut(row);
                 row.facts.state = State::Interrupted;
                 row.signature = SignatureState::Missing;
             }
@@ -78,7 +79,7 @@ impl Scribe {
         self.running.remove(&open.id);
         self.held.remove(&open.id);
         self.touched.insert(open.path.clone());
-        locked(&self.shared.live).insert(open.id, *row);
+        locked(&self.shared.live).insert(open.id, Arc::new(*row));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::index::{Block, Index};
 use crate::search::record::{self, View};
 use crate::search::{NoteWords, Query, blocks};
 use crate::shared::Shared;
-use crate::{Error, RecordingId};
+use crate::{Error, RecordingId, Row};
 
 /// Blocks read at once: few at first, for lists that show a page, then up to so many (256 KiB).
 const BLOCKS_FIRST: usize = 4;
@@ -53,7 +53,7 @@ impl<'a, T> Hits<'a, T> {
         match (live.get(&id), edits) {
             (Some(row), None) => return Ok(self.scan.look_at(row)),
             (Some(row), Some(edits)) => {
-                let mut row = row.clone();
+                let mut row = Row::clone(row);
                 edits.apply(&mut row);
                 return Ok(self.scan.look_at(&row));
             }

@@ -1,6 +1,7 @@
 //! The search against the obvious: every row looked at, one field after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use decode::Timestamp;
 use policy::access::{AccessFilter, FilterMode, Permissions, Scope, Standing};
@@ -374,7 +375,7 @@ impl Both {
     }
 
     fn set_live(&mut self, n: u16, row: Row) {
-        locked(&self.archive.shared().live).insert(row.facts.id, row.clone());
+        locked(&self.archive.shared().live).insert(row.facts.id, Arc::new(row.clone()));
         self.live.insert(n);
         self.rows.insert(n, row);
     }
