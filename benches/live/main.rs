@@ -1,14 +1,16 @@
 //! What a mirror port costs: made-up calls sent over a veth pair out of a network namespace of their own, to the least that any sealing
 //! recorder does ([`yardstick`]) and to `earwitness run`, one after the other.
 //!
-//! `cargo bench --bench live` (options: `-- --calls N --seconds N --ramp MS --runs N`; `--playable` or `--soak MINUTES` measure that instead). As root,
+//! `cargo bench --bench live` (options: `-- --calls N --seconds N --ramp MS --runs N`; `--playable`, `--heard` or `--soak MINUTES` measure that instead). As root,
 //! with `ip` of iproute2; elsewhere it says what is missing. Sender and recorder share the machine. A run is right when every call is
 //! recorded, right by its tones, and no packet was dropped. CPU time is the kernel's own accounting; machines differ, so the ratio is the
 //! figure to quote. `--playable` measures from each BYE to the whole recording being offered by the pages, as a browser asks for it.
+//! `--heard` has browsers listen in and play while it records ([`heard`]).
 //! `--soak MINUTES` makes calls one after the other for so long, and says what grew meanwhile ([`soak`]).
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod heard;
 #[path = "../million/mod.rs"]
 mod million;
 mod sender;
@@ -73,6 +75,9 @@ fn main() {
     println!("{calls} calls of {seconds} s, G.711, 20 ms, {runs} runs each in turn");
     if words.iter().any(|word| word == "--playable") {
         return load.playable(&Bench::new());
+    }
+    if words.iter().any(|word| word == "--heard") {
+        return heard::run(&load, &Bench::new());
     }
 
     let mut ratios = Vec::new();
