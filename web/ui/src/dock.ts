@@ -1,7 +1,7 @@
 //! `<ew-dock id="dock">`: what plays while its page is not shown. A link with `data-play` (audio) and `data-title` plays here.
 
 import { define, h, icon, iconButton, relabel } from "./dom.js";
-import { SPEEDS, playback } from "./playback.js";
+import { SPEEDS, failure, playback } from "./playback.js";
 import { clock, spoken } from "./time.js";
 
 class Dock extends HTMLElement {
@@ -56,7 +56,7 @@ class Dock extends HTMLElement {
     const end = Number.isFinite(audio.duration) ? audio.duration : 0;
     if (built.title.textContent !== source.title) built.title.textContent = source.title;
     if (built.title.getAttribute("href") !== source.page) built.title.setAttribute("href", source.page);
-    const says = audio.error ? "The audio cannot be loaded." : playback.playing ? "playing" : "paused";
+    const says = audio.error ? failure(audio.error).short : playback.playing ? "playing" : "paused";
     if (built.sub.textContent !== says) built.sub.textContent = says;
     relabel(built.play, playback.playing ? "pause" : "play", playback.playing ? "Pause" : "Play");
     built.slider.max = String(end);

@@ -166,7 +166,7 @@ class Listen extends HTMLElement {
   }
 
   #live(note = ""): void {
-    if (this.#context?.state === "suspended") this.#say("warn", "Silent", "The browser wants a click: press Stop listening, then Listen.");
+    if (this.#context?.state === "suspended") this.#say("warn", "Silent", "The browser wants a click: press Stop listening, then Listen. Or there is no sound device.");
     else if (this.#paused) this.#say("warn", "Recording paused", note || "Nothing is heard until it is resumed.");
     else if (this.#held) this.#say("warn", "On hold", note);
     else this.#say("good", "Live", note);

@@ -139,4 +139,13 @@ class Playback extends EventTarget {
   }
 }
 
+/** Why nothing is heard, shortly and with what to do about it. Firefox gives up on a machine without a sound device. */
+export function failure(error: MediaError): { short: string; long: string } {
+  if (error.code === MediaError.MEDIA_ERR_DECODE) {
+    const short = "The browser cannot play the audio.";
+    return { short, long: `${short} Is there a sound device? Saving the recording works without one.` };
+  }
+  return { short: "The audio cannot be loaded.", long: "The audio cannot be loaded: it was deleted or moved, or you were signed out. Load the page again." };
+}
+
 export const playback = new Playback();

@@ -2,7 +2,7 @@
 //! `<audio controls>`, is for browsers without scripts and is replaced.
 
 import { define, h, icon, iconButton, relabel } from "./dom.js";
-import { SPEEDS, playback, type Lane } from "./playback.js";
+import { SPEEDS, failure, playback, type Lane } from "./playback.js";
 import { clock, place, spoken } from "./time.js";
 import { fetchPeaks, fetchTimeline, happenings, stateAt, type Happening, type Timeline } from "./timeline.js";
 import { Wave } from "./wave.js";
@@ -314,7 +314,7 @@ class Player extends HTMLElement {
     relabel(built.play, playing ? "pause" : "play", playing ? "Pause" : "Play");
     const text = `${clock(at)} / ${clock(this.#seconds)}`;
     if (built.now.textContent !== text) built.now.textContent = text;
-    const failed = active && audio.error ? "The audio cannot be loaded: it was deleted or moved, or you were signed out. Load the page again." : "";
+    const failed = active && audio.error ? failure(audio.error).long : "";
     const says = failed || moment || this.#problem;
     if (built.state.textContent !== says) built.state.textContent = says;
     built.state.classList.toggle("bad", Boolean(failed));

@@ -23,6 +23,19 @@ it("a recording plays and the slider says where it is", RECORDING, async (page) 
   assert.equal(await slider(page).getAttribute("aria-valuetext"), `${Math.floor(at)} s`);
 }, options);
 
+it("what cannot be heard says why, and what to do", RECORDING, async (page) => {
+  await ready(page);
+  await page.getByRole("button", { name: "Play", exact: true }).click();
+  await until("sound", async () => (await time(page)) > 0.5);
+  for (const [code, says] of [["MEDIA_ERR_DECODE", /Is there a sound device\?/], ["MEDIA_ERR_SRC_NOT_SUPPORTED", /Load the page again\./]]) {
+    await page.evaluate((code) => {
+      Object.defineProperty(audio(), "error", { value: { code: MediaError[code] }, configurable: true });
+      audio().dispatchEvent(new Event("error"));
+    }, code);
+    await page.getByText(says).waitFor();
+  }
+}, options);
+
 it("seeking by slider, event, note and address lands where it says, and says what that moment is", RECORDING, async (page, server) => {
   await ready(page);
   await slider(page).evaluate((input) => {
