@@ -25,6 +25,7 @@ mod logbook;
 mod machine;
 mod pages;
 mod passphrase;
+mod post;
 mod presets;
 mod quality;
 mod recorder;

@@ -18,6 +18,7 @@ use crate::cli::ArchiveDir;
 use crate::config::{self, Ruling, Settings};
 use crate::control::Control;
 use crate::failure::Failure;
+use crate::post::PostOffice;
 use crate::rules::Standing;
 use crate::sources::Sources;
 
@@ -85,6 +86,7 @@ pub(crate) struct Reload {
     pub(crate) keeping: Keeping,
     pub(crate) standing: Standing,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) post: Arc<PostOffice>,
 }
 
 /// The thread that waits for the signal.
@@ -138,7 +140,7 @@ impl Reload {
             rules, sip, devices, ports, retention, machine, alarms, api, book, field_names, ..
         } = settings;
         // What may fail comes before what is changed.
-        let (tokens, sinks) = (api.tokens()?, alarms.sinks()?);
+        let (tokens, sinks, mail) = (api.tokens()?, alarms.sinks()?, alarms.mail_server()?);
         let of_book = Ruling::in_force(&self.archive, &machine)?;
         let has_book = of_book.is_some();
         let ruling = of_book.unwrap_or(Ruling { rules, sip, devices, ports, retention });
@@ -155,6 +157,7 @@ impl Reload {
         self.sources.use_limits(alarms.facts);
         self.alarms.change(alarms.limits, sinks);
         self.tokens.replace(tokens);
+        self.post.change(mail);
         web::words::name_fields(field_names);
         tell(&differences(&self.taken, &file, has_book));
         self.taken = file;

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -114,6 +116,109 @@ fn an_alarm_is_mailed_over_tls_once_an_interval_and_a_server_that_takes_nothing_
     let refused = Appliance::start(&bench, &mail);
     until("an alarm", || metric(&refused, "earwitness_alarm{name=\"mail-failed\"} 1"));
     assert!(refused.stop().contains("not today"));
+}
+
+/// What a browser that has nothing but a link gets: status and body.
+fn browse(running: &Appliance, method: &str, path: &str) -> (u16, Vec<u8>) {
+    let at = running.web;
+    let mut stream = TcpStream::connect(at).expect("it listens");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {at}\r\nOrigin: http://{at}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("it listens");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("a reply");
+    let header = reply.windows(4).position(|four| four == b"\r\n\r\n").expect("a header");
+    let status = String::from_utf8_lossy(&reply[9..12]).parse().expect("a status");
+    (status, reply.split_off(header + 4))
+}
+
+#[test]
+fn a_recording_is_mailed_by_the_server_of_the_alarms_and_its_link_fetches_it_once() {
+    let bench = Bench::new();
+    let server = MailServer::start();
+    let (password, secret) = (bench.path("mail.password"), bench.path("password"));
+    private(&password, "secret\n");
+    private(&secret, "kupfer lampe neun seil\n");
+    let (capture, _) = bench.capture("a.pcap", &Scenario { talk_ms: 1_000, ..Scenario::default() });
+    bench.record(&capture);
+    let id = recordings(&bench)[0]["id"].as_str().expect("an id").to_owned();
+    for words in [
+        &["role", "set", "Desk", "--profile", "Supervisor", "--scope", "organization"][..],
+        &["user", "add", "ann", "--role", "Desk", "--email", "ann@example.net", "--password-file"],
+    ] {
+        let file = secret.to_str().expect("a path");
+        let file = if words[0] == "user" { &[file][..] } else { &[] };
+        bench.run(&[words, file].concat()).expect_code(0);
+    }
+    let made =
+        bench.run(&["token", "add", "desk", "--account", "ann", "--right", "recordings"]).expect_code(0);
+    let token = made.stdout().trim().to_owned();
+    let mail = format!(
+        "[alarms.mail]\nserver = \"localhost:{}\"\nfrom = \"earwitness <box@example.net>\"\nto = [\"ops@example.net\"]\nuser = \"box\"\n\
+         password_file = {password:?}\nca_file = {AUTHORITY:?}\ncheck_min = 0\n",
+        server.address.port()
+    );
+    let running = Appliance::start(&bench, &mail);
+    let send = |how: &str| {
+        let body = serde_json::json!({
+            "ids": [id], "to": ["bob@example.net", "eve@example.net"], "subject": "Für Sie", "text": "Please listen.", "how": how,
+        });
+        running.ask(running.web, "POST", "/api/v1/recordings/email", &token, &body.to_string())
+    };
+    let (status, told) = send("link");
+    assert_eq!((status, server.letters().len()), (200, 2), "{told}");
+    let letter = server.letters().remove(0);
+    for part in [
+        "From: earwitness <box@example.net>",
+        "To: bob@example.net",
+        "Reply-To: ann@example.net",
+        "Subject: =?utf-8?",
+        "Please listen.",
+        "Call answered: ",
+        "Duration: 0:01",
+        "Sent by ann",
+    ] {
+        assert!(letter.contains(part), "{part} in {letter}");
+    }
+    assert!(!letter.contains("eve@example.net"), "{letter}");
+    let link = |letter: &str| {
+        let from = letter.find("/once/").expect("a link");
+        letter[from..].split_whitespace().next().expect("a link").to_owned()
+    };
+    let path = link(&letter);
+    assert!(letter.contains(&format!("http://{}{path}", running.web)), "{letter}");
+    assert_eq!(browse(&running, "GET", &path).0, 200);
+    let (status, file) = browse(&running, "POST", &path);
+    assert_eq!((status, file.windows(4).any(|four| four == b"RIFF")), (200, true));
+    assert_eq!((browse(&running, "GET", &path).0, browse(&running, "POST", &path).0), (410, 410));
+    assert_eq!(browse(&running, "GET", &link(&server.letters()[1])).0, 200, "the other one's is there");
+
+    assert_eq!(send("attachment").0, 200);
+    let letter = server.letters().remove(2);
+    assert!(letter.contains(&format!("filename=\"{id}.wav\"")) && letter.contains("UklGR"), "{letter}");
+
+    server.heard.lock().expect("no panic").refuses = true;
+    let (status, told) = send("lasting-link");
+    assert!(status == 409 && told.contains("not today"), "{status} {told}");
+    // The configuration is read again: there is no server in it.
+    let file = bench.path("earwitness.toml");
+    let before = std::fs::read_to_string(&file).expect("it is there");
+    std::fs::write(&file, before.replace(&mail, "")).expect("writes");
+    signal(&running, "-HUP");
+    until("it is taken up", || send("link").1.contains("No mail server is set up"));
+    let said = running.stop();
+    assert!(!said.contains(&path["/once/".len()..]), "{said}");
+    let log = bench.run(&["archive", "log"]).expect_code(0).stdout();
+    for line in [
+        "mails 1 recordings to",
+        "a link that is used for 1 recordings as wav",
+        "could not mail 1 recordings",
+    ] {
+        assert!(log.contains(line), "{line}\n{log}");
+    }
+    assert!(!log.contains(&path["/once/".len()..]), "{log}");
+    bench.run(&["archive", "verify"]).expect_code(0);
 }
 
 #[test]

@@ -117,14 +117,29 @@ impl MailSection {
         Ok((mailbox("from", &self.from)?, to))
     }
 
-    /// Reads its files.
+    /// Reads its files: whom to tell of alarms, and how.
     ///
     /// # Errors
     /// When one of them cannot be read, or holds something else.
     pub(crate) fn open(&self) -> Result<Mail, Failure> {
         let wrong = |why: String| Failure::config(format!("alarms.mail.{why}"));
+        let (_, to) = self.mailboxes().map_err(wrong)?;
+        Ok(Mail {
+            server: self.server()?,
+            to,
+            spacing: Spacing::new(u64::from(self.interval_min) * 60_000),
+            check_every: (self.check_min > 0).then(|| Duration::from_secs(u64::from(self.check_min) * 60)),
+        })
+    }
+
+    /// Reads its files: the server alone.
+    ///
+    /// # Errors
+    /// As [`MailSection::open`].
+    pub(crate) fn server(&self) -> Result<Server, Failure> {
+        let wrong = |why: String| Failure::config(format!("alarms.mail.{why}"));
         let (host, port) = self.place().map_err(wrong)?;
-        let (from, to) = self.mailboxes().map_err(wrong)?;
+        let (from, _) = self.mailboxes().map_err(wrong)?;
         let mut builder =
             SmtpTransport::builder_dangerous(&host).port(port).timeout(Some(PATIENCE)).hello_name(hello());
         builder = builder.tls(match self.security {
@@ -136,14 +151,7 @@ impl MailSection {
             let password = secrets::read("alarms.mail.password_file", path)?;
             builder = builder.credentials(Credentials::new(user.clone(), password.to_string()));
         }
-        Ok(Mail {
-            transport: builder.build(),
-            server: self.server.clone(),
-            from,
-            to,
-            spacing: Spacing::new(u64::from(self.interval_min) * 60_000),
-            check_every: (self.check_min > 0).then(|| Duration::from_secs(u64::from(self.check_min) * 60)),
-        })
+        Ok(Server { transport: builder.build(), name: self.server.clone(), from })
     }
 
     fn trust(&self, host: &str) -> Result<TlsParameters, Failure> {
@@ -160,11 +168,16 @@ impl MailSection {
     }
 }
 
-/// A mail server, ready to be used.
+/// A mail server, ready to be used, and who writes.
+pub(crate) struct Server {
+    pub(crate) transport: SmtpTransport,
+    pub(crate) name: String,
+    pub(crate) from: Mailbox,
+}
+
+/// Alarms that are told by a mail server.
 pub(crate) struct Mail {
-    transport: SmtpTransport,
-    server: String,
-    from: Mailbox,
+    server: Server,
     to: Vec<Mailbox>,
     spacing: Spacing,
     check_every: Option<Duration>,
@@ -172,7 +185,7 @@ pub(crate) struct Mail {
 
 impl std::fmt::Debug for Mail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mail").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Mail").field("server", &self.server.name).finish_non_exhaustive()
     }
 }
 
@@ -182,7 +195,7 @@ pub(crate) type Trouble = Arc<Mutex<Option<String>>>;
 impl Mail {
     /// Mails what comes through the queue until it ends, and looks in between whether the server would take more.
     pub(crate) fn run(mut self, queue: &Receiver<Notice>, trouble: &Trouble) {
-        let server = self.server.clone();
+        let server = self.server.name.clone();
         let tell = |result: Result<(), String>| {
             if let Err(error) = &result {
                 tracing::error!(server, error, "alarms cannot be mailed");
@@ -222,7 +235,7 @@ impl Mail {
 
     /// Mails one; it is tried again later when that fails.
     fn mail(&mut self, notice: Notice) -> Result<(), String> {
-        let result = send_surely(&self.transport, &self.letter(&notice));
+        let result = send_surely(&self.server.transport, &self.letter(&notice));
         match result {
             Ok(()) => self.spacing.sent(&notice),
             Err(_) => self.spacing.failed(notice),
@@ -232,9 +245,9 @@ impl Mail {
 
     /// Connects, makes sure of TLS, says who we are, and sends nothing.
     fn check(&self) -> Result<(), String> {
-        match self.transport.test_connection() {
+        match self.server.transport.test_connection() {
             Ok(true) => Ok(()),
-            Ok(false) => Err(format!("{} does not answer as a mail server", self.server)),
+            Ok(false) => Err(format!("{} does not answer as a mail server", self.server.name)),
             Err(error) => Err(words(&error)),
         }
     }
@@ -250,7 +263,7 @@ impl Mail {
         let about = if place.is_empty() { String::new() } else { format!(" ({place})") };
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         let mut letter = Message::builder()
-            .from(self.from.clone())
+            .from(self.server.from.clone())
             .subject(format!("[earwitness {host}] {key}{about} {turn}"))
             // RFC 3834: nobody's absence note answers it.
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()));
@@ -279,7 +292,7 @@ fn send_surely(transport: &SmtpTransport, letter: &Result<Message, String>) -> R
 }
 
 /// The error with what is behind it: "Connection error" alone helps nobody.
-fn words(error: &dyn std::error::Error) -> String {
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

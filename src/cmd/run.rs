@@ -48,6 +48,7 @@ use crate::live::{stop_flag, walk};
 use crate::machine;
 use crate::pages;
 use crate::passphrase;
+use crate::post::PostOffice;
 use crate::recorder::Recorder;
 use crate::reload::{Reload, reload_flag};
 use crate::rules::Standing;
@@ -72,6 +73,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
     }
     let mut keys = KeyLogs::open(&args.tls.key_logs)?;
     let (tokens, sinks) = (Arc::new(Tokens::new(settings.api.tokens()?)), settings.alarms.sinks()?);
+    let post = Arc::new(PostOffice::new(settings.alarms.mail_server()?));
     let (stop, reload_asked) = (stop_flag()?, reload_flag()?);
     let taken = config::read_again(&args.dir)?.0;
     let admission = settings.feed.admission()?;
@@ -135,6 +137,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         alerts: Some(alerts),
         machinery: Some(Arc::new(workshop)),
         webhooks: Some(Arc::new(tellers.shown())),
+        mail: Some(Arc::clone(&post) as Arc<dyn web::mail::Post>),
         ..Beside::new(clock::now)
     };
     let place = pages::place(&settings, settings.web.listen)?;
@@ -165,6 +168,7 @@ pub(crate) fn run(args: &cli::Run) -> Result<Done, Failure> {
         keeping: keeper.keeping(),
         standing,
         tokens,
+        post,
     };
     let reload = outside.ask(move || reload.wait(reload_asked))?;
     drop(outside);

@@ -268,6 +268,10 @@ fn pairs(facts: &BTreeMap<String, String>) -> String {
     facts.iter().map(|(key, value)| format!("{key} {value:?}")).collect::<Vec<_>>().join(", ")
 }
 
+fn named(ids: &[RecordingId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn describe_access(access: &AccessEvent) -> String {
     match access {
         AccessEvent::SignedOut { by } => format!("signed out ({by})"),
@@ -278,8 +282,19 @@ fn describe_access(access: &AccessEvent) -> String {
             format!("took a table of {count} lines along, {format}")
         }
         AccessEvent::Exported { ids, count, format } => {
-            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            format!("took {count} recordings along as {format}: {}", ids.join(", "))
+            format!("took {count} recordings along as {format}: {}", named(ids))
+        }
+        AccessEvent::Mailed { ids, count, to, how, .. } => {
+            format!("mails {count} recordings to {to:?}, {how}: {}", named(ids))
+        }
+        AccessEvent::NotMailed { ids, count, to, how, why } => {
+            format!("could not mail {count} recordings to {to:?}, {how} ({why:?}): {}", named(ids))
+        }
+        AccessEvent::LinkUsed { ids, count, to, format, .. } => {
+            format!(
+                "had mailed to {to:?} a link that is used for {count} recordings as {format}: {}",
+                named(ids)
+            )
         }
         AccessEvent::SipDownloaded { id } => format!("took the SIP messages of {id} along"),
         AccessEvent::Controlled { id, action } => {

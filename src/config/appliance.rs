@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::Wrong;
 use crate::alarms::Limits;
-use crate::alarms::mail::MailSection;
+use crate::alarms::mail::{MailSection, Server};
 use crate::alarms::sinks::{Sinks, Webhook};
 use crate::canary;
 use crate::failure::Failure;
@@ -302,6 +302,11 @@ impl Alarms {
         let webhook = self.webhook.clone().map(|address| Webhook { address, secret });
         let mail = self.mail.as_ref().map(MailSection::open).transpose()?;
         Ok(Sinks { syslog: self.syslog.clone(), webhook, mail })
+    }
+
+    /// The mail server, for letters that are no alarms; secrets are read from their files.
+    pub(crate) fn mail_server(&self) -> Result<Option<Server>, Failure> {
+        self.mail.as_ref().map(MailSection::server).transpose()
     }
 }
 

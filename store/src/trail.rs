@@ -57,14 +57,57 @@ pub enum AccessEvent {
         /// Names the stretch of listening.
         session: String,
     },
-    /// Took recordings along as files, or sent them.
+    /// Took recordings along as files.
     Exported {
         /// Them, [`TRAIL_IDS_MAX`] at most.
         ids: Vec<RecordingId>,
         /// How many there were.
         count: u64,
-        /// As what: `wav`, `zip`, `mail` …
+        /// As what: `wav`, `zip` …
         format: String,
+    },
+    /// Sends recordings by mail. One line for each addressee, before the letter leaves.
+    Mailed {
+        /// Them, [`TRAIL_IDS_MAX`] at most.
+        ids: Vec<RecordingId>,
+        /// How many there are.
+        count: u64,
+        /// To which address.
+        to: String,
+        /// How: `link`, `attachment`, `lasting-link`.
+        how: String,
+        /// As what: `wav`, `zip` … Empty where no file goes out.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        format: String,
+        /// Tells a link that works once from others; it opens nothing.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        link: String,
+    },
+    /// A letter that was to be sent was not taken.
+    NotMailed {
+        /// Recordings, [`TRAIL_IDS_MAX`] at most.
+        ids: Vec<RecordingId>,
+        /// How many there are.
+        count: u64,
+        /// To which address.
+        to: String,
+        /// How it was to be sent.
+        how: String,
+        /// Why it was not taken.
+        why: String,
+    },
+    /// A link that works once was used, by whoever has it. The event's who is the sender, by whose rights it is done.
+    LinkUsed {
+        /// Recordings, [`TRAIL_IDS_MAX`] at most.
+        ids: Vec<RecordingId>,
+        /// How many there are.
+        count: u64,
+        /// To which address it had been mailed.
+        to: String,
+        /// As what they were fetched.
+        format: String,
+        /// Which link, as the line of the mailing names it.
+        link: String,
     },
     /// Took a call's SIP messages along.
     SipDownloaded {
@@ -124,6 +167,23 @@ impl AccessEvent {
         }
     }
 
+    /// The recordings that it is about, of those kinds that may be about several.
+    #[must_use]
+    pub fn several(&mut self) -> Option<&mut Vec<RecordingId>> {
+        self.several_of().map(|(ids, _)| ids)
+    }
+
+    /// The same, with how many there are.
+    fn several_of(&mut self) -> Option<(&mut Vec<RecordingId>, &mut u64)> {
+        match self {
+            AccessEvent::Exported { ids, count, .. }
+            | AccessEvent::Mailed { ids, count, .. }
+            | AccessEvent::NotMailed { ids, count, .. }
+            | AccessEvent::LinkUsed { ids, count, .. } => Some((ids, count)),
+            _ => None,
+        }
+    }
+
     /// The one recording that it is about.
     #[must_use]
     pub fn recording(&self) -> Option<RecordingId> {
@@ -135,6 +195,9 @@ impl AccessEvent {
             | AccessEvent::Deleted { id } => Some(*id),
             AccessEvent::Controlled { id, .. } => *id,
             AccessEvent::Exported { .. }
+            | AccessEvent::Mailed { .. }
+            | AccessEvent::NotMailed { .. }
+            | AccessEvent::LinkUsed { .. }
             | AccessEvent::Pruned { .. }
             | AccessEvent::SignedOut { .. }
             | AccessEvent::Acknowledged { .. }
@@ -151,7 +214,10 @@ impl AccessEvent {
             | AccessEvent::Listened { id, .. }
             | AccessEvent::SipDownloaded { id }
             | AccessEvent::Deleted { id } => *id == wanted,
-            AccessEvent::Exported { ids, .. } => ids.contains(&wanted),
+            AccessEvent::Exported { ids, .. }
+            | AccessEvent::Mailed { ids, .. }
+            | AccessEvent::NotMailed { ids, .. }
+            | AccessEvent::LinkUsed { ids, .. } => ids.contains(&wanted),
             AccessEvent::Controlled { id, .. } => *id == Some(wanted),
             AccessEvent::SignedOut { .. }
             | AccessEvent::Pruned { .. }
@@ -162,19 +228,24 @@ impl AccessEvent {
     }
 
     /// Its texts, which must not be too long.
-    fn texts(&self) -> [&str; 3] {
+    fn texts(&self) -> [&str; 4] {
         match self {
-            AccessEvent::SignedOut { by } => [by, "", ""],
-            AccessEvent::Played { session, .. } | AccessEvent::Listened { session, .. } => [session, "", ""],
-            AccessEvent::Exported { format, .. } => [format, "", ""],
-            AccessEvent::Controlled { action, .. } => [action, "", ""],
-            AccessEvent::Acknowledged { alarm, note } => [alarm, note, ""],
-            AccessEvent::SettingsChanged { what, before, after } => [what, before, after],
+            AccessEvent::SignedOut { by } => [by, "", "", ""],
+            AccessEvent::Played { session, .. } | AccessEvent::Listened { session, .. } => {
+                [session, "", "", ""]
+            }
+            AccessEvent::Exported { format, .. } => [format, "", "", ""],
+            AccessEvent::Mailed { to, how, format, link, .. } => [to, how, format, link],
+            AccessEvent::NotMailed { to, how, why, .. } => [to, how, why, ""],
+            AccessEvent::LinkUsed { to, format, link, .. } => [to, format, link, ""],
+            AccessEvent::Controlled { action, .. } => [action, "", "", ""],
+            AccessEvent::Acknowledged { alarm, note } => [alarm, note, "", ""],
+            AccessEvent::SettingsChanged { what, before, after } => [what, before, after, ""],
             AccessEvent::Viewed { .. }
             | AccessEvent::SipDownloaded { .. }
             | AccessEvent::Deleted { .. }
             | AccessEvent::Pruned { .. }
-            | AccessEvent::Unknown => [""; 3],
+            | AccessEvent::Unknown => [""; 4],
         }
     }
 }
@@ -265,7 +336,7 @@ impl Archive {
                 what: format!("more than {TRAIL_TEXT_MAX} bytes in the audit trail"),
             });
         }
-        if let AccessEvent::Exported { ids, count, .. } = &mut access {
+        if let Some((ids, count)) = access.several_of() {
             *count = (*count).max(ids.len() as u64);
             ids.truncate(TRAIL_IDS_MAX);
         }
@@ -549,6 +620,41 @@ mod tests {
             panic!("{kept:?}")
         };
         assert_eq!((ids.len(), *count, from.as_str()), (TRAIL_IDS_MAX, 1_000, ""));
+    }
+
+    #[test]
+    fn what_was_mailed_and_fetched_is_found_by_kind_and_recording() {
+        let (_dir, archive) = archive();
+        let (ids, link) = (vec![id(1), id(2)], "0123456789abcdef".to_owned());
+        let to = || "ann@example.net".to_owned();
+        for access in [
+            AccessEvent::Mailed {
+                ids: ids.clone(),
+                count: 2,
+                to: to(),
+                how: "link".into(),
+                format: "zip".into(),
+                link: link.clone(),
+            },
+            AccessEvent::NotMailed {
+                ids: ids.clone(),
+                count: 2,
+                to: to(),
+                how: "link".into(),
+                why: "550 no such user".into(),
+            },
+            AccessEvent::LinkUsed { ids, count: 2, to: to(), format: "zip".into(), link },
+        ] {
+            archive.note_access("bob", None, START, access).expect("kept");
+        }
+        let of = |kind: &str, recording| {
+            let filter = AuditFilter { kinds: vec![kind.into()], recording, ..AuditFilter::default() };
+            seen(&archive, &filter).len()
+        };
+        for kind in ["mailed", "not-mailed", "link-used"] {
+            assert_eq!((of(kind, Some(id(2))), of(kind, Some(id(3)))), (1, 0), "{kind}");
+        }
+        assert!(archive.verify(None).all(|finding| !finding.is_problem()));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod fuzzing;
 pub mod import;
 pub mod live;
 pub mod machine;
+pub mod mail;
 pub mod manifest;
 pub mod metrics;
 pub mod numbers;

@@ -15,6 +15,7 @@ mod holds;
 mod idempotency;
 mod live;
 mod machine;
+mod mail;
 mod operation;
 mod paging;
 mod passwords;
@@ -70,6 +71,7 @@ fn operations() -> Vec<Operation> {
         unrecorded::operations(),
         units::operations(),
         files::operations(),
+        mail::operations(),
         saved::operations(),
         balance::operations(),
         accounts::operations(),

@@ -173,7 +173,7 @@ pub(super) const KINDS: [(&str, &str, &[&str]); 7] = [
     ("", "Everything", &[]),
     ("sign-in", "Signed in, out or refused", &["signed-in", "sign-in-refused", "signed-out"]),
     ("heard", "Played or listened", &["played", "listened"]),
-    ("saved", "Saved", &["exported", "sip-downloaded"]),
+    ("saved", "Saved or mailed", &["exported", "sip-downloaded", "mailed", "not-mailed", "link-used"]),
     (
         "marked",
         "Tags, notes, ratings, users, holds",
@@ -294,11 +294,13 @@ fn shown_to(
     // What is gone altogether is shown to those who see all.
     let admits = |id: RecordingId| archive.row(id).is_ok_and(|row| caller.admits(&row));
     let about = match &mut event.what {
-        What::Accessed { access: AccessEvent::Exported { ids, .. }, .. } => {
-            ids.retain(|id| admits(*id));
-            return (!ids.is_empty()).then_some((place, event));
+        What::Accessed { access, .. } => {
+            if let Some(ids) = access.several() {
+                ids.retain(|id| admits(*id));
+                return (!ids.is_empty()).then_some((place, event));
+            }
+            access.recording()
         }
-        What::Accessed { access, .. } => access.recording(),
         _ => event.recording(),
     };
     about.is_none_or(admits).then_some((place, event))

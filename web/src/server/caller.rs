@@ -19,6 +19,9 @@ pub(super) const CONSOLE: &str = "console";
 /// What the place of a cookie begins with where a program asks, which no cookie does.
 pub(super) const PROGRAM: &str = "token ";
 
+/// The same where somebody has a link that a sender mailed.
+pub(super) const LINK: &str = "link ";
+
 /// Somebody who was let in, with all that may be asked.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
@@ -111,6 +114,8 @@ impl App {
     /// May what they began to take be taken to its end?
     pub(super) fn goes_on(&self, asker: &Asker, now: Instant) -> bool {
         match &asker.who {
+            // Whoever has a link has no session either: the sender's rights are what counts.
+            who if asker.cookie.starts_with(LINK) => self.sender(who).is_some(),
             // A program has no session.
             Who::Account(name) if asker.cookie.starts_with(PROGRAM) => {
                 self.has_program(&asker.cookie) && self.archive().caller(name, self.now()).is_some()

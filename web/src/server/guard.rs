@@ -42,6 +42,8 @@ const STRICT_TRANSPORT: &str = "max-age=31536000";
 pub(super) const ENTRANCE: &str = "/enter/";
 /// Files that everybody may have: style and script, which know nothing.
 pub(super) const ASSETS: &str = "/assets/";
+/// The path of links that fetch what was mailed, up to their secret: they open to whoever has one.
+pub(super) const ONCE: &str = "/once/";
 /// Where people sign in.
 pub(super) const SIGN_IN: &str = "/sign-in";
 /// Where somebody who must change the password does so.
@@ -86,8 +88,10 @@ fn admit(app: &App, request: &mut Request) -> Result<(), Refusal> {
     }
     let is_entrance =
         path.strip_prefix(ENTRANCE).is_some_and(|token| !token.is_empty() && !token.contains('/'));
-    let is_open =
-        is_entrance || path.starts_with(ASSETS) || (app.has_accounts() && path.starts_with(SIGN_IN));
+    let is_open = is_entrance
+        || path.starts_with(ASSETS)
+        || path.starts_with(ONCE)
+        || (app.has_accounts() && path.starts_with(SIGN_IN));
     let peer = peer(request);
     match app.session(headers, peer, Instant::now()) {
         Some(asker) => {

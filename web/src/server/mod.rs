@@ -24,13 +24,16 @@ mod frame;
 mod guard;
 mod holds;
 mod keys;
+mod letter;
 mod limited;
 mod listen;
 mod live;
 mod locations;
 mod logs;
+mod mailing;
 mod mine;
 mod monitoring;
+mod once;
 mod orders;
 mod pages;
 mod peaks;
@@ -91,6 +94,7 @@ use self::zone::Zone;
 use crate::alerts::Alerts;
 use crate::live::Live;
 use crate::machine::Machinery;
+use crate::mail::Post;
 use crate::rules::RuleBook;
 use crate::set_up::{Heard, SetUp};
 use crate::webhooks::Webhooks;
@@ -129,6 +133,8 @@ pub struct Beside {
     pub machinery: Option<Arc<dyn Machinery>>,
     /// Whoever tells programs what happens.
     pub webhooks: Option<Arc<dyn Webhooks>>,
+    /// Whoever brings letters to a mail server.
+    pub mail: Option<Arc<dyn Post>>,
 }
 
 impl Beside {
@@ -146,6 +152,7 @@ impl Beside {
             alerts: None,
             machinery: None,
             webhooks: None,
+            mail: None,
         }
     }
 }
@@ -180,6 +187,7 @@ struct Inner {
     alerts: Option<Arc<dyn Alerts>>,
     machinery: Option<Arc<dyn Machinery>>,
     webhooks: Option<Arc<dyn Webhooks>>,
+    mail: Option<Arc<dyn Post>>,
     /// Of the archive key of this name, when its recovery sheet was last shown to be on paper; none before it was looked up.
     proven: Mutex<Option<(String, Option<Timestamp>)>>,
     reached: Reached,
@@ -193,6 +201,8 @@ struct Inner {
     plays: Plays,
     /// The last search of each account.
     searches: Mutex<BTreeMap<String, String>>,
+    links: once::Links,
+    sending: mailing::Sending,
     peaks: peaks::Cache,
     keys: api::Keys,
     watch: api::Watch,
@@ -215,7 +225,8 @@ impl App {
     ) -> App {
         let (door, token) = Door::new();
         let playbacks = Arc::new(Semaphore::new(PLAYBACKS_MAX));
-        let Beside { live, tokens, now, zone, machine, set_up, rules, alerts, machinery, webhooks } = beside;
+        let Beside { live, tokens, now, zone, machine, set_up, rules, alerts, machinery, webhooks, mail } =
+            beside;
         let (announce, archive, zone) = (Box::new(announce), archive.into(), Zone::new(zone));
         let app = App(Arc::new(Inner {
             archive,
@@ -228,6 +239,7 @@ impl App {
             alerts,
             machinery,
             webhooks,
+            mail,
             proven: Mutex::default(),
             reached,
             zone,
@@ -239,6 +251,8 @@ impl App {
             pending: Pending::default(),
             plays: Plays::default(),
             searches: Mutex::default(),
+            links: once::Links::default(),
+            sending: mailing::Sending::default(),
             peaks: peaks::Cache::default(),
             keys: api::Keys::default(),
             watch: api::Watch::new(now()),
@@ -302,6 +316,10 @@ impl App {
 
     fn plays(&self) -> &Plays {
         &self.0.plays
+    }
+
+    fn links(&self) -> &once::Links {
+        &self.0.links
     }
 
     fn keys(&self) -> &api::Keys {

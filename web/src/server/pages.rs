@@ -11,8 +11,8 @@ use axum::routing::{get, post};
 use super::caller::Asker;
 use super::{
     App, accounts, alerts, assets, assign, audio, audit, calls, dashboard, deletion, enter, filters, holds,
-    keys, listen, live, locations, logs, mine, orders, peaks, people, recording, recordings, retention,
-    rules, save, set_up, sip, timeline, tokens, usage, users, webhooks, website,
+    keys, listen, live, locations, logs, mailing, mine, once, orders, peaks, people, recording, recordings,
+    retention, rules, save, set_up, sip, timeline, tokens, usage, users, webhooks, website,
 };
 
 /// How a program does what a page does.
@@ -61,6 +61,9 @@ const FORM: Alike = Not("an empty form");
 /// The first start is a person's, by the link that works once; no token is known before it.
 const SET_UP: Alike = Not("of the first start, which comes before any token");
 
+/// A letter's link is for whoever has it.
+const ONCE: Alike = Not("of a link in a letter, which is its own token; a program takes getFile");
+
 /// All pages.
 pub(super) fn pages() -> Pages {
     Pages::default()
@@ -69,12 +72,14 @@ pub(super) fn pages() -> Pages {
         .post("/recordings/columns", recordings::choose_columns, Not("how one browser shows the list"))
         .get("/recordings/filters", recordings::saved::filters, By(&["listSavedFilters"]))
         .post("/recordings/filters", recordings::saved::change, By(&["putSavedFilter", "removeSavedFilter"]))
-        .post("/recordings/selected", save::selected, By(&["zipRecordings", "putTag", "assignUser"]))
+        .post("/recordings/selected", save::selected, By(&["zipRecordings", "putTag", "assignUser", "emailRecordings"]))
         .post("/recordings/zip", save::zip, By(&["zipRecordings"]))
+        .post("/recordings/email", mailing::send, By(&["emailRecordings"]))
         .get("/recordings/{id}", recording::recording, By(&["getRecording", "getWhy", "verifyRecording", "getSip"]))
         .get("/recordings/{id}/audio.wav", audio::audio, By(&["getAudio"]))
         .post("/recordings/{id}/delete", deletion::delete, By(&["deleteRecording"]))
         .post("/recordings/{id}/facts", recording::set_facts, By(&["putTag", "removeTag", "putField", "rate"]))
+        .get("/recordings/{id}/email", mailing::form_of, FORM)
         .post("/recordings/{id}/holds", holds::change_of, By(&["putHold", "releaseHold"]))
         .post("/recordings/{id}/notes", recording::add_note, By(&["addNote"]))
         .post("/recordings/{id}/user", assign::set, By(&["assignUser", "takeUserBack"]))
@@ -171,6 +176,8 @@ pub(super) fn pages() -> Pages {
         .get("/audit.csv", audit::csv, By(&["listAudit"]))
         .get("/assets/{name}", assets::asset, Not("style and script"))
         .get("/enter/{token}", enter, SESSION)
+        .get("/once/{secret}", once::look, ONCE)
+        .post("/once/{secret}", once::fetch, ONCE)
 }
 
 #[cfg(test)]

@@ -56,6 +56,21 @@ impl Reached {
         }
     }
 
+    /// What stands before the path of a link that goes to other people: by name, where there is one, and without a port that
+    /// browsers take by themselves.
+    pub(super) fn website(&self) -> String {
+        let (scheme, port) = (self.scheme(), self.address.port());
+        let Some(name) = self.names.first() else { return format!("{scheme}://{}", self.address) };
+        if port == self.default_port() {
+            return format!("{scheme}://{name}");
+        }
+        format!("{scheme}://{name}:{port}")
+    }
+
+    fn default_port(&self) -> u16 {
+        if self.is_secure { 443 } else { 80 }
+    }
+
     /// Does the request name our own host and our port, in each place where it names one (RFC 9112, 3.2)?
     pub(super) fn is_named(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(header::HOST).iter();
@@ -84,8 +99,7 @@ impl Reached {
     }
 
     fn is_our_name(&self, name: &str) -> bool {
-        let default = if self.is_secure { 443 } else { 80 };
-        let port = self.address.port();
+        let (default, port) = (self.default_port(), self.address.port());
         let host = match name.strip_suffix(&format!(":{port}")) {
             Some(host) => host,
             // Browsers leave the scheme's own port out.
@@ -167,6 +181,20 @@ mod tests {
             assert!(!reached.is_our_name(name), "{name}");
         }
         assert_eq!(reached.origin(), "https://recorder.lan:8443");
+    }
+
+    #[test]
+    fn a_link_for_others_has_the_site_s_name_and_a_port_where_browsers_need_one() {
+        let at = |address: &str, names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            Reached::secure(address.parse().expect("an address"), names, String::new()).website()
+        };
+        let names = ["recorder.lan", "recorder.example"];
+        assert_eq!(at("192.0.2.7:8443", &names), "https://recorder.lan:8443");
+        assert_eq!(at("0.0.0.0:443", &names), "https://recorder.lan");
+        assert_eq!(at("[2001:db8::7]:8443", &[]), "https://[2001:db8::7]:8443");
+        let plain = Reached::plain("127.0.0.1:8480".parse().expect("an address"));
+        assert_eq!(plain.website(), "http://127.0.0.1:8480");
     }
 
     #[test]

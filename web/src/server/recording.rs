@@ -111,6 +111,7 @@ struct Shown {
     notices: Vec<String>,
     has_player: bool,
     may_save: bool,
+    may_mail: bool,
     may_change: bool,
     /// Whom it counts for can be changed: the users to choose from, and whom it counts for now.
     may_give: bool,
@@ -226,6 +227,7 @@ fn shown(app: &App, asker: &Asker, looked: Looked) -> Shown {
             && !is_gone
             && looked.timeline.is_ok()
             && facts.state != Progress::Recording,
+        may_mail: app.may_mail(asker) && !is_gone && facts.state != Progress::Recording,
         may_change: asker.caller.may(Permission::ModifyDetails) && !is_gone,
         may_give,
         users: if may_give { assign::choices(app.archive(), asker, app.now()) } else { Vec::new() },

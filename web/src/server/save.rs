@@ -24,6 +24,7 @@ use super::recording::{TAG_MAX, place};
 use super::recordings::Selected;
 use super::recordings::search::{Search, leave_running_out};
 use super::refusal::Refusal;
+use crate::Error;
 use crate::bundle::{RECORDINGS_MAX, Selection, bundle};
 use crate::export::{Export, FileFormat, Shape};
 use crate::manifest::Exporter;
@@ -46,22 +47,30 @@ pub(super) enum As {
 }
 
 impl As {
+    /// What a file may be saved as, as addresses and forms have it.
+    pub(super) const WORDS: [&str; 6] = ["zip", "wav", "flac", "ogg", "gsm", "vcon"];
+
     pub(super) fn of(query: &str) -> Option<As> {
         let word =
             form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "as").map(|(_, value)| value);
-        Some(match word.as_deref() {
-            None | Some("zip") => As::Zip,
-            Some("vcon") => As::Vcon,
-            Some("wav") => As::Audio(FileFormat::Wav),
-            Some("flac") => As::Audio(FileFormat::Flac),
-            Some("ogg") => As::Audio(FileFormat::Ogg),
-            Some("gsm") => As::Audio(FileFormat::Gsm),
-            Some(_) => return None,
+        word.as_deref().map_or(Some(As::Zip), As::named)
+    }
+
+    /// By one of [`As::WORDS`].
+    pub(super) fn named(word: &str) -> Option<As> {
+        Some(match word {
+            "zip" => As::Zip,
+            "vcon" => As::Vcon,
+            "wav" => As::Audio(FileFormat::Wav),
+            "flac" => As::Audio(FileFormat::Flac),
+            "ogg" => As::Audio(FileFormat::Ogg),
+            "gsm" => As::Audio(FileFormat::Gsm),
+            _ => return None,
         })
     }
 
     /// The end of the file's name, and its media type.
-    fn kind(self) -> (&'static str, &'static str) {
+    pub(super) fn kind(self) -> (&'static str, &'static str) {
         match self {
             As::Zip => ("zip", "application/zip"),
             As::Vcon => ("vcon.json", "application/vcon+json"),
@@ -146,6 +155,7 @@ pub(super) async fn selected(
     let selected = Selected::parse(&body);
     let permission = match selected.what.as_str() {
         "zip" => Permission::Save,
+        "email" => Permission::Email,
         "tag" | "give" | "nobody" | "back" => Permission::ModifyDetails,
         "hold" => Permission::Holds,
         _ => return Err(Refusal::WrongQuery),
@@ -154,6 +164,7 @@ pub(super) async fn selected(
     let ids = app.read(move |archive| picked(archive, &who, permission, ids, &calls)).await?;
     match permission {
         Permission::Save => return send_zip(&app, &asker, ids).await,
+        Permission::Email => return app.begin_mail(asker, ids).await,
         Permission::Holds => return app.begin_hold(&asker, &ids).await,
         _ => {}
     }
@@ -252,37 +263,18 @@ pub(super) async fn send(
     name: &str,
 ) -> Result<Response, Refusal> {
     let permit = app.playback_permit()?;
-    let (ending, media_type) = kind.kind();
+    let (ending, _) = kind.kind();
     let noted = match &part {
         Some(Range { start, end: u64::MAX }) => format!("{ending}, from {}", length(*start)),
         Some(part) => format!("{ending}, {} to {}", length(part.start), length(part.end)),
         None => ending.to_owned(),
     };
     app.note_saved(asker, &ids, &noted).await?;
-    let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
-    let (ready, opened) = oneshot::channel();
-    let job = Job {
-        ids,
-        kind,
-        part,
-        exporter: Exporter::new(asker.caller.name(), app.now()),
-        without_sip: !asker.caller.may(Permission::Signalling),
-        _permit: permit,
-    };
-    let archive = app.clone();
-    tokio::task::spawn_blocking(move || {
-        job.run(archive.archive(), Sink { sender, waiting: Vec::new() }, ready)
-    });
-    opened.await.map_err(|_| Refusal::BrokeOff)??;
-    let fields = [
-        (header::CONTENT_TYPE, media_type.to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{ending}\"")),
-    ];
-    Ok((fields, Body::new(Chunks::new(chunks, Use::new(app, asker)))).into_response())
+    Making { part, ..Making::new(app, asker, ids, kind) }.send(app, asker, name, permit).await
 }
 
-/// One file on its way, on a thread that may wait.
-struct Job {
+/// One file, of one or several recordings.
+pub(super) struct Making {
     ids: Vec<RecordingId>,
     kind: As,
     /// Only this of it.
@@ -290,43 +282,127 @@ struct Job {
     exporter: Exporter,
     /// SIP messages are for who may see signalling.
     without_sip: bool,
+}
+
+/// One of which all is known that could keep it from being made.
+enum Opened<'a> {
+    Audio(Box<Export<'a>>, FileFormat),
+    /// Made already, and held in memory.
+    Whole(Vec<u8>),
+    Zip,
+}
+
+impl Making {
+    /// The whole of each of these, for whoever asks.
+    pub(super) fn new(app: &App, asker: &Asker, ids: Vec<RecordingId>, kind: As) -> Making {
+        Making {
+            ids,
+            kind,
+            part: None,
+            exporter: Exporter::new(asker.caller.name(), app.now()),
+            without_sip: !asker.caller.may(Permission::Signalling),
+        }
+    }
+
+    /// What keeps it from being made, as far as that is known before.
+    ///
+    /// # Errors
+    /// That.
+    pub(super) fn check(&self, archive: &Archive) -> Result<(), Refusal> {
+        Ok(self.open(archive).map(drop)?)
+    }
+
+    /// All of it; none where it has more than `most` bytes.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn whole(&self, archive: &Archive, most: usize) -> Result<Option<Vec<u8>>, Refusal> {
+        let mut bounded = Bounded { bytes: Vec::new(), most, is_over: false };
+        match self.open(archive)?.write(self, archive, &mut bounded) {
+            _ if bounded.is_over => Ok(None),
+            Ok(()) => Ok(Some(bounded.bytes)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open<'a>(&self, archive: &'a Archive) -> Result<Opened<'a>, Error> {
+        match (self.kind, self.ids.as_slice()) {
+            (As::Audio(format), &[id]) => {
+                let export = Export::prepare(archive, id)?;
+                let export = match &self.part {
+                    Some(part) => export.cut(part.clone())?,
+                    None => export,
+                };
+                export.check(format, Shape::Stereo)?;
+                Ok(Opened::Audio(Box::new(export), format))
+            }
+            (As::Vcon, &[id]) => {
+                // It is held in memory whole: what cannot be made is told before anything leaves.
+                let selection = Selection { format: FileFormat::Ogg, ..Selection::default() };
+                let mut whole = Vec::new();
+                vcon::export(archive, id, selection, &self.exporter, &mut whole)?;
+                Ok(Opened::Whole(whole))
+            }
+            _ => Ok(Opened::Zip),
+        }
+    }
+
+    /// Sends what was written down already that it is taken.
+    ///
+    /// # Errors
+    /// What keeps it from being made; nothing has left then.
+    pub(super) async fn send(
+        self,
+        app: &App,
+        asker: &Asker,
+        name: &str,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Response, Refusal> {
+        let (ending, media_type) = self.kind.kind();
+        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
+        let (ready, opened) = oneshot::channel();
+        let job = Job { making: self, _permit: permit };
+        let archive = app.clone();
+        tokio::task::spawn_blocking(move || {
+            job.run(archive.archive(), Sink { sender, waiting: Vec::new() }, ready)
+        });
+        opened.await.map_err(|_| Refusal::BrokeOff)??;
+        let fields = [
+            (header::CONTENT_TYPE, media_type.to_owned()),
+            (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{ending}\"")),
+        ];
+        Ok((fields, Body::new(Chunks::new(chunks, Use::new(app, asker)))).into_response())
+    }
+}
+
+impl Opened<'_> {
+    fn write(self, making: &Making, archive: &Archive, out: &mut impl Write) -> Result<(), Error> {
+        match self {
+            Opened::Audio(export, format) => export.write(format, Shape::Stereo, out).map(drop),
+            Opened::Whole(whole) => out.write_all(&whole).map_err(Into::into),
+            Opened::Zip => {
+                let selection = Selection { without_sip: making.without_sip, ..Selection::default() };
+                bundle(archive, &making.ids, selection, &making.exporter, out, |_, _| ()).map(drop)
+            }
+        }
+    }
+}
+
+/// One file on its way, on a thread that may wait.
+struct Job {
+    making: Making,
     /// Given back when the work ends.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Job {
     fn run(self, archive: &Archive, mut sink: Sink, ready: oneshot::Sender<Result<(), Refusal>>) {
-        let written = match (self.kind, self.ids.as_slice()) {
-            (As::Audio(format), &[id]) => {
-                let export = Export::prepare(archive, id);
-                let export = match self.part {
-                    Some(part) => export.and_then(|export| export.cut(part)),
-                    None => export,
-                };
-                let export = export.and_then(|export| export.check(format, Shape::Stereo).map(|()| export));
-                let export = match export {
-                    Ok(export) => export,
-                    Err(error) => return drop(ready.send(Err(error.into()))),
-                };
-                let _ = ready.send(Ok(()));
-                export.write(format, Shape::Stereo, &mut sink).map(drop)
-            }
-            (As::Vcon, &[id]) => {
-                // It is held in memory whole: what cannot be made is told before anything leaves.
-                let selection = Selection { format: FileFormat::Ogg, ..Selection::default() };
-                let mut whole = Vec::new();
-                if let Err(error) = vcon::export(archive, id, selection, &self.exporter, &mut whole) {
-                    return drop(ready.send(Err(error.into())));
-                }
-                let _ = ready.send(Ok(()));
-                sink.write_all(&whole).map_err(Into::into)
-            }
-            (_, ids) => {
-                let _ = ready.send(Ok(()));
-                let selection = Selection { without_sip: self.without_sip, ..Selection::default() };
-                bundle(archive, ids, selection, &self.exporter, &mut sink, |_, _| ()).map(drop)
-            }
+        let opened = match self.making.open(archive) {
+            Ok(opened) => opened,
+            Err(error) => return drop(ready.send(Err(error.into()))),
         };
+        let _ = ready.send(Ok(()));
+        let written = opened.write(&self.making, archive, &mut sink);
         let written = written.and_then(|()| sink.flush().map_err(Into::into));
         if let Err(error) = written
             && !sink.sender.is_closed()
@@ -335,6 +411,28 @@ impl Job {
             tracing::error!(%error, "a file that was being saved broke off");
             sink.break_off();
         }
+    }
+}
+
+/// So many bytes and no more.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+    is_over: bool,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len().saturating_add(bytes.len()) > self.most {
+            self.is_over = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -71,11 +71,16 @@ pub struct Reply {
 impl Site {
     /// Pages over a new archive; `configured` is what counts without a rule book.
     pub fn new(configured: &str) -> Site {
+        Site::with(configured, |beside| beside)
+    }
+
+    /// The same with more that stands beside.
+    pub fn with(configured: &str, more: impl FnOnce(Beside) -> Beside) -> Site {
         let dir = tempfile::tempdir().expect("a folder");
         let (archive, _) = Archive::open_or_create(&dir.path().join("archive")).expect("an archive");
         let (archive, lines) = (Arc::new(archive), Arc::new(Lines::new(configured, now())));
         let reached = Reached::plain(ADDRESS.parse().expect("an address"));
-        let beside = Beside { rules: Some(lines.clone()), ..Beside::new(now) };
+        let beside = more(Beside { rules: Some(lines.clone()), ..Beside::new(now) });
         let router = router(App::new(Arc::clone(&archive), reached, beside, |_| {}));
         let site = Site { router, archive, lines, _dir: dir };
         // Without an account there is no signing in.
@@ -132,6 +137,13 @@ impl Site {
 
     /// Somebody who may do just this; gives the cookie.
     pub async fn somebody(&self, name: &str, permissions: &[Permission], scope: Scope) -> String {
+        let profile = self.somebody_may(name, permissions);
+        self.account(name, &profile, scope);
+        self.sign_in(name).await
+    }
+
+    /// What somebody may do, from now on; gives the profile's name.
+    pub fn somebody_may(&self, name: &str, permissions: &[Permission]) -> String {
         let profile = format!("{name} may");
         let all = permissions.iter().copied().chain([Permission::WebAccess]);
         self.change(AccountChange::PutProfile(Profile {
@@ -139,8 +151,7 @@ impl Site {
             description: String::new(),
             permissions: all.collect(),
         }));
-        self.account(name, &profile, scope);
-        self.sign_in(name).await
+        profile
     }
 
     pub async fn sign_in(&self, name: &str) -> String {

@@ -34,7 +34,7 @@ pub(super) fn operations() -> Vec<Operation> {
     let may = Needs::Permission;
     let milliseconds = || count("Milliseconds from the recording's start");
     let stretch = || open([("start_ms", milliseconds()), ("end_ms", milliseconds())]);
-    let file = one_of("As what", ["zip", "wav", "flac", "ogg", "gsm", "vcon"]);
+    let file = one_of("As what", As::WORDS);
     let saved = of_one(
         Operation::get(["getFile", "/recordings/{id}/file", "Takes it along as a file"], save),
         may(Permission::Save),

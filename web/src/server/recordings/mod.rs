@@ -140,6 +140,7 @@ struct List {
     may_give: bool,
     users: Vec<assign::Choice>,
     may_hold: bool,
+    may_mail: bool,
     width: usize,
     why_nothing: &'static str,
 }
@@ -384,6 +385,7 @@ fn list(
         may_give,
         users: if may_give { assign::choices(app.archive(), asker, app.now()) } else { Vec::new() },
         may_hold: caller.may(Permission::Holds),
+        may_mail: app.may_mail(asker),
         width: columns.len() + 3,
         why_nothing: if search.before.is_some() {
             "There are no more."

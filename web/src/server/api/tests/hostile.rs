@@ -256,6 +256,7 @@ async fn what_is_right_is_done() {
             "askAgent",
             "getSip",
             "zipRecordings",
+            "emailRecordings",
             "pruneRetention",
             "confirmClock",
         ];

@@ -98,6 +98,10 @@ async fn a_recording_out_of_scope_looks_as_one_that_there_is_not() {
     assert!(looked > 12, "{looked}");
     let named = json!({ "ids": [site.recording] }).to_string();
     assert_eq!(site.ask("POST", "/recordings/zip", &named).await.status, StatusCode::NOT_FOUND);
+    let mailing = |id: &str| json!({ "ids": [id], "to": ["x"], "subject": "x", "how": "link" }).to_string();
+    let there = site.ask("POST", "/recordings/email", &mailing(&site.recording.to_string())).await;
+    let not_there = site.ask("POST", "/recordings/email", &mailing(&nowhere)).await;
+    assert_eq!((there.status, &there.body), (StatusCode::NOT_FOUND, &not_there.body), "whatever else is off");
     let list = site.ask("GET", "/recordings?range=all", "").await.json();
     let live = site.ask("GET", "/live", "").await.json();
     assert_eq!((&list["recordings"], &live["calls"]), (&json!([]), &json!([])));

@@ -22,6 +22,7 @@ use super::book::Lines;
 use crate::alerts::{Acknowledged, Alert, Alerts, NotAcknowledged, Watched};
 use crate::live::{Live, LiveCall, LiveOrder, LiveWho, NotTaken, Status, Unavailable};
 use crate::machine::{LogLine, Machinery, Setting, Severity};
+use crate::mail::{Letter, Post};
 use crate::rules::RuleBook;
 use crate::server::token::{Right, Token, Tokens};
 use crate::server::{App, Beside, Reached, router};
@@ -134,6 +135,21 @@ impl Webhooks for Teller {
     }
 }
 
+/// Takes letters, and keeps them.
+#[derive(Default)]
+pub(super) struct Postbox(pub(super) Mutex<Vec<Letter>>);
+
+impl Post for Postbox {
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn send(&self, letter: &Letter) -> Result<(), crate::mail::NotTaken> {
+        self.0.lock().expect("no panic").push(letter.clone());
+        Ok(())
+    }
+}
+
 /// One alert that is up, and what came of it.
 #[derive(Default)]
 pub(super) struct OneAlert(Mutex<Option<Acknowledged>>);
@@ -182,6 +198,7 @@ pub(super) struct Site {
     pub(super) recording: RecordingId,
     pub(super) running: RecordingId,
     pub(super) lines: Arc<Lines>,
+    pub(super) postbox: Arc<Postbox>,
     app: App,
     _dir: tempfile::TempDir,
 }
@@ -263,7 +280,9 @@ impl Site {
         lines.look(&archive);
         let rules: Arc<dyn RuleBook> = Arc::clone(&lines) as Arc<dyn RuleBook>;
         let alerts: Option<Arc<dyn Alerts>> = Some(Arc::new(OneAlert::default()));
+        let postbox = Arc::new(Postbox::default());
         let beside = Beside {
+            mail: Some(Arc::clone(&postbox) as Arc<dyn Post>),
             tokens,
             live: Some(live),
             rules: Some(rules),
@@ -275,7 +294,7 @@ impl Site {
         let reached = Reached::plain(ADDRESS.parse().expect("an address"));
         let app = App::new(Arc::clone(&archive), reached, beside, |_: &str| {});
         let running = call(9).recording.expect("it is recorded");
-        let site = Site { running, archive, recorder, recording, lines, app, _dir: dir };
+        let site = Site { running, archive, recorder, recording, lines, postbox, app, _dir: dir };
         site.run(vec![call(9)]);
         site.account();
         site

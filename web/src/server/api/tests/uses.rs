@@ -48,6 +48,32 @@ async fn what_is_added_with_a_key_is_added_once_and_the_key_stands_for_nothing_e
 }
 
 #[tokio::test]
+async fn a_letter_that_is_asked_for_twice_with_the_same_key_is_sent_once_and_no_answer_has_its_link() {
+    let site = Site::new();
+    let bearer = format!("Bearer {TOKEN}");
+    let body = json!({
+        "ids": [site.recording, site.recording], "to": ["ann@example.net"], "subject": "For you", "how": "link",
+    })
+    .to_string();
+    let send = async |key: &str| {
+        let fields = [("authorization", bearer.as_str()), ("idempotency-key", key)];
+        site.ask_with("POST", "/recordings/email", &fields, body.as_bytes()).await
+    };
+    let sent = send("m-1").await;
+    assert_eq!(sent.json(), json!({ "sent": ["ann@example.net"], "not_sent": [] }), "{}", sent.text());
+    assert_eq!(send("m-1").await.json(), sent.json());
+    let letters = site.postbox.0.lock().expect("no panic").clone();
+    assert_eq!((letters.len(), letters[0].text.matches("Duration: ").count()), (1, 1), "each once");
+    let wrong = body.replace("ann@example.net", "ann");
+    assert_eq!(site.ask("POST", "/recordings/email", &wrong).await.status, StatusCode::BAD_REQUEST);
+    let several = body.replace("\"link\"", "\"link\", \"as\": \"flac\"");
+    assert_eq!(site.ask("POST", "/recordings/email", &several).await.status, StatusCode::OK);
+    let (_, kept) = letters[0].text.split_once("/once/").expect("a link");
+    let trail = site.ask("GET", "/audit?kind=saved", "").await;
+    assert!(trail.text().contains("mailed") && !trail.text().contains(&kept[..32]), "{}", trail.text());
+}
+
+#[tokio::test]
 async fn a_password_that_was_made_up_is_told_once_and_the_trail_has_who_did_it() {
     let site = Site::new();
     let bearer = format!("Bearer {TOKEN}");
