@@ -12,6 +12,7 @@ use store::{Archive, RecordingId, Row};
 use super::App;
 use super::refusal::Refusal;
 use super::session::Who;
+use super::token::Right;
 
 /// As whom the holder of the link that works once asks.
 pub(super) const CONSOLE: &str = "console";
@@ -35,6 +36,12 @@ pub(super) struct Asker {
     pub(super) peer: IpAddr,
     /// What comes before everything else.
     pub(super) first: Option<First>,
+}
+
+/// May somebody do what is about all calls, as a program with this right does: is there no call that is kept from them, and may they all that
+/// goes with it?
+pub(super) fn may_about_all(caller: &Caller, right: Right) -> bool {
+    caller.sees_all() && right.of_account().iter().all(|permission| caller.may(*permission))
 }
 
 /// What somebody must do before anything else.

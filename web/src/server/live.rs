@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use askama::Template;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Redirect, Response};
 use decode::Timestamp;
@@ -20,8 +21,8 @@ use super::App;
 use super::caller::Asker;
 use super::escape::brief;
 use super::form::Form;
-use super::frame::{Frame, Page, page};
-use super::orders::OrderRow;
+use super::frame::{Frame, Page, page, page_with};
+use super::orders::{OrderForm, OrderRow};
 use super::recordings::columns::{short_length, way_of};
 use super::refusal::Refusal;
 use super::zone::Moment;
@@ -79,6 +80,8 @@ struct Shown {
     frame: Frame,
     stale: Vec<String>,
     orders: Vec<OrderRow>,
+    /// For who may give one.
+    order_form: Option<OrderForm>,
     rows: Vec<Row>,
     may_listen: bool,
     may_pause: bool,
@@ -251,22 +254,38 @@ pub(super) fn status(app: &App, asker: &Asker) -> Result<Arc<Status>, Refusal> {
 
 /// `GET /live`.
 pub(super) async fn live(State(app): State<App>, asker: Asker) -> Result<Response, Refusal> {
-    let status = status(&app, &asker)?;
-    let channels = match status.channels {
-        Some(channels) => format!("{} of {channels} channels in use", status.channels_in_use),
-        None => String::new(),
-    };
-    let Rows { stale, rows, may_listen, may_pause } = app.live_rows(&asker, &status);
-    page(&Shown {
-        frame: app.frame(&asker, Page::Live, "Live"),
-        stale,
-        orders: app.live_orders(&asker, &status).orders,
-        rows,
-        may_listen,
-        may_pause,
-        failure: status.failure.clone().unwrap_or_default(),
-        channels,
-    })
+    app.live_page(&asker, &Form::parse(""), None)
+}
+
+impl App {
+    /// The page, with what the form of an order has, and what is wrong with that.
+    pub(super) fn live_page(
+        &self,
+        asker: &Asker,
+        form: &Form,
+        wrong: Option<String>,
+    ) -> Result<Response, Refusal> {
+        let status = status(self, asker)?;
+        let channels = match status.channels {
+            Some(channels) => format!("{} of {channels} channels in use", status.channels_in_use),
+            None => String::new(),
+        };
+        let Rows { stale, rows, may_listen, may_pause } = self.live_rows(asker, &status);
+        page_with(
+            if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK },
+            &Shown {
+                frame: self.frame(asker, Page::Live, "Live"),
+                stale,
+                orders: self.live_orders(asker, &status).orders,
+                order_form: self.order_form(asker, form, wrong),
+                rows,
+                may_listen,
+                may_pause,
+                failure: status.failure.clone().unwrap_or_default(),
+                channels,
+            },
+        )
+    }
 }
 
 /// `GET /live/events`: the rows whenever they have changed, for as long as one may see them.

@@ -91,7 +91,11 @@ pub(super) fn pages() -> Pages {
         .get("/live", live::live, By(&["listLive", "listLiveOrders"]))
         .get("/live/events", live::events, By(&["streamEvents"]))
         .post("/live/extensions", live::ask_extension, By(&["askLiveExtension"]))
-        .post("/live/orders", orders::end, By(&["endLiveExtensionOrder", "endLiveAgentOrder"]))
+        .post(
+            "/live/orders",
+            orders::change,
+            By(&["orderExtension", "orderAgent", "endLiveExtensionOrder", "endLiveAgentOrder"]),
+        )
         .get("/live/{id}", live::call, By(&["getLive"]))
         .post("/live/{id}", live::ask, By(&["askLive"]))
         .get(

@@ -24,7 +24,7 @@ use super::problem::{Kind, Problem};
 use super::schema::Judge;
 use super::{document, idempotency};
 use crate::server::App;
-use crate::server::caller::{Asker, PROGRAM};
+use crate::server::caller::{Asker, PROGRAM, may_about_all};
 use crate::server::guard::peer;
 use crate::server::rules::may_all;
 use crate::server::session::Who;
@@ -372,12 +372,7 @@ impl App {
         if !token.is_kept() {
             return Ok(());
         }
-        let caller = self.account_of(token)?;
-        if caller.sees_all() && right.of_account().iter().all(|permission| caller.may(*permission)) {
-            Ok(())
-        } else {
-            Err(Problem::NotAllowed(right))
-        }
+        if may_about_all(&self.account_of(token)?, right) { Ok(()) } else { Err(Problem::NotAllowed(right)) }
     }
 
     /// Keeps that a token was used, beside: nobody waits for it.

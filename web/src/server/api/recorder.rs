@@ -5,7 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use policy::feed::{BATCH_MAX, NAME_LEN_MAX};
 use policy::gate::{Reply, Request, Whom};
-use policy::modes::orders::{Lasting, Whose};
+use policy::modes::orders::Whose;
 use policy::modes::{Ask, Mode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,11 +19,10 @@ use super::schema::{
 };
 use crate::live::{LiveCall, LiveOrder, Status};
 use crate::server::App;
-use crate::server::orders::named as of_whom;
+pub(super) use crate::server::orders::NAME_MAX;
+use crate::server::orders::{lasting_of, named as of_whom, wrong_name};
 use crate::server::token::{Right, Token};
 
-/// Characters of a name that a request gives, of a person or a number.
-pub(super) const NAME_MAX: usize = 128;
 /// Windows of a desk; the recorder has its own limits of their texts.
 const WINDOWS_MAX: usize = 1_000;
 
@@ -403,7 +402,7 @@ async fn order_agent(
 
 async fn order(app: &App, token: &Token, whose: Whose, body: &[u8]) -> Result<Json<Value>, Problem> {
     let Given { order, by } = read(body)?;
-    let lasting = [Lasting::Start, Lasting::Stop, Lasting::Pause].into_iter().find(|one| one.ask() == order);
+    let lasting = lasting_of(order.key());
     let lasting = lasting.ok_or_else(|| Problem::Wrong("order: start, stop or pause".into()))?;
     let (role, name) = (token.role(), in_whose_name(token, by)?);
     app.ask(move |live| live.order(whose, lasting, role, name)).await?;
@@ -550,9 +549,8 @@ async fn request(
 
 /// A number or a name from a program: not empty, not endless, no control characters.
 pub(super) fn named(what: &str, text: String) -> Result<String, Problem> {
-    let length = text.chars().count();
-    if !(1..=NAME_MAX).contains(&length) || text.chars().any(char::is_control) {
-        return Err(Problem::Wrong(format!("{what}: 1 to {NAME_MAX} characters, and no control characters")));
+    match wrong_name(what, &text) {
+        Some(why) => Err(Problem::Wrong(why)),
+        None => Ok(text),
     }
-    Ok(text)
 }

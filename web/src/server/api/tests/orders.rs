@@ -1,14 +1,19 @@
 //! Standing orders, and calls of which nothing is recorded, as accounts see and ask them, by the API and on the page of what runs.
 
+use std::sync::Arc;
+
 use axum::http::{StatusCode, header};
+use policy::People;
 use policy::access::{Role, Scope};
 use policy::modes::orders::{Lasting, Order, Whose};
 use policy::modes::{Ask, Machine, Mode, Role as As};
+use policy::people::{Assignment, Device, DeviceKind, Tenure, User};
 use serde_json::{Value, json};
 use store::{AccountChange, AccountEdit, Password};
 
 use super::site::{ACCOUNT, EXTENSION, PASSWORD, Site, call, now};
 use crate::live::{Live, LiveCall, LiveOrder, LiveWho, Status};
+use crate::server::orders::NAME_MAX;
 
 fn who(user: &str) -> LiveWho {
     LiveWho { user: Some(user.into()), ..LiveWho::default() }
@@ -165,6 +170,80 @@ async fn the_page_shows_orders_and_what_is_not_recorded_and_its_buttons_do_what_
     }
     assert_eq!(send("/live/extensions", "extension=2000&do=start").await.status, StatusCode::NOT_FOUND);
     assert_eq!(site.recorder.asked.lock().expect("no panic").len(), 1);
+}
+
+#[tokio::test]
+async fn an_order_is_given_on_the_page_and_what_is_wrong_with_it_is_told_and_kept() {
+    let site = Site::new();
+    site.of_ann("All", Scope::Organization);
+    let mut people = People::default();
+    people.add_user(User { id: "ann".into(), ..User::default() }).expect("a user");
+    for (kind, number) in [(DeviceKind::Extension, EXTENSION), (DeviceKind::Agent, "17")] {
+        let device = Device { kind, number: number.into() };
+        people.assign("ann", Assignment { device, primary: true, tenure: Tenure::default() }).expect("hers");
+    }
+    site.archive.know_people(Arc::new(people), None);
+    let cookie = site.sign_in().await;
+    let page = site.visit("GET", "/live", &cookie, "").await.text();
+    assert!(page.contains("name=\"what\"") && page.contains("value=\"give\""), "{page}");
+    let give =
+        async |form: &str| site.visit("POST", "/live/orders", &cookie, &format!("do=give&{form}")).await;
+    for form in [
+        "kind=extension&number=+2050+&what=stop",
+        "kind=agent&number=42&what=pause",
+        &format!("kind=extension&number={EXTENSION}&what=start"),
+        "kind=agent&number=17&what=start",
+    ] {
+        let given = give(form).await;
+        assert_eq!((given.status, given.field(header::LOCATION)), (StatusCode::SEE_OTHER, "/live"), "{form}");
+    }
+    let by = |whose, what, role| (whose, what, role, ACCOUNT.to_owned());
+    let (of, agent) = (|number: &str| Whose::Extension(number.into()), |id: &str| Whose::Agent(id.into()));
+    let expected = vec![
+        by(of("2050"), Lasting::Stop, As::Supervisor),
+        by(agent("42"), Lasting::Pause, As::Supervisor),
+        // For the own calls one asks as an agent, so that one can take it back.
+        by(of(EXTENSION), Lasting::Start, As::Agent),
+        by(agent("17"), Lasting::Start, As::Agent),
+    ];
+    assert_eq!(*site.recorder.ordered.lock().expect("no panic"), expected);
+    let trail = site.ask("GET", "/audit", "").await.text();
+    assert!(trail.contains("order stop extension 2050") && trail.contains("order pause agent 42"), "{trail}");
+
+    let long = "1".repeat(NAME_MAX + 1);
+    for (number, why) in [("", "1 to"), ("%0A5", "1 to"), (long.as_str(), "1 to"), ("9999", "no room")] {
+        let number = if number == "%0A5" { "4%0A5" } else { number };
+        let wrong = give(&format!("kind=extension&number={number}&what=pause")).await;
+        assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY, "{number}");
+        let page = wrong.text();
+        assert!(page.contains(why) && page.contains("value=\"pause\" selected"), "{number}: {page}");
+        assert!(
+            number.contains('%') || page.contains(&format!("name=\"number\" value=\"{number}\"")),
+            "{page}"
+        );
+    }
+    for form in ["kind=trunk&number=1&what=stop", "kind=agent&number=1&what=keep", "kind=agent&number=1"] {
+        assert_eq!(give(form).await.status, StatusCode::BAD_REQUEST, "{form}");
+    }
+    assert_eq!(*site.recorder.ordered.lock().expect("no panic"), expected, "nothing more was ordered");
+}
+
+#[tokio::test]
+async fn who_does_not_see_all_calls_or_may_not_control_them_gives_no_order() {
+    for (profile, scope) in [("All", Scope::Own), ("All", Scope::Site), ("User", Scope::Organization)] {
+        let site = Site::new();
+        site.of_ann(profile, scope);
+        let cookie = site.sign_in().await;
+        let page = site.visit("GET", "/live", &cookie, "").await;
+        assert!(
+            page.status == StatusCode::OK && !page.text().contains("value=\"give\""),
+            "{profile} {scope}"
+        );
+        let form = format!("do=give&kind=extension&number={EXTENSION}&what=stop");
+        let given = site.visit("POST", "/live/orders", &cookie, &form).await;
+        assert_eq!(given.status, StatusCode::NOT_FOUND, "{profile} {scope}");
+        assert!(site.recorder.ordered.lock().expect("no panic").is_empty());
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ const ADDRESS: &str = "127.0.0.1:8480";
 pub(super) struct Recorder {
     pub(super) status: Mutex<Arc<Status>>,
     pub(super) asked: Mutex<Vec<Request>>,
+    pub(super) ordered: Mutex<Vec<(Whose, Lasting, As, String)>>,
 }
 
 impl Live for Recorder {
@@ -63,7 +64,11 @@ impl Live for Recorder {
         Ok(self.status().orders.clone())
     }
 
-    fn order(&self, _: Whose, _: Lasting, _: As, _: String) -> Result<(), NotTaken> {
+    fn order(&self, whose: Whose, what: Lasting, role: As, name: String) -> Result<(), NotTaken> {
+        if whose == Whose::Extension("9999".into()) {
+            return Err(NotTaken::Full("no room for one more order".into()));
+        }
+        self.ordered.lock().expect("no panic").push((whose, what, role, name));
         Ok(())
     }
 
