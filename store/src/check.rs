@@ -17,6 +17,7 @@ use crate::locations::stub::{home_of, layout_at, recording_at, stub_id};
 use crate::recovery::{end_file, files, index_end, row_of};
 use crate::search::hits::Hits;
 use crate::shared::{Shared, wall_clock};
+use crate::unrecorded::held;
 use crate::verify::named;
 use crate::wave::{RECORDINGS_DIR, path_of};
 use crate::{Cost, Error, Problem, Query, RecordingId, Row, Trusted, Verdict};
@@ -45,6 +46,7 @@ pub(crate) fn check(
     } else {
         problems.recordings(&lines, progress)?;
     }
+    problems.unrecorded()?;
     Ok(problems.found)
 }
 
@@ -224,6 +226,28 @@ impl Problems<'_> {
                     self.shared.index.remove(id)?;
                 }
                 self.add(&path_of(id), "the index finds it, but has no row of it", self.repair);
+            }
+        }
+        Ok(())
+    }
+
+    /// What searches find of calls without a recording against the balance sheet.
+    fn unrecorded(&mut self) -> Result<(), Error> {
+        const ANEW: &str = "`earwitness archive rebuild` makes the index anew";
+        for (file, differing) in held::differing(self.shared)? {
+            if self.repair {
+                held::mend(self.shared, &differing)?;
+            }
+            for (names, how) in [
+                (&differing.missing, "not found by searches"),
+                (&differing.other, "found otherwise than it says"),
+                (&differing.surplus, "found that it does not name"),
+            ] {
+                if !names.is_empty() {
+                    let calls = if names.len() == 1 { "call" } else { "calls" };
+                    let what = format!("{} {calls} without a recording {how}: {ANEW}", names.len());
+                    self.add(&file, what, self.repair);
+                }
             }
         }
         Ok(())

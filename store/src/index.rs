@@ -193,6 +193,14 @@ impl Index {
         self.change_blocks_in(&self.calls, &changes)
     }
 
+    /// What is kept of the call without a recording of this name.
+    pub(crate) fn call_record(&self, name: RecordingId) -> Result<Option<Vec<u8>>, Error> {
+        let _unchanged = self.reading();
+        let Some(block) = self.block_of(&self.calls, name)? else { return Ok(None) };
+        let mut records = blocks::records(&block).flatten();
+        Ok(records.find(|(other, _)| *other == name).map(|(_, record)| record.to_vec()))
+    }
+
     /// As [`Index::blocks`], of calls without a recording.
     pub(crate) fn call_blocks(
         &self,

@@ -5,6 +5,8 @@
 //! bounded stretch at a time, and what is missing when somebody asks before the answer: so nothing waits for them when an archive opens,
 //! and a crash costs nothing but taking some in twice.
 
+pub(crate) mod held;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
