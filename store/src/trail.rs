@@ -79,7 +79,7 @@ pub enum AccessEvent {
         /// As what: `wav`, `zip` … Empty where no file goes out.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         format: String,
-        /// Tells a link that works once from others; it opens nothing.
+        /// Tells a single-use link from others; it opens nothing.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         link: String,
     },
@@ -96,7 +96,7 @@ pub enum AccessEvent {
         /// Why it was not taken.
         why: String,
     },
-    /// A link that works once was used, by whoever has it. The event's who is the sender, by whose rights it is done.
+    /// A single-use link was used, by whoever has it. The event's who is the sender, by whose rights it is done.
     LinkUsed {
         /// Recordings, [`TRAIL_IDS_MAX`] at most.
         ids: Vec<RecordingId>,

@@ -1,4 +1,4 @@
-//! Recordings by mail: what a letter says, links that work once, who may send, and what becomes of what a server does not take.
+//! Recordings by mail: what a letter says, single-use links, who may send, and what becomes of what a server does not take.
 
 mod common;
 

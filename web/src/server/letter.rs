@@ -25,12 +25,12 @@ pub(super) struct Contents<'c> {
     pub(super) who: &'c str,
     pub(super) text: &'c str,
     pub(super) how: How,
-    /// How long a link that works once waits.
+    /// How long a single-use link waits.
     pub(super) minutes: u64,
 }
 
 impl Contents<'_> {
-    /// The letter; `once` is the path of the link that works once, where it has one.
+    /// The letter; `once` is the path of the single-use link, where it has one.
     pub(super) fn letter(&self, calls: &[RecordingFacts], once: Option<&str>) -> String {
         let Contents { website, host, minutes, .. } = self;
         let mut letter = String::new();

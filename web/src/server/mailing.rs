@@ -484,7 +484,7 @@ impl App {
         let way = |how: How| {
             let (label, hint) = match how {
                 How::Link => (
-                    "A link that works once",
+                    "A single-use link",
                     format!(
                         "Each addressee gets one that fetches the file without an account, once and within {} minutes",
                         once::LASTS.as_secs() / 60

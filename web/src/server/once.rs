@@ -1,4 +1,4 @@
-//! `/once/{secret}`: links that fetch what somebody mailed, once and within minutes.
+//! `/once/{secret}`: single-use links, which fetch what somebody mailed, once and within minutes.
 //!
 //! A link is 128 random bits. What it means is held in memory, under the SHA-256 of them alone: neither a log nor the ledger nor a dump of this
 //! table has what opens it, and none outlives the program. Programs that look into letters ask for each link in them: to ask shows a page and

@@ -27,7 +27,7 @@ pub(super) fn operations() -> Vec<Operation> {
     let words = [
         "emailRecordings",
         "/recordings/email",
-        "Sends recordings by mail: as a link that works once, a file, or lasting links",
+        "Sends recordings by mail: as a single-use link, a file, or lasting links",
     ];
     vec![
         Operation::post(words, send)
