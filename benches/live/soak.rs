@@ -1,7 +1,7 @@
 //! Months in an hour: lines on which one call follows the other, and what of memory, descriptors and processor time grows meanwhile.
 //!
 //! The load is made while it is sent, so it may last as long as the disk has room for its recordings: 18 KB a second of a call. The archive has
-//! [`OLDER`] recordings before, all of which are listed once: the index keeps in memory what it can, as it does in its hundredth day. Right is: every call
+//! [`OLDER`] recordings before, all of which are listed once, so that the index has much of them in memory before (not all that it may keep: `docs/design/scale.md`). Right is: every call
 //! right by its tones, nothing dropped, memory in the last quarter at most [`DRIFT_MAX_PCT`] above that in the second, no more descriptors,
 //! and less than [`CPU_MAX_PCT`] of one processor.
 

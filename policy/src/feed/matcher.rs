@@ -24,8 +24,9 @@ pub(crate) const WAITING_MAX: usize = 10_000;
 pub(crate) const SLACK_MS: i64 = 2_000;
 /// How long the name of a call that is over is its own, in milliseconds: telephone systems count from the beginning again.
 const RECORDED_MS: i64 = 60_000;
-/// How long a leg that is over is known, in milliseconds: what is told of a call later than that is looked for in the archive.
-const ENDED_MS: i64 = 300_000;
+/// How long a leg that is over is known, in milliseconds: what is told of a call later than that is looked for in the archive. A feed that was
+/// away says again who is logged on since when, and the archive is not asked for that.
+const ENDED_MS: i64 = 3_600_000;
 /// Legs that are over and still known; of more, those that ended first are forgotten earlier.
 pub(crate) const ENDED_MAX: usize = 10_000;
 /// Agents that are logged on; a further one is refused.
@@ -570,13 +571,13 @@ mod tests {
     fn a_call_that_is_long_over_is_looked_for_in_the_archive() {
         let (mut matcher, ids) = matcher();
         let is_known = |matcher: &Matcher, s| !matcher.find(&of("2000", s)).is_empty();
-        matcher.end(ids[1], at(500));
+        matcher.end(ids[1], at(3_800));
         assert!(is_known(&matcher, 110), "it ended at 200 s");
-        matcher.end(ids[2], at(501));
+        matcher.end(ids[2], at(3_801));
         assert!(!is_known(&matcher, 110) && is_known(&matcher, 160));
         let goes_on = met(&crate::testing::facts("2000", "01632960001"), "2000", 150);
         matcher.meet(ids[1], goes_on);
-        matcher.end(ids[2], at(900));
+        matcher.end(ids[2], at(9_000));
         assert!(is_known(&matcher, 160), "it goes on");
     }
 
